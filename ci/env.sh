@@ -1,0 +1,40 @@
+# Sourced by the scripts beside it: leaves an installed .venv in the clone and its
+# Python in $PYTHON. A stamp holds the hash of what was installed and is written
+# last, so that a re-run is instant and a half-finished install is done again.
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repo"
+venv="$repo/.venv"
+stamp="$venv/.installed"
+
+find_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3 python; do
+        # Run it: a shim on PATH may stand for a version that is not there, and a
+        # distribution's Python may come without what makes a virtual environment.
+        if "$name" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+            >/dev/null 2>&1; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "loopctl needs Python 3.11 or newer with its venv module; none was found on PATH." >&2
+    echo "On Debian or Ubuntu: apt install python3.11 python3.11-venv" >&2
+    return 1
+}
+
+# The path belongs to it: a virtual environment does not survive a move.
+wanted="$repo $(cksum <"$repo/pyproject.toml")"
+if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
+    python=$(find_python)
+    echo "Installing into .venv with $("$python" --version) (some minutes, once)" >&2
+    rm -f "$stamp"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$repo[test,plot]"
+    echo "$wanted" >"$stamp"
+fi
+
+PYTHON="$venv/bin/python"
+# No accelerator and no chatter unless the caller asks for them.
+export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES--1}"
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL-3}"

@@ -1,0 +1,1 @@
+"""Neural arithmetic: the iNALU layer, its task, its training recipe and its plots."""
