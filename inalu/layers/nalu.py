@@ -57,17 +57,18 @@ class NALU(keras.layers.Layer):
 
     The inside is computed in float64 under a float64 policy and in float32 under every other
     one: exp of a sum of logs has no correct digit in half precision. Half precision outputs
-    saturate at the largest finite value. For finite inputs outputs are finite, and so are
-    gradients wherever the dtype has float32's range.
+    saturate at the largest finite value. For inputs of up to 1e30 in absolute value outputs
+    are finite, and so are gradients wherever the dtype has float32's range.
 
     Args:
         units: O, the number of outputs, at least 1.
         clipping: omega, the largest exponent on the multiplicative path: products are capped
             at exp(omega).
         w_initializer, m_initializer, g_initializer: initial values of `w_*`, `m_*` and `g`:
-            whatever `keras.initializers.get` takes. The defaults N(1, 0.1), N(-1, 0.1) and N(0, 0.1) are those of the authors'
-            training scripts. A random initializer draws from the layer's own stream; a seed
-            of its own is ignored, because it would make all draws of it equal.
+            whatever `keras.initializers.get` takes. The defaults N(1, 0.1), N(-1, 0.1) and
+            N(0, 0.1) are those of the authors' training scripts. A random initializer draws
+            from the layer's own stream; a seed of its own is ignored, because it would make
+            all draws of it equal.
         threshold: t of the regulariser.
         seed: of the layer's stream of initial values, together with the layer's name, so
             that the layers of one model differ although they are given the same seed. By
