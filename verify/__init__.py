@@ -1,0 +1,34 @@
+"""Graph introspection: what a TensorFlow training step does, read from its traced graph."""
+
+from typing import Any
+
+import keras as _keras
+import networkx as _nx
+
+from verify.capture import capture as _capture
+from verify.control import assert_config
+from verify.expect import assert_graph
+from verify.facts import StepFacts, facts
+from verify.failure import GraphAssertionError
+from verify.network import to_networkx as _to_networkx
+
+__all__ = [
+    "GraphAssertionError",
+    "StepFacts",
+    "assert_config",
+    "assert_graph",
+    "facts",
+    "graph",
+]
+
+
+def graph(target: Any, *args: Any, model: _keras.Model | None = None) -> "_nx.MultiDiGraph[str]":
+    """The step's graph, nested bodies inlined, as a plain ``networkx.MultiDiGraph``.
+
+    Args:
+        target, args, model: as for `assert_graph`.
+
+    Returns:
+        Nodes and edges with the attributes that `verify.network.to_networkx` lists.
+    """
+    return _to_networkx(_capture(target, *args, model=model).flat)

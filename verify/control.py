@@ -1,0 +1,148 @@
+"""The pairing of callback and verifier: expectations derived from a control config itself.
+
+The expectations come from the user's dicts (``callback.config``), not from loopctl's plan: a fault
+in loopctl's reading of a config must not excuse itself here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from verify.capture import Region, Step, capture
+from verify.expect import Expectation
+from verify.failure import Violation, fail
+from verify.reference import model_terms
+
+
+def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
+    """Asserts that every substep of a controlled model is what the callback's config says.
+
+    Checks each bound substep (``model.<action>_on`` / ``_off``) on its own and, where the callback
+    is attached to this model, each branch of the main step, guarded by its control variable.
+
+    Args:
+        model: a model under control (``callback.attach(model)`` or after ``fit``).
+        callback: the ``LoopControllerCallback``; only its ``config`` tells what is expected.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)``: tensors, arrays or ``tf.TensorSpec``.
+
+    Raises:
+        GraphAssertionError: with the violations of all substeps.
+        ValueError: the model is not under control.
+    """
+    if not hasattr(model, "control_variables"):
+        raise ValueError(f"model {model.name!r} is not controlled: attach the callback first")
+    violations: list[Violation] = []
+    main = capture(callback.main_step, batch, model=model) if _attached(callback, model) else None
+    for action, settings in callback.config.items():
+        for branch in (True, False):
+            if branch not in settings:
+                continue
+            name = f"{action}_{'on' if branch else 'off'}"
+            place = f"config[{action!r}][{branch}]"
+            step = capture(getattr(model, name), batch, model=model)
+            expectation = expectation_of(model, settings[branch], step)
+            violations += _located(expectation.violations(step), place, name)
+            if main is not None:
+                region = _branch_region(main, model.control_variables[action], branch)
+                if region is None:
+                    violations.append(
+                        Violation(
+                            f"{place} (main step)",
+                            f"a branch chosen by control_variables[{action!r}]",
+                            "no branch of the main step reads that variable",
+                        )
+                    )
+                else:
+                    found = expectation.violations(main, region)
+                    violations += _located(found, place, "main step")
+    fail(f"model {model.name!r}", violations)
+
+
+def expectation_of(model: keras.Model, settings: Mapping[str, Any], step: Step) -> Expectation:
+    """What one branch of a config promises of its substep."""
+    chosen = _selected(model, settings)
+    data_loss = settings["loss"] if "loss" in settings else _compiled(model)
+    if data_loss is None or data_loss is False:
+        data_loss = None
+    of_terms: set[int | str] = set()
+    terms = 0
+    if settings.get("regularize") and step.x is not None:
+        keys = {id(variable.value.handle) for variable in chosen}
+        found = [term for term in model_terms(model, step.x) if term.key in keys]
+        terms, of_terms = len(found), {term.key for term in found}
+    trained = [
+        variable
+        for variable in chosen
+        if id(variable.value.handle) in of_terms
+        or (data_loss is not None and _reached_by_data(model, step, variable))
+    ]
+    return Expectation(
+        loss=data_loss if trained or data_loss is None else None,
+        regularization=terms,
+        clipping=_clipping(model, settings),
+        watched=trained,
+        unwatched=_others(model, trained),
+    )
+
+
+def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
+    if "variables" in settings:
+        return list(settings["variables"](model))
+    if "excluded_variables" in settings:
+        return _others(model, settings["excluded_variables"](model))
+    return list(model.trainable_variables)
+
+
+def _others(model: keras.Model, variables: Any) -> list[Any]:
+    excluded = {id(variable) for variable in variables}
+    return [v for v in model.trainable_variables if id(v) not in excluded]
+
+
+def _compiled(model: keras.Model) -> Any:
+    losses = [loss for loss in tf.nest.flatten(model.loss) if loss is not None]
+    return losses[0] if len(losses) == 1 else losses
+
+
+def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
+    if "clipping" in settings:
+        return settings["clipping"]
+    value = model.optimizer.clipvalue
+    return (-value, value) if value else None
+
+
+def _reached_by_data(model: keras.Model, step: Step, variable: Any) -> bool:
+    """Whether the model's outputs have a gradient by `variable` (an unused weight has none)."""
+
+    def gradient(x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            outputs = model(x, training=True)
+        return tape.gradient(outputs, variable.value)
+
+    concrete = tf.function(gradient, autograph=False).get_concrete_function(step.x)
+    return concrete.structured_outputs is not None
+
+
+def _attached(callback: Any, model: keras.Model) -> bool:
+    return getattr(callback, "main_step", None) is not None and callback.model is model
+
+
+def _branch_region(step: Step, control: Any, branch: bool) -> Region | None:
+    """The call path of the branch of the main step that `control` chooses for `branch`."""
+    flat, key = step.flat, id(control.handle)
+    for guard in flat.guards:
+        node = flat.node(flat.through(guard.predicate))
+        variable = flat.variable(node)
+        if len(guard.branches) == 2 and variable is not None and variable.key == key:
+            return guard.branches[0 if branch else 1]
+    return None
+
+
+def _located(violations: list[Violation], place: str, where: str) -> list[Violation]:
+    return [
+        Violation(f"{place} ({where}) {v.keyword}", v.expected, v.found, v.hints)
+        for v in violations
+    ]

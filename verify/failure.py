@@ -1,0 +1,53 @@
+"""Broken expectations and the error that lists them."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+class GraphAssertionError(AssertionError):
+    """A step is not what it was asserted to be; the message lists every violation."""
+
+    def __init__(self, message: str, violations: Sequence[Violation]) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """One broken expectation: which keyword, what was expected, what is there, and hints."""
+
+    keyword: str
+    expected: str
+    found: str
+    hints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.keyword}: expected {self.expected}", f"  found    {self.found}"]
+        return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+
+
+def fail(name: str, violations: Sequence[Violation]) -> None:
+    """Raises if there are violations."""
+    if not violations:
+        return
+    count = f"{len(violations)} violation{'s' if len(violations) > 1 else ''}"
+    lines = [f"{name}: {count}"]
+    for number, violation in enumerate(violations, 1):
+        lines.append(f"{number}. " + str(violation).replace("\n", "\n   "))
+    if (line := _user_line()) is not None:
+        lines.append(line)
+    raise GraphAssertionError("\n".join(lines), violations)
+
+
+def _user_line() -> str | None:
+    """The line of the caller outside this package."""
+    for frame in reversed(traceback.extract_stack()):
+        if Path(frame.filename).parent != _HERE:
+            return f"asserted at {frame.filename}:{frame.lineno}: {frame.line}"
+    return None

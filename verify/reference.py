@@ -1,0 +1,356 @@
+"""References: the graphs of expected objects, made by tracing the objects themselves.
+
+Nothing here knows how a mean squared error or an L2 regulariser looks as ops. A reference is what
+TensorFlow traces for the expected object and for its gradient, on the specs found in the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from verify.fold import call_op
+from verify.graph import FlatGraph, Node, flatten
+from verify.match import Pattern
+
+Spec = tuple[tuple[int | None, ...] | None, str]
+"""Shape and dtype name of a tensor."""
+
+# What tracing an expected object on specs it was not made for may raise: it does not apply there.
+MISFIT = (ValueError, TypeError, tf.errors.InvalidArgumentError)
+
+# Keras' crossentropies look behind a softmax or sigmoid that made the prediction and continue from
+# its logits, so that the reference must be traced behind such an activation too.
+PREDICTION_FORMS: tuple[Callable[[Any], Any], ...] = (
+    lambda z: z,
+    keras.activations.softmax,
+    keras.activations.sigmoid,
+)
+
+# Values no one writes by hand: they stand for parameters that may have any value.
+_ANY = {"l1": 0.8414709848, "l2": 0.9092974268, "factor": 0.1411200080}
+
+
+def trace(function: Callable[..., Any], specs: Sequence[Spec]) -> FlatGraph:
+    """The flat graph of `function` traced on `specs`; its outputs are the non-None results."""
+    signature = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
+    concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
+    return flatten(concrete)
+
+
+def pattern(
+    function: Callable[..., Any],
+    specs: Sequence[Spec],
+    roles: Sequence[str],
+    free: Mapping[str, float] | None = None,
+) -> Pattern | None:
+    """A pattern of what `function` computes; None where no root is more than a wildcard."""
+    flat = trace(function, specs)
+    leaves = dict(zip(flat.arguments, roles, strict=True))
+    roots = tuple(root for root in flat.outputs if root[0] not in leaves)
+    constants: dict[int, str] = {}
+    for node in flat.nodes if free else ():
+        value = flat.constant((node.index, 0))
+        if value is not None and value.shape == () and value.dtype.kind == "f":
+            for name, stand_in in (free or {}).items():
+                if abs(float(value) - stand_in) < 1e-6:
+                    constants[node.index] = name
+    return Pattern(flat, roots, leaves, constants) if roots else None
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A plain function ``(y_true, y_pred) -> loss values`` under Keras' default reduction."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(name=getattr(function, "__name__", "function_loss"))
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+            y_true = tf.expand_dims(y_true, -1) if len(y_true.shape) == 1 else y_true
+        return self.function(y_true, y_pred)
+
+
+def loss_forms(loss: Any) -> list[Callable[..., Any]]:
+    """The ways in which an expected loss may enter a step, as ``f(y_true, y_pred[, weight])``.
+
+    A ``keras.losses.Loss`` is taken as it is, reduction included. A function says nothing of its
+    reduction: Keras' default, a plain mean and, if it returns a scalar, none are all accepted.
+    """
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return [loss]
+    if not callable(loss):
+        raise TypeError(f"{loss!r} is not a loss: expected a Loss, a function or a Keras name")
+    plain: Callable[..., Any] = loss
+
+    def bare(y_true: Any, y_pred: Any) -> Any:
+        return plain(y_true, y_pred)
+
+    def mean(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_mean(plain(y_true, y_pred))
+
+    return [FunctionLoss(plain), mean, bare]
+
+
+def loss_name(loss: Any) -> str:
+    """What a person calls this loss: its class and settings that are not the default, or a name."""
+    if isinstance(loss, str):
+        return loss
+    if not isinstance(loss, keras.losses.Loss):
+        return str(getattr(loss, "__name__", loss))
+    defaults = inspect.signature(type(loss)).parameters
+    settings = [
+        f"{key}={value!r}"
+        for key, value in loss.get_config().items()
+        if key in defaults and key not in ("name", "dtype") and value != defaults[key].default
+    ]
+    return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
+
+
+def loss_patterns(loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None) -> list[Pattern]:
+    """Patterns of the gradient of `loss` with respect to the prediction (or its logits)."""
+    found: list[Pattern] = []
+    for activation in PREDICTION_FORMS:
+        for function in loss_forms(loss):
+            for weighted in (False, True) if weight is not None else (False,):
+
+                def gradient(
+                    target: Any,
+                    logits: Any,
+                    upstream: Any,
+                    *weights: Any,
+                    function: Callable[..., Any] = function,
+                    activation: Callable[[Any], Any] = activation,
+                ) -> Any:
+                    with tf.GradientTape() as tape:
+                        tape.watch(logits)
+                        value = function(target, activation(logits), *weights)
+                    return tape.gradient(value, logits, output_gradients=upstream)
+
+                # A Loss computes in its own dtype, a function in that of the prediction.
+                specs: list[Spec] = [y_true, y_pred, ((), getattr(function, "dtype", y_pred[1]))]
+                roles = ["target", "prediction", "upstream"]
+                if weighted and weight is not None:
+                    specs.append(weight)
+                    roles.append("sample weight")
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # Keras' advice on logits is not for us
+                        made = pattern(gradient, specs, roles)
+                except MISFIT:
+                    continue
+                if made is not None and _uses(made, "prediction", "target", "upstream"):
+                    found.append(made)
+    return found
+
+
+def _uses(made: Pattern, *roles: str) -> bool:
+    """Whether the roots depend on something a graph can tell: an upstream and a tensor of data."""
+    reached: set[int] = set()
+    stack = [root[0] for root in made.roots]
+    while stack:
+        index = stack.pop()
+        if index not in reached:
+            reached.add(index)
+            stack.extend(source for source, _ in made.flat.nodes[index].data)
+    used = {role for index, role in made.leaves.items() if index in reached}
+    return "upstream" in used and bool(used & {"prediction", "target"} & set(roles))
+
+
+def regulariser_pattern(
+    regulariser: Callable[[Any], Any], value: Spec, free: Mapping[str, float] | None = None
+) -> Pattern | None:
+    """The gradient of ``regulariser(v)`` by ``v``; constants in `free` may have any value."""
+
+    def gradient(variable: Any, upstream: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(variable)
+            loss = regulariser(variable)
+        return tape.gradient(loss, variable, output_gradients=upstream)
+
+    try:
+        return pattern(gradient, [value, ((), value[1])], ["variable", "upstream"], free=free)
+    except MISFIT:
+        return None
+
+
+@functools.cache
+def regulariser_family(name: str, value: Spec) -> Pattern | None:
+    """One of Keras' own regularisers with parameters that may have any value."""
+    parameters = FAMILIES[name]
+    free = {parameter: _ANY[parameter] for parameter in parameters}
+    regulariser = getattr(keras.regularizers, name)(**free)
+    return regulariser_pattern(regulariser, value, free)
+
+
+FAMILIES = {
+    "L1L2": ("l1", "l2"),
+    "L1": ("l1",),
+    "L2": ("l2",),
+    "OrthogonalRegularizer": ("factor",),
+}
+
+
+@functools.cache
+def clip_patterns(dtype: str) -> list[Pattern]:
+    """Clipping by value, with any bounds: as TensorFlow, Keras and a person would write it."""
+    forms: list[Callable[..., Any]] = [
+        lambda g, lo, hi: tf.clip_by_value(g, lo, hi),
+        lambda g, lo, hi: keras.ops.clip(g, lo, hi),
+        lambda g, lo, hi: tf.minimum(tf.maximum(g, lo), hi),
+    ]
+    specs: list[Spec] = [((2,), dtype), ((), dtype), ((), dtype)]
+    return [
+        made
+        for form in forms
+        if (made := pattern(form, specs, ["gradient", "lower bound", "upper bound"])) is not None
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One regularisation term of a model: a loss it adds, by one variable it depends on."""
+
+    key: int | str
+    variable: str
+    label: str
+    pattern: Pattern
+
+
+def model_terms(model: Any, x: Any) -> list[Term]:
+    """The gradients of each of `model.losses` by each trainable variable, traced on specs `x`."""
+    found: list[tuple[Any, Any]] = []
+
+    def gradients(data: Any, upstream: Any) -> list[Any]:
+        found.clear()
+        with tf.GradientTape(persistent=True) as tape:
+            model(data, training=True)
+            losses = list(model.losses)
+        results = []
+        for loss in losses:
+            by_variable = [
+                (variable, tape.gradient(loss, variable.value, output_gradients=upstream))
+                for variable in model.trainable_variables
+            ]
+            used = [(variable, result) for variable, result in by_variable if result is not None]
+            for variable, result in used:
+                found.append((variable, variable.regularizer if len(used) == 1 else None))
+                results.append(result)
+        return results
+
+    if not model.losses and not model.trainable_variables:
+        return []
+    upstream = tf.TensorSpec((), keras.backend.floatx())
+    concrete = tf.function(gradients, autograph=False).get_concrete_function(x, upstream)
+    flat = flatten(concrete)
+    *data, last = flat.arguments
+    leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
+    return [
+        Term(
+            id(variable.value.handle),
+            variable.path,
+            "add_loss" if regulariser is None else regulariser_name(regulariser),
+            Pattern(flat, (root,), leaves),
+        )
+        for (variable, regulariser), root in zip(found, flat.outputs, strict=True)
+    ]
+
+
+def regulariser_name(regulariser: Any) -> str:
+    """A regulariser as a person would write it, e.g. ``L2(l2=0.01)``."""
+    if not isinstance(regulariser, keras.regularizers.Regularizer):
+        return str(getattr(regulariser, "__name__", regulariser))
+    settings = regulariser.get_config() if type(regulariser).__name__ in FAMILIES else {}
+    return format_call(type(regulariser).__name__, settings)
+
+
+def format_call(name: str, settings: Mapping[str, Any]) -> str:
+    shown = ", ".join(
+        f"{key}={float(value):.6g}" for key, value in settings.items() if isinstance(value, float)
+    )
+    return f"{name}({shown})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Operand:
+    """An input of an op: its spec and, where only constants decide it, its value."""
+
+    spec: Spec
+    value: bytes | None
+
+    def tensor(self) -> Any:
+        shape, dtype = self.spec
+        sizes = [int(size or 0) for size in shape or ()]
+        return tf.constant(np.frombuffer(self.value or b"", dtype).reshape(sizes))
+
+
+class VjpReferences:
+    """Gradients of single ops, traced through TensorFlow's own gradient functions."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, list[tuple[int, Pattern | None]]] = {}
+
+    def of(
+        self, node: Node, output: int, operands: Sequence[Operand]
+    ) -> list[tuple[int, Pattern | None]]:
+        """(input position, pattern of its gradient); None where the upstream passes unchanged."""
+        attrs = tuple(
+            sorted(
+                (name, value.SerializeToString())
+                for name, value in node.attrs.items()
+                if not name.startswith("_")
+            )
+        )
+        key = (node.op, output, attrs, tuple(operands))
+        if key not in self._known:
+            self._known[key] = self._trace(node, output, operands)
+        return self._known[key]
+
+    def _trace(
+        self, node: Node, output: int, operands: Sequence[Operand]
+    ) -> list[tuple[int, Pattern | None]]:
+        free = [i for i, operand in enumerate(operands) if operand.value is None]
+        specs = [*(operands[i].spec for i in free), (node.shapes[output], node.dtypes[output])]
+        roles = [*(f"input {i}" for i in free), "upstream"]
+        found: list[tuple[int, Pattern | None]] = []
+        for position in free:
+            if not tf.as_dtype(operands[position].spec[1]).is_floating:
+                continue
+
+            def gradient(*arguments: Any, position: int = position) -> Any:
+                *given, upstream = arguments
+                values: list[Any] = [
+                    None if operand.value is None else operand.tensor() for operand in operands
+                ]
+                for i, value in zip(free, given, strict=True):
+                    values[i] = value
+                with tf.GradientTape() as tape:
+                    tape.watch(values[position])
+                    results = call_op(node, values)
+                if results is None:
+                    raise ValueError(f"{node.op} can't be called on its own")
+                return tape.gradient(results[output], values[position], output_gradients=upstream)
+
+            try:
+                flat = trace(gradient, specs)
+            except (*MISFIT, LookupError):
+                continue
+            if not flat.outputs:
+                continue
+            leaves = dict(zip(flat.arguments, roles, strict=True))
+            root = flat.outputs[0]
+            if root[0] not in leaves:
+                found.append((position, Pattern(flat, (root,), leaves)))
+            elif leaves[root[0]] == "upstream":
+                found.append((position, None))
+        return found
