@@ -14,6 +14,9 @@ EPSILON = 1e-7
 # The largest exponents whose exp is finite, with room for the sign and the gate.
 _MAX_CLIPPING = {"float32": 88.0, "float64": 709.0}
 
+# Where a saved layer keeps the state of its stream of initial values.
+_STREAM = "seed_generator_state"
+
 
 def sparsity(variables: Sequence[Any], threshold: float = 20.0) -> Any:
     """The penalty on weights that are not yet far from zero.
@@ -123,8 +126,6 @@ class NALU(keras.layers.Layer):
         self.w_initializer = _initializer(w_initializer, mean=1.0)
         self.m_initializer = _initializer(m_initializer, mean=-1.0)
         self.g_initializer = _initializer(g_initializer, mean=0.0)
-        # Tracked, hence saved with the weights: a run that is resumed draws what the
-        # interrupted one would have drawn.
         self.seed_generator = keras.random.SeedGenerator(_stream_seed(seed, self.name))
         self.supports_masking = True
 
@@ -184,6 +185,21 @@ class NALU(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Store the weights and the state of the stream of initial values.
+
+        A run that is resumed from them draws what the interrupted one would have drawn.
+        """
+        super().save_own_variables(store)
+        store[_STREAM] = self.seed_generator.state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load what `save_own_variables` stored, or the weights alone."""
+        keys = set(store.keys())
+        super().load_own_variables({key: store[key] for key in keys - {_STREAM}})
+        if _STREAM in keys:
+            self.seed_generator.state.assign(store[_STREAM])
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.initializers.serialize

@@ -1,0 +1,62 @@
+import builtins
+
+import numpy as np
+import pytest
+
+from inalu.plots import plot_evaluation, plot_training
+
+PNG = b"\x89PNG\r\n"
+
+
+def history(steps):
+    rng = np.random.default_rng(0)
+    return [
+        {"loss": float(rng.exponential()), "gate": i % 10 < 8, "delay": i > steps / 2, "mae": 1.0}
+        for i in range(steps)
+    ]
+
+
+@pytest.mark.parametrize("steps", [1, 7, 45_000])
+def test_training(tmp_path, steps):
+    path = plot_training(history(steps), tmp_path / "new" / "loss.png")
+    assert path == tmp_path / "new" / "loss.png"
+    assert path.read_bytes().startswith(PNG)
+
+
+def test_training_without_control_and_with_what_a_log_scale_cannot_show(tmp_path):
+    steps = [{"loss": value} for value in (1.0, 0.0, float("nan"), float("inf"), 1e-12)]
+    assert plot_training(steps, tmp_path / "loss.png").read_bytes().startswith(PNG)
+
+
+def test_training_with_phases_of_other_names(tmp_path):
+    steps = [{"loss": 1.0, "warm": True, "noise": False}] * 3
+    path = plot_training(steps, tmp_path / "a.svg", phases={"warm": "warming up"}, title="Mine")
+    text = path.read_text()
+    assert "warming up" in text
+    assert "Mine" in text
+    assert "noise" not in text
+
+
+def test_evaluation(tmp_path):
+    path = plot_evaluation({0: 1.0, 1: 1e-9}, {0: 30.0, 1: 1e-6}, tmp_path / "errors.png")
+    assert path.read_bytes().startswith(PNG)
+
+
+def test_nothing_to_plot(tmp_path):
+    with pytest.raises(ValueError, match="history is empty"):
+        plot_training([], tmp_path / "a.png")
+    with pytest.raises(ValueError, match="no results"):
+        plot_evaluation({}, {}, tmp_path / "a.png")
+
+
+def test_matplotlib_missing(tmp_path, monkeypatch):
+    found = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return found(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ImportError, match=r"pip install 'loopctl\[plot\]'"):
+        plot_training(history(3), tmp_path / "a.png")
