@@ -1,0 +1,284 @@
+"""The script of figures 6.1 to 6.6 and appendix D, typed in as printed, on little data.
+
+Imports are from our packages; mended are the line breaks of appendix D and the spelling
+`get_gates_varialbes`, which the figures themselves do not share.
+"""
+
+from typing import List
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from inalu import NALU
+from inalu.task import arithmetic_dataset
+from loopctl import LoopControllerCallback
+
+INPUT_DIM = (7,)
+
+# fmt: off
+
+# --- figures 6.1 and 6.2, in a function for a fresh model in every test
+
+
+def compiled_model():
+    # define model
+    model = tf.keras.Sequential([
+        tf.keras.layers.InputLayer(INPUT_DIM),
+        NALU(3, clipping=20),
+        NALU(2, clipping=20),
+        NALU(1, clipping=20)
+    ])
+    # compile model
+    model.compile(
+        optimizer=tf.keras.optimizers.RMSprop(learning_rate=0.01),
+        loss="mse",
+        metrics=["mae"],
+    )
+    return model
+
+
+# --- figure 6.3
+
+
+def gate_open(self) -> bool:
+    return self.batches % 10 < 8
+
+def delay_reg(self) -> bool:
+    return (
+        self.reinit_epochs > 10
+        and self.reinit_history
+        and self.reinit_history[-1]["loss"] < 1.0
+    )
+
+def get_gates_variables(self) -> List[tf.Variable]:
+    return [
+        layer.g for layer in self.layers
+        if isinstance(layer, NALU)]
+
+
+# --- figure 6.4
+
+config = {
+    "gate": {
+        "cond": gate_open,
+        True: {"clipping": (-0.1, 0.1),
+                "excluded_variables": get_gates_variables
+               },
+        False: {
+            "clipping": (-0.1, 0.1),
+            "variables": get_gates_variables,
+           },
+      },
+    "delay": {
+        "cond": delay_reg,
+        True: {
+            "loss": False,
+            "regularize": True
+           },
+      },
+}
+
+
+# --- figure 6.5
+
+
+def reinit_cond(self):
+    reinit_loss = [x["loss"] for x in self.history]
+    return (len(reinit_loss) > 10000) and (
+        tf.math.reduce_mean(reinit_loss[-3000:]) > 0.2
+    )
+
+def reinitialise_fn(self):
+    for layer in self.layers:
+        if isinstance(layer, NALU):
+            layer.reinitialize()
+
+def reinitialise_metrics(self):
+    self.history = []
+    self.epochs = 0
+    self.batches = 0
+
+def early_stopping(self):
+    return tf.experimental.numpy.log10(
+        tf.math.reduce_mean([x["loss"] for x in self.history][-3000:])
+    ) < -10
+
+def stop_training(self):
+    self.model.stop_training = True
+
+async_config = {
+    "reinitialize": {
+        "cond": reinit_cond,
+        "model": reinitialise_fn,
+        "callback": reinitialise_metrics,
+    },
+    "early_stopping": {
+        "cond": early_stopping,
+        "callback": stop_training,
+    }
+}
+
+
+# --- appendix D
+
+
+class InExtrapolationEvaluationCallback(tf.keras.callbacks.Callback):
+    def __init__(self, ext_data, int_data, *args, **kwargs):
+        super(InExtrapolationEvaluationCallback, self).__init__(*args, **kwargs)
+        self.ext_data, self.int_data = ext_data, int_data
+        self.ext_results, self.int_results = {}, {}
+        self.test_per_epochs = 1
+        self.epochs = 0
+
+    def on_epoch_end(self, epochs, log=None):
+        if self.epochs % self.test_per_epochs==0:
+            self.int_results[self.epochs] = tf.reduce_mean(tf.keras.losses.get("mse")(
+                self.model.predict(self.int_data[0], verbose = 0),
+                self.int_data[1])).numpy()
+            self.ext_results[self.epochs] = tf.reduce_mean(tf.keras.losses.get("mse")(
+                self.model.predict(self.ext_data[0], verbose = 0),
+                self.ext_data[1])).numpy()
+        self.epochs+=1
+
+
+# --- figure 6.6, in a function for its parameters
+
+
+def fit(model, data, epochs, *others):
+    data_dp = data.train.batches(64)
+    ext_dp = (data.extrapolation.x, data.extrapolation.y)
+    int_dp = (data.interpolation.x, data.interpolation.y)
+    loopControl = LoopControllerCallback(config, async_config, verbose=1)
+    inExEvaluation = InExtrapolationEvaluationCallback(ext_dp, int_dp)
+    history = model.fit(data_dp, epochs=epochs, verbose=0, callbacks=[
+        *(other(loopControl) for other in others),
+        loopControl,
+        inExEvaluation
+    ])
+    return loopControl, inExEvaluation, history
+
+
+# fmt: on
+# --- what the script promises
+
+STEPS = 10
+
+
+@pytest.fixture
+def data():
+    # Of a narrow range, where the loss is soon below the threshold of `delay_reg`.
+    return arithmetic_dataset(64 * STEPS, low=-0.5, high=0.5)
+
+
+def test_the_script_runs_under_control(data):
+    epochs = 14
+    loopControl, inExEvaluation, history = fit(compiled_model(), data, epochs)
+    assert loopControl.epochs == loopControl.reinit_epochs == epochs
+    assert loopControl.batches == loopControl.reinit_batches == epochs * STEPS
+    steps = loopControl.history
+    assert len(steps) == epochs * STEPS
+    assert [bool(step["gate"]) for step in steps] == ([True] * 8 + [False] * 2) * epochs
+    delayed = [bool(step["delay"]) for step in steps]
+    assert not any(delayed[: 11 * STEPS])
+    assert all(delayed[11 * STEPS :])
+    assert all(step["loss"] < 1.0 for step in steps)
+    assert len(history.history["loss"]) == epochs
+    assert history.history["gate"] == pytest.approx([0.8] * epochs)
+    assert history.history["delay"] == pytest.approx([0.0] * 11 + [1.0] * 3)
+    assert {"mae", "loss_gate"} <= set(history.history)
+    assert sorted(inExEvaluation.ext_results) == list(range(epochs))
+    assert np.isfinite([*inExEvaluation.int_results.values()]).all()
+
+
+def test_each_state_trains_its_variables_only(data):
+    model = compiled_model()
+    gates = {v.path for v in get_gates_variables(model)}
+    changed = []
+
+    class Watch(keras.callbacks.Callback):
+        def __init__(self, loop):
+            super().__init__()
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.before = [v.numpy() for v in self.model.trainable_variables]
+
+        def on_train_batch_end(self, batch, logs=None):
+            after = self.model.trainable_variables
+            changed.append(
+                {v.path for v, b in zip(after, self.before, strict=True) if (v.numpy() != b).any()}
+            )
+
+    fit(model, data, 1, Watch)
+    everything = {v.path for v in model.trainable_variables}
+    for paths in changed[:8]:
+        assert paths == everything - gates
+    for paths in changed[8:]:
+        assert paths == gates
+
+
+def test_regularisation_moves_weights_away_from_zero(data):
+    model = compiled_model()
+    gates = get_gates_variables(model)
+    sizes = []
+
+    class Watch(keras.callbacks.Callback):
+        def __init__(self, loop):
+            super().__init__()
+
+        def on_epoch_end(self, epoch, logs=None):
+            sizes.append([np.abs(g.numpy()).mean() for g in gates])
+
+    fit(model, data, 14, Watch)
+    # From the twelfth epoch on, 10 steps of RMSprop an epoch in one direction.
+    assert np.all(np.diff(sizes[10:], axis=0) > 0.05)
+
+
+class Pretend(keras.callbacks.Callback):
+    """Puts thousands of steps into the tracked history at one epoch's end."""
+
+    losses: List[float]
+
+    def __init__(self, loop):
+        super().__init__()
+        self.loop = loop
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            self.weights = [v.numpy() for v in self.model.trainable_variables]
+            self.loop.history = [{"loss": loss} for loss in self.losses]
+
+
+def test_reinitialisation(data):
+    model = compiled_model()
+    watches = []
+
+    class Stuck(Pretend):
+        losses = [1.0] * 10_001
+
+        def __init__(self, loop):
+            super().__init__(loop)
+            watches.append(self)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.drawn = [v.numpy() for v in self.model.trainable_variables]
+                self.tracked = (len(self.loop.history), self.loop.epochs, self.loop.batches)
+
+    loopControl, _, history = fit(model, data, 4, Stuck)
+    (stuck,) = watches
+    for old, new in zip(stuck.weights, stuck.drawn, strict=True):
+        assert (old != new).all()
+    assert stuck.tracked == (0, 0, 0)
+    assert len(loopControl.history) == loopControl.batches == 2 * STEPS
+    assert loopControl.epochs == 2
+    assert len(history.history["loss"]) == 4
+
+
+def test_early_stopping(data):
+    class Converged(Pretend):
+        losses = [1.0, *[1e-12] * 3000]
+
+    _, _, history = fit(compiled_model(), data, 5, Converged)
+    assert len(history.history["loss"]) == 2
