@@ -1,0 +1,112 @@
+"""ci/env.sh, which every script sources, with a Python that only writes down what it is told."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# On PATH it stands for an interpreter; `-m venv` copies it into the environment, where
+# installing fails as long as a file named `offline` lies in the clone.
+FAKE = """#!/bin/sh
+echo "$*" >>calls
+case "$*" in
+    "-c import sys"*) exit 0 ;;
+    --version) echo "Python 3.11.0" ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip "*) [ ! -e offline ] ;;
+esac
+"""
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone and a PATH, `tools`, that holds no Python yet."""
+    clone = tmp_path / "a clone"
+    shutil.copytree(ROOT / "ci", clone / "ci")
+    shutil.copy(ROOT / "pyproject.toml", clone)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "sh", "dirname", "cksum", "rm", "mkdir", "cp"):
+        (tools / name).symlink_to(shutil.which(name))
+    return clone
+
+
+def put_python(clone, text=FAKE):
+    python = clone.parent / "tools" / "python3.11"
+    python.write_text(text)
+    python.chmod(0o755)
+
+
+def run(clone, script="set -eu; source ci/env.sh; echo ready $PYTHON"):
+    (clone / "calls").unlink(missing_ok=True)
+    environment = {"PATH": str(clone.parent / "tools")}
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=clone,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    calls = (clone / "calls").read_text().splitlines() if (clone / "calls").exists() else []
+    return done, [call for call in calls if call.startswith("-m ")]
+
+
+def test_no_python(clone):
+    done, _ = run(clone)
+    assert done.returncode == 1
+    assert "needs Python 3.11 or newer" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_a_python_that_is_too_old_is_passed_over(clone):
+    put_python(clone, "#!/bin/sh\nexit 1\n")
+    assert run(clone)[0].returncode == 1
+
+
+def test_installs_once(clone):
+    put_python(clone)
+    done, calls = run(clone)
+    assert done.stdout.strip() == f"ready {clone}/.venv/bin/python"
+    assert [call.split()[1] for call in calls] == ["venv", "pip"]
+    assert calls[1].endswith(f"-e {clone}[test,plot]")
+    done, calls = run(clone)
+    assert (done.returncode, calls) == (0, [])
+    assert done.stderr == ""
+
+
+def test_half_finished_install_is_done_again(clone):
+    put_python(clone)
+    (clone / "offline").touch()
+    assert run(clone)[0].returncode != 0
+    (clone / "offline").unlink()
+    done, calls = run(clone)
+    assert done.returncode == 0
+    assert [call.split()[1] for call in calls] == ["venv", "pip"]
+
+
+def test_changed_requirements_and_a_moved_clone_install_again(clone):
+    put_python(clone)
+    run(clone)
+    with (clone / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    assert len(run(clone)[1]) == 2
+    moved = clone.rename(clone.with_name("moved"))
+    assert len(run(moved)[1]) == 2
+    assert len(run(moved)[1]) == 0
+
+
+def test_arguments_reach_pytest(clone):
+    put_python(clone)
+    done, calls = run(clone, "bash ci/test -k 'one or two' -x")
+    assert done.returncode == 0
+    assert calls[-1] == "-m pytest -n auto -k one or two -x"
+
+
+def test_scripts_are_executable():
+    assert all(os.access(ROOT / path, os.X_OK) for path in ("ci/test", "ci/demo", ".ci/run"))

@@ -1,0 +1,51 @@
+"""The demo in small: few samples, few epochs."""
+
+import pytest
+
+from inalu.demo import FAULTS, main
+
+
+def small(*arguments):
+    return main(["--samples", "640", *arguments])
+
+
+def test_verifies_trains_and_plots(tmp_path, capsys):
+    assert small("--epochs", "2", "--output", str(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert out.count("gate on") == out.count("gate off") == out.count("delay on") == 2
+    assert "Epoch 2/2" in out
+    assert "mean squared error inside (10, 15)" in out
+    for name in ("loss.png", "errors.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("fault", "place", "said"),
+    [
+        ("clip", "config['gate'][False]", "[-0.1, 0.1]"),
+        ("variables", "config['gate'][True]", "/g"),
+        ("loss", "config['gate'][True]", "mean_absolute_error"),
+        ("regularize", "config['delay'][True]", "regularization"),
+    ],
+)
+def test_planted_faults_are_found(tmp_path, capsys, fault, place, said):
+    assert small("--break", fault, "--output", str(tmp_path)) == 1
+    captured = capsys.readouterr()
+    assert place in captured.err
+    assert said in captured.err
+    assert "Epoch" not in captured.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_fault_is_tested():
+    assert set(FAULTS) == {"clip", "variables", "loss", "regularize"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--break", "everything"], ["--epochs", "0"], ["--samples", "63"], ["x"]]
+)
+def test_wrong_arguments(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: ci/demo" in capsys.readouterr().err
