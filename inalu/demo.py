@@ -58,6 +58,7 @@ def _run(options: argparse.Namespace) -> None:
     expected = SimpleNamespace(config=recipe.config, main_step=callback.main_step, model=model)
     batch = next(iter(batches))
     _verify(model, expected, batch, "before training")
+    _show_substeps(model, recipe.config, batch)
 
     epochs = options.epochs or (EPOCHS_IN_FULL if options.full else EPOCHS)
     print(f"\nTraining for up to {epochs} epochs of {len(batches)} steps")
@@ -85,19 +86,24 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _verify(model: Any, expected: Any, batch: Any, when: str) -> None:
-    print(f"Verifying the graphs {when}")
     start = time.perf_counter()
     verify.assert_config(model, expected, batch)
-    for action, settings in expected.config.items():
-        for branch, name in [(True, "on"), (False, "off")]:
+    print(
+        f"Verified {when}: every substep, alone and in the main step, is what the config says "
+        f"({time.perf_counter() - start:.1f} s)"
+    )
+
+
+def _show_substeps(model: Any, config: Config, batch: Any) -> None:
+    """Print what the graph of each substep does, one line each."""
+    for action, settings in config.items():
+        for branch, name in [(True, f"{action}_on"), (False, f"{action}_off")]:
             if branch in settings:
-                facts = verify.facts(getattr(model, f"{action}_{name}"), batch, model=model)
-                print(f"  {action + ' ' + name:<9} {_describe(facts, model)}")
-    print(f"  each alone and in the main step as the config says, {_since(start)}")
+                facts = verify.facts(getattr(model, name), batch, model=model)
+                print(f"  {name:<9} {_describe(facts, len(model.trainable_variables))}")
 
 
-def _describe(facts: Any, model: Any) -> str:
-    """What a substep does, in one line."""
+def _describe(facts: verify.StepFacts, variables: int) -> str:
     losses = " + ".join(loss.name for loss in facts.losses) or "no data loss"
     terms = len(facts.regularization)
     clips = sorted({(clip.lower, clip.upper) for clip in facts.clipping})
@@ -106,7 +112,7 @@ def _describe(facts: Any, model: Any) -> str:
             losses,
             f"{terms} regularisation terms" if terms else "no regularisation",
             " and ".join(f"clipped to [{a:.6g}, {b:.6g}]" for a, b in clips) or "not clipped",
-            f"trains {len(facts.watched)} of {len(model.trainable_variables)} variables",
+            f"trains {len(facts.watched)} of {variables} variables",
         ]
     )
 
@@ -136,18 +142,13 @@ def _show_control(history: Sequence[Mapping[str, Any]], epoch: int) -> None:
 
 def _show_result(model: Any, evaluation: recipe.InExtrapolationEvaluationCallback) -> None:
     last = max(evaluation.int_results)
-    gates = [np.round(keras.ops.sigmoid(g).numpy(), 3).tolist() for g in _gates(model)]
+    gates = [
+        np.round(keras.ops.sigmoid(g).numpy(), 3).tolist()
+        for g in recipe.get_gates_variables(model)
+    ]
     print(f"\n  mean squared error inside (-3, 3)     {evaluation.int_results[last]:.3g}")
     print(f"  mean squared error inside (10, 15)    {evaluation.ext_results[last]:.3g}")
     print(f"  gates, 1 adds and 0 multiplies        {gates}\n")
-
-
-def _gates(model: Any) -> list[Any]:
-    return recipe.get_gates_variables(model)
-
-
-def _since(start: float) -> str:
-    return f"{time.perf_counter() - start:.1f} s"
 
 
 def _changed(config: Config, action: str, branch: bool, **settings: Any) -> Config:

@@ -12,7 +12,10 @@ def small(*arguments):
 def test_verifies_trains_and_plots(tmp_path, capsys):
     assert small("--epochs", "2", "--output", str(tmp_path)) == 0
     out = capsys.readouterr().out
-    assert out.count("gate on") == out.count("gate off") == out.count("delay on") == 2
+    for name in ("gate_on", "gate_off", "delay_on"):
+        assert out.count(name) == 1
+    assert out.index("Verified before training") < out.index("Epoch 1/2")
+    assert out.index("Verified after training") > out.index("Epoch 2/2")
     assert "Epoch 2/2" in out
     assert "mean squared error inside (10, 15)" in out
     for name in ("loss.png", "errors.png"):
