@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace) -> None:
     model.fit(
         batches,
         epochs=epochs,
+        # The data set shuffles itself.
+        shuffle=False,
         # The bar draws over itself, which a log file cannot show.
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[callback, evaluation],

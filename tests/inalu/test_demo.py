@@ -26,9 +26,9 @@ def test_verifies_trains_and_plots(tmp_path, capsys):
     ("fault", "place", "said"),
     [
         ("clip", "config['gate'][False]", "[-0.1, 0.1]"),
-        ("variables", "config['gate'][True]", "/g"),
-        ("loss", "config['gate'][True]", "mean_absolute_error"),
-        ("regularize", "config['delay'][True]", "regularization"),
+        ("variables", "config['gate'][True]", "too many: sequential/nalu/g"),
+        ("loss", "config['gate'][True]", "loss: expected mse"),
+        ("regularize", "config['delay'][True]", "regularization: expected 15 terms"),
     ],
 )
 def test_planted_faults_are_found(tmp_path, capsys, fault, place, said):
