@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from verify.graph import FlatGraph, VariableRef, flatten
+from verify.model_reference import ModelReference
 
 Region = tuple[str, ...]
 
@@ -20,24 +21,31 @@ class Step:
     """A captured step.
 
     `targets`, `weights`: argument nodes that carry ``y`` and ``sample_weight``, None if the
-    arguments do not tell. `x`: the specs of the inputs, in the structure in which they are fed.
-    `trainable`: keys of the variables that count as trainable, None to ask the variables.
+    arguments do not tell. `reference`: the model that the step trains, where known. `trainable`:
+    keys of the variables that count as trainable, None to ask the variables.
     """
 
     name: str
     flat: FlatGraph
-    x: Any = None
     targets: frozenset[int] | None = None
     weights: frozenset[int] | None = None
-    model: keras.Model | None = None
-    trainable: frozenset[int | str] | None = None
+    reference: ModelReference | None = None
+
+    @property
+    def trainable(self) -> frozenset[int | str] | None:
+        return None if self.reference is None else self.reference.trainable
 
     @property
     def variables(self) -> list[VariableRef]:
         return list(dict.fromkeys(self.flat.variables.values()))
 
 
-def capture(target: Any, *args: Any, model: keras.Model | None = None) -> Step:
+def capture(
+    target: Any,
+    *args: Any,
+    model: keras.Model | None = None,
+    reference: ModelReference | None = None,
+) -> Step:
     """Traces `target` on `args`.
 
     Args:
@@ -47,6 +55,7 @@ def capture(target: Any, *args: Any, model: keras.Model | None = None) -> Step:
             tensors, arrays or ``tf.TensorSpec``.
         model: the model trained by the step, where known: its trainable variables and the
             regularisers it adds are then taken from it.
+        reference: what has been traced from that model before, to be used again.
 
     Raises:
         TypeError: `target` is nothing that can be traced, or needs arguments that are missing.
@@ -72,11 +81,9 @@ def capture(target: Any, *args: Any, model: keras.Model | None = None) -> Step:
         )
     flat = flatten(concrete)
     x, targets, weights = _roles(concrete, flat)
-    trainable = None
-    if model is not None:
-        keys = {id(v.value.handle) for v in model.trainable_variables}
-        trainable = frozenset[int | str](keys)
-    return Step(name, flat, x, targets, weights, model, trainable)
+    if reference is None and model is not None and x is not None:
+        reference = ModelReference(model, x)
+    return Step(name, flat, targets, weights, reference)
 
 
 def _trace(function: Any, args: Sequence[Any], name: str) -> Any:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from verify.capture import Region, Step, capture
 from verify.expect import Expectation
 from verify.failure import Violation, fail
-from verify.reference import model_terms
+from verify.model_reference import ModelReference
 
 
 def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
@@ -36,15 +36,22 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
     if not hasattr(model, "control_variables"):
         raise ValueError(f"model {model.name!r} is not controlled: attach the callback first")
     violations: list[Violation] = []
-    main = capture(callback.main_step, batch, model=model) if _attached(callback, model) else None
+    reference: ModelReference | None = None
+    main: Step | None = None
+    if _attached(callback, model):
+        main = capture(callback.main_step, batch, model=model)
+        reference = main.reference
     for action, settings in callback.config.items():
         for branch in (True, False):
             if branch not in settings:
                 continue
             name = f"{action}_{'on' if branch else 'off'}"
             place = f"config[{action!r}][{branch}]"
-            step = capture(getattr(model, name), batch, model=model)
-            expectation = expectation_of(model, settings[branch], step)
+            step = capture(getattr(model, name), batch, model=model, reference=reference)
+            reference = step.reference
+            if reference is None:
+                raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
+            expectation = expectation_of(reference, settings[branch])
             violations += _located(expectation.violations(step), place, name)
             if main is not None:
                 region = _branch_region(main, model.control_variables[action], branch)
@@ -62,27 +69,25 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
     fail(f"model {model.name!r}", violations)
 
 
-def expectation_of(model: keras.Model, settings: Mapping[str, Any], step: Step) -> Expectation:
+def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
     """What one branch of a config promises of its substep."""
-    chosen = _selected(model, settings)
+    model = reference.model
+    chosen = {id(v.value.handle): v for v in _selected(model, settings)}
     data_loss = settings["loss"] if "loss" in settings else _compiled(model)
-    if data_loss is None or data_loss is False:
+    if data_loss is False:
         data_loss = None
-    of_terms: set[int | str] = set()
-    terms = 0
-    if settings.get("regularize") and step.x is not None:
-        keys = {id(variable.value.handle) for variable in chosen}
-        found = [term for term in model_terms(model, step.x) if term.key in keys]
-        terms, of_terms = len(found), {term.key for term in found}
-    trained = [
-        variable
-        for variable in chosen
-        if id(variable.value.handle) in of_terms
-        or (data_loss is not None and _reached_by_data(model, step, variable))
-    ]
+    elif isinstance(data_loss, Mapping):
+        data_loss = [loss for loss in data_loss.values() if loss is not None]
+    terms = [term for term in reference.terms if term.key in chosen]
+    if not settings.get("regularize"):
+        terms = []
+    reached = {term.key for term in terms}
+    if data_loss is not None:
+        reached |= reference.reached_by_data & chosen.keys()
+    trained = [variable for key, variable in chosen.items() if key in reached]
     return Expectation(
-        loss=data_loss if trained or data_loss is None else None,
-        regularization=terms,
+        loss=data_loss if reference.reached_by_data & chosen.keys() else None,
+        regularization=len(terms),
         clipping=_clipping(model, settings),
         watched=trained,
         unwatched=_others(model, trained),
@@ -112,18 +117,6 @@ def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
         return settings["clipping"]
     value = model.optimizer.clipvalue
     return (-value, value) if value else None
-
-
-def _reached_by_data(model: keras.Model, step: Step, variable: Any) -> bool:
-    """Whether the model's outputs have a gradient by `variable` (an unused weight has none)."""
-
-    def gradient(x: Any) -> Any:
-        with tf.GradientTape() as tape:
-            outputs = model(x, training=True)
-        return tape.gradient(outputs, variable.value)
-
-    concrete = tf.function(gradient, autograph=False).get_concrete_function(step.x)
-    return concrete.structured_outputs is not None
 
 
 def _attached(callback: Any, model: keras.Model) -> bool:

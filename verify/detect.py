@@ -22,14 +22,14 @@ from verify.match import Match, Miss, Pattern, Predicate
 from verify.reference import (
     FAMILIES,
     Spec,
-    Term,
     clip_patterns,
     format_call,
     loss_patterns,
-    model_terms,
     regulariser_family,
 )
 
+# Ops that move or re-encode a target without computing with its values.
+_MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
 
@@ -98,16 +98,17 @@ class Detector:
         }
 
     def _is_target(self, tensor: Tensor) -> bool:
+        """Whether a tensor is the target a step is fed, as it is fed: smoothing is a loss's own."""
         if tensor[0] in self.flow.of_weights:
             return False
-        return self.step.targets is None or tensor[0] in self._of_targets
+        if self.step.targets is None:
+            return True
+        while (node := self.flat.node(tensor)).op in _MOVES:
+            tensor = node.data[0]
+        return tensor[0] in self.step.targets
 
     def _is_upstream(self, tensor: Tensor) -> bool:
         return tensor[0] in self.flow.backward and tensor[0] not in self.flow.of_data
-
-    @functools.cached_property
-    def _of_targets(self) -> set[int]:
-        return self.flow.descendants(self.step.targets or ())
 
     @functools.cached_property
     def _of_sample_weight(self) -> set[int]:
@@ -117,14 +118,17 @@ class Detector:
     def _meeting_specs(self) -> list[tuple[Spec, Spec]]:
         """(target, prediction) specs, read off where data that is a target meets a prediction."""
         flow, found = self.flow, dict[tuple[Spec, Spec], None]()
+        fed = self.step.targets
+        of_targets = flow.of_data if fed is None else flow.descendants(fed)
+        as_fed = [(index, 0) for index in sorted(fed or ())]
         for node in self.flat.nodes:
             if node.index in flow.backward or node.index not in flow.of_weights:
                 continue
-            targets = [t for t in node.data if self._is_target(t) and t[0] in flow.of_data]
+            targets = [t for t in node.data if t[0] in of_targets and t[0] not in flow.of_weights]
             predictions = [t for t in node.data if t[0] in flow.of_weights]
             for target in targets:
                 for prediction in predictions:
-                    for t in self._chain(target):
+                    for t in [*as_fed, *filter(self._is_target, self._chain(target))]:
                         for p in self._chain(prediction):
                             found[self.flow.spec(t), self.flow.spec(p)] = None
         usable = [pair for pair in found if all(shape is not None for shape, _ in pair)]
@@ -148,7 +152,8 @@ class Detector:
         """Recognised regularisation terms, one per variable and regulariser."""
         found: list[Found] = []
         taken: set[int] = set()
-        for term in self._expected_terms:
+        reference = self.step.reference
+        for term in () if reference is None else reference.terms:
             for match in self._find(term.pattern, self._term_predicates(term.key), term.label)[0]:
                 if not match.nodes & taken:
                     taken |= match.nodes
@@ -160,12 +165,6 @@ class Detector:
                         taken |= match.nodes
                         found.append(dataclasses.replace(match, label=name + match.label))
         return found
-
-    @functools.cached_property
-    def _expected_terms(self) -> list[Term]:
-        if self.step.model is None or self.step.x is None:
-            return []
-        return model_terms(self.step.model, self.step.x)
 
     def regulariser(
         self, update: Update, pattern: Pattern | None
@@ -198,27 +197,37 @@ class Detector:
     # -- what is left ---------------------------------------------------------------------------
 
     def rest(self, recognised: Iterable[Found]) -> tuple[list[Update], list[Update]]:
-        """Updates that unrecognised gradients reach: (by way of data, of variables alone)."""
+        """Updates that unrecognised gradients reach: (by way of data, of the variable alone)."""
         cut = frozenset(node for found in recognised for node in found.nodes)
         flow = self.flow
         left = flow.descendants((seed.node for seed in flow.seeds), without=cut)
-        fed: set[int] = set()  # in `left`, and multiplied with forward values that data decide
-        tied: set[int] = set()  # in `left`, and multiplied with forward values of weights only
-        for index in left:
-            for source, _ in self.flat.nodes[index].data:
-                if source in flow.backward:
-                    continue
-                if source in flow.of_data:
-                    fed.add(index)
-                elif source in flow.of_weights:
-                    tied.add(index)
+        fed = frozenset(index for index in left if self._forward_inputs(index) & flow.of_data)
         by_data = flow.descendants(fed, without=cut) & left
-        by_weights = flow.descendants(tied, without=cut) & left
-        data = [u for u in flow.trained if u.node.index in by_data]
-        weights = [
-            u for u in flow.trained if u.node.index in by_weights and u.node.index not in by_data
+        data = [update for update in flow.trained if update.node.index in by_data]
+        # What a regulariser adds is made of the variable itself and, on its way to the update, is
+        # never multiplied with anything that data decide.
+        alone = [
+            update
+            for update in flow.trained
+            if update.node.index
+            in flow.descendants(
+                self._made_of(update.variable.key, left - by_data), without=cut | fed
+            )
         ]
-        return data, weights
+        return data, alone
+
+    def _forward_inputs(self, index: int) -> set[int]:
+        """Where forward values enter the backward pass at a node."""
+        return {s for s, _ in self.flat.nodes[index].data if s not in self.flow.backward}
+
+    def _made_of(self, key: int | str, among: set[int]) -> list[int]:
+        values = self._values_of(key)
+        return [index for index in among if self._forward_inputs(index) & values]
+
+    @functools.cache  # noqa: B019 - a Detector lives for one verification
+    def _values_of(self, key: int | str) -> set[int]:
+        """Everything computed from one variable."""
+        return self.flow.descendants(n.index for n, v in self.flat.reads() if v.key == key)
 
     # -- clips ----------------------------------------------------------------------------------
 
@@ -319,6 +328,14 @@ class Detector:
                     nearest = result
             else:
                 return nearest
+        for expected in pattern.present:
+            results = [
+                self.flow.matcher.unify(pattern, expected, target, predicates, leaves)
+                for target in self.flow.matcher.candidates(pattern, expected)
+            ]
+            if not any(isinstance(result, Match) for result in results):
+                place = self.flat.node(match.root).id
+                return Miss(0, "the activation before the loss is missing", place)
         return roots, constants
 
 

@@ -133,8 +133,7 @@ def step_facts(step: Step, region: Region = ()) -> StepFacts:
     detector = Detector(step, region)
     flow, flat = detector.flow, detector.flat
     losses = known_losses(detector)
-    _, leftover = detector.rest([*(found for _, found in losses), *detector.terms])
-    unknown_loss, _ = detector.rest([*(found for _, found in losses), *detector.terms])
+    unknown_loss, leftover = detector.rest([*(found for _, found in losses), *detector.terms])
     names = {variable.key: variable.path for variable in step.variables}
     written = {v.key for _, v in flat.writes()}
     watched = {u.variable.path for u in flow.trained}
@@ -202,7 +201,7 @@ def guard_facts(detector: Detector) -> list[GuardFact]:
 def known_losses(detector: Detector) -> list[tuple[str, Found]]:
     """The losses that explain the step's gradients, of the model's own and Keras' catalogue."""
     found: list[tuple[str, Found]] = []
-    for loss in [*_model_losses(detector.step.model), *keras_losses()]:
+    for loss in [*_model_losses(detector.step), *keras_losses()]:
         if not detector.rest([*(f for _, f in found), *detector.terms])[0]:
             break
         for match in detector.losses(loss)[0]:
@@ -211,8 +210,10 @@ def known_losses(detector: Detector) -> list[tuple[str, Found]]:
     return found
 
 
-def _model_losses(model: keras.Model | None) -> list[Any]:
-    return [] if model is None else [x for x in tf.nest.flatten(model.loss) if x is not None]
+def _model_losses(step: Step) -> list[Any]:
+    if step.reference is None:
+        return []
+    return [loss for loss in tf.nest.flatten(step.reference.model.loss) if loss is not None]
 
 
 @functools.cache

@@ -31,7 +31,8 @@ class Pattern:
 
     `leaves` names the role of each argument node; `free` marks constants that may differ (the
     parameters of a family, e.g. the factor of an L2 regulariser), by node index -> name. Roles in
-    `many` may stand for several tensors (a variable is read anew for each use).
+    `many` may stand for several tensors (a variable is read anew for each use). What `present`
+    computes must be in the graph too.
     """
 
     flat: FlatGraph
@@ -39,6 +40,7 @@ class Pattern:
     leaves: Mapping[int, str]
     free: Mapping[int, str] = dataclasses.field(default_factory=dict)
     many: frozenset[str] = frozenset({"variable", "data"})
+    present: tuple[Tensor, ...] = ()
 
     @functools.cached_property
     def folder(self) -> Folder:

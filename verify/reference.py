@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -52,7 +53,10 @@ def pattern(
     roles: Sequence[str],
     free: Mapping[str, float] | None = None,
 ) -> Pattern | None:
-    """A pattern of what `function` computes; None where no root is more than a wildcard."""
+    """A pattern of the first result of `function`; its other results must be present as well.
+
+    None where no result is more than a wildcard.
+    """
     flat = trace(function, specs)
     leaves = dict(zip(flat.arguments, roles, strict=True))
     roots = tuple(root for root in flat.outputs if root[0] not in leaves)
@@ -63,7 +67,7 @@ def pattern(
             for name, stand_in in (free or {}).items():
                 if abs(float(value) - stand_in) < 1e-6:
                     constants[node.index] = name
-    return Pattern(flat, roots, leaves, constants) if roots else None
+    return Pattern(flat, roots[:1], leaves, constants, present=roots[1:]) if roots else None
 
 
 class FunctionLoss(keras.losses.Loss):
@@ -135,7 +139,8 @@ def loss_patterns(loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None) ->
                     with tf.GradientTape() as tape:
                         tape.watch(logits)
                         value = function(target, activation(logits), *weights)
-                    return tape.gradient(value, logits, output_gradients=upstream)
+                    result = tape.gradient(value, logits, output_gradients=upstream)
+                    return result, activation(logits)
 
                 # A Loss computes in its own dtype, a function in that of the prediction.
                 specs: list[Spec] = [y_true, y_pred, ((), getattr(function, "dtype", y_pred[1]))]
@@ -201,68 +206,28 @@ FAMILIES = {
 }
 
 
+def _swap(function: Callable[[Any, Any], Any], a: Any, b: Any, swapped: bool) -> Any:
+    return function(b, a) if swapped else function(a, b)
+
+
 @functools.cache
 def clip_patterns(dtype: str) -> list[Pattern]:
     """Clipping by value, with any bounds: as TensorFlow, Keras and a person would write it."""
-    forms: list[Callable[..., Any]] = [
-        lambda g, lo, hi: tf.clip_by_value(g, lo, hi),
-        lambda g, lo, hi: keras.ops.clip(g, lo, hi),
-        lambda g, lo, hi: tf.minimum(tf.maximum(g, lo), hi),
-    ]
+    forms: list[Callable[..., Any]] = [tf.clip_by_value, keras.ops.clip]
+    for first, second in itertools.product((False, True), repeat=2):
+
+        def upper_last(g: Any, lo: Any, hi: Any, a: bool = first, b: bool = second) -> Any:
+            return _swap(tf.minimum, _swap(tf.maximum, g, lo, a), hi, b)
+
+        def lower_last(g: Any, lo: Any, hi: Any, a: bool = first, b: bool = second) -> Any:
+            return _swap(tf.maximum, _swap(tf.minimum, g, hi, a), lo, b)
+
+        forms += [upper_last, lower_last]
     specs: list[Spec] = [((2,), dtype), ((), dtype), ((), dtype)]
     return [
         made
         for form in forms
         if (made := pattern(form, specs, ["gradient", "lower bound", "upper bound"])) is not None
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """One regularisation term of a model: a loss it adds, by one variable it depends on."""
-
-    key: int | str
-    variable: str
-    label: str
-    pattern: Pattern
-
-
-def model_terms(model: Any, x: Any) -> list[Term]:
-    """The gradients of each of `model.losses` by each trainable variable, traced on specs `x`."""
-    found: list[tuple[Any, Any]] = []
-
-    def gradients(data: Any, upstream: Any) -> list[Any]:
-        found.clear()
-        with tf.GradientTape(persistent=True) as tape:
-            model(data, training=True)
-            losses = list(model.losses)
-        results = []
-        for loss in losses:
-            by_variable = [
-                (variable, tape.gradient(loss, variable.value, output_gradients=upstream))
-                for variable in model.trainable_variables
-            ]
-            used = [(variable, result) for variable, result in by_variable if result is not None]
-            for variable, result in used:
-                found.append((variable, variable.regularizer if len(used) == 1 else None))
-                results.append(result)
-        return results
-
-    if not model.losses and not model.trainable_variables:
-        return []
-    upstream = tf.TensorSpec((), keras.backend.floatx())
-    concrete = tf.function(gradients, autograph=False).get_concrete_function(x, upstream)
-    flat = flatten(concrete)
-    *data, last = flat.arguments
-    leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
-    return [
-        Term(
-            id(variable.value.handle),
-            variable.path,
-            "add_loss" if regulariser is None else regulariser_name(regulariser),
-            Pattern(flat, (root,), leaves),
-        )
-        for (variable, regulariser), root in zip(found, flat.outputs, strict=True)
     ]
 
 

@@ -1,0 +1,92 @@
+"""What a Keras model itself says of its regularisation and its variables, by tracing it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from verify.graph import flatten
+from verify.match import Pattern
+from verify.reference import regulariser_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One regularisation term of a model: a loss it adds, by one variable it depends on."""
+
+    key: int | str
+    variable: str
+    label: str
+    pattern: Pattern
+
+
+class ModelReference:
+    """References traced from one model, on the specs `x` of its inputs, each at most once.
+
+    `trainable` holds the keys of the variables that the model trains.
+    """
+
+    def __init__(self, model: keras.Model, x: Any) -> None:
+        self.model, self.x = model, x
+        self.trainable = frozenset[int | str](
+            {id(variable.value.handle) for variable in model.trainable_variables}
+        )
+
+    @functools.cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """The gradients of each of ``model.losses`` by each trainable variable."""
+        found: list[tuple[Any, Any]] = []
+        variables = list(self.model.trainable_variables)
+
+        def gradients(x: Any, upstream: Any) -> list[Any]:
+            found.clear()
+            with tf.GradientTape(persistent=True) as tape:
+                self.model(x, training=True)
+                losses = list(self.model.losses)
+            results = []
+            for loss in losses:
+                by_variable = tape.gradient(
+                    loss, [v.value for v in variables], output_gradients=upstream
+                )
+                used = [i for i, result in enumerate(by_variable) if result is not None]
+                for i in used:
+                    regulariser = variables[i].regularizer if len(used) == 1 else None
+                    found.append((variables[i], regulariser))
+                    results.append(by_variable[i])
+            return results
+
+        upstream = tf.TensorSpec((), keras.backend.floatx())
+        traced = tf.function(gradients, autograph=False).get_concrete_function(self.x, upstream)
+        flat = flatten(traced)
+        *data, last = flat.arguments
+        leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
+        return tuple(
+            Term(
+                id(variable.value.handle),
+                variable.path,
+                "add_loss" if regulariser is None else regulariser_name(regulariser),
+                Pattern(flat, (root,), leaves),
+            )
+            for (variable, regulariser), root in zip(found, flat.outputs, strict=True)
+        )
+
+    @functools.cached_property
+    def reached_by_data(self) -> frozenset[int | str]:
+        """Keys of the trainable variables by which the outputs have a gradient."""
+        variables = list(self.model.trainable_variables)
+
+        def gradients(x: Any) -> list[Any]:
+            with tf.GradientTape() as tape:
+                outputs = self.model(x, training=True)
+            return list(tape.gradient(outputs, [v.value for v in variables]))
+
+        traced = tf.function(gradients, autograph=False).get_concrete_function(self.x)
+        return frozenset(
+            id(variable.value.handle)
+            for variable, result in zip(variables, traced.structured_outputs, strict=True)
+            if result is not None
+        )
