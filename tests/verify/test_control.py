@@ -1,0 +1,104 @@
+"""`assert_config`: every branch of a config against the graphs that really train."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import verify
+from loopctl import LoopControllerCallback
+
+BATCH = (np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32"))
+
+
+def kernels(model: keras.Model) -> list[Any]:
+    return [layer.kernel for layer in model.layers]
+
+
+def always(callback: LoopControllerCallback) -> bool:
+    return True
+
+
+INTENDED: dict[str, Any] = {
+    "kernels": {
+        "cond": always,
+        True: {"clipping": (-0.1, 0.1), "variables": kernels, "loss": "huber"},
+        False: {"excluded_variables": kernels},
+    },
+    "sparse": {"cond": always, True: {"loss": None, "regularize": True}},
+}
+
+
+def controlled(config: dict[str, Any]) -> tuple[keras.Model, LoopControllerCallback]:
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(3, "tanh", kernel_regularizer="l2", bias_regularizer="l1"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("rmsprop", "mse", metrics=["mae"])
+    return model, LoopControllerCallback(config).attach(model)
+
+
+def changed(action: str, branch: bool, **settings: Any) -> dict[str, Any]:
+    """The intended config with other settings in one branch (None removes a key)."""
+    entry = {**INTENDED[action][branch], **settings}
+    entry = {key: value for key, value in entry.items() if value is not ...}
+    return {**INTENDED, action: {**INTENDED[action], branch: entry}}
+
+
+def test_a_controlled_model_is_what_its_config_says() -> None:
+    model, callback = controlled(INTENDED)
+    verify.assert_config(model, callback, BATCH)
+    model.fit(*BATCH, epochs=2, verbose=0, callbacks=[callback])
+    verify.assert_config(model, callback, BATCH)
+    verify.assert_config(model, callback, (*BATCH, np.ones(8, "float32")))
+
+
+@pytest.mark.parametrize(
+    ("faulty", "keyword"),
+    [
+        (changed("kernels", True, clipping=...), "clipping"),
+        (changed("kernels", True, clipping=(-0.1, 0.2)), "clipping"),
+        (changed("kernels", False, clipping=(-1, 1)), "clipping"),
+        (changed("kernels", True, variables=lambda m: m.trainable_variables[:2]), "watched"),
+        (changed("kernels", False, excluded_variables=lambda m: kernels(m)[:1]), "watched"),
+        (changed("kernels", True, loss="mae"), "loss"),
+        (changed("kernels", True, loss=...), "loss"),
+        (changed("kernels", False, regularize=True), "regularization"),
+        (changed("sparse", True, regularize=False), "regularization"),
+        (changed("sparse", True, loss=...), "loss"),
+        (changed("sparse", True, variables=kernels), "regularization"),
+    ],
+)
+def test_every_deviation_from_the_config_is_found(faulty: dict[str, Any], keyword: str) -> None:
+    """The callback runs the faulty config; the model is checked against the intended one."""
+    model, callback = controlled(faulty)
+    intended = SimpleNamespace(config=INTENDED, main_step=callback.main_step, model=model)
+    with pytest.raises(verify.GraphAssertionError) as error:
+        verify.assert_config(model, intended, BATCH)
+    keywords = {violation.keyword.rsplit(" ", 1)[1] for violation in error.value.violations}
+    assert keyword in keywords
+    places = {violation.keyword.rsplit(" ", 1)[0] for violation in error.value.violations}
+    assert len(places) == 2, "both the substep on its own and its branch of the main step"
+
+
+def test_swapped_branches_of_the_main_step_are_found() -> None:
+    model, callback = controlled(INTENDED)
+    entry = INTENDED["kernels"]
+    swapped = {"kernels": {"cond": always, True: entry[False], False: entry[True]}}
+    intended = SimpleNamespace(config=swapped, main_step=callback.main_step, model=model)
+    with pytest.raises(verify.GraphAssertionError, match="main step"):
+        verify.assert_config(model, intended, BATCH)
+
+
+def test_a_model_that_is_not_controlled_is_refused() -> None:
+    model, callback = controlled(INTENDED)
+    callback.release()
+    with pytest.raises(ValueError, match="attach the callback first"):
+        verify.assert_config(model, callback, BATCH)
