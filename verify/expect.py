@@ -28,6 +28,7 @@ class _Unset:
 
 
 UNSET: Any = _Unset()
+_TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,7 +341,7 @@ def _weight(keyword: str, name: str, weight: float | None) -> list[Violation]:
 
 
 def _nearest(miss: Miss | None) -> tuple[str, ...]:
-    if miss is None or not miss.agreed:
+    if miss is None or miss.agreed < _TELLING:
         return ()
     return (
         f"nearest: {miss.agreed} ops of its gradient agree; first difference at {miss.at}: "
