@@ -190,8 +190,12 @@ class Flow:
         near = self._near(seed.index)
         if not near:
             return None
-        for node in reversed(self.flat.nodes[: seed.index]):
-            if node.index not in self.of_weights or not self.inside(node):
+        below = self.descendants([seed.index])
+        # Latest first, and those before the seed first: a loss usually precedes its seed, but the
+        # gradient of a loop makes TensorFlow write the loop, and what follows from it, anew.
+        before, after = self.flat.nodes[: seed.index], self.flat.nodes[seed.index + 1 :]
+        for node in (*reversed(before), *reversed(after)):
+            if node.index not in self.of_weights or node.index in below or not self.inside(node):
                 continue
             for output, candidate in enumerate(node.shapes):
                 if candidate == shape and node.dtypes[output] == seed.dtypes[0]:
