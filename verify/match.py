@@ -136,7 +136,7 @@ class _Attempt:
         self.constants: dict[str, float] = {}
         self.pairs: dict[int, int] = {}
         self.trail: list[tuple[dict[Any, Any], Any]] = []
-        self.miss = Miss(0, "nothing agrees", "")
+        self.miss = Miss(-1, "nothing agrees", "")
 
     def tensor(self, expected: Tensor, found: Tensor) -> bool:
         expected, found = self.pattern.flat.through(expected), self.flat.through(found)
@@ -218,7 +218,7 @@ class _Attempt:
             table.pop(key, None)
 
     def _differ(self, found: Tensor, difference: str) -> bool:
-        if len(self.pairs) >= self.miss.agreed:
+        if len(self.pairs) > self.miss.agreed:
             self.miss = Miss(len(self.pairs), difference, self.flat.node(found).id)
         return False
 
