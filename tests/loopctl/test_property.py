@@ -1,0 +1,40 @@
+"""Random configs over random models, against both oracles: the graph and an eager loop."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+
+import verify
+from loopctl import LoopControllerCallback
+from tests.oracle import eager
+from verify import strategies
+
+STEPS, SIZE = 6, 8
+
+
+@given(strategies.setups())
+def test_the_graph_is_what_the_config_says(setup: strategies.Setup) -> None:
+    model = setup.model()
+    callback = LoopControllerCallback(setup.config).attach(model)
+    verify.assert_config(model, callback, setup.batch())
+
+
+@given(strategies.setups())
+def test_training_equals_an_eager_loop(setup: strategies.Setup) -> None:
+    x, y = setup.data(STEPS, SIZE)
+    reference = setup.model()
+    batches = [(x[i : i + SIZE], y[i : i + SIZE]) for i in range(0, STEPS * SIZE, SIZE)]
+    expected = eager.train(reference, setup.config, batches)
+
+    model, callback = setup.model(), LoopControllerCallback(setup.config)
+    model.fit(x, y, batch_size=SIZE, shuffle=False, verbose=0, callbacks=[callback])
+    assert len(callback.history) == STEPS
+    for step, wanted in zip(callback.history, expected, strict=True):
+        assert {name: bool(step[name]) for name in setup.config} == {
+            name: wanted[name] for name in setup.config
+        }
+        for name in ("loss", *(f"loss_{action}" for action in setup.config)):
+            np.testing.assert_allclose(step[name], wanted[name], rtol=1e-4, atol=1e-6)
+    for variable, wanted in zip(model.variables, reference.variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-6)
