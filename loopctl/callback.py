@@ -224,7 +224,11 @@ class LoopControllerCallback(keras.callbacks.Callback):
             self._build(iterator)
         if self._function is None:
             self._function = train_function(self.model, self._require_steps(), self._record)
-        result: Mapping[str, Any] = self._function(iterator)
+        try:
+            result: Mapping[str, Any] = self._function(iterator)
+        except ConfigError:  # found while tracing: nothing has run yet, and nothing is to stay
+            self.release()
+            raise
         return result
 
     def _build(self, iterator: Any) -> None:

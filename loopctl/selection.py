@@ -18,14 +18,27 @@ def check_names(plan: ControlPlan, model: keras.Model, taken: frozenset[str]) ->
                 raise ConfigError(
                     f"{place(action.name)}: {name!r} shadows an attribute of model {model.name!r}"
                 )
-        logged = {metric.name for metric in model.metrics} | {
-            f"loss_{a.name}" for a in plan.actions
-        }
+    metrics_of(model, plan)
+
+
+def metrics_of(model: keras.Model, plan: ControlPlan) -> dict[str, Any]:
+    """The results of the model's metrics by name, apart from all names of the plan.
+
+    Keras builds metrics, and knows their names, when they first measure something: this is asked
+    at `attach` and, since they may not be built then, when the main step is traced.
+    """
+    try:
+        metrics: dict[str, Any] = dict(model.get_metrics_result())
+    except ValueError:  # none has measured anything yet
+        metrics = {}
+    logged = {*metrics, "loss", *(f"loss_{action.name}" for action in plan.actions)}
+    for action in plan.actions:
         if action.name in logged:
             raise ConfigError(
                 f"{place(action.name)}: {action.name!r} is a name in fit's logs already "
                 "(a metric or a loss): the action's control state would hide it"
             )
+    return metrics
 
 
 def select(substep: Substep, model: keras.Model) -> list[Any]:

@@ -79,7 +79,7 @@ def main_step_source(plan: ControlPlan) -> str:
     first = plan.actions[0].name
     names = [action.name for action in plan.actions]
     lines += [
-        "    metrics = self.get_metrics_result()",
+        "    metrics = metrics_of(self, plan)",
         "    losses = {" + ", ".join(f"'loss_{name}': loss_{name}" for name in names) + "}",
         "    means = {"
         + ", ".join(f"'loss_{name}': epoch_means[{name!r}].result()" for name in names)

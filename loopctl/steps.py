@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from loopctl.errors import ConfigError
 from loopctl.plan import ControlPlan
-from loopctl.selection import select
+from loopctl.selection import metrics_of, select
 from loopctl.source import main_step_source, substep_source
 from loopctl.state import GraphState, count_samples
 
@@ -67,6 +67,8 @@ class Steps:
             "idle": tf.constant(float("nan")),
             "count_samples": count_samples,
             "as_numbers": _as_numbers,
+            "metrics_of": metrics_of,
+            "plan": plan,
         }
         main_step = _execute(self.source["main_step"], "main_step", namespace)
         self.plain_main = types.MethodType(main_step, model)

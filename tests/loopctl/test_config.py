@@ -1,0 +1,177 @@
+"""Bad configs: one error of ours, naming the place; the model stays as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loopctl import ConfigError, LoopControllerCallback
+
+
+def cond(callback: LoopControllerCallback) -> bool:
+    return True
+
+
+def branch(**settings: Any) -> dict[str, Any]:
+    return {"gate": {"cond": cond, True: settings}}
+
+
+def nothing(model: keras.Model) -> list[Any]:
+    return []
+
+
+BAD = [
+    ({}, "config is empty"),
+    ([], "config is []: a dict is needed"),
+    ({"gate": None}, 'config["gate"] is None: a dict is needed'),
+    ({"two words": {"cond": cond, True: {}}}, "an identifier such as 'gate' is needed"),
+    ({"class": {"cond": cond, True: {}}}, "'class' can't name an action"),
+    ({7: {"cond": cond, True: {}}}, "7 can't name an action"),
+    ({"fit": {"cond": cond, True: {}}}, "'fit' shadows an attribute of keras.Model"),
+    ({"train": {"cond": cond, True: {}}, "loss": {"cond": cond, True: {}}}, "'loss' shadows"),
+    ({"gate": {True: {}}}, 'config["gate"] has no "cond"'),
+    ({"gate": {"cond": True, True: {}}}, 'config["gate"]["cond"] is True: a callable is needed'),
+    ({"gate": {"cond": cond}}, 'config["gate"] has no branch: True, False or both are needed'),
+    (
+        {"gate": {"cond": cond, "True": {}}},
+        "unknown key 'True': allowed are 'cond', True, False. Did you mean True?",
+    ),
+    ({"gate": {"cond": cond, 1: {}}}, "unknown key 1"),
+    ({"gate": {"cnd": cond, True: {}}}, "Did you mean 'cond'?"),
+    ({"gate": {"cond": cond, True: None}}, 'config["gate"][True] is None: a dict is needed'),
+    (branch(cliping=(0, 1)), "Did you mean 'clipping'?"),
+    (branch(optimizer="adam"), "config[\"gate\"][True] has the unknown key 'optimizer'"),
+    (branch(variables=nothing, excluded_variables=nothing), 'has both "variables" and'),
+    (branch(variables=[]), 'config["gate"][True]["variables"] is []: a callable is needed'),
+    (branch(regularize=1), 'config["gate"][True]["regularize"] is 1: True or False is needed'),
+    (
+        branch(clipping=(0.1, -0.1)),
+        'config["gate"][True]["clipping"] is (0.1, -0.1): the lower '
+        "bound must be below the upper one. Did you mean (-0.1, 0.1)?",
+    ),
+    (branch(clipping=(1, 1)), "the lower bound must be below the upper one."),
+    (branch(clipping=(0, float("inf"))), "both bounds must be finite numbers"),
+    (branch(clipping=("a", 1)), "both bounds must be finite numbers"),
+    (branch(clipping=0.1), "a pair (lo, hi) is needed"),
+    (branch(clipping={"norm": 1.0}), "a pair (lo, hi) is needed"),
+    (branch(loss="mean_squared_eror"), "Did you mean 'mean_squared_error'?"),
+    (branch(loss=3), 'config["gate"][True]["loss"] is 3'),
+    (branch(loss=True), 'config["gate"][True]["loss"] is True'),
+    (branch(loss=keras.losses.Huber), "an instance is needed, e.g. Huber()"),
+    (branch(loss=[None, None]), "has no loss for any output"),
+    (branch(loss=["mse", 3]), 'config["gate"][True]["loss"][1] is 3'),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), BAD)
+def test_a_bad_config_is_refused_at_construction(config: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        LoopControllerCallback(config)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("async_config", "message"),
+    [
+        ({"stop": {"callback": cond}}, 'async_config["stop"] has no "cond"'),
+        ({"stop": {"cond": cond}}, '"model", "callback" or both are needed'),
+        ({"stop": {"cond": cond, "modle": cond}}, "Did you mean 'model'?"),
+        ({"stop": {"cond": cond, "model": 1}}, 'async_config["stop"]["model"] is 1'),
+        (3, "async_config is 3: a dict is needed"),
+    ],
+)
+def test_a_bad_async_config_is_refused(async_config: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        LoopControllerCallback(branch(), async_config)
+    assert message in str(error.value)
+
+
+STRANGER = keras.Variable(1.0, name="stranger")
+
+UNFIT = [
+    (branch(variables=nothing), 'config["gate"][True]["variables"] leaves no variable'),
+    (branch(excluded_variables=lambda m: m.trainable_variables), "leaves no variable"),
+    (branch(variables=lambda m: m.layers[0].kernel), "a list of the model's variables is needed"),
+    (branch(variables=lambda m: [STRANGER]), "which is no variable of model"),
+    (branch(excluded_variables=lambda m: [STRANGER]), 'config["gate"][True]["excluded_variables"]'),
+    (branch(variables=lambda m: m.non_trainable_variables), "which is not trainable"),
+    ({"count": {"cond": cond, True: {}}}, "'count' shadows an attribute of model"),
+    ({"mae": {"cond": cond, True: {}}}, "'mae' is a name in fit's logs already"),
+    ({"a": {"cond": cond, True: {}}, "loss_a": {"cond": cond, True: {}}}, "'loss_a' is a name in"),
+]
+
+
+@pytest.mark.parametrize("way", ["attach", "fit"])
+@pytest.mark.parametrize(("config", "message"), UNFIT)
+def test_a_plan_that_does_not_fit_leaves_the_model_untouched(
+    config: Any, message: str, way: str, model: keras.Model, data: tuple[Any, Any]
+) -> None:
+    model.layers[1].bias.trainable = False
+    model.count = 3
+    model.compile("sgd", "mse", metrics=[keras.metrics.MeanAbsoluteError(name="mae")])
+    model.evaluate(*data, verbose=0)  # metrics exist from here on
+    before, weights = set(vars(model)), model.get_weights()
+    callback = LoopControllerCallback(config)
+    control = {
+        "attach": lambda: callback.attach(model),
+        "fit": lambda: model.fit(*data, verbose=0, callbacks=[callback]),
+    }
+    with pytest.raises(ConfigError) as error:
+        control[way]()
+    assert message in str(error.value)
+    of_keras = {"history", "_eval_epoch_iterator"}  # set by any fit
+    assert set(vars(model)) - of_keras == before - of_keras
+    assert not model.optimizer.built
+    for old, new in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("outcome", [None, 1, "yes", [True], np.array([True]), tf.constant(1)])
+def test_a_condition_must_return_a_bool(
+    outcome: Any, model: keras.Model, data: tuple[Any, Any]
+) -> None:
+    callback = LoopControllerCallback({"gate": {"cond": lambda self: outcome, True: {}}})
+    with pytest.raises(ConfigError, match=r'config\["gate"\]\["cond"\] returned'):
+        model.fit(*data, verbose=0, callbacks=[callback])
+
+
+@pytest.mark.parametrize("outcome", [True, np.True_, tf.constant(True)])
+def test_booleans_of_numpy_and_tensorflow_are_bools(
+    outcome: Any, model: keras.Model, data: tuple[Any, Any]
+) -> None:
+    callback = LoopControllerCallback({"gate": {"cond": lambda self: outcome, True: {}}})
+    model.fit(*data, verbose=0, callbacks=[callback])
+    assert callback.history[-1]["gate"] is True
+
+
+def test_clipping_under_a_loss_scale_is_refused(model: keras.Model) -> None:
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "mse")
+    with pytest.raises(ConfigError, match="would clip scaled gradients"):
+        LoopControllerCallback(branch(clipping=(-1, 1))).attach(model)
+
+
+def test_unbuilt_and_uncompiled_models_are_refused() -> None:
+    callback = LoopControllerCallback(branch())
+    unbuilt = keras.Sequential([keras.layers.Dense(1)])
+    with pytest.raises(ConfigError, match="is not compiled"):
+        callback.attach(unbuilt)
+    unbuilt.compile("sgd", "mse")
+    with pytest.raises(ConfigError, match="has no variables yet"):
+        callback.attach(unbuilt)
+
+
+def test_a_metric_that_is_named_like_an_action_is_found_when_fit_begins(
+    model: keras.Model, data: tuple[Any, Any]
+) -> None:
+    weights = model.get_weights()
+    callback = LoopControllerCallback({"mae": {"cond": cond, True: {}}})
+    with pytest.raises(ConfigError, match="'mae' is a name in fit's logs already"):
+        model.fit(*data, verbose=0, callbacks=[callback])
+    assert not hasattr(model, "control_variables")
+    assert not hasattr(model, "mae_on")
+    for old, new in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
