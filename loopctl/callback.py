@@ -213,7 +213,8 @@ class LoopControllerCallback(keras.callbacks.Callback):
 
     def _run(self, iterator: Any) -> Mapping[str, Any]:
         """Stands in for ``model.train_function`` while `fit` runs under this callback."""
-        if not self._armed:
+        armed, self._armed = self._armed, False
+        if not armed:
             # A fit that died left us here, and this one is without us: hand back to Keras.
             model = self.model
             self._uninstall(model)
@@ -259,16 +260,21 @@ class LoopControllerCallback(keras.callbacks.Callback):
             self._state.reset_epoch()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._armed = True
         if self._state is not None:
             self._decide()
+        self._armed = True
 
     def _decide(self) -> None:
         """Evaluates the conditions on the host and hands their outcomes to the graph."""
         assert self._state is not None
         for action in self.plan.actions:
-            outcome = as_bool(action.cond(self), place(action.name, "cond"))
-            self._state.controls[action.name].assign(outcome)
+            outcome = action.cond(self)
+            try:
+                state = as_bool(outcome, place(action.name, "cond"))
+            except ConfigError:  # the config is rejected, if late: nothing of it is to stay
+                self.release()
+                raise
+            self._state.controls[action.name].assign(state)
 
     def _record(self, values: Mapping[str, Any], steps: int) -> None:
         columns = {name: np.asarray(value).tolist() for name, value in values.items()}
@@ -276,7 +282,6 @@ class LoopControllerCallback(keras.callbacks.Callback):
         self._logged = steps
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._armed = False
         self._batches += self._logged
         self.reinit_batches += self._logged
         self.batches_in_epochs += self._logged
@@ -296,7 +301,6 @@ class LoopControllerCallback(keras.callbacks.Callback):
                 action.callback(self)
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._armed = False
         self._uninstall(self.model)
 
 

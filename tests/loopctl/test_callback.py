@@ -297,31 +297,43 @@ def test_later_fits_are_plain_again(model: keras.Model, data: Data) -> None:
     assert_same_weights(model, plain)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_fit_that_dies_leaves_no_control_behind(
-    error: type[BaseException], model: keras.Model, data: Data
-) -> None:
-    def die(batch: int, logs: Any) -> None:
-        if batch == 3:
-            raise error
+def die_between_steps(batch: int, logs: Any) -> None:
+    if batch == 3:
+        raise KeyboardInterrupt
 
-    dying = keras.callbacks.LambdaCallback(on_train_batch_end=die)
-    callback = controlled(
-        {
-            "head": {
-                "cond": lambda self: True,
-                True: {"variables": lambda m: m.layers[1].trainable_variables},
-            }
-        }
-    )
-    with pytest.raises(error):
-        model.fit(*data, batch_size=4, verbose=0, callbacks=[callback, dying])
+
+def die_in_a_condition(self: LoopControllerCallback) -> bool:
+    if self.batches == 3:
+        raise RuntimeError("in a condition")
+    return True
+
+
+def die_in_a_step(y_true: Any, y_pred: Any) -> Any:
+    with tf.control_dependencies([tf.debugging.assert_less(y_true, 1e3)]):
+        return keras.losses.mean_squared_error(y_true, y_pred)
+
+
+@pytest.mark.parametrize("where", ["between steps", "in a condition", "in a step"])
+def test_a_fit_that_dies_leaves_no_control_behind(
+    where: str, model: keras.Model, data: Data
+) -> None:
+    settings: dict[str, Any] = {"variables": lambda m: m.layers[1].trainable_variables}
+    cond: Any = die_in_a_condition if where == "in a condition" else lambda self: True
+    callbacks: list[Any] = []
+    x, y = data[0], data[1].copy()
+    if where == "between steps":
+        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=die_between_steps)]
+    elif where == "in a step":
+        settings["loss"] = die_in_a_step
+        y[14] = 1e4
+    callback = controlled({"head": {"cond": cond, True: settings}})
+    with pytest.raises((KeyboardInterrupt, RuntimeError, tf.errors.InvalidArgumentError)):
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[callback, *callbacks])
+    assert callback.batches in (3, 4)
     plain = twin(model)
     plain.fit(*data, batch_size=4, shuffle=False, verbose=0)
     model.fit(*data, batch_size=4, shuffle=False, verbose=0)
     assert_same_weights(model, plain)
-    model.fit(*data, batch_size=4, verbose=0, callbacks=[callback])
-    assert callback.batches == 8
 
 
 def test_a_second_fit_starts_anew(model: keras.Model, data: Data) -> None:

@@ -137,6 +137,7 @@ def test_a_condition_must_return_a_bool(
     callback = LoopControllerCallback({"gate": {"cond": lambda self: outcome, True: {}}})
     with pytest.raises(ConfigError, match=r'config\["gate"\]\["cond"\] returned'):
         model.fit(*data, verbose=0, callbacks=[callback])
+    assert not hasattr(model, "control_variables")
 
 
 @pytest.mark.parametrize("outcome", [True, np.True_, tf.constant(True)])
