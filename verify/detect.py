@@ -68,6 +68,8 @@ class Detector:
     def __init__(self, step: Step, region: Region = ()) -> None:
         self.step, self.flat = step, step.flat
         self.flow = Flow(step.flat, region, step.trainable)
+        self._known_below: dict[int, set[int]] = {}
+        self._known_values: dict[int | str, set[int]] = {}
 
     # -- losses -------------------------------------------------------------------------------
 
@@ -224,10 +226,12 @@ class Detector:
         values = self._values_of(key)
         return [index for index in among if self._forward_inputs(index) & values]
 
-    @functools.cache  # noqa: B019 - a Detector lives for one verification
     def _values_of(self, key: int | str) -> set[int]:
         """Everything computed from one variable."""
-        return self.flow.descendants(n.index for n, v in self.flat.reads() if v.key == key)
+        if key not in self._known_values:
+            reads = [node.index for node, v in self.flat.reads() if v.key == key]
+            self._known_values[key] = self.flow.descendants(reads)
+        return self._known_values[key]
 
     # -- clips ----------------------------------------------------------------------------------
 
@@ -299,9 +303,10 @@ class Detector:
     def _reached(self, roots: set[int], update: Update) -> bool:
         return any(update.node.index in self._below(root) for root in roots)
 
-    @functools.cache  # noqa: B019 - a Detector lives for one verification
     def _below(self, index: int) -> set[int]:
-        return self.flow.descendants([index])
+        if index not in self._known_below:
+            self._known_below[index] = self.flow.descendants([index])
+        return self._known_below[index]
 
     def _complete(
         self,

@@ -127,9 +127,7 @@ class FlatGraph:
 
     def writes(self) -> Iterator[tuple[Node, VariableRef]]:
         for node in self.nodes:
-            if node.op in READS or node.op in QUERIES or node.op in (IFS | CASES | WHILES):
-                continue
-            if node.op in IDENTITIES or node.index in self.variables:
+            if node.op in READS | QUERIES | IFS | CASES | WHILES | IDENTITIES:
                 continue
             if (variable := self.variable(node)) is not None:
                 yield node, variable

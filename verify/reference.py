@@ -36,6 +36,8 @@ PREDICTION_FORMS: tuple[Callable[[Any], Any], ...] = (
     keras.activations.sigmoid,
 )
 
+_MOST_KNOWN = 4096  # gradients of single ops kept in memory
+
 # Values no one writes by hand: they stand for parameters that may have any value.
 _ANY = {"l1": 0.8414709848, "l2": 0.9092974268, "factor": 0.1411200080}
 
@@ -121,11 +123,31 @@ def loss_name(loss: Any) -> str:
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Itself:
+    """Makes any object, hashable or not, a key that equals only itself."""
+
+    value: Any
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self.value is other.value
+
+
 def loss_patterns(loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None) -> list[Pattern]:
     """Patterns of the gradient of `loss` with respect to the prediction (or its logits)."""
+    return _loss_patterns(_Itself(loss), y_true, y_pred, weight)
+
+
+@functools.lru_cache(maxsize=1024)
+def _loss_patterns(
+    itself: _Itself, y_true: Spec, y_pred: Spec, weight: Spec | None
+) -> list[Pattern]:
     found: list[Pattern] = []
     for activation in PREDICTION_FORMS:
-        for function in loss_forms(loss):
+        for function in loss_forms(itself.value):
             for weighted in (False, True) if weight is not None else (False,):
 
                 def gradient(
@@ -278,6 +300,8 @@ class VjpReferences:
         )
         key = (node.op, output, attrs, tuple(operands))
         if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             self._known[key] = self._trace(node, output, operands)
         return self._known[key]
 
