@@ -6,6 +6,7 @@ in loopctl's reading of a config must not excuse itself here.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,20 +53,16 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
             if reference is None:
                 raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
             expectation = expectation_of(reference, settings[branch])
-            violations += _located(expectation.violations(step), place, name)
+            own = expectation.violations(step)
+            there: list[Violation] = []
             if main is not None:
                 region = _branch_region(main, model.control_variables[action], branch)
-                if region is None:
-                    violations.append(
-                        Violation(
-                            f"{place} (main step)",
-                            f"a branch chosen by control_variables[{action!r}]",
-                            "no branch of the main step reads that variable",
-                        )
-                    )
-                else:
-                    found = expectation.violations(main, region)
-                    violations += _located(found, place, "main step")
+                there = (
+                    expectation.violations(main, region)
+                    if region is not None
+                    else [_unguarded(action)]
+                )
+            violations += _located(place, name, own, there)
     fail(f"model {model.name!r}", violations)
 
 
@@ -134,8 +131,30 @@ def _branch_region(step: Step, control: Any, branch: bool) -> Region | None:
     return None
 
 
-def _located(violations: list[Violation], place: str, where: str) -> list[Violation]:
+def _unguarded(action: str) -> Violation:
+    return Violation(
+        "guards",
+        f"a branch chosen by control_variables[{action!r}]",
+        "no branch of the main step reads that variable",
+    )
+
+
+def _located(
+    place: str, name: str, own: list[Violation], there: list[Violation]
+) -> list[Violation]:
+    """Violations of a substep and of its branch of the main step; told once where they agree."""
+
+    def same(a: Violation, b: Violation) -> bool:
+        return (a.keyword, a.expected) == (b.keyword, b.expected)  # what is found has other paths
+
+    both = [v for v in own if any(same(v, other) for other in there)]
+    groups = [
+        (f"{name} and main step", both),
+        (name, [v for v in own if v not in both]),
+        ("main step", [v for v in there if not any(same(v, other) for other in both)]),
+    ]
     return [
-        Violation(f"{place} ({where}) {v.keyword}", v.expected, v.found, v.hints)
-        for v in violations
+        dataclasses.replace(v, keyword=f"{place} ({where}) {v.keyword}")
+        for where, group in groups
+        for v in group
     ]

@@ -28,6 +28,7 @@ class _Unset:
 
 
 UNSET: Any = _Unset()
+_SHOWN = 6  # longer lists of variables are abridged; differences never are
 _TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
 
 
@@ -48,7 +49,9 @@ class Expectation:
         if self.watched is not UNSET:
             found += checker.watched(self.watched)
         if self.unwatched is not UNSET:
-            found += checker.unwatched(self.unwatched)
+            # What is trained against the expectation has been told as "too many" already.
+            by_gradient = self.watched is UNSET
+            found += checker.unwatched(self.unwatched, by_gradient)
         if self.loss is not UNSET:
             found += checker.loss(self.loss)
         if self.regularization is not UNSET:
@@ -120,9 +123,13 @@ class _Checker:
             hints.extend(self._why_not_trained(missing))
         return [Violation("watched", _names(expected), _names(found), (*hints,))]
 
-    def unwatched(self, selection: Any) -> list[Violation]:
+    def unwatched(self, selection: Any, by_gradient: bool) -> list[Violation]:
         wanted = {v.path for v in self._select(selection, "unwatched")}
-        written = {u.variable.path: u for u in self.flow.updates if u.variable.path in wanted}
+        written = {
+            u.variable.path: u
+            for u in self.flow.updates
+            if u.variable.path in wanted and (by_gradient or u.node.index not in self.flow.backward)
+        }
         if not written:
             return []
         hints = tuple(
@@ -354,4 +361,7 @@ def _close(a: float, b: float) -> bool:
 
 
 def _names(paths: Iterable[str]) -> str:
-    return ", ".join(sorted(paths)) or "none"
+    names = sorted(paths)
+    if len(names) > _SHOWN:
+        return f"{len(names)} variables ({', '.join(names[:2])}, ..., {names[-1]})"
+    return ", ".join(names) or "none"
