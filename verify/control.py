@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from verify.capture import Region, Step, capture
 from verify.expect import Expectation
@@ -70,20 +69,16 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     """What one branch of a config promises of its substep."""
     model = reference.model
     chosen = {id(v.value.handle): v for v in _selected(model, settings)}
-    data_loss = settings["loss"] if "loss" in settings else _compiled(model)
-    if data_loss is False:
-        data_loss = None
-    elif isinstance(data_loss, Mapping):
-        data_loss = [loss for loss in data_loss.values() if loss is not None]
+    data_loss = settings.get("loss", model.loss)
+    by_data = reference.reached_by(data_loss) & chosen.keys()
     terms = [term for term in reference.terms if term.key in chosen]
     if not settings.get("regularize"):
         terms = []
     reached = {term.key for term in terms}
-    if data_loss is not None:
-        reached |= reference.reached_by_data & chosen.keys()
+    reached |= by_data
     trained = [variable for key, variable in chosen.items() if key in reached]
     return Expectation(
-        loss=data_loss if reference.reached_by_data & chosen.keys() else None,
+        loss=_flat(data_loss) if by_data else None,
         regularization=len(terms),
         clipping=_clipping(model, settings),
         watched=trained,
@@ -104,9 +99,12 @@ def _others(model: keras.Model, variables: Any) -> list[Any]:
     return [v for v in model.trainable_variables if id(v) not in excluded]
 
 
-def _compiled(model: keras.Model) -> Any:
-    losses = [loss for loss in tf.nest.flatten(model.loss) if loss is not None]
-    return losses[0] if len(losses) == 1 else losses
+def _flat(loss: Any) -> list[Any]:
+    """One loss, or those of several outputs, as a list."""
+    per_output = loss.values() if isinstance(loss, Mapping) else loss
+    if not isinstance(loss, Mapping | list | tuple):
+        per_output = [loss]
+    return [one for one in per_output if one is not None and one is not False]
 
 
 def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:

@@ -190,13 +190,12 @@ class _Checker:
         for loss in losses:
             found, miss = self.detector.losses(loss)
             fresh = [f for f in found if not any(f.nodes & r.nodes for r in recognised)]
-            recognised += fresh
+            # A list may name one loss several times: each stands for one place where it acts.
+            fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, 1))
+            recognised += fresh[:1]
             if not fresh:
                 missing.append((loss, miss))
-            violations += [v for f in fresh for v in _weight("loss", loss_name(loss), f.weight)]
-            if len(fresh) > 1:
-                there = ", ".join(f.prediction for f in fresh)
-                violations.append(Violation("loss", f"{loss_name(loss)} once", f"it of {there}"))
+            violations += [v for f in fresh[:1] for v in _weight("loss", loss_name(loss), f.weight)]
         rest = self.detector.rest([*recognised, *self.detector.terms])[0]
         others = self._other_losses(recognised) if rest else []
         trained = _names({update.variable.path for update in rest})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -75,18 +76,37 @@ class ModelReference:
         )
 
     @functools.cached_property
-    def reached_by_data(self) -> frozenset[int | str]:
-        """Keys of the trainable variables by which the outputs have a gradient."""
+    def _reached(self) -> dict[int | str, frozenset[int | str]]:
+        """Per output (by position and, where it has one, by name): keys of what it depends on."""
         variables = list(self.model.trainable_variables)
+        names: list[str] = []
 
-        def gradients(x: Any) -> list[Any]:
-            with tf.GradientTape() as tape:
+        def gradients(x: Any) -> list[list[Any]]:
+            with tf.GradientTape(persistent=True) as tape:
                 outputs = self.model(x, training=True)
-            return list(tape.gradient(outputs, [v.value for v in variables]))
+            names[:] = list(outputs) if isinstance(outputs, dict) else []
+            flat = [outputs[name] for name in names] if names else tf.nest.flatten(outputs)
+            return [tape.gradient(output, [v.value for v in variables]) for output in flat]
 
         traced = tf.function(gradients, autograph=False).get_concrete_function(self.x)
-        return frozenset(
-            id(variable.value.handle)
-            for variable, result in zip(variables, traced.structured_outputs, strict=True)
-            if result is not None
-        )
+        found: dict[int | str, frozenset[int | str]] = {}
+        for position, results in enumerate(traced.structured_outputs):
+            found[position] = frozenset(
+                id(variable.value.handle)
+                for variable, result in zip(variables, results, strict=True)
+                if result is not None
+            )
+        by_name = names or list(getattr(self.model, "output_names", None) or [])
+        return {**found, **{name: found[i] for i, name in enumerate(by_name) if i in found}}
+
+    def reached_by(self, loss: Any) -> frozenset[int | str]:
+        """Keys of the trainable variables that a loss, or one loss per output, depends on."""
+        if isinstance(loss, Mapping):
+            outputs = [name for name, one in loss.items() if one is not None and one is not False]
+        elif isinstance(loss, list | tuple):
+            outputs = [i for i, one in enumerate(loss) if one is not None and one is not False]
+        elif loss is None or loss is False:
+            outputs = []
+        else:
+            outputs = list(self._reached)
+        return frozenset[int | str]().union(*(self._reached[output] for output in outputs))

@@ -100,3 +100,13 @@ def test_a_model_that_is_not_controlled_is_refused() -> None:
     callback.release()
     with pytest.raises(ValueError, match="attach the callback first"):
         verify.assert_config(model, callback, BATCH)
+
+
+def test_a_loss_for_one_of_two_outputs() -> None:
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(1)(inputs), keras.layers.Dense(1)(inputs)]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", ["mse", "mse"])
+    config = {"gate": {"cond": always, True: {"loss": ["huber", None]}, False: {}}}
+    callback = LoopControllerCallback(config).attach(model)
+    verify.assert_config(model, callback, (BATCH[0], (BATCH[1], BATCH[1])))
