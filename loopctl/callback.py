@@ -58,7 +58,9 @@ class LoopControllerCallback(keras.callbacks.Callback):
         self._steps: Steps | None = None
         self._state: GraphState | None = None
         self._controlled: keras.Model | None = None
-        self._armed = False
+        self._function: Any = None  # what a train step runs, once traced
+        self._fit: Any = None  # tells one fit from another
+        self._armed = False  # whether the next step is one of a fit with this callback
         self._logged = 0
         self._restart()
 
@@ -126,7 +128,10 @@ class LoopControllerCallback(keras.callbacks.Callback):
         if not model.compiled:
             raise ConfigError(f"model {model.name!r} is not compiled: call model.compile first")
         owner = getattr(model, _OWNER, None)
-        if owner is not None and owner is not self and owner._training(model):
+        # Keras hands one `params` to all callbacks of a fit: a callback of a fit that died has
+        # other ones, and is no rival.
+        rival = None if owner is self else owner
+        if rival is not None and rival.params is self.params and rival._training(model):
             raise ConfigError(
                 f"model {model.name!r} is being trained under another LoopControllerCallback: "
                 "put all actions into one config"
@@ -208,26 +213,28 @@ class LoopControllerCallback(keras.callbacks.Callback):
                 f"{names} can only be evaluated once per execution, not before every train step",
                 stacklevel=2,
             )
-        self._function: Any = None
+        self._function = None
+        self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
 
     def _run(self, iterator: Any) -> Mapping[str, Any]:
         """Stands in for ``model.train_function`` while `fit` runs under this callback."""
         armed, self._armed = self._armed, False
-        if not armed:
+        model = self.model
+        if not armed or getattr(model, "history", None) is not self._fit:
             # A fit that died left us here, and this one is without us: hand back to Keras.
-            model = self.model
             self._uninstall(model)
             model.make_train_function()
             logs: Mapping[str, Any] = model.train_function(iterator)
             return logs
-        if self._steps is None:
-            self._build(iterator)
-        if self._function is None:
-            self._function = train_function(self.model, self._require_steps(), self._record)
         try:
+            if self._steps is None:
+                self._build(iterator)
+            if self._function is None:
+                self._function = train_function(model, self._require_steps(), self._record)
             result: Mapping[str, Any] = self._function(iterator)
         except ConfigError:  # found while tracing: nothing has run yet, and nothing is to stay
+            self._uninstall(model)
             self.release()
             raise
         return result

@@ -297,6 +297,11 @@ def test_later_fits_are_plain_again(model: keras.Model, data: Data) -> None:
     assert_same_weights(model, plain)
 
 
+def die_before_a_step(batch: int, logs: Any) -> None:
+    if batch == 3:
+        raise RuntimeError("in another callback")
+
+
 def die_between_steps(batch: int, logs: Any) -> None:
     if batch == 3:
         raise KeyboardInterrupt
@@ -313,7 +318,10 @@ def die_in_a_step(y_true: Any, y_pred: Any) -> Any:
         return keras.losses.mean_squared_error(y_true, y_pred)
 
 
-@pytest.mark.parametrize("where", ["between steps", "in a condition", "in a step"])
+DEATHS = ["before a step", "between steps", "in a condition", "in a step"]
+
+
+@pytest.mark.parametrize("where", DEATHS)
 def test_a_fit_that_dies_leaves_no_control_behind(
     where: str, model: keras.Model, data: Data
 ) -> None:
@@ -323,6 +331,8 @@ def test_a_fit_that_dies_leaves_no_control_behind(
     x, y = data[0], data[1].copy()
     if where == "between steps":
         callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=die_between_steps)]
+    elif where == "before a step":
+        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_begin=die_before_a_step)]
     elif where == "in a step":
         settings["loss"] = die_in_a_step
         y[14] = 1e4
@@ -334,6 +344,27 @@ def test_a_fit_that_dies_leaves_no_control_behind(
     plain.fit(*data, batch_size=4, shuffle=False, verbose=0)
     model.fit(*data, batch_size=4, shuffle=False, verbose=0)
     assert_same_weights(model, plain)
+
+
+def test_another_callback_may_follow_a_fit_that_died(model: keras.Model, data: Data) -> None:
+    dying = keras.callbacks.LambdaCallback(on_train_batch_end=die_between_steps)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*data, batch_size=4, verbose=0, callbacks=[controlled(), dying])
+    follower = controlled({"other": {"cond": lambda self: True, True: {}}})
+    model.fit(*data, batch_size=4, verbose=0, callbacks=[follower])
+    assert follower.batches == 8
+    assert not hasattr(model, "all_on")
+
+
+def test_a_plan_that_does_not_fit_a_model_built_by_its_first_batch(data: Data) -> None:
+    lazy = keras.Sequential([keras.layers.Dense(1)])
+    lazy.compile("sgd", "mse")
+    before = set(vars(lazy))
+    callback = controlled({"all": {"cond": lambda self: True, True: {"variables": lambda m: []}}})
+    with pytest.raises(ConfigError, match="leaves no variable"):
+        lazy.fit(*data, verbose=0, callbacks=[callback])
+    assert {"control_variables", "all_on"}.isdisjoint(set(vars(lazy)) - before)
+    lazy.fit(*data, verbose=0)
 
 
 def test_a_second_fit_starts_anew(model: keras.Model, data: Data) -> None:
