@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from loopctl import checkpoint
 from loopctl.config import parse
 from loopctl.errors import ConfigError, place
-from loopctl.history import History
+from loopctl.plan import AsyncAction
 from loopctl.selection import check_names
 from loopctl.state import GraphState
-from loopctl.steps import Steps, compiled_loss, train_function
+from loopctl.steps import Steps, compiled_loss
+from loopctl.tracking import Tracked
+from loopctl.train import TrainFunction
 
 _OWNER = "_loopctl_callback"  # attribute of a controlled model: the callback that controls it
+_SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
 
 
-class LoopControllerCallback(keras.callbacks.Callback):
+class LoopControllerCallback(Tracked, keras.callbacks.Callback):
     """Compiles a dict of named actions into the train step of an ordinary ``model.fit``.
 
     Args:
-        config: ``{"<action>": {"cond": fn(callback) -> bool, True: {...}, False: {...}}}``; the
-            branches' keys are ``loss``, ``regularize``, ``variables``, ``excluded_variables`` and
-            ``clipping``. Actions run in order inside one train step.
+        config: ``{"<action>": {"cond": ..., True: {...}, False: {...}}}``. A condition is a
+            function of this callback, evaluated on the host before every train step, or a graph
+            predicate (`loopctl.when`), evaluated in the graph. Actions run in order inside one
+            train step. Keys of a branch:
+
+            - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
+            - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
+            - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
+              ``variable.path``
+            - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
+            - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
+            - ``optimizer``: this branch's own
+            - ``repeat``: how often per train step
+            - ``update_statistics``: True or False, whether BatchNormalization's averages move in
+              this substep; without it they move once per train step
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
-            "callback": fn(callback)}}``, evaluated in order at each epoch's end.
+            "callback": fn(callback), "when": "epoch_end", "reset_optimizer": False}}``, evaluated
+            in order at each epoch's end, or at ``"batch_end"`` or ``"train_begin"``;
+            ``reset_optimizer`` resets the slots of the variables that ``model`` has changed.
         verbose: 0 silent; 1 says when async actions happen.
+        optimize: let branches of an action share one forward pass where they can.
 
     Attributes:
         epochs, batches, batches_in_epochs: finished epochs, train steps, and train steps of the
@@ -43,7 +62,7 @@ class LoopControllerCallback(keras.callbacks.Callback):
         ConfigError: at construction, or at `attach` for what only a model can tell.
 
     Source:
-        Thesis, sections 3.2 and 4.1, appendix C.
+        Thesis, sections 3.2, 4.1, 7.1 and 7.2, appendix C.
     """
 
     def __init__(
@@ -51,64 +70,24 @@ class LoopControllerCallback(keras.callbacks.Callback):
         config: Mapping[str, Any],
         async_config: Mapping[str, Any] | None = None,
         verbose: int = 0,
+        *,
+        optimize: bool = True,
     ) -> None:
         super().__init__()
         self.plan = parse(config, async_config)
         self.config, self.async_config, self.verbose = config, async_config, verbose
+        self.optimize = optimize
         self._steps: Steps | None = None
         self._state: GraphState | None = None
         self._controlled: keras.Model | None = None
-        self._function: Any = None  # what a train step runs, once traced
+        self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
         self._armed = False  # whether the next step is one of a fit with this callback
-        self._logged = 0
-        self._restart()
-
-    def _restart(self) -> None:
-        self._epochs = self._batches = 0
-        self.batches_in_epochs = 0
-        self.reinit_epochs = self.reinit_batches = 0
-        self._history, self._reinit_start = History(), 0
-
-    # -- tracked values ---------------------------------------------------------------------------
-
-    @property
-    def epochs(self) -> int:
-        return self._epochs
-
-    @epochs.setter
-    def epochs(self, value: int) -> None:
-        self._epochs, self.reinit_epochs = int(value), 0
-
-    @property
-    def batches(self) -> int:
-        return self._batches
-
-    @batches.setter
-    def batches(self, value: int) -> None:
-        self._batches, self.reinit_batches = int(value), 0
-
-    @property
-    def history(self) -> History:
-        return self._history
-
-    @history.setter
-    def history(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._history, self._reinit_start = History(rows), 0
-        self._reinit_start = len(self._history)
-
-    @property
-    def reinit_history(self) -> History:
-        if self._reinit_start == 0:
-            return self._history
-        return History(self._history[self._reinit_start :])
-
-    @reinit_history.setter
-    def reinit_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        kept = list(rows)
-        self._reinit_start = len(self._history)
-        for row in kept:
-            self._history.append(row)
+        self._restored: checkpoint.State | None = None  # for the next fit to go on from
+        self._saved = checkpoint.SavedWithModel(self.get_state, self.set_state)
+        self.tracker = checkpoint.Tracker(self.get_state, self.set_state)
+        self._epoch: int | None = None  # index of the epoch under way
+        self._known_states: dict[str, bool] = {}  # control states as the host last set them
 
     # -- compiling --------------------------------------------------------------------------------
 
@@ -137,8 +116,8 @@ class LoopControllerCallback(keras.callbacks.Callback):
                 "put all actions into one config"
             )
         check_names(self.plan, model, frozenset() if owner is None else owner._bound_names())
-        state = GraphState(self.plan, model.distribute_strategy)
-        return Steps(self.plan, model, state), state
+        state = GraphState(self.plan, model)
+        return Steps(self.plan, model, state, self.optimize), state
 
     def _bind(self, model: keras.Model, compiled: tuple[Steps, GraphState]) -> None:
         owner = getattr(model, _OWNER, None)
@@ -148,7 +127,8 @@ class LoopControllerCallback(keras.callbacks.Callback):
             self.release()
         self._steps, self._state = compiled
         self._controlled = model
-        self.set_model(model)
+        super().set_model(model)
+        self._known_states, self.stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
         # neither its weights nor what it saves.
         object.__setattr__(model, _OWNER, self)
@@ -164,7 +144,7 @@ class LoopControllerCallback(keras.callbacks.Callback):
         self._uninstall(model)
         for name in (_OWNER, "control_variables", *self._bound_names()):
             object.__delattr__(model, name)
-        self._steps = self._state = self._controlled = None
+        self._steps = self._state = self._controlled = self._function = None
 
     def _bound_names(self) -> frozenset[str]:
         return frozenset() if self._steps is None else frozenset(self._steps.substeps)
@@ -174,48 +154,109 @@ class LoopControllerCallback(keras.callbacks.Callback):
         """The main step as a ``tf.function`` of one argument `data`; None before `attach`."""
         return None if self._steps is None else self._steps.main
 
+    @property
+    def steps(self) -> Steps:
+        """The compiled steps: their sources, functions, selections and optimizers.
+
+        Raises:
+            ConfigError: not attached.
+        """
+        if self._steps is None:
+            raise ConfigError("there are no steps yet: attach the callback to a model, or fit it")
+        return self._steps
+
     def source(self, action: str | None = None, branch: bool = True) -> str:
-        """The text of the main step, or of one substep, that really runs.
+        """The text of the main step, with that of forward passes shared in it, or of one substep.
 
         Raises:
             ConfigError: not attached, or no such substep.
         """
-        if self._steps is None:
-            raise ConfigError("there is no source yet: attach the callback to a model, or fit it")
+        texts = self.steps.source
         if action is None:
-            return self._steps.source["main_step"]
+            extra = [text for name, text in texts.items() if name.endswith(("_shared", "_again"))]
+            return "\n\n".join([*extra, texts["main_step"]])
         name = f"{action}_{'on' if branch else 'off'}"
-        if name not in self._steps.source:
+        if name not in self.steps.substeps:
             raise ConfigError(f"{place(action, branch)} is no substep of this config")
-        return self._steps.source[name]
+        return texts[name]
+
+    # -- saving -----------------------------------------------------------------------------------
+
+    def get_state(self) -> checkpoint.State:
+        """What a training under control has come to, apart from the model: see `checkpoint`."""
+        steps, state = self._steps, self._state
+        own = [] if steps is None else steps.optimizers.own
+        controls = {} if state is None else state.controls
+        means = {} if state is None else state.means
+        return {
+            **self.tracked_state(),
+            "epoch": self._epoch,
+            "controls": {name: bool(variable) for name, variable in controls.items()},
+            "means": {name: mean.sums.numpy().tolist() for name, mean in means.items()},
+            "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
+        }
+
+    def set_state(self, state: checkpoint.State) -> None:
+        """Lets the next ``fit`` go on from `state`, where it would begin anew."""
+        self._restored = state
+
+    def _restore(self, state: checkpoint.State) -> None:
+        self.track_from(state)
+        self._epoch = state["epoch"]
+        for name, control in state["controls"].items():
+            self._graph.controls[name].assign(control)
+        for optimizer, values in zip(self.steps.optimizers.own, state["optimizers"], strict=True):
+            for variable, value in zip(optimizer.variables, values, strict=True):
+                variable.assign(value)
+
+    @property
+    def _graph(self) -> GraphState:
+        assert self._state is not None
+        return self._state
 
     # -- training ---------------------------------------------------------------------------------
+
+    def set_model(self, model: keras.Model) -> None:
+        """Keras' hook, before any callback's ``on_train_begin``: one of them may load weights."""
+        super().set_model(model)
+        object.__setattr__(model, _SAVED, self._saved)
 
     def _training(self, model: keras.Model) -> bool:
         return bool(getattr(model, "train_function", None) == self._run)
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        self._restart()
+        self.restart()
+        self._epoch, self._known_states = None, {}
         current = self._steps is not None and self._controlled is model
         if current and self._steps is not None:
             recompiled = self._steps.compiled_loss is not compiled_loss(model)
-            current = self._steps.optimizer is model.optimizer and not recompiled
-        if model.built and model.trainable_variables and not current:
-            self._bind(model, self._compile(model))
-        elif not current:  # a model that is built by its first batch
-            check_names(self.plan, model, frozenset())
-            self.release()
-        if model.steps_per_execution > 1:
-            names = ", ".join(repr(action.name) for action in self.plan.actions)
+            current = self._steps.optimizers.compiled is model.optimizer and not recompiled
+        try:
+            if model.built and model.trainable_variables and not current:
+                self._bind(model, self._compile(model))
+            elif not current:  # a model that is built by its first batch
+                check_names(self.plan, model, frozenset())
+                self.release()
+        except ConfigError:
+            self._uninstall(model)
+            raise
+        if model.steps_per_execution > 1 and self.plan.host_actions:
+            names = ", ".join(repr(action.name) for action in self.plan.host_actions)
             warnings.warn(
                 f"steps_per_execution={model.steps_per_execution}: the Python conditions of "
-                f"{names} can only be evaluated once per execution, not before every train step",
+                f"{names} can only be evaluated once per execution, not before every train step; "
+                "graph predicates (loopctl.when) can",
                 stacklevel=2,
             )
+        if self._restored is not None:
+            restored, self._restored = self._restored, None
+            self._restore(restored)
         self._function = None
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
+        object.__setattr__(model, _SAVED, self._saved)
+        self._act("train_begin", "as training begins")
 
     def _run(self, iterator: Any) -> Mapping[str, Any]:
         """Stands in for ``model.train_function`` while `fit` runs under this callback."""
@@ -230,14 +271,19 @@ class LoopControllerCallback(keras.callbacks.Callback):
         try:
             if self._steps is None:
                 self._build(iterator)
-            if self._function is None:
-                self._function = train_function(model, self._require_steps(), self._record)
-            result: Mapping[str, Any] = self._function(iterator)
+            return self._execute(iterator)
         except ConfigError:  # found while tracing: nothing has run yet, and nothing is to stay
             self._uninstall(model)
             self.release()
             raise
-        return result
+
+    def _execute(self, iterator: Any) -> Mapping[str, Any]:
+        if self._function is None:
+            self._function = TrainFunction(self.model, self.steps.plain_main, self.record)
+        if self.stale:
+            self._graph.progress.load(self.counters, self.reinit_history)
+            self.stale = False
+        return self._function(iterator)
 
     def _build(self, iterator: Any) -> None:
         """Builds a model from the specs of its first batch and completes the attachment."""
@@ -253,15 +299,17 @@ class LoopControllerCallback(keras.callbacks.Callback):
         self._decide()
         self.model.train_function = self._run
 
-    def _require_steps(self) -> Steps:
-        assert self._steps is not None
-        return self._steps
-
     def _uninstall(self, model: keras.Model) -> None:
         if self._training(model):
             model.train_function = None
+        if getattr(model, _SAVED, None) is self._saved:
+            object.__delattr__(model, _SAVED)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._epoch is not None and epoch > self._epoch:
+            # Restored from what was saved at that epoch's end, before this callback's turn.
+            self._end_epoch(self._epoch)
+        self._epoch = epoch
         self.batches_in_epochs = 0
         if self._state is not None:
             self._state.reset_epoch()
@@ -272,40 +320,75 @@ class LoopControllerCallback(keras.callbacks.Callback):
         self._armed = True
 
     def _decide(self) -> None:
-        """Evaluates the conditions on the host and hands their outcomes to the graph."""
-        assert self._state is not None
-        for action in self.plan.actions:
+        """Evaluates the Python conditions and hands their outcomes to the graph."""
+        for action in self.plan.host_actions:
             outcome = action.cond(self)
             try:
                 state = as_bool(outcome, place(action.name, "cond"))
             except ConfigError:  # the config is rejected, if late: nothing of it is to stay
                 self.release()
                 raise
-            self._state.controls[action.name].assign(state)
+            if self._known_states.get(action.name) is not state:
+                self._graph.controls[action.name].assign(state)
+                self._known_states[action.name] = state
 
-    def _record(self, values: Mapping[str, Any], steps: int) -> None:
-        columns = {name: np.asarray(value).tolist() for name, value in values.items()}
-        self._history.extend(columns, steps)
-        self._logged = steps
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """One train step under control, outside of ``fit``, on the model this is attached to.
+
+        Counters and history go on from call to call; ``callback.on_epoch_begin(epoch)`` and
+        ``on_epoch_end(epoch)`` are the caller's to call, if there are to be epochs.
+
+        Args:
+            x, y, sample_weight: one batch, (batch, ...) arrays or tensors, or structures of these.
+
+        Returns:
+            The logs of the step: epoch means of losses and metrics, control states.
+        """
+        data = tuple(part for part in (x, y, sample_weight) if part is not None)
+        batch = tf.nest.map_structure(tf.convert_to_tensor, data)
+        if self.steps and self._restored is not None:
+            restored, self._restored = self._restored, None
+            self._restore(restored)
+        self._decide()
+        logs = self._execute(iter([batch]))
+        self._act("batch_end", f"after batch {self.batches}")
+        return {name: float(value) for name, value in logs.items()}
+
+    # -- async actions ----------------------------------------------------------------------------
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._batches += self._logged
-        self.reinit_batches += self._logged
-        self.batches_in_epochs += self._logged
+        self._act("batch_end", f"after batch {self.batches}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._epochs += 1
-        self.reinit_epochs += 1
+        self._end_epoch(epoch)
+
+    def _end_epoch(self, epoch: int) -> None:
+        self._epoch = None
+        self.count_epoch()
+        self._act("epoch_end", f"after epoch {epoch + 1}")
+
+    def _act(self, moment: str, when: str) -> None:
+        """Runs the async actions of a moment whose condition holds."""
         for action in self.plan.async_actions:
-            where = place(action.name, "cond", root="async_config")
-            if not as_bool(action.cond(self), where):
+            if action.when != moment:
                 continue
-            if self.verbose:
-                print(f"\nloopctl: {action.name} after epoch {epoch + 1}")  # noqa: T201
-            if action.model is not None:
-                action.model(self.model)
-            if action.callback is not None:
-                action.callback(self)
+            where = place(action.name, "cond", root="async_config")
+            if as_bool(action.cond(self), where):
+                if self.verbose:
+                    print(f"\nloopctl: {action.name} {when}")  # noqa: T201
+                self._apply(action)
+
+    def _apply(self, action: AsyncAction) -> None:
+        if action.model is not None:
+            weights = list(self.model.trainable_variables)
+            before = [np.asarray(v) for v in weights] if action.reset_optimizer else []
+            action.model(self.model)
+            pairs = zip(weights, before, strict=False)
+            changed = [v for v, old in pairs if not np.array_equal(v, old, equal_nan=True)]
+            if changed and self._steps is not None:
+                self._steps.optimizers.reset_slots(changed)
+        if action.callback is not None:
+            action.callback(self)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._uninstall(self.model)

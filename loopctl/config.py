@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import keyword
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from loopctl import branch as values
 from loopctl.errors import ConfigError, closest, place
-from loopctl.losses import FunctionLoss, OutputLosses
 from loopctl.plan import Action, AsyncAction, ControlPlan, Substep
 
 ACTION_KEYS = ("cond", True, False)
-BRANCH_KEYS = ("loss", "regularize", "variables", "excluded_variables", "clipping")
-ASYNC_KEYS = ("cond", "model", "callback")
+BRANCH_KEYS = (
+    "loss",
+    "regularize",
+    "variables",
+    "excluded_variables",
+    "gradients",
+    "clipping",
+    "optimizer",
+    "repeat",
+    "update_statistics",
+)
+ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
+MOMENTS = ("epoch_end", "batch_end", "train_begin")
 
 
 def parse(config: Any, async_config: Any = None) -> ControlPlan:
@@ -46,15 +56,6 @@ def _known_keys(entry: Mapping[Any, Any], allowed: tuple[Any, ...], where: str) 
             raise ConfigError(f"{where} has the unknown key {key!r}: allowed are {choices}.{hint}")
 
 
-def _callable(entry: Mapping[Any, Any], key: str, where: str) -> Callable[..., Any]:
-    if key not in entry:
-        raise ConfigError(f'{where} has no "{key}": a callable is needed')
-    if not callable(entry[key]):
-        raise ConfigError(f'{where}["{key}"] is {entry[key]!r}: a callable is needed')
-    function: Callable[..., Any] = entry[key]
-    return function
-
-
 def _action(name: Any, entry: Any) -> Action:
     where = place(name)
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
@@ -66,12 +67,14 @@ def _action(name: Any, entry: Any) -> Action:
         if hasattr(keras.Model, attribute):
             raise ConfigError(f"{where}: {attribute!r} shadows an attribute of keras.Model")
     _known_keys(_mapping(entry, where), ACTION_KEYS, where)
-    cond = _callable(entry, "cond", where)
+    if "cond" not in entry:
+        raise ConfigError(f'{where} has no "cond": a callable or a graph predicate is needed')
     branches = {
         branch: _substep(name, branch, entry[branch]) for branch in entry if branch != "cond"
     }
     if not branches:
         raise ConfigError(f"{where} has no branch: True, False or both are needed")
+    cond = values.function(entry["cond"], f'{where}["cond"]')
     return Action(name, cond, branches.get(True), branches.get(False))
 
 
@@ -80,89 +83,50 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
     _known_keys(_mapping(entry, where), BRANCH_KEYS, where)
     if "variables" in entry and "excluded_variables" in entry:
         raise ConfigError(f'{where} has both "variables" and "excluded_variables": give one')
-    regularize = entry.get("regularize", False)
-    if not isinstance(regularize, bool):
-        raise ConfigError(f'{where}["regularize"] is {regularize!r}: True or False is needed')
+
+    def read(key: str, reader: Any, default: Any = None) -> Any:
+        return reader(entry[key], f'{where}["{key}"]') if key in entry else default
+
     return Substep(
         action=action,
         branch=branch,
-        loss=_loss(entry["loss"], f'{where}["loss"]') if "loss" in entry else None,
+        loss=read("loss", values.loss),
         compiled="loss" not in entry,
-        regularize=regularize,
-        variables=_callable(entry, "variables", where) if "variables" in entry else None,
-        excluded_variables=(
-            _callable(entry, "excluded_variables", where) if "excluded_variables" in entry else None
-        ),
-        clipping=_clipping(entry["clipping"], f'{where}["clipping"]')
-        if "clipping" in entry
-        else None,
+        regularize=read("regularize", values.regularize, False),
+        variables=read("variables", values.selector),
+        excluded_variables=read("excluded_variables", values.selector),
+        gradients=read("gradients", values.function),
+        clipping=read("clipping", values.clipping),
+        optimizer=read("optimizer", values.optimizer),
+        repeat=read("repeat", values.repeat, 1),
+        update_statistics=read("update_statistics", values.flag),
     )
-
-
-def _loss(value: Any, where: str) -> Callable[..., Any] | None:
-    """One loss, or one per output, ready to be called with a sample weight; None for zero."""
-    if value is None or value is False:
-        return None
-    if isinstance(value, Mapping):
-        per_output = {key: _loss(loss, f"{where}[{key!r}]") for key, loss in value.items()}
-    elif isinstance(value, list | tuple):
-        per_output = dict(enumerate(_loss(loss, f"{where}[{i}]") for i, loss in enumerate(value)))
-    else:
-        return _single_loss(value, where)
-    if not any(per_output.values()):
-        raise ConfigError(f"{where} has no loss for any output: use None for zero data loss")
-    return OutputLosses(per_output)
-
-
-def _single_loss(value: Any, where: str) -> Callable[..., Any]:
-    if isinstance(value, str):
-        try:
-            value = keras.losses.get(value)
-        except ValueError:
-            names = [name for name in dir(keras.losses) if not name.startswith("_")]
-            raise ConfigError(
-                f"{where} is {value!r}, which names no Keras loss.{closest(value, names)}"
-            ) from None
-    if isinstance(value, type):
-        raise ConfigError(
-            f"{where} is the class {value.__name__}: an instance is needed, e.g. {value.__name__}()"
-        )
-    if isinstance(value, keras.losses.Loss):
-        loss: Callable[..., Any] = value
-        return loss
-    if callable(value):
-        return FunctionLoss(value)
-    raise ConfigError(
-        f"{where} is {value!r}: a keras.losses.Loss, a function (y_true, y_pred), a Keras loss's "
-        "name, a list or dict of these (one per output), or None/False for zero data loss is needed"
-    )
-
-
-def _clipping(value: Any, where: str) -> tuple[float, float]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ConfigError(f"{where} is {value!r}: a pair (lo, hi) is needed, e.g. (-0.1, 0.1)")
-    for bound in value:
-        number = isinstance(bound, int | float) and not isinstance(bound, bool)
-        if not number or not math.isfinite(bound):
-            raise ConfigError(f"{where} is {value!r}: both bounds must be finite numbers")
-    lower, upper = float(value[0]), float(value[1])
-    if lower >= upper:
-        hint = f" Did you mean ({value[1]!r}, {value[0]!r})?" if lower > upper else ""
-        raise ConfigError(
-            f"{where} is {value!r}: the lower bound must be below the upper one.{hint}"
-        )
-    return lower, upper
 
 
 def _async(name: Any, entry: Any) -> AsyncAction:
     where = place(name, root="async_config")
     _known_keys(_mapping(entry, where), ASYNC_KEYS, where)
-    cond = _callable(entry, "cond", where)
+    if "cond" not in entry:
+        raise ConfigError(f'{where} has no "cond": a callable is needed')
     if "model" not in entry and "callback" not in entry:
         raise ConfigError(f'{where} does nothing: "model", "callback" or both are needed')
+    moment = entry.get("when", "epoch_end")
+    if moment not in MOMENTS:
+        choices = ", ".join(map(repr, MOMENTS))
+        raise ConfigError(
+            f'{where}["when"] is {moment!r}: allowed are {choices}.{closest(moment, MOMENTS)}'
+        )
+
+    def read(key: str) -> Any:
+        return values.function(entry[key], f'{where}["{key}"]') if key in entry else None
+
     return AsyncAction(
-        str(name),
-        cond,
-        _callable(entry, "model", where) if "model" in entry else None,
-        _callable(entry, "callback", where) if "callback" in entry else None,
+        name=str(name),
+        cond=read("cond"),
+        model=read("model"),
+        callback=read("callback"),
+        when=moment,
+        reset_optimizer=values.flag(
+            entry.get("reset_optimizer", False), f'{where}["reset_optimizer"]'
+        ),
     )

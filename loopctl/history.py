@@ -6,48 +6,109 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
+import numpy as np
+
 Value = float | bool
+Array = np.ndarray[Any, Any]
 
 
 class History(Sequence[Mapping[str, Value]]):
     """One mapping per train step: every loss, metric and control state by name.
 
     Numbers are stored in columns, 8 bytes each (1 for a control state). A name that is missing in
-    some step reads as NaN there.
+    some step reads as NaN there. `since` gives a view of the later steps, which sees what is
+    appended afterwards.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Value]] = ()) -> None:
         self._columns: dict[str, array[Any]] = {}
-        self._length = 0
+        self._start = 0
         for row in rows:
             self.append(row)
 
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Any]) -> History:
+        """From arrays of one length by name, as `to_dict` gives them."""
+        history = cls()
+        names = list(columns)
+        if names and len(columns[names[0]]):
+            for name in names:
+                values = np.asarray(columns[name])
+                typecode = "b" if values.dtype == bool else "d"
+                history._columns[name] = array(typecode, values.astype(typecode).tobytes())
+        return history
+
+    def since(self, start: int) -> History:
+        """The steps from `start` on, without a copy."""
+        view = History()
+        view._columns, view._start = self._columns, self._start + start
+        return view
+
     def append(self, row: Mapping[str, Value]) -> None:
         """Adds one step."""
-        self.extend({name: [value] for name, value in row.items()}, 1)
+        states = frozenset(name for name, value in row.items() if isinstance(value, bool))
+        values = np.array([[float(value) for value in row.values()]])
+        self.extend(tuple(row), values, states)
 
-    def extend(self, columns: Mapping[str, Sequence[Value]], steps: int) -> None:
-        """Adds `steps` steps, given by column."""
-        for name, values in columns.items():
+    def extend(
+        self, names: Sequence[str], values: Array, states: frozenset[str] = frozenset()
+    ) -> None:
+        """Adds steps.
+
+        Args:
+            names: of the columns.
+            values: (steps, columns), float64.
+            states: names of the columns that hold booleans.
+        """
+        steps, length = len(values), self._total
+        for i, name in enumerate(names):
             column = self._columns.get(name)
             if column is None:
-                states = all(isinstance(value, bool) for value in values) and not self._length
-                column = array("b") if states else array("d", [float("nan")] * self._length)
+                boolean = name in states and not length
+                column = array("b") if boolean else array("d", [float("nan")] * length)
                 self._columns[name] = column
-            column.extend(values)  # type: ignore[arg-type]  # bools are ints to an array("b")
-        self._length += steps
-        for name in self._columns.keys() - columns.keys():
+            column.frombytes(values[:, i].astype(column.typecode).tobytes())
+        for name in self._columns.keys() - set(names):
             column = self._columns[name]
             if column.typecode == "b":  # a state that is not known is no state
                 column = self._columns[name] = array("d", column)
             column.extend([float("nan")] * steps)
 
+    def column(self, name: str, last: int | None = None) -> Array:
+        """The (last) values of one name, (steps,): float64, or int8 of a control state. A copy.
+
+        Raises:
+            KeyError: no step has a value of that name.
+        """
+        if name not in self._columns:
+            raise KeyError(f"no step has a value {name!r}: there are {', '.join(self._columns)}")
+        column = self._columns[name]
+        start = self._start if last is None else max(self._start, len(column) - last)
+        # A copy: an array that something looks into can't grow.
+        return np.frombuffer(column, column.typecode)[start:].copy()
+
+    def to_dict(self) -> dict[str, Array]:
+        """Arrays (steps,) by name: float64, bool of control states. Made for a pandas.DataFrame."""
+        return {
+            name: self.column(name).astype(bool) if c.typecode == "b" else self.column(name)
+            for name, c in self._columns.items()
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._columns)
+
+    @property
+    def _total(self) -> int:
+        return len(next(iter(self._columns.values()), ()))
+
     def __len__(self) -> int:
-        return self._length
+        return max(self._total - self._start, 0)
 
     def _row(self, index: int) -> dict[str, Value]:
+        at = index + self._start
         return {
-            name: bool(column[index]) if column.typecode == "b" else column[index]
+            name: bool(column[at]) if column.typecode == "b" else column[at]
             for name, column in self._columns.items()
         }
 
@@ -56,15 +117,16 @@ class History(Sequence[Mapping[str, Value]]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Mapping[str, Value]]: ...
     def __getitem__(self, index: int | slice) -> Any:
+        length = len(self)
         if isinstance(index, slice):
-            return [self._row(i) for i in range(*index.indices(self._length))]
-        position = index + self._length if index < 0 else index
-        if not 0 <= position < self._length:
-            raise IndexError(f"step {index} of a history of {self._length}")
+            return [self._row(i) for i in range(*index.indices(length))]
+        position = index + length if index < 0 else index
+        if not 0 <= position < length:
+            raise IndexError(f"step {index} of a history of {length}")
         return self._row(position)
 
     def __iter__(self) -> Iterator[Mapping[str, Value]]:
-        return (self._row(i) for i in range(self._length))
+        return (self._row(i) for i in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -72,4 +134,4 @@ class History(Sequence[Mapping[str, Value]]):
     __hash__ = None  # type: ignore[assignment]  # mutable, like a list
 
     def __repr__(self) -> str:
-        return f"<History of {self._length} steps: {', '.join(self._columns) or 'empty'}>"
+        return f"<History of {len(self)} steps: {', '.join(self._columns) or 'empty'}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -25,18 +25,32 @@ class FunctionLoss(keras.losses.Loss):
 
 
 class OutputLosses:
-    """One loss per output of a model, summed; outputs without a loss do not count."""
+    """One loss per output of a model, by name or position, summed; None does not count."""
 
-    def __init__(self, losses: Mapping[str, Any] | Sequence[Any]) -> None:
+    def __init__(self, losses: Mapping[Any, Any]) -> None:
         self.losses = losses
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        keys: Any = self.losses.keys() if isinstance(self.losses, Mapping) else range(len(y_pred))
         values = []
-        for key in keys:
-            loss = self.losses[key]
+        for key, loss in self.losses.items():
             if loss is not None:
                 nested = isinstance(sample_weight, dict | list | tuple)
                 weight = sample_weight[key] if nested else sample_weight
                 values.append(loss(y_true[key], y_pred[key], weight))
         return sum(values[1:], values[0])
+
+
+def same_loss(a: Any, b: Any) -> bool:
+    """Whether two losses of a config are known to compute the same."""
+    if a is b:
+        return True
+    if type(a) is not type(b) or a is None:
+        return False
+    if isinstance(a, FunctionLoss):
+        return a.function is b.function
+    if isinstance(a, OutputLosses):
+        return a.losses.keys() == b.losses.keys() and all(
+            same_loss(a.losses[key], b.losses[key]) for key in a.losses
+        )
+    # Keras' own tell everything about themselves; somebody else's may not.
+    return type(a).__module__.startswith("keras.") and bool(a.get_config() == b.get_config())

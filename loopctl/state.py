@@ -1,4 +1,4 @@
-"""State in the graph: control variables and the epoch means of the actions' losses."""
+"""State in the graph: control variables, epoch means of losses, what moves once per train step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 
 from loopctl.plan import ControlPlan
+from loopctl.progress import Progress
+from loopctl.selection import statistics_of
 
 
 class EpochMean:
@@ -17,45 +19,76 @@ class EpochMean:
     one.
     """
 
-    def __init__(self, name: str, strategy: Any) -> None:
-        self._strategy = strategy
-        self._total = _variable(0.0, f"{name}_loss_total")
-        self._samples = _variable(0.0, f"{name}_loss_samples")
+    def __init__(self, name: str) -> None:
+        self.sums = _variable([0.0, 0.0], f"{name}_loss_total_and_samples")
 
     def update(self, loss: Any, samples: Any) -> Any:
-        """Counts the loss of a step, given per replica, and returns it for the global batch."""
-        # Keras' losses divide by the global batch size, so that replicas' losses are summands.
-        whole = tf.cast(self._strategy.reduce("SUM", loss, axis=None), tf.float32)
-        self._total.assign_add(whole * samples)
-        self._samples.assign_add(samples)
-        return whole
+        """Counts the loss of a step, scalar float32, and returns it."""
+        self.sums.assign_add(tf.stack([loss * samples, samples]))
+        return loss
 
     def result(self) -> Any:
         """Scalar float32 tensor."""
-        return self._total / self._samples
+        total, samples = tf.unstack(self.sums)
+        return total / samples
 
     def reset(self) -> None:
-        self._total.assign(0.0)
-        self._samples.assign(0.0)
+        self.sums.assign([0.0, 0.0])
+
+
+class Statistics:
+    """Moving statistics of a model, which move once per train step, not once per substep.
+
+    Attributes:
+        moved: whether they have moved in this step, where only the graph can tell.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.variables = statistics_of(model)
+        self.moved = _variable(False, "statistics_moved")
+        kept = {id(variable) for variable in self.variables}
+        self._others = [v for v in model.non_trainable_variables if id(v) not in kept]
+
+    def weights(self) -> list[tuple[Any, Any]]:
+        """What a StatelessScope has to be told for regularisers to work in it."""
+        return [(variable, variable.value) for variable in self.model.trainable_variables]
+
+    def settle(self, scope: Any) -> None:
+        """Writes what a forward pass in `scope` changed, apart from statistics."""
+        for variable in self._others:
+            value = scope.get_current_value(variable)
+            if value is not None:
+                variable.assign(value)
+
+    def settle_once(self, scope: Any) -> None:
+        """The same, and the statistics if they have not moved in this train step."""
+        self.settle(scope)
+        for variable in self.variables:
+            value = scope.get_current_value(variable)
+            if value is not None:
+                variable.assign(tf.where(self.moved, variable.value, value))
 
 
 class GraphState:
-    """Everything of a controlled model that lives in variables of our own."""
+    """Everything of a controlled model that lives in variables of our own.
 
-    def __init__(self, plan: ControlPlan, strategy: Any) -> None:
-        with strategy.scope():
-            self.controls = {a.name: _variable(False, a.name) for a in plan.actions}
-            self.means = {a.name: EpochMean(a.name, strategy) for a in plan.actions}
+    They are read and written between replicas only, hence no strategy's business.
+    """
+
+    def __init__(self, plan: ControlPlan, model: keras.Model) -> None:
+        self.controls = {action.name: _variable(False, action.name) for action in plan.actions}
+        self.means = {action.name: EpochMean(action.name) for action in plan.actions}
+        self.statistics = Statistics(model)
+        self.progress = Progress(plan.predicates)
 
     def reset_epoch(self) -> None:
         for mean in self.means.values():
             mean.reset()
 
 
-def _variable(value: bool | float, name: str) -> Any:
-    return tf.Variable(
-        value, trainable=False, name=name, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
-    )
+def _variable(value: Any, name: str) -> Any:
+    return tf.Variable(value, trainable=False, name=name)
 
 
 def count_samples(data: Any) -> Any:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import linecache
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from loopctl import gradients
 from loopctl.errors import ConfigError
-from loopctl.plan import ControlPlan
-from loopctl.selection import metrics_of, select
-from loopctl.source import main_step_source, substep_source
+from loopctl.optimizers import Optimizers
+from loopctl.plan import Action, ControlPlan, Substep
+from loopctl.selection import metrics_of, regularized_layers, select
+from loopctl.source import Ground, main_step_source, shared_source, substep_source
 from loopctl.state import GraphState, count_samples
 
 _serial = itertools.count()
@@ -24,60 +26,134 @@ class Steps:
     """The compiled steps of one plan on one model.
 
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
-    argument `data`, for inspection and for training.
+    argument `data`, for inspection; `plain_main` is what they are made of. `selections` are the
+    variables that each substep trains, by its name.
     """
 
-    def __init__(self, plan: ControlPlan, model: keras.Model, state: GraphState) -> None:
+    def __init__(
+        self, plan: ControlPlan, model: keras.Model, state: GraphState, optimize: bool
+    ) -> None:
         if not model.built or not model.trainable_variables:
             raise ConfigError(
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
             )
-        self.optimizer = model.optimizer
+        self._plan, self._model, self._state = plan, model, state
         self.compiled_loss = compiled_loss(model)
-        selections = {s.name: select(s, model) for s in plan.substeps}
-        _check_scaling(plan, model)
-        # Subsets are applied later: the optimizer must know every variable from the start.
-        self.optimizer.build(model.trainable_variables)
-        strategy = model.distribute_strategy
+        self.selections = {s.name: select(s, model) for s in plan.substeps}
+        self._layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
+        self.optimizers = Optimizers(plan, model, self.selections)
+        self.optimizers.build()
+        self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
-        functions: dict[str, Callable[..., Any]] = {}
+        functions = {s.name: self._substep(s) for s in plan.substeps}
+        callees = dict(functions)
+        for action in plan.actions:
+            if self.ground.shares(action):
+                callees[f"{action.name}_shared"] = self._shared(action)
         for substep in plan.substeps:
-            self.source[substep.name] = substep_source(
-                substep,
-                measures=plan.measures(substep),
-                replicas=strategy.num_replicas_in_sync,
-                training=_takes_training(model),
-            )
-            weights = selections[substep.name]
-            namespace = {
-                "weights": weights,
-                "variables": [weight.value for weight in weights],
-                "compiled_loss": self.compiled_loss,
-                "own_loss": substep.loss,
-                "floatx": keras.backend.floatx(),
-                "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
-            }
-            functions[substep.name] = _execute(self.source[substep.name], substep.name, namespace)
-        self.source["main_step"] = main_step_source(plan)
-        namespace = {
-            **{name: types.MethodType(function, model) for name, function in functions.items()},
-            "strategy": strategy,
-            "epoch_means": state.means,
-            "idle": tf.constant(float("nan")),
-            "count_samples": count_samples,
-            "as_numbers": _as_numbers,
-            "metrics_of": metrics_of,
-            "plan": plan,
-        }
-        main_step = _execute(self.source["main_step"], "main_step", namespace)
-        self.plain_main = types.MethodType(main_step, model)
+            if substep.repeat > 1:
+                callees[f"{substep.name}_again"] = self._substep(substep, again=True)
+        self.plain_main = types.MethodType(self._main(callees), model)
         # Bound methods keep the argument list of the graphs to `data` alone.
         self.main = tf.function(self.plain_main, autograph=False)
         self.substeps = {
             name: tf.function(types.MethodType(function, model), autograph=False)
             for name, function in functions.items()
         }
+
+    def _ground(self, optimize: bool) -> Ground:
+        plan, model, optimizers = self._plan, self._model, self.optimizers
+        scaling = {s.name: optimizers.scaling(s) for s in plan.substeps}
+        return Ground(
+            replicas=model.distribute_strategy.num_replicas_in_sync,
+            training=_takes_training(model),
+            statistics=bool(self._state.statistics.variables),
+            scaling={name: scale for name, scale in scaling.items() if scale is not None},
+            clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
+            share=optimize,
+        )
+
+    def _substep(self, substep: Substep, again: bool = False) -> Callable[..., Any]:
+        name = f"{substep.name}_again" if again else substep.name
+        self.source[name] = substep_source(
+            substep,
+            self.ground,
+            measures=self._plan.measures(substep) and not again,
+            statistics=False if again else self._plan.moves_statistics(substep),
+            again=again,
+        )
+        return _execute(self.source[name], name, {**self._common, **self._values(substep)})
+
+    def _shared(self, action: Action) -> Callable[..., Any]:
+        name = f"{action.name}_shared"
+        on, off = action.substeps
+        self.source[name] = shared_source(
+            action,
+            self.ground,
+            measures=self._plan.measures(on),
+            statistics=self._plan.moves_statistics(on),
+        )
+        values = {
+            f"{prefix}_{key}": value
+            for prefix, substep in (("on", on), ("off", off))
+            for key, value in self._values(substep).items()
+        }
+        namespace = {**self._common, **values, "own_loss": on.loss}
+        return _execute(self.source[name], name, namespace)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {
+            "keras": keras,
+            "compiled_loss": self.compiled_loss,
+            "floatx": keras.backend.floatx(),
+            "keep_overflow": gradients.keep_overflow,
+            "statistics": self._state.statistics,
+            "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
+        }
+
+    def _values(self, substep: Substep) -> dict[str, Any]:
+        weights = self.selections[substep.name]
+        transform = substep.gradients
+        if transform is not None:
+            transform = gradients.checked(transform, substep.place("gradients"))
+        return {
+            "weights": weights,
+            "variables": [weight.value for weight in weights],
+            "layers": self._layers[substep.name],
+            "own_loss": substep.loss,
+            "optimizer": self.optimizers.of(substep),
+            "transform": transform,
+            "clip_as_optimizer": gradients.clip_as(self.optimizers.inner(substep)),
+        }
+
+    def _main(self, callees: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+        plan, state = self._plan, self._state
+        strategy = self._model.distribute_strategy
+        self.source["main_step"] = main_step_source(plan, self.ground)
+
+        def total(loss: Any) -> Any:
+            # Keras' losses divide by the global batch size, so that replicas' losses are summands.
+            return tf.cast(strategy.reduce("SUM", loss, axis=None), tf.float32)
+
+        bound = {name: types.MethodType(f, self._model) for name, f in callees.items()}
+        namespace = {
+            **bound,
+            "strategy": strategy,
+            "total": total,
+            "repeat": _repeat,
+            "epoch_means": state.means,
+            "idle": tf.constant(float("nan")),
+            "count_samples": count_samples,
+            "as_numbers": _as_numbers,
+            "metrics_of": metrics_of,
+            "plan": plan,
+            "predicates": {a.name: a.predicate for a in plan.actions},
+            "progress": state.progress,
+            "statistics": state.statistics,
+        }
+        return _execute(self.source["main_step"], "main_step", namespace)
 
 
 def compiled_loss(model: keras.Model) -> Any:
@@ -87,16 +163,6 @@ def compiled_loss(model: keras.Model) -> Any:
     switched off. tests/loopctl/test_steps.py notices when it moves.
     """
     return model._compile_loss
-
-
-def _check_scaling(plan: ControlPlan, model: keras.Model) -> None:
-    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        for substep in plan.substeps:
-            if substep.clipping is not None:
-                raise ConfigError(
-                    f"{substep.place('clipping')} under a LossScaleOptimizer would clip scaled "
-                    "gradients, which is not supported: compile with auto_scale_loss=False"
-                )
 
 
 def _takes_training(model: keras.Model) -> bool:
@@ -113,6 +179,16 @@ def _as_numbers(states: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tf.cast(state, tf.float32) for name, state in states.items()}
 
 
+def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:
+    """The loss of the last of `times` more runs, after one whose loss was `first`."""
+    return tf.while_loop(
+        lambda done, loss: done < times,
+        lambda done, loss: (done + 1, run()),
+        (tf.constant(0), first),
+        parallel_iterations=1,
+    )[1]
+
+
 def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
     """Defines the function in `source`, so that tracebacks and debuggers can show its lines."""
     filename = f"<loopctl {name} {next(_serial)}>"
@@ -122,92 +198,3 @@ def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[.
     exec(compile(source, filename, "exec"), scope)
     function: Callable[..., Any] = scope[name]
     return function
-
-
-def train_function(
-    model: keras.Model, steps: Steps, record: Callable[[Mapping[str, Any], int], None]
-) -> Callable[[Any], Mapping[str, Any]]:
-    """What ``fit`` calls once per execution: runs it, records every step's values, returns logs.
-
-    Args:
-        record: takes the values by name, each of shape (steps,), and the number of steps.
-    """
-    one_step = _without_optionals(steps.plain_main)
-    per_execution = int(model.steps_per_execution)
-    if not model.run_eagerly:
-        one_step = tf.function(
-            one_step, reduce_retracing=True, jit_compile=model.jit_compile, autograph=False
-        )
-
-    def several(iterator: Any) -> tuple[Mapping[str, Any], Mapping[str, Any], Any]:
-        return _in_graph(one_step, iterator, per_execution)
-
-    if not model.run_eagerly:
-        several = tf.function(several, reduce_retracing=True, autograph=False)
-
-    def run(iterator: Any) -> Mapping[str, Any]:
-        logs: Mapping[str, Any]
-        if per_execution > 1 and isinstance(iterator, tf.data.Iterator):
-            values, logs, count = several(iterator)
-            record(values, int(count))
-            return logs
-        ran = False
-        for data in _take(iterator, per_execution):
-            values, logs = one_step(data)
-            record({name: value[None] for name, value in values.items()}, 1)
-            ran = True
-        if not ran:
-            raise StopIteration
-        return logs
-
-    return run
-
-
-def _take(iterator: Any, count: int) -> Iterable[Any]:
-    """At most `count` batches; the end of the data ends it quietly."""
-    for _ in range(count):
-        try:
-            yield next(iterator)
-        except (StopIteration, tf.errors.OutOfRangeError):
-            return
-
-
-def _in_graph(
-    one_step: Callable[[Any], Any], iterator: Any, count: int
-) -> tuple[Mapping[str, Any], Mapping[str, Any], Any]:
-    """Up to `count` steps in one graph: stacked values, the last logs, the number of steps."""
-    values, logs = one_step(iterator.get_next())
-    stacks = {
-        name: tf.TensorArray(value.dtype, count, element_shape=value.shape).write(0, value)
-        for name, value in values.items()
-    }
-    nothing = tf.experimental.Optional.empty(iterator.element_spec)
-
-    def upcoming(done: Any) -> Any:
-        # The data of the next execution must not be drawn in this one.
-        return tf.cond(done < count, iterator.get_next_as_optional, lambda: nothing)
-
-    def body(done: Any, batch: Any, stacks: Any, logs: Any) -> Any:
-        values, logs = one_step(batch.get_value())
-        stacks = {name: stack.write(done, values[name]) for name, stack in stacks.items()}
-        return done + 1, upcoming(done + 1), stacks, logs
-
-    done, _, stacks, logs = tf.while_loop(
-        lambda done, batch, stacks, logs: batch.has_value(),
-        body,
-        (tf.constant(1), upcoming(tf.constant(1)), stacks, logs),
-    )
-    return {name: stack.stack()[:done] for name, stack in stacks.items()}, logs, done
-
-
-def _without_optionals(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Keras' data adapters mark a missing element of a batch by an Optional; models want None."""
-
-    def wrapped(data: Any) -> Any:
-        return step(
-            keras.tree.map_structure(
-                lambda part: None if isinstance(part, tf.experimental.Optional) else part, data
-            )
-        )
-
-    return wrapped

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
+import numpy as np
 import pytest
 
 from loopctl.history import History
@@ -39,6 +41,43 @@ def test_what_is_missing_in_a_step_reads_as_nan() -> None:
 
 def test_columns_of_several_steps_at_once() -> None:
     history = History()
-    history.extend({"loss": [1.0, 0.5], "gate": [True, False]}, 2)
-    history.extend({"loss": [0.25], "gate": [True]}, 1)
+    history.extend(("loss", "gate"), np.array([[1.0, 1], [0.5, 0]]), frozenset({"gate"}))
+    history.extend(("loss", "gate"), np.array([[0.25, 1]]), frozenset({"gate"}))
     assert list(history) == ROWS
+    np.testing.assert_array_equal(history.column("loss"), [1.0, 0.5, 0.25])
+    np.testing.assert_array_equal(history.column("loss", last=2), [0.5, 0.25])
+    with pytest.raises(KeyError, match="no step has a value 'mae': there are loss, gate"):
+        history.column("mae")
+
+
+def test_arrays_for_a_data_frame_and_back() -> None:
+    arrays = History(ROWS).to_dict()
+    assert {name: array.dtype.name for name, array in arrays.items()} == {
+        "loss": "float64",
+        "gate": "bool",
+    }
+    assert History.of_columns(arrays) == ROWS
+    assert len(History.of_columns(History().to_dict())) == 0
+
+
+def test_a_view_of_later_steps_sees_what_is_appended() -> None:
+    history = History(ROWS)
+    view = history.since(2)
+    history.append({"loss": 0.125, "gate": False})
+    assert view == [ROWS[2], {"loss": 0.125, "gate": False}]
+    assert view[-1]["loss"] == 0.125
+    np.testing.assert_array_equal(view.column("loss"), [0.25, 0.125])
+    assert len(history.since(4)) == 0
+
+
+def test_a_million_steps_of_six_values_stay_small() -> None:
+    """16 bytes per value at most, plus a constant."""
+    history = History()
+    block, names = np.zeros((1000, 6)), tuple("abcdef")
+    tracemalloc.start()
+    for _ in range(1000):
+        history.extend(names, block)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(history) == 1_000_000
+    assert used < 6 * 16 * 1_000_000

@@ -1,0 +1,88 @@
+"""The state of a controlled training: as a dict, as bytes, in Keras' and TensorFlow's checkpoints.
+
+It is made of plain numbers and arrays, so that it can be kept in any way:
+
+- ``counters``: the callback's counters; ``epoch``: index of the epoch under way, None between two
+- ``history``: arrays (steps,) by name; ``reinit_start``: where the last reinitialisation was
+- ``controls``: control states by action; ``means``: sum and samples of each action's epoch mean
+- ``optimizers``: of each optimizer of a branch's own, its variables
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+State = dict[str, Any]
+_PLAIN = ("counters", "epoch", "reinit_start", "controls")
+
+
+def to_bytes(state: Mapping[str, Any]) -> bytes:
+    arrays = {f"history/{name}": column for name, column in state["history"].items()}
+    arrays |= {f"means/{name}": np.asarray(mean) for name, mean in state["means"].items()}
+    for i, variables in enumerate(state["optimizers"]):
+        arrays |= {f"optimizers/{i}/{j:04}": value for j, value in enumerate(variables)}
+    plain = {key: state[key] for key in _PLAIN} | {"optimizers": len(state["optimizers"])}
+    arrays["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> State:
+    with np.load(io.BytesIO(data)) as arrays:
+        state: State = json.loads(arrays["plain"].tobytes())
+
+        def below(folder: str) -> dict[str, Any]:
+            names = sorted(n for n in arrays.files if n.startswith(folder))
+            return {name.removeprefix(folder): arrays[name] for name in names}
+
+        count = state["optimizers"]
+        state["history"] = {name: arrays[f"history/{name}"] for name in _names(arrays, "history/")}
+        state["means"] = {name: mean.tolist() for name, mean in below("means/").items()}
+        state["optimizers"] = [list(below(f"optimizers/{i}/").values()) for i in range(count)]
+    return state
+
+
+def _names(arrays: Any, folder: str) -> list[str]:
+    """In the order in which they were written: that of the history's columns."""
+    return [name.removeprefix(folder) for name in arrays.files if name.startswith(folder)]
+
+
+class SavedWithModel(keras.layers.Layer):
+    """Carries the state into every file that Keras saves of a model in training, and back.
+
+    Keras saves whatever it finds on a model that is one of its own kind, so that BackupAndRestore
+    and ModelCheckpoint need not know of us. tests/loopctl/test_checkpoint.py notices if it no
+    longer does.
+    """
+
+    def __init__(self, get: Callable[[], State], set_: Callable[[State], None]) -> None:
+        super().__init__(name="loopctl_state")
+        self._get, self._set = get, set_
+
+    def save_own_variables(self, store: Any) -> None:
+        store["state"] = np.frombuffer(to_bytes(self._get()), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        if "state" in store:
+            self._set(from_bytes(np.asarray(store["state"]).tobytes()))
+
+
+class Tracker(tf.train.experimental.PythonState):
+    """The state as a part of a ``tf.train.Checkpoint``."""
+
+    def __init__(self, get: Callable[[], State], set_: Callable[[State], None]) -> None:
+        self._get, self._set = get, set_
+
+    def serialize(self) -> bytes:
+        return to_bytes(self._get())
+
+    def deserialize(self, string_value: bytes) -> None:
+        self._set(from_bytes(string_value))

@@ -1,0 +1,113 @@
+"""The optimizers of a plan on a model: built for what they train, before the first substep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from loopctl.errors import ConfigError
+from loopctl.plan import ControlPlan, Substep
+
+
+class Optimizers:
+    """Which optimizer applies each substep's gradients.
+
+    A branch's own optimizer is built on the variables of all branches that it serves; under mixed
+    precision it scales the loss as the compiled one does.
+
+    Raises:
+        ConfigError: an own optimizer has been built for other variables before.
+    """
+
+    def __init__(
+        self, plan: ControlPlan, model: keras.Model, selections: Mapping[str, list[Any]]
+    ) -> None:
+        self.compiled = model.optimizer
+        scales = isinstance(self.compiled, keras.optimizers.LossScaleOptimizer)
+        self._model = model
+        self._wrapped: dict[int, Any] = {}
+        self._served: dict[int, list[Substep]] = {}
+        for substep in plan.substeps:
+            if substep.optimizer is None:
+                continue
+            key = id(substep.optimizer)
+            wrap = scales and not isinstance(substep.optimizer, keras.optimizers.LossScaleOptimizer)
+            if key not in self._wrapped:
+                self._wrapped[key] = (
+                    keras.optimizers.LossScaleOptimizer(substep.optimizer)
+                    if wrap
+                    else substep.optimizer
+                )
+            self._served.setdefault(key, []).append(substep)
+        for key, substeps in self._served.items():
+            self._check(self._wrapped[key], substeps[0], self._variables(key, selections))
+        self._selections = selections
+
+    def build(self) -> None:
+        """Makes all slots: optimizers are applied to subsets of what they know."""
+        if not self.compiled.built:
+            self.compiled.build(self._model.trainable_variables)
+        for key, optimizer in self._wrapped.items():
+            if not optimizer.built:
+                optimizer.build(self._variables(key, self._selections))
+
+    def of(self, substep: Substep) -> Any:
+        if substep.optimizer is None:
+            return self.compiled
+        return self._wrapped[id(substep.optimizer)]
+
+    @property
+    def own(self) -> list[Any]:
+        """The branches' own, each once, in the order of the config."""
+        return list(self._wrapped.values())
+
+    def scaling(self, substep: Substep) -> str | None:
+        """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
+        optimizer = self.of(substep)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return "optimizer.dynamic_scale"
+        return "optimizer.loss_scale_factor" if optimizer.loss_scale_factor else None
+
+    def clips(self, substep: Substep) -> bool:
+        """Whether the optimizer was constructed to clip."""
+        optimizer = self.inner(substep)
+        return bool(optimizer.clipvalue or optimizer.clipnorm or optimizer.global_clipnorm)
+
+    def inner(self, substep: Substep) -> Any:
+        """The optimizer without its loss scaling."""
+        return getattr(self.of(substep), "inner_optimizer", self.of(substep))
+
+    def _variables(self, key: int, selections: Mapping[str, list[Any]]) -> list[Any]:
+        names = [substep.name for substep in self._served[key]]
+        chosen = {id(v) for name in names for v in selections[name]}
+        return [v for v in self._model.trainable_variables if id(v) in chosen]
+
+    def _check(self, optimizer: Any, substep: Substep, variables: list[Any]) -> None:
+        """Whether an optimizer that is built already can train `variables`."""
+        if optimizer is self.compiled or not optimizer.built:
+            return
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        # Private: there is no public way to ask an optimizer what it was built for.
+        # tests/loopctl/test_optimizers.py notices when it moves.
+        known = {id(variable) for variable in inner._trainable_variables}
+        unknown = [variable.path for variable in variables if id(variable) not in known]
+        if unknown:
+            raise ConfigError(
+                f"{substep.place('optimizer')} has been built for other variables than "
+                f"{', '.join(unknown)}: give each model an optimizer of its own"
+            )
+
+    def reset_slots(self, variables: list[Any]) -> None:
+        """Sets what the optimizers remember of `variables` back to its initial values."""
+        for optimizer in (self.compiled, *self._wrapped.values()):
+            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            slots = {slot.path: slot for slot in inner.variables}
+            fresh = type(inner).from_config(inner.get_config())
+            with self._model.distribute_strategy.scope():
+                fresh.build(variables)
+            own = {id(fresh.iterations), id(fresh.learning_rate)}
+            for slot in fresh.variables:
+                if id(slot) not in own and slot.path in slots:
+                    slots[slot.path].assign(slot)

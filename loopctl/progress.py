@@ -1,0 +1,97 @@
+"""What graph predicates are computed from, held in variables: counters and windows of values.
+
+The host leads: it sets all of this when training begins, and whenever its own counters or history
+were assigned or an epoch began. In between, the graph counts by itself, so that every step of an
+execution of many sees its own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from loopctl.errors import ConfigError, closest
+from loopctl.history import History
+from loopctl.predicate import Condition, Statistic
+
+PER_STEP = ("batches", "batches_in_epochs", "reinit_batches")  # counters that a step increases
+
+
+class Window:
+    """The last values of one column, in a ring: float64, (size,). Unused places hold zero."""
+
+    def __init__(self, statistic: Statistic) -> None:
+        self.name, self.size = statistic.name, statistic.window
+        name = f"{statistic.name}_window_{statistic.window}"
+        self._values = _variable(np.zeros(self.size), name)
+        self._seen = _variable(np.int64(0), f"{name}_seen")
+
+    def append(self, value: Any) -> None:
+        position = self._seen % self.size
+        self._values.scatter_nd_update([[position]], [tf.cast(value, tf.float64)])
+        self._seen.assign_add(1)
+
+    def mean(self) -> Any:
+        """Scalar float64; NaN of nothing."""
+        count = tf.cast(tf.minimum(self._seen, self.size), tf.float64)
+        return tf.reduce_sum(self._values) / count
+
+    def load(self, column: np.ndarray[Any, Any]) -> None:
+        """Starts from the end of a column that has been seen."""
+        recent = np.zeros(self.size)
+        last = column[-self.size :]
+        recent[: len(last)] = last
+        self._values.assign(recent)
+        # Full rings are written from the front again, which holds the oldest value.
+        self._seen.assign(len(last))
+
+
+class Progress:
+    """The `World` of the graph: counters and windows that some predicates read."""
+
+    def __init__(self, predicates: Iterable[Condition]) -> None:
+        predicates = tuple(predicates)
+        counters = sorted({name for p in predicates for name in p.counters})
+        statistics = dict.fromkeys(s for p in predicates for s in p.statistics)
+        self._counters = {name: _variable(np.int64(0), name) for name in counters}
+        self._windows = {statistic: Window(statistic) for statistic in statistics}
+
+    def constant(self, value: float) -> Any:
+        return tf.constant(value, tf.int64 if isinstance(value, int) else tf.float64)
+
+    def counter(self, name: str) -> Any:
+        return self._counters[name].read_value()
+
+    def statistic(self, statistic: Statistic) -> Any:
+        return self._windows[statistic].mean()
+
+    def real(self, value: Any) -> Any:
+        return tf.cast(value, tf.float64)
+
+    def advance(self, values: Mapping[str, Any]) -> None:
+        """Counts a finished step, whose values by name are scalars."""
+        for name in PER_STEP:
+            if name in self._counters:
+                self._counters[name].assign_add(1)
+        for window in self._windows.values():
+            if window.name not in values:
+                raise ConfigError(
+                    f"a graph predicate reads when.{window.name}, but a train step has no such "
+                    f"value: it has {', '.join(values)}.{closest(window.name, values)}"
+                )
+            window.append(values[window.name])
+
+    def load(self, counters: Mapping[str, int], history: History) -> None:
+        """Takes over the host's counters and the history since the last reinitialisation."""
+        for name, variable in self._counters.items():
+            variable.assign(counters[name])
+        for window in self._windows.values():
+            seen = history.column(window.name, window.size) if len(history) else np.zeros(0)
+            window.load(seen)
+
+
+def _variable(value: Any, name: str) -> Any:
+    return tf.Variable(value, trainable=False, name=name)

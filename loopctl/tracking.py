@@ -1,0 +1,116 @@
+"""What a callback tracks: counters and history, in all and since the last reinitialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from loopctl.history import Array, History
+
+COUNTERS = ("epochs", "batches", "batches_in_epochs", "reinit_epochs", "reinit_batches")
+
+
+class Tracked:
+    """Counters and history, on the host.
+
+    Attributes:
+        counters: all counters by name.
+        stale: whether they were changed otherwise than by counting steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins anew."""
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self._history, self._reinit_start = History(), 0
+        self.stale = True
+
+    def record(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
+        """Counts train steps: their values, (steps, names), float64; `states` hold booleans."""
+        self._history.extend(names, values, states)
+        for name in ("batches", "batches_in_epochs", "reinit_batches"):
+            self.counters[name] += len(values)
+
+    def count_epoch(self) -> None:
+        self._assign(epochs=self.epochs + 1, reinit_epochs=self.reinit_epochs + 1)
+
+    def tracked_state(self) -> dict[str, Any]:
+        """Everything tracked, as plain numbers and arrays."""
+        return {
+            "counters": dict(self.counters),
+            "history": self._history.to_dict(),
+            "reinit_start": self._reinit_start,
+        }
+
+    def track_from(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `tracked_state` gave."""
+        self.counters = dict(state["counters"])
+        self._history = History.of_columns(state["history"])
+        self._reinit_start, self.stale = state["reinit_start"], True
+
+    def _assign(self, **counters: int) -> None:
+        self.counters.update({name: int(value) for name, value in counters.items()})
+        self.stale = True
+
+    @property
+    def epochs(self) -> int:
+        return self.counters["epochs"]
+
+    @epochs.setter
+    def epochs(self, value: int) -> None:
+        self._assign(epochs=value, reinit_epochs=0)
+
+    @property
+    def batches(self) -> int:
+        return self.counters["batches"]
+
+    @batches.setter
+    def batches(self, value: int) -> None:
+        self._assign(batches=value, reinit_batches=0)
+
+    @property
+    def batches_in_epochs(self) -> int:
+        return self.counters["batches_in_epochs"]
+
+    @batches_in_epochs.setter
+    def batches_in_epochs(self, value: int) -> None:
+        self._assign(batches_in_epochs=value)
+
+    @property
+    def reinit_epochs(self) -> int:
+        return self.counters["reinit_epochs"]
+
+    @reinit_epochs.setter
+    def reinit_epochs(self, value: int) -> None:
+        self._assign(reinit_epochs=value)
+
+    @property
+    def reinit_batches(self) -> int:
+        return self.counters["reinit_batches"]
+
+    @reinit_batches.setter
+    def reinit_batches(self, value: int) -> None:
+        self._assign(reinit_batches=value)
+
+    @property
+    def history(self) -> History:
+        return self._history
+
+    @history.setter
+    def history(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._history = History(rows)
+        self._reinit_start, self.stale = len(self._history), True
+
+    @property
+    def reinit_history(self) -> History:
+        return self._history.since(self._reinit_start)
+
+    @reinit_history.setter
+    def reinit_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        kept = list(rows)
+        self._reinit_start, self.stale = len(self._history), True
+        for row in kept:
+            self._history.append(row)

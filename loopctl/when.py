@@ -1,0 +1,46 @@
+"""Graph predicates: conditions that are evaluated inside the graph, before every train step.
+
+    {"gate": {"cond": when.batches % 10 < 8, True: {...}}}
+    {"late": {"cond": (when.epochs >= 10) & (when.loss.mean(3000) < 0.2), True: {...}}}
+
+Counters are 64-bit integers, everything else is computed in float64. ``when.<name>`` is the column
+of that name in the callback's history: a loss, a metric, a control state. Its statistics reach
+back to the last reinitialisation and no further: a window larger than what has been seen is the
+window of what has been seen; with nothing seen yet, or a NaN among what was seen, the statistic is
+NaN and a comparison with it False (``!=``: True).
+
+Conditions are combined by ``&``, ``|`` and ``~``. Called with a callback, a condition is evaluated
+on the host, so that it serves an async action as well.
+"""
+
+from __future__ import annotations
+
+from loopctl import predicate as _predicate
+from loopctl.predicate import every
+from loopctl.predicate_text import parse
+
+__all__ = [*_predicate.COUNTERS, "always", "every", "metric", "parse"]
+
+batches = _predicate.Counter("batches")
+"""Train steps since ``fit`` began, or since `callback.batches` was assigned."""
+batches_in_epochs = _predicate.Counter("batches_in_epochs")
+"""Train steps of the current epoch."""
+epochs = _predicate.Counter("epochs")
+"""Finished epochs since ``fit`` began, or since `callback.epochs` was assigned."""
+reinit_batches = _predicate.Counter("reinit_batches")
+"""Train steps since the last reinitialisation."""
+reinit_epochs = _predicate.Counter("reinit_epochs")
+"""Finished epochs since the last reinitialisation."""
+always: _predicate.Condition = _predicate.Always()
+"""True in every train step."""
+
+
+def metric(name: str) -> _predicate.Series:
+    """The history's column `name`, if it is no identifier or hidden by a name of this module."""
+    return _predicate.Series(name)
+
+
+def __getattr__(name: str) -> _predicate.Series:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _predicate.Series(name)
