@@ -14,6 +14,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import hypothesis
 import keras
 import pytest
+import tensorflow as tf
+
+# Two devices, so that tests of several replicas need no process of their own.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 _quiet = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
 hypothesis.settings.register_profile(
@@ -29,6 +35,12 @@ hypothesis.settings.register_profile(
     max_examples=500,
     suppress_health_check=_quiet,
     print_blob=True,
+)
+# To see a failure at once, in the form in which it was found.
+hypothesis.settings.register_profile(
+    "unshrunk",
+    parent=hypothesis.settings.get_profile("default"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

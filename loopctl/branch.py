@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,17 +64,19 @@ def regularize(value: Any, where: str) -> bool | Selector:
 
 
 def optimizer(value: Any, where: str) -> Any:
+    """An optimizer, or a function that makes one: in the scope of a strategy, later known."""
     if isinstance(value, type):
         raise ConfigError(
             f"{where} is the class {value.__name__}: an instance is needed, e.g. {value.__name__}()"
         )
     try:
-        return keras.optimizers.get(value)
+        found = keras.optimizers.get(value)
     except ValueError:
         names = [name for name in dir(keras.optimizers) if name[0].isupper()]
         raise ConfigError(
             f"{where} is {value!r}, which is no Keras optimizer.{closest(value, names)}"
         ) from None
+    return found if found is value else functools.partial(keras.optimizers.get, value)
 
 
 def loss(value: Any, where: str) -> Callable[..., Any] | None:

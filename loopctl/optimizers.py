@@ -25,43 +25,49 @@ class Optimizers:
         self, plan: ControlPlan, model: keras.Model, selections: Mapping[str, list[Any]]
     ) -> None:
         self.compiled = model.optimizer
-        scales = isinstance(self.compiled, keras.optimizers.LossScaleOptimizer)
-        self._model = model
-        self._wrapped: dict[int, Any] = {}
+        self._model, self._selections = model, selections
+        self._own: dict[int, Any] = {}  # by the id of what the plan holds
         self._served: dict[int, list[Substep]] = {}
         for substep in plan.substeps:
-            if substep.optimizer is None:
-                continue
-            key = id(substep.optimizer)
-            wrap = scales and not isinstance(substep.optimizer, keras.optimizers.LossScaleOptimizer)
-            if key not in self._wrapped:
-                self._wrapped[key] = (
-                    keras.optimizers.LossScaleOptimizer(substep.optimizer)
-                    if wrap
-                    else substep.optimizer
-                )
-            self._served.setdefault(key, []).append(substep)
+            if substep.optimizer is not None:
+                self._served.setdefault(id(substep.optimizer), []).append(substep)
         for key, substeps in self._served.items():
-            self._check(self._wrapped[key], substeps[0], self._variables(key, selections))
-        self._selections = selections
+            self._own[key] = self._made(substeps[0].optimizer)
+            self._check(self._own[key], substeps[0], self._variables(key))
+
+    def _made(self, given: Any) -> Any:
+        with self._model.distribute_strategy.scope():
+            optimizer = given if isinstance(given, keras.optimizers.Optimizer) else given()
+            scales = isinstance(self.compiled, keras.optimizers.LossScaleOptimizer)
+            if scales and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        return optimizer
 
     def build(self) -> None:
         """Makes all slots: optimizers are applied to subsets of what they know."""
-        if not self.compiled.built:
-            self.compiled.build(self._model.trainable_variables)
-        for key, optimizer in self._wrapped.items():
-            if not optimizer.built:
-                optimizer.build(self._variables(key, self._selections))
+        with self._model.distribute_strategy.scope():
+            for key, optimizer in self._own.items():
+                if not optimizer.built:
+                    try:
+                        optimizer.build(self._variables(key))
+                    except RuntimeError as error:
+                        place = self._served[key][0].place("optimizer")
+                        raise ConfigError(
+                            f"{place} was made outside of the scope of the model's strategy: make "
+                            f"it inside, or give its name ({error})"
+                        ) from error
+            if not self.compiled.built:
+                self.compiled.build(self._model.trainable_variables)
 
     def of(self, substep: Substep) -> Any:
         if substep.optimizer is None:
             return self.compiled
-        return self._wrapped[id(substep.optimizer)]
+        return self._own[id(substep.optimizer)]
 
     @property
     def own(self) -> list[Any]:
         """The branches' own, each once, in the order of the config."""
-        return list(self._wrapped.values())
+        return list(self._own.values())
 
     def scaling(self, substep: Substep) -> str | None:
         """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
@@ -79,9 +85,9 @@ class Optimizers:
         """The optimizer without its loss scaling."""
         return getattr(self.of(substep), "inner_optimizer", self.of(substep))
 
-    def _variables(self, key: int, selections: Mapping[str, list[Any]]) -> list[Any]:
-        names = [substep.name for substep in self._served[key]]
-        chosen = {id(v) for name in names for v in selections[name]}
+    def _variables(self, key: int) -> list[Any]:
+        served = self._served[key]
+        chosen = {id(v) for substep in served for v in self._selections[substep.name]}
         return [v for v in self._model.trainable_variables if id(v) in chosen]
 
     def _check(self, optimizer: Any, substep: Substep, variables: list[Any]) -> None:
@@ -101,7 +107,7 @@ class Optimizers:
 
     def reset_slots(self, variables: list[Any]) -> None:
         """Sets what the optimizers remember of `variables` back to its initial values."""
-        for optimizer in (self.compiled, *self._wrapped.values()):
+        for optimizer in (self.compiled, *self._own.values()):
             inner = getattr(optimizer, "inner_optimizer", optimizer)
             slots = {slot.path: slot for slot in inner.variables}
             fresh = type(inner).from_config(inner.get_config())

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from textwrap import indent
 
+from loopctl.errors import place
 from loopctl.plan import Action, ControlPlan, Substep
 
 
@@ -85,7 +86,7 @@ def shared_source(
     on, off = action.substeps
     lines = [
         f"def {action.name}_shared(self, data):",
-        f'    """Substeps of {_quoted(on.place()[: -len("[True]")])}, which share a forward pass."""',
+        f'    """Substeps of {_quoted(place(action.name))}, which share a forward pass."""',
         "    x, y, sample_weight = unpack_x_y_sample_weight(data)",
         "    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:",
         "        for variable in on_variables + off_variables:",
@@ -232,7 +233,7 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
     lines = [
         "def main_step(self, data):",
         '    """One train step: each action runs the substep that its control variable chooses."""',
-        "    samples = count_samples(data)",
+        "    samples = count_samples(strategy, data)",
     ]
     for action in plan.actions:
         if action.predicate is not None:

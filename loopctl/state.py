@@ -91,9 +91,10 @@ def _variable(value: Any, name: str) -> Any:
     return tf.Variable(value, trainable=False, name=name)
 
 
-def count_samples(data: Any) -> Any:
+def count_samples(strategy: Any, data: Any) -> Any:
     """Samples in a global batch, scalar float32 (summed over replicas)."""
     leaf = next(leaf for leaf in tf.nest.flatten(keras.utils.unpack_x_y_sample_weight(data)[0]))
-    strategy = tf.distribute.get_strategy()
-    local = [tf.shape(part)[0] for part in strategy.experimental_local_results(leaf)]
-    return tf.cast(tf.add_n(local), tf.float32)
+    if strategy.num_replicas_in_sync == 1:
+        return tf.cast(tf.shape(leaf)[0], tf.float32)
+    local = strategy.run(lambda part: tf.cast(tf.shape(part)[0], tf.float32), args=(leaf,))
+    return strategy.reduce("SUM", local, axis=None)

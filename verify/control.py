@@ -7,15 +7,16 @@ in loopctl's reading of a config must not excuse itself here.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from verify.capture import Region, Step, capture
-from verify.expect import Expectation
+from verify.expect import UNSET, Expectation
 from verify.failure import Violation, fail
-from verify.model_reference import ModelReference
+from verify.model_reference import ModelReference, Term
 
 
 def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
@@ -57,7 +58,7 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
             if main is not None:
                 region = _branch_region(main, model.control_variables[action], branch)
                 there = (
-                    expectation.violations(main, region)
+                    _of_main(expectation, settings[branch]).violations(main, region)
                     if region is not None
                     else [_unguarded(action)]
                 )
@@ -71,9 +72,8 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     chosen = {id(v.value.handle): v for v in _selected(model, settings)}
     data_loss = settings.get("loss", model.loss)
     by_data = reference.reached_by(data_loss) & chosen.keys()
-    terms = [term for term in reference.terms if term.key in chosen]
-    if not settings.get("regularize"):
-        terms = []
+    terms = _terms(reference, settings.get("regularize", False))
+    terms = [term for term in terms if term.key in chosen]
     reached = {term.key for term in terms}
     reached |= by_data
     trained = [variable for key, variable in chosen.items() if key in reached]
@@ -86,17 +86,69 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     )
 
 
+def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectation:
+    """What the main step's branch should be: a repeated substep is there once, and in a loop."""
+    if settings.get("repeat", 1) == 1:
+        return expectation
+    return dataclasses.replace(
+        expectation,
+        loss=None if expectation.loss is None else expectation.loss * 2,
+        regularization=expectation.regularization * 2,
+    )
+
+
 def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
     if "variables" in settings:
-        return list(settings["variables"](model))
+        return _chosen(model, settings["variables"])
     if "excluded_variables" in settings:
-        return _others(model, settings["excluded_variables"](model))
+        return _others(model, _chosen(model, settings["excluded_variables"]))
     return list(model.trainable_variables)
+
+
+def _chosen(model: keras.Model, selector: Any) -> list[Any]:
+    """What a function of the model or globs over paths choose."""
+    if callable(selector):
+        return list(selector(model))
+    globs = [selector] if isinstance(selector, str) else selector
+    return [
+        variable
+        for variable in model.trainable_variables
+        if any(fnmatch.fnmatchcase(variable.path, glob) for glob in globs)
+    ]
 
 
 def _others(model: keras.Model, variables: Any) -> list[Any]:
     excluded = {id(variable) for variable in variables}
     return [v for v in model.trainable_variables if id(v) not in excluded]
+
+
+def _terms(reference: ModelReference, regularize: Any) -> list[Term]:
+    """The regularisation terms that a branch adds: all, none, or those of some layers."""
+    if isinstance(regularize, bool):
+        return list(reference.terms) if regularize else []
+    model = reference.model
+    if callable(regularize):
+        layers = list(regularize(model))
+    else:
+        globs = [regularize] if isinstance(regularize, str) else regularize
+        everything = _nested(model)
+        layers = [
+            layer
+            for layer in everything
+            if any(fnmatch.fnmatchcase(layer.name, glob) for glob in globs)
+        ]
+    keys = {id(v.value.handle) for layer in layers for v in layer.trainable_variables}
+    return [term for term in reference.terms if term.key in keys]
+
+
+def _nested(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model and of the models in it."""
+    found = []
+    for layer in model.layers:
+        found.append(layer)
+        if isinstance(layer, keras.Model):
+            found += _nested(layer)
+    return found
 
 
 def _flat(loss: Any) -> list[Any]:
@@ -108,10 +160,16 @@ def _flat(loss: Any) -> list[Any]:
 
 
 def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
+    """The clip to be expected, by value; what is clipped by norm is not checked."""
     if "clipping" in settings:
-        return settings["clipping"]
-    value = model.optimizer.clipvalue
-    return (-value, value) if value else None
+        clipping = settings["clipping"]
+        return UNSET if isinstance(clipping, Mapping) else clipping
+    optimizer = keras.optimizers.get(settings.get("optimizer", model.optimizer))
+    value = getattr(optimizer, "inner_optimizer", optimizer).clipvalue
+    if value:
+        return (-value, value)
+    # A transform of the user's may clip as it likes.
+    return UNSET if "gradients" in settings else None
 
 
 def _attached(callback: Any, model: keras.Model) -> bool:

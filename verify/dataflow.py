@@ -195,7 +195,10 @@ class Flow:
         # gradient of a loop makes TensorFlow write the loop, and what follows from it, anew.
         before, after = self.flat.nodes[: seed.index], self.flat.nodes[seed.index + 1 :]
         for node in (*reversed(before), *reversed(after)):
-            if node.index not in self.of_weights or node.index in below or not self.inside(node):
+            if node.index not in self.of_weights or node.index in below:
+                continue
+            # A branch may go back through a forward pass that was made before it was chosen.
+            if not (self.inside(node) or _same_branch(node.path, seed.path)):
                 continue
             for output, candidate in enumerate(node.shapes):
                 if candidate == shape and node.dtypes[output] == seed.dtypes[0]:

@@ -30,6 +30,8 @@ from verify.reference import (
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
+# Ops that tell whether a number is one.
+_FINITENESS = {"IsFinite", "IsInf", "IsNan"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
 
@@ -237,7 +239,7 @@ class Detector:
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips by value on the gradient of one update, just before the optimizer."""
-        flow, found = self.flow, dict[int, Clip]()
+        flow, found = self.flow, dict[int, tuple[float, float]]()
         above = flow.ancestors([update.node.index])
         within = frozenset(flow.backward & above)
         predicates: dict[str, Predicate] = {
@@ -252,17 +254,27 @@ class Detector:
                 ]
                 lower, upper = (float(np.min(b)) for b in bounds if b is not None)
                 if self.flat.shape(match.root) == update.variable.shape:
-                    complete = self._is_last_cut(match.root[0], update, above)
-                    found[match.root[0]] = Clip(lower, upper, match.root[0], complete)
-        return list(found.values())
+                    found[match.root[0]] = lower, upper
+        # A step may go back several times: what an earlier pass left in a slot was clipped there.
+        alike = {
+            bounds: frozenset(node for node, other in found.items() if other == bounds)
+            for bounds in found.values()
+        }
+        complete = {b: self._are_last_cut(nodes, update, above) for b, nodes in alike.items()}
+        return [Clip(*bounds, node, complete[bounds]) for node, bounds in found.items()]
 
-    def _is_last_cut(self, clip: int, update: Update, above: set[int]) -> bool:
-        """Every path from a seed to the update passes `clip`, and no forward value enters after."""
+    def _are_last_cut(self, clips: frozenset[int], update: Update, above: set[int]) -> bool:
+        """Every path from a seed to the update passes a clip, and no forward value enters after.
+
+        That a gradient is finite is no gradient: a loss scale is adapted to it.
+        """
         flow = self.flow
-        around = flow.descendants((s.node for s in flow.seeds), without=frozenset([clip]))
+        checks = (n.index for n in self.flat.nodes if n.op in _FINITENESS)
+        without = clips.union(checks)
+        around = flow.descendants((s.node for s in flow.seeds), without=without)
         if update.node.index in around:
             return False
-        after = (flow.descendants([clip]) & above) - {clip}
+        after = (flow.descendants(clips) & above) - clips
         return not any(
             source in flow.of_data and source not in flow.backward
             for index in after

@@ -21,9 +21,12 @@ import keras
 import numpy as np
 from hypothesis import strategies as st
 
+from loopctl import when
+
 Config = dict[str, Any]
 
 FEATURES = 3
+HIDDEN, OUTPUT = "below", "above"  # names of layers
 LOSSES = ("mse", "mae", "huber", "log_cosh")
 OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
     "sgd": lambda: keras.optimizers.SGD(0.05),
@@ -55,7 +58,10 @@ class TwoLayers(keras.Model):
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """A drawn model, how it is compiled, and a config for it. Equal set-ups make equal models."""
+    """A drawn model, how it is compiled, and a config for it. Equal set-ups make equal models.
+
+    `twin` is `config` with every condition as a plain Python function.
+    """
 
     kind: str
     units: int
@@ -66,9 +72,10 @@ class Setup:
     optimizer: str
     metrics: bool
     config: Config
+    twin: Config
 
-    def model(self, seed: int = 0) -> keras.Model:
-        """A compiled model with weights drawn from `seed`."""
+    def model(self, seed: int = 0, **compile_options: Any) -> keras.Model:
+        """A compiled model with weights drawn from `seed`; options as of ``model.compile``."""
         keras.utils.set_random_seed(seed)
         hidden = keras.layers.Dense(
             self.units,
@@ -76,8 +83,9 @@ class Setup:
             kernel_regularizer=REGULARIZERS[self.kernel](),
             bias_regularizer=REGULARIZERS[self.bias](),
             bias_initializer="random_normal",
+            name=HIDDEN,
         )
-        output = keras.layers.Dense(1, kernel_regularizer=REGULARIZERS[self.bias]())
+        output = keras.layers.Dense(1, kernel_regularizer=REGULARIZERS[self.bias](), name=OUTPUT)
         if self.kind == "sequential":
             model = keras.Sequential([keras.Input((FEATURES,)), hidden, output])
         elif self.kind == "functional":
@@ -87,7 +95,10 @@ class Setup:
             model = TwoLayers(hidden, output)
             model(np.zeros((1, FEATURES), "float32"))
         model.compile(
-            OPTIMIZERS[self.optimizer](), self.loss, metrics=["mae"] if self.metrics else None
+            OPTIMIZERS[self.optimizer](),
+            self.loss,
+            metrics=["mae"] if self.metrics else None,
+            **compile_options,
         )
         return model
 
@@ -119,15 +130,62 @@ def quartic(y_true: Any, y_pred: Any) -> Any:
     return keras.ops.mean((y_true - y_pred) ** 4, axis=-1)
 
 
-def conditions() -> st.SearchStrategy[Callable[[Any], bool]]:
-    """Functions of the callback: constant, periodic, late."""
-    periodic = st.integers(1, 3).flatmap(
-        lambda period: st.integers(0, period).map(
-            lambda on: lambda callback: bool(callback.batches % period < on)
-        )
+def mean_of_absolutes(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    """A user's gradient transform: each gradient divided by its mean absolute value, plus one."""
+    return [g / (1 + keras.ops.mean(keras.ops.abs(g))) for g in gradients]
+
+
+Pair = tuple[Any, Callable[[Any], bool]]
+"""A condition and a Python function of the callback that should come to the same."""
+
+
+def _periodic(period: int, on: int) -> Pair:
+    return when.batches % period < on, lambda callback: bool(callback.batches % period < on)
+
+
+def _late(start: int) -> Pair:
+    return when.batches >= start, lambda callback: bool(callback.batches >= start)
+
+
+def _every(period: int) -> Pair:
+    return when.every(period), lambda callback: bool(callback.batches % period == 0)
+
+
+def _small(window: int, bound: float) -> Pair:
+    def cond(callback: Any) -> bool:
+        seen = [float(step["loss"]) for step in callback.history[-window:]]
+        return bool(seen) and sum(seen) / len(seen) < bound
+
+    return when.loss.mean(window) < bound, cond
+
+
+def _second_epoch(least: int) -> Pair:
+    def cond(callback: Any) -> bool:
+        return bool(callback.epochs >= 1 and callback.batches_in_epochs >= least)
+
+    return (when.epochs >= 1) & ~(when.batches_in_epochs < least), cond
+
+
+def predicate_pairs() -> st.SearchStrategy[Pair]:
+    """Graph predicates, each with its Python form."""
+    return st.one_of(
+        st.builds(_periodic, st.integers(1, 3), st.integers(0, 3)),
+        st.builds(_late, st.integers(0, 4)),
+        st.builds(_every, st.integers(1, 4)),
+        st.builds(_small, st.integers(1, 5), st.sampled_from([0.0123, 0.2345, 0.6789])),
+        st.builds(_second_epoch, st.integers(0, 3)),
     )
-    late = st.integers(0, 4).map(lambda start: lambda callback: bool(callback.batches >= start))
-    return st.one_of(periodic, late)
+
+
+def condition_pairs() -> st.SearchStrategy[Pair]:
+    """Conditions of both kinds, each with a Python form of it."""
+    python = predicate_pairs().map(lambda pair: (pair[1], pair[1]))
+    return st.one_of(predicate_pairs(), python)
+
+
+def conditions() -> st.SearchStrategy[Any]:
+    """Graph predicates and functions of the callback."""
+    return condition_pairs().map(lambda pair: pair[0])
 
 
 def branches() -> st.SearchStrategy[Config]:
@@ -135,12 +193,23 @@ def branches() -> st.SearchStrategy[Config]:
     losses = st.sampled_from(
         [None, False, *LOSSES, keras.losses.Huber(0.5), keras.losses.MeanSquaredError(), quartic]
     )
-    bounds = st.sampled_from([(-0.1, 0.1), (-0.01, 0.02), (-1, 1), (0.0, 0.5)])
-    selections = st.sampled_from([kernels, biases, first])
-    free = st.fixed_dictionaries(
-        {}, optional={"loss": losses, "regularize": st.booleans(), "clipping": bounds}
+    bounds = st.sampled_from(
+        [(-0.1, 0.1), (-0.01, 0.02), (-1, 1), (0.0, 0.5), {"norm": 0.3}, {"global_norm": 0.2}]
     )
-    chosen = st.one_of(
+    layers: Any = [True, False, HIDDEN, [HIDDEN, OUTPUT], lambda m: m.layers[-1:]]
+    selections = st.sampled_from([kernels, biases, first, "*kernel", [f"*{HIDDEN}/*", "*bias"]])
+    free = st.fixed_dictionaries(
+        {},
+        optional={
+            "loss": losses,
+            "regularize": st.sampled_from(layers),
+            "clipping": bounds,
+            "gradients": st.just(mean_of_absolutes),
+            "optimizer": st.sampled_from(["sgd", "adam"]),
+            "repeat": st.integers(1, 3),
+        },
+    )
+    chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),
         selections.map(lambda function: {"variables": function}),
         selections.map(lambda function: {"excluded_variables": function}),
@@ -148,22 +217,35 @@ def branches() -> st.SearchStrategy[Config]:
     return st.builds(lambda a, b: {**a, **b}, free, chosen)
 
 
-def configs() -> st.SearchStrategy[Config]:
-    """Configs of one to three actions, each with a True branch, a False branch or both."""
+def _actions(conditions: st.SearchStrategy[Any]) -> st.SearchStrategy[Config]:
     action = st.one_of(
-        st.fixed_dictionaries({"cond": conditions(), True: branches()}),
-        st.fixed_dictionaries({"cond": conditions(), False: branches()}),
-        st.fixed_dictionaries({"cond": conditions(), True: branches(), False: branches()}),
+        st.fixed_dictionaries({"cond": conditions, True: branches()}),
+        st.fixed_dictionaries({"cond": conditions, False: branches()}),
+        st.fixed_dictionaries({"cond": conditions, True: branches(), False: branches()}),
     )
     names = st.lists(st.sampled_from(["gate", "delay", "sparse"]), min_size=1, unique=True)
     return names.flatmap(lambda chosen: st.fixed_dictionaries(dict.fromkeys(chosen, action)))
 
 
-def setups() -> st.SearchStrategy[Setup]:
-    """A model, how it is compiled, and a config for it."""
+def configs() -> st.SearchStrategy[Config]:
+    """Configs of one to three actions, each with a True branch, a False branch or both."""
+    return _actions(conditions())
+
+
+def setups(pairs: st.SearchStrategy[Pair] | None = None) -> st.SearchStrategy[Setup]:
+    """A model, how it is compiled, and a config for it, with conditions out of `pairs`."""
+
+    def build(paired: Config, **settings: Any) -> Setup:
+        config, twin = (
+            {name: {**action, "cond": action["cond"][i]} for name, action in paired.items()}
+            for i in (0, 1)
+        )
+        return Setup(config=config, twin=twin, **settings)
+
     regularizers = st.sampled_from(sorted(REGULARIZERS))
     return st.builds(
-        Setup,
+        build,
+        _actions(condition_pairs() if pairs is None else pairs),
         kind=st.sampled_from(["sequential", "functional", "subclassed"]),
         units=st.integers(1, 4),
         activation=st.sampled_from(["linear", "tanh", "softplus"]),
@@ -172,5 +254,4 @@ def setups() -> st.SearchStrategy[Setup]:
         loss=st.sampled_from(LOSSES),
         optimizer=st.sampled_from(sorted(OPTIMIZERS)),
         metrics=st.booleans(),
-        config=configs(),
     )

@@ -25,7 +25,7 @@ def test_training_equals_an_eager_loop(setup: strategies.Setup) -> None:
     x, y = setup.data(STEPS, SIZE)
     reference = setup.model()
     batches = [(x[i : i + SIZE], y[i : i + SIZE]) for i in range(0, STEPS * SIZE, SIZE)]
-    expected = eager.train(reference, setup.config, batches)
+    expected = eager.train(reference, setup.twin, batches)
 
     model, callback = setup.model(), LoopControllerCallback(setup.config)
     model.fit(x, y, batch_size=SIZE, shuffle=False, verbose=0, callbacks=[callback])

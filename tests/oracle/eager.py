@@ -7,6 +7,7 @@ an optimizer, so that a bug in generated source or graphs can't hide here too.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -46,16 +47,22 @@ def train(
     """Trains `model` in place and returns one mapping of losses and control states per step."""
     context = Context(model)
     model.optimizer.build(model.trainable_variables)
+    own = {
+        (name, state): keras.optimizers.get(action[state]["optimizer"])
+        for name, action in config.items()
+        for state in (True, False)
+        if "optimizer" in action.get(state, {})
+    }
     for _ in range(epochs):
         context.batches_in_epochs = 0
         for batch in batches:
             states = {name: bool(action["cond"](context)) for name, action in config.items()}
-            losses = {
-                f"loss_{name}": substep(model, config[name][state], batch)
-                if state in config[name]
-                else float("nan")
-                for name, state in states.items()
-            }
+            losses = {f"loss_{name}": float("nan") for name in config}
+            for name, state in states.items():
+                settings = config[name].get(state)
+                for _ in range(0 if settings is None else settings.get("repeat", 1)):
+                    optimizer = own.get((name, state), model.optimizer)
+                    losses[f"loss_{name}"] = substep(model, settings, batch, optimizer)
             first = next(iter(losses.values()))
             context.history.append({"loss": first, **losses, **states})
             context.batches += 1
@@ -64,34 +71,83 @@ def train(
     return context.history
 
 
-def substep(model: keras.Model, settings: Mapping[str, Any], batch: tuple[Any, ...]) -> float:
+def substep(
+    model: keras.Model,
+    settings: Mapping[str, Any],
+    batch: tuple[Any, ...],
+    optimizer: keras.optimizers.Optimizer,
+) -> float:
     """One forward and backward pass as one branch of a config says; returns its loss."""
     x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
     variables = list(model.trainable_variables)
     if "variables" in settings:
-        variables = settings["variables"](model)
+        variables = choose(settings["variables"], model)
     elif "excluded_variables" in settings:
-        excluded = {variable.path for variable in settings["excluded_variables"](model)}
+        excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
         variables = [variable for variable in variables if variable.path not in excluded]
     with tf.GradientTape() as tape:
         prediction = model(x, training=True)
         total = data_loss(settings.get("loss", model.loss), y, prediction, *weights)
-        if settings.get("regularize", False):
-            for term in model.losses:
-                total = total + term
-    pairs = []
-    for variable, gradient in zip(
-        variables, tape.gradient(total, [v.value for v in variables]), strict=True
-    ):
-        if gradient is None:
-            continue
-        if "clipping" in settings:
-            low, high = settings["clipping"]
-            gradient = tf.minimum(tf.maximum(gradient, low), high)
-        pairs.append((gradient, variable))
+        for term in penalties(settings.get("regularize", False), model):
+            total = total + term
+    pairs = [
+        (tf.convert_to_tensor(gradient), variable)
+        for variable, gradient in zip(
+            variables, tape.gradient(total, [v.value for v in variables]), strict=True
+        )
+        if gradient is not None
+    ]
+    if pairs and "gradients" in settings:
+        gradients, reached = ([pair[i] for pair in pairs] for i in (0, 1))
+        pairs = list(zip(settings["gradients"](gradients, reached), reached, strict=True))
+    if pairs and "clipping" in settings:
+        pairs = clip(settings["clipping"], pairs)
     if pairs:
-        model.optimizer.apply_gradients(pairs)
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        optimizer.apply_gradients(pairs)
     return float(total)
+
+
+def choose(selection: Any, model: keras.Model) -> list[Any]:
+    """Variables by a function of the model or by globs over their paths."""
+    if callable(selection):
+        return list(selection(model))
+    globs = [selection] if isinstance(selection, str) else selection
+    return [
+        variable
+        for variable in model.trainable_variables
+        if any(fnmatch.fnmatchcase(variable.path, glob) for glob in globs)
+    ]
+
+
+def penalties(regularize: Any, model: keras.Model) -> list[Any]:
+    """The losses of all layers, of none or of some, chosen by a function or by name."""
+    if regularize is True:
+        return list(model.losses)
+    if regularize is False:
+        return []
+    if callable(regularize):
+        layers = list(regularize(model))
+    else:
+        names = [regularize] if isinstance(regularize, str) else regularize
+        layers = [layer for layer in model.layers if layer.name in names]
+    return [term for layer in layers for term in layer.losses]
+
+
+def clip(how: Any, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Clips by value, by the norm of each gradient or by that of all of them."""
+    if not isinstance(how, Mapping):
+        low, high = how
+        return [(tf.minimum(tf.maximum(g, low), high), v) for g, v in pairs]
+    ((kind, limit),) = how.items()
+    squares = [float(tf.reduce_sum(g * g)) for g, _ in pairs]
+    if kind == "global_norm":
+        squares = [sum(squares)] * len(pairs)
+    return [
+        (g * min(1.0, limit / max(square, 1e-30) ** 0.5), v)
+        for (g, v), square in zip(pairs, squares, strict=True)
+    ]
 
 
 def data_loss(loss: Any, y: Any, prediction: Any, weight: Any = None) -> Any:

@@ -1,0 +1,100 @@
+"""Training among several workers, where Keras' own ``fit`` can't run.
+
+Under ``tf.distribute.MultiWorkerMirroredStrategy`` Keras 3's ``fit`` fails before it asks any
+callback: it reduces a batch eagerly, which that strategy can't do for a batch of one local replica
+("Attempt to convert a value (PerReplica...) with an unsupported type"). `fit` here makes the same
+calls to the same callbacks, around a data set that the strategy distributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loopctl.callback import LoopControllerCallback
+from loopctl.errors import ConfigError
+
+
+def fit(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback],
+    epochs: int = 1,
+    verbose: int = 0,
+) -> keras.callbacks.History:
+    """Trains `model` under control, on the workers of the strategy in whose scope it was made.
+
+    Every worker calls this with the same arguments. All take the same branches: graph predicates
+    see losses of the global batch, and a Python condition has to decide by what is the same on all
+    workers, such as the callback's counters and history.
+
+    Args:
+        dataset: finite, of global batches ``(x, y)`` or ``(x, y, sample_weight)``; its sharding
+            among the workers is that of its options.
+        callbacks: as for ``model.fit``; one of them a `LoopControllerCallback`.
+        epochs: passes through `dataset`.
+        verbose: as for ``model.fit``.
+
+    Returns:
+        Keras' record of logs by epoch.
+
+    Raises:
+        ConfigError: there is no `LoopControllerCallback`, or the model is not compiled and built.
+    """
+    if not any(isinstance(callback, LoopControllerCallback) for callback in callbacks):
+        raise ConfigError("callbacks hold no LoopControllerCallback: there is nothing to control")
+    if not (model.compiled and model.built):
+        raise ConfigError(f"model {model.name!r} must be compiled and built before it is trained")
+    strategy = model.distribute_strategy
+    _build_metrics(model, dataset.element_spec)
+    distributed = strategy.experimental_distribute_dataset(dataset)
+    steps = int(dataset.cardinality())
+    every = keras.callbacks.CallbackList(
+        list(callbacks),
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps if steps >= 0 else None,
+    )
+    model.stop_training = False
+    every.on_train_begin()
+    logs: Any = None
+    for epoch in range(epochs):
+        model.reset_metrics()
+        every.on_epoch_begin(epoch)
+        logs = _epoch(model, iter(distributed), every)
+        every.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    every.on_train_end(logs)
+    history: keras.callbacks.History = model.history
+    return history
+
+
+def _epoch(model: keras.Model, iterator: Any, callbacks: Any) -> dict[str, float]:
+    logs: Any = {}
+    step = 0
+    while not model.stop_training:
+        callbacks.on_train_batch_begin(step)
+        try:
+            logs = model.train_function(iterator)
+        except StopIteration:
+            break
+        step += model.steps_per_execution
+        callbacks.on_train_batch_end(step - 1, logs)
+    return {name: float(value) for name, value in logs.items()}
+
+
+def _build_metrics(model: keras.Model, spec: Any) -> None:
+    """Makes the variables of the metrics, which can't be made inside of a train step."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
+        tf.nest.map_structure(lambda s: tf.zeros([n or 1 for n in s.shape], s.dtype), spec)
+    )
+    with model.distribute_strategy.scope(), keras.StatelessScope():
+        model.compute_metrics(x, y, model(x), sample_weight)

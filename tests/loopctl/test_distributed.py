@@ -1,0 +1,130 @@
+"""Several replicas and several workers train as one device does on the same global batches."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+
+from loopctl import ConfigError, LoopControllerCallback, distributed, when
+from tests.loopctl import worker
+from tests.oracle import eager
+from verify import strategies
+
+STEPS, SIZE = 6, 8
+
+
+@functools.cache
+def mirrored() -> tf.distribute.Strategy:
+    """One for all tests: TensorFlow numbers the collectives of each strategy from the start."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@settings(max_examples=8)
+@given(strategies.setups(strategies.predicate_pairs()))
+def test_two_replicas_train_as_an_eager_loop(setup: strategies.Setup) -> None:
+    x, y = setup.data(STEPS, SIZE)
+    reference = setup.model()
+    batches = [(x[i : i + SIZE], y[i : i + SIZE]) for i in range(0, STEPS * SIZE, SIZE)]
+    expected = eager.train(reference, setup.twin, batches)
+
+    with mirrored().scope():
+        model = setup.model(steps_per_execution=3)
+    model.set_weights(reference_start(setup))
+    callback = LoopControllerCallback(setup.config)
+    model.fit(x, y, batch_size=SIZE, shuffle=False, verbose=0, callbacks=[callback])
+    for step, wanted in zip(callback.history, expected, strict=True):
+        for name in wanted:
+            np.testing.assert_allclose(step[name], wanted[name], rtol=1e-4, atol=1e-6)
+    for variable, wanted in zip(model.variables, reference.variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def reference_start(setup: strategies.Setup) -> list[Any]:
+    weights: list[Any] = setup.model().get_weights()
+    return weights
+
+
+def test_python_conditions_among_replicas() -> None:
+    with mirrored().scope():
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    callback = LoopControllerCallback(
+        {"odd": {"cond": lambda self: self.batches % 2 == 1, True: {}, False: {"loss": "mae"}}}
+    )
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+    model.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[callback])
+    assert [step["odd"] for step in callback.history] == [False, True, False, True]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> None:
+    """Their local losses differ; the branches are chosen by the loss of the global batch."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    processes = []
+    for index in range(2):
+        task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+        command = [sys.executable, worker.__file__, str(tmp_path / f"{index}.json")]
+        processes.append(
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    try:
+        logs = [process.communicate(timeout=240)[0].decode() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(logs)
+    first, second = (json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2))
+    assert first["control"] == second["control"]
+    assert len(set(first["control"])) == 2, "both branches should have been taken"
+    assert first["weights"] == second["weights"]
+
+    model, batches = worker.build(), worker.batches()
+    callback = LoopControllerCallback(worker.CONFIG)
+    model.fit(
+        np.concatenate([x for x, _ in batches]),
+        np.concatenate([y for _, y in batches]),
+        batch_size=worker.SIZE,
+        epochs=worker.EPOCHS,
+        shuffle=False,
+        verbose=0,
+        callbacks=[callback],
+    )
+    assert [bool(step["gate"]) for step in callback.history] == first["control"]
+    for ours, theirs in zip(model.get_weights(), first["weights"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    # Why `distributed.fit` is there: should this ever be empty, Keras' own fit will do.
+    assert "PerReplica" in first["plain fit"]
+
+
+def test_a_distributed_fit_needs_a_controller_and_a_built_model() -> None:
+    model = keras.Sequential([keras.layers.Dense(1)])
+    data = tf.data.Dataset.from_tensors((tf.zeros((4, 3)), tf.zeros((4, 1))))
+    with pytest.raises(ConfigError, match="there is nothing to control"):
+        distributed.fit(model, data, callbacks=[])
+    callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}})
+    with pytest.raises(ConfigError, match="must be compiled and built"):
+        distributed.fit(model, data, callbacks=[callback])

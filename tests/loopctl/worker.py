@@ -1,0 +1,63 @@
+"""One worker of a cluster: trains under control and writes down what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from loopctl import LoopControllerCallback, distributed, when
+
+SIZE, STEPS, EPOCHS = 8, 6, 2
+CONFIG: dict[str, Any] = {
+    "gate": {
+        "cond": when.loss.last() < 9.0,
+        True: {"clipping": (-0.1, 0.1), "variables": "*below*"},
+        False: {"regularize": True, "clipping": {"global_norm": 0.2}},
+    }
+}
+
+
+def build() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    below = keras.layers.Dense(4, "tanh", kernel_regularizer="l2", name="below")
+    model = keras.Sequential([keras.Input((3,)), below, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
+    return model
+
+
+def batches() -> list[tuple[Any, Any]]:
+    x = np.random.default_rng(0).normal(size=(STEPS, SIZE, 3)).astype("float32")
+    return [(part, 2 * part.sum(axis=1, keepdims=True)) for part in x]
+
+
+def main(path: Path) -> None:
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    with strategy.scope():
+        model = build()
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    parts = tuple(np.concatenate(part) for part in zip(*batches(), strict=True))
+    data = tf.data.Dataset.from_tensor_slices(parts).batch(SIZE).with_options(options)
+    plain = ""
+    try:
+        model.fit(data, verbose=0)
+    except ValueError as error:
+        plain = str(error)
+    callback = LoopControllerCallback(CONFIG)
+    distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS)
+    result = {
+        "control": [bool(step["gate"]) for step in callback.history],
+        "weights": [weight.tolist() for weight in model.get_weights()],
+        "plain fit": plain,
+    }
+    path.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
