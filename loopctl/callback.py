@@ -84,9 +84,10 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         self._fit: Any = None  # tells one fit from another
         self._armed = False  # whether the next step is one of a fit with this callback
         self._restored: checkpoint.State | None = None  # for the next fit to go on from
-        self._saved = checkpoint.SavedWithModel(self.get_state, self.set_state)
+        self._saved = checkpoint.SavedWithModel(self.get_state, self._load)
         self.tracker = checkpoint.Tracker(self.get_state, self.set_state)
         self._epoch: int | None = None  # index of the epoch under way
+        self._begun = False  # whether an epoch of this fit has begun
         self._known_states: dict[str, bool] = {}  # control states as the host last set them
 
     # -- compiling --------------------------------------------------------------------------------
@@ -200,12 +201,21 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         """Lets the next ``fit`` go on from `state`, where it would begin anew."""
         self._restored = state
 
-    def _restore(self, state: checkpoint.State) -> None:
+    def _load(self, state: checkpoint.State) -> None:
+        """What a file of the model's weights holds of us: ours to take up before training only."""
+        if not self._begun:
+            self._restored = state
+
+    def _restore(self) -> None:
+        """Takes up the state to go on from, if there is one."""
+        if self._restored is None or self._steps is None:
+            return
+        state, self._restored = self._restored, None
         self.track_from(state)
         self._epoch = state["epoch"]
         for name, control in state["controls"].items():
             self._graph.controls[name].assign(control)
-        for optimizer, values in zip(self.steps.optimizers.own, state["optimizers"], strict=True):
+        for optimizer, values in zip(self._steps.optimizers.own, state["optimizers"], strict=True):
             for variable, value in zip(optimizer.variables, values, strict=True):
                 variable.assign(value)
 
@@ -219,6 +229,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Keras' hook, before any callback's ``on_train_begin``: one of them may load weights."""
         super().set_model(model)
+        self._begun = False
         object.__setattr__(model, _SAVED, self._saved)
 
     def _training(self, model: keras.Model) -> bool:
@@ -249,9 +260,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
                 "graph predicates (loopctl.when) can",
                 stacklevel=2,
             )
-        if self._restored is not None:
-            restored, self._restored = self._restored, None
-            self._restore(restored)
+        self._restore()
         self._function = None
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
@@ -296,6 +305,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         x = keras.utils.unpack_x_y_sample_weight(spec)[0]
         self.model(keras.tree.map_structure(lambda s: keras.KerasTensor(s.shape, s.dtype.name), x))
         self._bind(self.model, self._compile(self.model))
+        self._restore()
         self._decide()
         self.model.train_function = self._run
 
@@ -306,6 +316,8 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
             object.__delattr__(model, _SAVED)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begun = True
+        self._restore()  # loaded by a callback that comes after this one
         if self._epoch is not None and epoch > self._epoch:
             # Restored from what was saved at that epoch's end, before this callback's turn.
             self._end_epoch(self._epoch)
@@ -346,9 +358,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         """
         data = tuple(part for part in (x, y, sample_weight) if part is not None)
         batch = tf.nest.map_structure(tf.convert_to_tensor, data)
-        if self.steps and self._restored is not None:
-            restored, self._restored = self._restored, None
-            self._restore(restored)
+        self._restore()
         self._decide()
         logs = self._execute(iter([batch]))
         self._act("batch_end", f"after batch {self.batches}")

@@ -68,7 +68,7 @@ def select(substep: Substep, model: keras.Model) -> list[Any]:
 
 def _variables(chosen: Selector, model: keras.Model, trainable: list[Any], where: str) -> list[Any]:
     if isinstance(chosen, tuple):
-        return _matching(chosen, {v.path: v for v in trainable}, "trainable variable", where)
+        return _matching(chosen, [(v.path, v) for v in trainable], "trainable variable", where)
     return _checked(chosen(model), model, trainable, where)
 
 
@@ -104,7 +104,7 @@ def regularized_layers(substep: Substep, model: keras.Model) -> list[Any] | None
     where, layers = substep.place("regularize"), layers_of(model)
     if isinstance(substep.regularize, tuple):
         chosen = _matching(
-            substep.regularize, {layer.name: layer for layer in layers}, "layer", where
+            substep.regularize, [(layer.name, layer) for layer in layers], "layer", where
         )
     else:
         chosen = substep.regularize(model)
@@ -143,14 +143,18 @@ def statistics_of(model: keras.Model) -> list[Any]:
     return [v for v in model.non_trainable_variables if v.dtype.startswith(("float", "bfloat"))]
 
 
-def _matching(globs: Iterable[str], named: dict[str, Any], kind: str, where: str) -> list[Any]:
+def _matching(
+    globs: Iterable[str], named: list[tuple[str, Any]], kind: str, where: str
+) -> list[Any]:
+    """Everything that a glob names: names need not be unique."""
     found: dict[int, Any] = {}
     for glob in globs:
-        matched = [thing for name, thing in named.items() if fnmatch.fnmatchcase(name, glob)]
+        matched = [thing for name, thing in named if fnmatch.fnmatchcase(name, glob)]
         if not matched:
-            hint = closest(glob, named)
+            names = list(dict.fromkeys(name for name, _ in named))
             raise ConfigError(
-                f"{where}: {glob!r} matches no {kind}. There are {', '.join(named)}.{hint}"
+                f"{where}: {glob!r} matches no {kind}. There are {', '.join(names)}."
+                f"{closest(glob, names)}"
             )
         found.update((id(thing), thing) for thing in matched)
     return list(found.values())

@@ -20,10 +20,14 @@ class TrainFunction:
         model: decides how steps are run: eagerly, compiled, how many in one execution.
         main_step: ``data -> (values, logs)``, both scalars by name.
         record: takes names, values (steps, names) as float64, and which names hold booleans.
+
+    Attributes:
+        batch: specs of the batches that were seen, None before the first.
     """
 
     def __init__(self, model: keras.Model, main_step: Callable[[Any], Any], record: Record) -> None:
         self._main_step, self._record = main_step, record
+        self.batch: Any = None
         self._names: tuple[str, ...] = ()
         self._states: frozenset[str] = frozenset()
         self._count = int(model.steps_per_execution)
@@ -59,7 +63,9 @@ class TrainFunction:
 
     def _one_step(self, data: Any) -> tuple[Any, Mapping[str, Any]]:
         """All values of a step in one tensor, (names,) float64, so that they travel together."""
-        values, logs = self._main_step(_without_optionals(data))
+        data = _without_optionals(data)
+        self.batch = tf.nest.map_structure(_spec, data)
+        values, logs = self._main_step(data)
         self._names = tuple(values)
         self._states = frozenset(n for n, value in values.items() if value.dtype == tf.bool)
         return tf.stack([tf.cast(value, tf.float64) for value in values.values()]), logs
@@ -97,3 +103,7 @@ def _without_optionals(data: Any) -> Any:
     return keras.tree.map_structure(
         lambda part: None if isinstance(part, tf.experimental.Optional) else part, data
     )
+
+
+def _spec(part: Any) -> Any:
+    return tf.TensorSpec.from_tensor(part) if tf.is_tensor(part) else None

@@ -84,7 +84,8 @@ def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> 
     processes = []
     for index in range(2):
         task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+        root = str(Path(__file__).parents[2])
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task), "PYTHONPATH": root}
         command = [sys.executable, worker.__file__, str(tmp_path / f"{index}.json")]
         processes.append(
             subprocess.Popen(
