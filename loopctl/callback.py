@@ -17,6 +17,7 @@ from loopctl.plan import AsyncAction
 from loopctl.selection import check_names
 from loopctl.state import GraphState
 from loopctl.steps import Steps, compiled_loss
+from loopctl.summary import table
 from loopctl.tracking import Tracked
 from loopctl.train import TrainFunction
 
@@ -180,6 +181,24 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         if name not in self.steps.substeps:
             raise ConfigError(f"{place(action, branch)} is no substep of this config")
         return texts[name]
+
+    def summary(self, batch: Any = None) -> str:
+        """A table of what each substep does, and of the sizes of its graph.
+
+        Args:
+            batch: ``(x, y)`` or ``(x, y, sample_weight)``, tensors, arrays or ``tf.TensorSpec``, to
+                trace the steps with; without it, that of the last fit.
+
+        Raises:
+            ConfigError: not attached.
+        """
+        steps = self.steps
+        if batch is None and self._function is not None:
+            batch = self._function.batch
+        shares = any(steps.ground.shares(action) for action in self.plan.actions)
+        model = self._controlled
+        separate = Steps(self.plan, model, self._graph, False) if shares and batch else None
+        return table(model, steps, batch, separate)
 
     # -- saving -----------------------------------------------------------------------------------
 

@@ -26,8 +26,9 @@ class Steps:
     """The compiled steps of one plan on one model.
 
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
-    argument `data`, for inspection; `plain_main` is what they are made of. `selections` are the
-    variables that each substep trains, by its name.
+    argument `data`, for inspection; `plain_main` is what training runs. `selections` are the
+    variables that each substep trains, by its name; `plan`, `optimizers` and `ground` what else the
+    steps were made of.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Steps:
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
             )
-        self._plan, self._model, self._state = plan, model, state
+        self.plan, self._model, self._state = plan, model, state
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self._layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
@@ -63,7 +64,7 @@ class Steps:
         }
 
     def _ground(self, optimize: bool) -> Ground:
-        plan, model, optimizers = self._plan, self._model, self.optimizers
+        plan, model, optimizers = self.plan, self._model, self.optimizers
         scaling = {s.name: optimizers.scaling(s) for s in plan.substeps}
         return Ground(
             replicas=model.distribute_strategy.num_replicas_in_sync,
@@ -79,8 +80,8 @@ class Steps:
         self.source[name] = substep_source(
             substep,
             self.ground,
-            measures=self._plan.measures(substep) and not again,
-            statistics=False if again else self._plan.moves_statistics(substep),
+            measures=self.plan.measures(substep) and not again,
+            statistics=False if again else self.plan.moves_statistics(substep),
             again=again,
         )
         return _execute(self.source[name], name, {**self._common, **self._values(substep)})
@@ -91,8 +92,8 @@ class Steps:
         self.source[name] = shared_source(
             action,
             self.ground,
-            measures=self._plan.measures(on),
-            statistics=self._plan.moves_statistics(on),
+            measures=self.plan.measures(on),
+            statistics=self.plan.moves_statistics(on),
         )
         values = {
             f"{prefix}_{key}": value
@@ -129,7 +130,7 @@ class Steps:
         }
 
     def _main(self, callees: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-        plan, state = self._plan, self._state
+        plan, state = self.plan, self._state
         strategy = self._model.distribute_strategy
         self.source["main_step"] = main_step_source(plan, self.ground)
 
