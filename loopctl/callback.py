@@ -128,7 +128,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         if self._controlled is not None:
             self.release()
         self._steps, self._state = compiled
-        self._controlled = model
+        self._controlled, self._function = model, None
         super().set_model(model)
         self._known_states, self.stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
@@ -280,7 +280,8 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
                 stacklevel=2,
             )
         self._restore()
-        self._function = None
+        if self._function is not None and not self._function.serves(model):
+            self._function = None
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
         object.__setattr__(model, _SAVED, self._saved)

@@ -31,11 +31,16 @@ class TrainFunction:
         self._names: tuple[str, ...] = ()
         self._states: frozenset[str] = frozenset()
         self._count = int(model.steps_per_execution)
+        self._manner = _manner(model)
         self._one, self._several = self._one_step, self._in_graph
         if not model.run_eagerly:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
+
+    def serves(self, model: keras.Model) -> bool:
+        """Whether `model` still wants its steps run in the way this was made for."""
+        return self._manner == _manner(model)
 
     def __call__(self, iterator: Any) -> Mapping[str, Any]:
         """The logs of the last step.
@@ -96,6 +101,10 @@ class TrainFunction:
             parallel_iterations=1,
         )
         return stack.stack(), logs, done
+
+
+def _manner(model: keras.Model) -> tuple[Any, ...]:
+    return model.run_eagerly, model.jit_compile, int(model.steps_per_execution)
 
 
 def _without_optionals(data: Any) -> Any:
