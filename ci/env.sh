@@ -30,7 +30,7 @@ if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
     echo "Installing into .venv with $("$python" --version) (some minutes, once)" >&2
     rm -f "$stamp"
     "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$repo[test,plot]"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$repo[test,plot,board,files]"
     echo "$wanted" >"$stamp"
 fi
 

@@ -3,5 +3,14 @@
 from loopctl import distributed, when
 from loopctl.callback import LoopControllerCallback
 from loopctl.errors import ConfigError
+from loopctl.files import load_async_config, load_config, save_config
 
-__all__ = ["ConfigError", "LoopControllerCallback", "distributed", "when"]
+__all__ = [
+    "ConfigError",
+    "LoopControllerCallback",
+    "distributed",
+    "load_async_config",
+    "load_config",
+    "save_config",
+    "when",
+]

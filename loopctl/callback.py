@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from loopctl import checkpoint
 from loopctl.config import parse
 from loopctl.errors import ConfigError, place
+from loopctl.export import module_text
 from loopctl.plan import AsyncAction
 from loopctl.selection import check_names
 from loopctl.state import GraphState
@@ -196,9 +198,22 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         if batch is None and self._function is not None:
             batch = self._function.batch
         shares = any(steps.ground.shares(action) for action in self.plan.actions)
-        model = self._controlled
-        separate = Steps(self.plan, model, self._graph, False) if shares and batch else None
-        return table(model, steps, batch, separate)
+        separate = None
+        if shares and batch is not None:
+            separate = Steps(self.plan, steps.model, self._graph, optimize=False)
+        return table(steps, batch, separate)
+
+    def export(self, path: str | Path) -> None:
+        """Writes a stand-alone module that trains an equal model in the same way.
+
+        It holds the same substeps, needs no loopctl and is meant to be read and changed.
+
+        Raises:
+            ConfigError: not attached; or the config holds what has no dotted name.
+        """
+        separate = Steps(self.plan, self.steps.model, self._graph, optimize=False)
+        path = Path(path)
+        path.write_text(module_text(self.steps.model, separate, path.stem), encoding="utf-8")
 
     # -- saving -----------------------------------------------------------------------------------
 

@@ -26,9 +26,9 @@ class Steps:
     """The compiled steps of one plan on one model.
 
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
-    argument `data`, for inspection; `plain_main` is what training runs. `selections` are the
-    variables that each substep trains, by its name; `plan`, `optimizers` and `ground` what else the
-    steps were made of.
+    argument `data`, for inspection; `plain_main` is what training runs. By a substep's name,
+    `selections` are the variables that it trains and `layers` those whose losses it adds. `plan`,
+    `model`, `optimizers` and `ground` are what else the steps were made of.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class Steps:
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
             )
-        self.plan, self._model, self._state = plan, model, state
+        self.plan, self.model, self._state = plan, model, state
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
-        self._layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
+        self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
         self.optimizers = Optimizers(plan, model, self.selections)
         self.optimizers.build()
         self.ground = self._ground(optimize)
@@ -64,7 +64,7 @@ class Steps:
         }
 
     def _ground(self, optimize: bool) -> Ground:
-        plan, model, optimizers = self.plan, self._model, self.optimizers
+        plan, model, optimizers = self.plan, self.model, self.optimizers
         scaling = {s.name: optimizers.scaling(s) for s in plan.substeps}
         return Ground(
             replicas=model.distribute_strategy.num_replicas_in_sync,
@@ -122,7 +122,7 @@ class Steps:
         return {
             "weights": weights,
             "variables": [weight.value for weight in weights],
-            "layers": self._layers[substep.name],
+            "layers": self.layers[substep.name],
             "own_loss": substep.loss,
             "optimizer": self.optimizers.of(substep),
             "transform": transform,
@@ -131,14 +131,14 @@ class Steps:
 
     def _main(self, callees: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         plan, state = self.plan, self._state
-        strategy = self._model.distribute_strategy
+        strategy = self.model.distribute_strategy
         self.source["main_step"] = main_step_source(plan, self.ground)
 
         def total(loss: Any) -> Any:
             # Keras' losses divide by the global batch size, so that replicas' losses are summands.
             return tf.cast(strategy.reduce("SUM", loss, axis=None), tf.float32)
 
-        bound = {name: types.MethodType(f, self._model) for name, f in callees.items()}
+        bound = {name: types.MethodType(f, self.model) for name, f in callees.items()}
         namespace = {
             **bound,
             "strategy": strategy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import keras
@@ -27,22 +28,20 @@ COLUMNS = (
 )
 
 
-def table(
-    model: keras.Model, steps: Steps, batch: Any = None, separate: Steps | None = None
-) -> str:
+def table(steps: Steps, batch: Any = None, separate: Steps | None = None) -> str:
     """Actions, conditions, losses, variables, gradient treatment, optimizers and graph sizes.
 
     Args:
         batch: ``(x, y)``, tensors or specs, to trace with; without it sizes are left out.
         separate: the same plan compiled without shared forward passes, to compare sizes with.
     """
-    rows = Table(title=f"Control of {model.name!r}", title_justify="left", expand=False)
+    rows = Table(title=f"Control of {steps.model.name!r}", title_justify="left", expand=False)
     for name in COLUMNS:
         rows.add_column(name, justify="right" if name == "nodes" else "left", overflow="fold")
     for action in steps.plan.actions:
         for substep in action.substeps:
-            rows.add_row(*_row(model, steps, action, substep, batch))
-    console = Console(width=160, record=True, file=_Nowhere(), color_system=None)
+            rows.add_row(*_row(steps, action, substep, batch))
+    console = Console(width=160, record=True, file=io.StringIO(), color_system=None)
     console.print(rows)
     text = console.export_text().rstrip()
     for action in steps.plan.actions:
@@ -56,19 +55,8 @@ def table(
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-class _Nowhere:
-    """Where a recording console writes to."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-
-def _row(
-    model: keras.Model, steps: Steps, action: Action, substep: Substep, batch: Any
-) -> list[str]:
+def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str]:
+    model = steps.model
     first = substep is action.substeps[0]
     weights = steps.selections[substep.name]
     size = sum(int(np.prod(v.shape)) for v in weights)

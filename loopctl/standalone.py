@@ -1,0 +1,107 @@
+"""The part of an exported module that is the same for all of them; its text is copied there.
+
+Imports nothing of loopctl, except what stands in the copy as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class Column:
+    """Values of one name in a trainer's history."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+
+    def last(self) -> Any:
+        return self.mean(1)
+
+    def mean(self, window: int) -> Any:
+        seen = self.values[-window:]
+        return np.mean(seen, dtype=np.float64) if seen else np.float64("nan")
+
+
+class When:
+    """What conditions see of a trainer: counters, and columns of its history by name."""
+
+    always = np.True_
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def every(self, period: int) -> Any:
+        return np.int64(self.trainer.batches) % period == 0
+
+    def metric(self, name: str) -> Column:
+        return Column([float(step[name]) for step in self.trainer.reinit_history])
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Trainer.COUNTERS:
+            return np.int64(getattr(self.trainer, name))
+        return self.metric(name)
+
+
+class Trainer:
+    """Trains a model step by step, as the config did that this was exported from.
+
+    Attributes:
+        epochs, batches, batches_in_epochs: finished epochs and train steps.
+        history: one mapping per train step: losses, metrics and control states by name.
+        reinit_epochs, reinit_batches, reinit_history: the same since the others were assigned.
+    """
+
+    COUNTERS = ("batches", "batches_in_epochs", "epochs", "reinit_batches", "reinit_epochs")
+
+    def __init__(
+        self,
+        model: Any,
+        conditions: Mapping[str, Callable[[Trainer], bool]],
+        substeps: Callable[[Any, Mapping[str, Any]], Callable[[Any], Mapping[str, Any]]],
+    ) -> None:
+        self.model, self.conditions = model, conditions
+        self.control_variables = {
+            name: tf.Variable(False, trainable=False, name=name) for name in conditions
+        }
+        self.step = tf.function(substeps(model, self.control_variables), autograph=False)
+        self.epochs = self.batches = self.batches_in_epochs = 0
+        self.reinit_start = 0
+        self.history: list[dict[str, Any]] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("epochs", "batches"):
+            super().__setattr__(f"reinit_{name}", 0)
+        elif name == "history":
+            super().__setattr__("reinit_start", len(value))
+
+    @property
+    def reinit_history(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.history[self.reinit_start :]
+        return rows
+
+    def train_on_batch(self, data: Any) -> dict[str, Any]:
+        """One train step on a batch ``(x, y)`` or ``(x, y, sample_weight)``; its values by name."""
+        for name, condition in self.conditions.items():
+            self.control_variables[name].assign(bool(condition(self)))
+        values = self.step(tf.nest.map_structure(tf.convert_to_tensor, data))
+        row = {name: value.numpy().item() for name, value in values.items()}
+        self.history.append(row)
+        for name in ("batches", "reinit_batches", "batches_in_epochs"):
+            self.__dict__[name] += 1
+        return row
+
+    def fit(self, batches: Iterable[Any], epochs: int = 1) -> list[dict[str, Any]]:
+        """Trains on all `batches`, `epochs` times; returns the history."""
+        for _ in range(epochs):
+            self.model.reset_metrics()
+            self.batches_in_epochs = 0
+            for data in batches:
+                self.train_on_batch(data)
+            self.__dict__["epochs"] += 1
+            self.__dict__["reinit_epochs"] += 1
+        return self.history
