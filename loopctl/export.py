@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from textwrap import indent
+from textwrap import indent, wrap
 from typing import Any
 
 import keras
@@ -96,7 +96,12 @@ class _Writer:
         weights = self.steps.selections[substep.name]
         lines = [
             f"def make_{name}(model, optimizer, statistics):",
-            f"    # {', '.join(v.path for v in weights)}",
+            *wrap(
+                ", ".join(v.path for v in weights),
+                88,
+                initial_indent="    # ",
+                subsequent_indent="    # ",
+            ),
             f"    places = {[self.places[id(v)] for v in weights]}",
             "    weights = [model.trainable_variables[i] for i in places]",
             "    variables = [weight.value for weight in weights]",
@@ -147,7 +152,7 @@ class _Writer:
     def trainer(self) -> str:
         plan = self.steps.plan
         conditions = [f"    {a.name!r}: {self._condition(a)}," for a in plan.actions]
-        optimizers = [f"    {s.name}_optimizer = {self._optimizer(s)}" for s in plan.substeps]
+        optimizers = [line for s in plan.substeps for line in self._optimizer(s)]
         lines = [
             "",
             "CONDITIONS = {",
@@ -165,7 +170,7 @@ class _Writer:
             "    # Subsets are applied later: optimizers must know every variable from the start.",
             "    if not model.optimizer.built:",
             "        model.optimizer.build(model.trainable_variables)",
-            *dict.fromkeys(optimizers),
+            *optimizers,
             f"    statistics = {'Statistics(model)' if self.steps.ground.statistics else None}",
         ]
         for substep in plan.substeps:
@@ -219,16 +224,18 @@ class _Writer:
         text = re.sub(r"\bwhen\.", "When(trainer).", repr(action.predicate))
         return f"lambda trainer: {text}"
 
-    def _optimizer(self, substep: Substep) -> str:
-        optimizers = self.steps.optimizers
+    def _optimizer(self, substep: Substep) -> list[str]:
+        """Lines that make a substep's optimizer, or take that of an earlier one."""
+        optimizers, name = self.steps.optimizers, f"{substep.name}_optimizer"
         optimizer = optimizers.of(substep)
         if optimizer is optimizers.compiled:
-            return "model.optimizer"
-        # Branches that share an optimizer share the first one's.
-        for other in self.steps.plan.substeps:
-            if other is substep:
-                break
-            if optimizers.of(other) is optimizer:
-                return f"{other.name}_optimizer"
+            return [f"    {name} = model.optimizer"]
+        served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]
+        if served[0] is not substep:
+            return [f"    {name} = {served[0].name}_optimizer"]
         form = serialized(optimizer, substep.place("optimizer"))
-        return f"keras.optimizers.deserialize({form!r})"
+        places = sorted({self.places[id(v)] for s in served for v in self.steps.selections[s.name]})
+        return [
+            f"    {name} = keras.optimizers.deserialize({form!r})",
+            f"    {name}.build([model.trainable_variables[i] for i in {places}])",
+        ]

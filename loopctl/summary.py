@@ -66,7 +66,7 @@ def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str
         str(substep.branch) + (f" × {substep.repeat}" if substep.repeat > 1 else ""),
         _loss(model, substep),
         _regularization(substep),
-        f"{len(weights)} of {len(model.trainable_variables)} ({size} numbers)",
+        f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
         _gradients(substep),
         "compiled" if substep.optimizer is None else _named(steps.optimizers.of(substep)),
         "" if batch is None else str(nodes(steps.substeps[substep.name], batch)),

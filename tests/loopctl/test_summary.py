@@ -42,8 +42,8 @@ def test_every_substep_has_a_row(model: keras.Model) -> None:
     for row, expected in zip(
         rows,
         [
-            ("gate", "when.batches % 10 < 8", "True", "compiled: mse", "2 of 4 (5 numbers)"),
-            ("False", "dense", "4 of 4 (21 numbers)", "clipped to global norm 2"),
+            ("gate", "when.batches % 10 < 8", "True", "compiled: mse", "2 of 4 (5 weights)"),
+            ("False", "dense", "4 of 4 (21 weights)", "clipped to global norm 2"),
             ("late", "often", "True × 3", "none", "all layers", "Adam"),
             ("False", "Huber", "as they are", "compiled"),
         ],
