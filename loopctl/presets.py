@@ -40,7 +40,9 @@ def alternating(branches: Mapping[str, Mapping[str, Any]], steps: Sequence[int] 
     return config
 
 
-def gradual_unfreezing(groups: Sequence[Selector | str], epochs: int = 1, **branch: Any) -> Config:
+def gradual_unfreezing(
+    groups: Sequence[str | Sequence[str]], epochs: int = 1, **branch: Any
+) -> Config:
     """Trains the first group of variables, some epochs later the second as well, and so on.
 
     One action per stage, so that `loss`, the first action's, is NaN from the second stage on; that
