@@ -1,0 +1,214 @@
+"""Several inputs and outputs, weights, data types: what a batch may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loopctl import ConfigError, LoopControllerCallback, when
+from tests.oracle import eager
+
+Data = tuple[Any, Any]
+
+
+def two_by_two() -> keras.Model:
+    """Two inputs, two named outputs."""
+    keras.utils.set_random_seed(4)
+    inputs = {name: keras.Input((3,), name=name) for name in ("left", "right")}
+    both = keras.layers.Concatenate()(list(inputs.values()))
+    hidden = keras.layers.Dense(4, "tanh", kernel_regularizer="l2")(both)
+    outputs = {name: keras.layers.Dense(1, name=name)(hidden) for name in ("a", "b")}
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        keras.optimizers.SGD(0.05), {"a": "mse", "b": "mae"}, loss_weights={"a": 1.0, "b": 0.5}
+    )
+    return model
+
+
+@pytest.fixture
+def batch() -> Any:
+    generator = np.random.default_rng(0)
+    x = {name: generator.normal(size=(8, 3)).astype("float32") for name in ("left", "right")}
+    y = {name: generator.normal(size=(8, 1)).astype("float32") for name in ("a", "b")}
+    weights = {name: generator.uniform(size=8).astype("float32") for name in ("a", "b")}
+    return x, y, weights
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_by_output(weighted: bool, batch: Any) -> None:
+    """Own losses by hand: the mean of each output's, weighted by sample, summed."""
+    x, y, weights = batch
+    model = two_by_two()
+    predicted = {name: np.asarray(p) for name, p in model(x).items()}
+    config = {"gate": {"cond": when.always, True: {"loss": {"a": "mae", "b": "mse"}}}}
+    callback = LoopControllerCallback(config)
+    extra = {"sample_weight": weights} if weighted else {}
+    model.fit(x, y, verbose=0, callbacks=[callback], **extra)
+    share = {name: w if weighted else np.ones(8) for name, w in weights.items()}
+    expected = (np.abs(predicted["a"] - y["a"])[:, 0] * share["a"]).mean()
+    expected += (((predicted["b"] - y["b"]) ** 2)[:, 0] * share["b"]).mean()
+    assert callback.history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_compiled_losses_keep_their_weights(batch: Any) -> None:
+    x, y, _ = batch
+    plain, model = two_by_two(), two_by_two()
+    plain.fit(x, y, verbose=0, shuffle=False)
+    config = {"gate": {"cond": when.always, True: {"regularize": True}}}
+    shown = model.fit(
+        x, y, verbose=0, shuffle=False, callbacks=[LoopControllerCallback(config)]
+    ).history
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert shown["loss"] == pytest.approx(plain.history.history["loss"], rel=1e-5)
+
+
+def test_float64(data: Data) -> None:
+    keras.backend.set_floatx("float64")
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((3,)),
+                keras.layers.Dense(2, kernel_regularizer="l2"),
+                keras.layers.Dense(1),
+            ]
+        )
+        model.compile("adam", "mse")
+        config = {
+            "gate": {
+                "cond": when.loss.mean(3) > 0.5,
+                True: {"loss": None, "regularize": True},
+                False: {"clipping": {"global_norm": 1.0}},
+            }
+        }
+        callback = LoopControllerCallback(config)
+        model.fit(*data, batch_size=4, verbose=0, callbacks=[callback])
+    finally:
+        keras.backend.set_floatx("float32")
+    assert len(callback.history) == 8
+
+
+def test_random_layers_equal_an_eager_loop(data: Data) -> None:
+    """Dropout draws the same numbers in the same order."""
+
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(9)
+        layers = [keras.layers.Dense(16), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((3,)), *layers])
+        model.compile(keras.optimizers.SGD(0.05), "mse")
+        return model
+
+    config = {
+        "gate": {"cond": lambda self: self.batches % 2 == 0, True: {}, False: {"loss": "mae"}},
+        "more": {"cond": lambda self: True, True: {"clipping": (-0.1, 0.1)}},
+    }
+    x, y = data
+    reference, model = build(), build()
+    eager.train(reference, config, [(x[i : i + 4], y[i : i + 4]) for i in range(0, 32, 4)])
+    callback = LoopControllerCallback(config)
+    model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[callback])
+    for a, b in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_gradients(data: Data) -> None:
+    """The optimizer's own accumulation counts applications, of whichever substep."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    twin.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
+    config = {"all": {"cond": when.every(3), True: {}, False: {}}}
+    callback = LoopControllerCallback(config)
+    model.fit(*data, batch_size=4, shuffle=False, verbose=0, callbacks=[callback])
+    twin.fit(*data, batch_size=4, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+# -- one batch at a time --------------------------------------------------------------------------
+
+
+def test_train_on_batch_under_control(model: keras.Model, data: Data) -> None:
+    x, y = data
+    config = {"gate": {"cond": lambda self: self.batches % 3 < 2, True: {}, False: {"loss": "mae"}}}
+    weights, reference = model.get_weights(), LoopControllerCallback(config)
+    model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[reference])
+    expected = model.get_weights()
+
+    model.set_weights(weights)
+    callback = LoopControllerCallback(config).attach(model)
+    model.reset_metrics()
+    for i in range(0, 32, 4):
+        logs = callback.train_on_batch(x[i : i + 4], y[i : i + 4])
+    for a, b in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert set(logs) == {"loss", "mae", "loss_gate", "gate"}
+    assert callback.batches == len(callback.history) == 8
+    callback.on_epoch_end(0)
+    assert callback.epochs == 1
+
+
+def test_train_on_batch_with_weights_and_without_attachment(model: keras.Model, data: Data) -> None:
+    callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}})
+    with pytest.raises(ConfigError, match="attach the callback"):
+        callback.train_on_batch(*data)
+    callback.attach(model)
+    assert callback.train_on_batch(*data, sample_weight=np.zeros(32))["loss"] == 0
+
+
+# -- between the steps ----------------------------------------------------------------------------
+
+
+def test_async_actions_at_other_moments(model: keras.Model, data: Data) -> None:
+    seen: list[tuple[str, int]] = []
+    names = ("train_begin", "batch_end", "epoch_end")
+    callback = LoopControllerCallback(
+        {"all": {"cond": when.always, True: {}}},
+        {
+            name: {
+                "cond": lambda self: True,
+                "callback": lambda self, name=name: seen.append((name, self.batches)),
+                "when": name,
+            }
+            for name in names
+        },
+    )
+    model.fit(*data, batch_size=16, verbose=0, callbacks=[callback])
+    assert seen == [("train_begin", 0), ("batch_end", 1), ("batch_end", 2), ("epoch_end", 2)]
+
+
+def test_a_batch_end_action_may_stop_training(model: keras.Model, data: Data) -> None:
+    stop = {
+        "cond": when.batches == 3,
+        "model": lambda m: setattr(m, "stop_training", True),
+        "when": "batch_end",
+    }
+    callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}}, {"stop": stop})
+    model.fit(*data, batch_size=4, verbose=0, callbacks=[callback])
+    assert callback.batches == 3
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_slots_of_what_was_reinitialised(reset: bool, model: keras.Model, data: Data) -> None:
+    model.compile(keras.optimizers.Adam(), "mse")
+    head = model.layers[1].kernel
+
+    def restart(m: keras.Model) -> None:
+        head.assign(tf.ones_like(head))
+
+    again = {"cond": lambda self: True, "model": restart, "reset_optimizer": reset}
+    callback = LoopControllerCallback(
+        {"all": {"cond": when.always, True: {"optimizer": "adam", "regularize": True}}},
+        {"again": again},
+    )
+    model.fit(*data, batch_size=4, verbose=0, callbacks=[callback])
+    (own,) = callback.steps.optimizers.own
+    slots = {v.path.split("/")[-1]: np.abs(v.numpy()).max() for v in own.variables}
+    assert bool(slots["sequential_dense_1_kernel_momentum"] == 0) is reset
+    assert slots["sequential_dense_kernel_momentum"] > 0
+    assert slots["iteration"] == 8
