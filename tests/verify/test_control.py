@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import verify
-from loopctl import LoopControllerCallback
+from loopctl import LoopControllerCallback, when
 
 BATCH = (np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32"))
 
@@ -110,3 +110,57 @@ def test_a_loss_for_one_of_two_outputs() -> None:
     config = {"gate": {"cond": always, True: {"loss": ["huber", None]}, False: {}}}
     callback = LoopControllerCallback(config).attach(model)
     verify.assert_config(model, callback, (BATCH[0], (BATCH[1], BATCH[1])))
+
+
+# Both branches go back through one forward pass; selections are globs.
+SHARED: dict[str, Any] = {
+    "gate": {
+        "cond": when.batches % 10 < 8,
+        True: {"clipping": (-0.1, 0.1), "variables": "*kernel"},
+        False: {"regularize": ["dense"], "excluded_variables": ["*_1/bias"], "clipping": (-1, 1)},
+    },
+    "late": {
+        "cond": (when.loss.mean(3) < 1) & when.every(2),
+        True: {"loss": "mae", "repeat": 3, "optimizer": "adam", "clipping": (-0.5, 0.5)},
+    },
+}
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_shared_forward_passes_repetition_and_loss_scales(scaled: bool) -> None:
+    model, callback = controlled(SHARED)
+    if scaled:
+        model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "mse")
+        callback.attach(model)
+    assert "gate_shared" in callback.source()
+    verify.assert_config(model, callback, BATCH)
+
+
+@pytest.mark.parametrize(
+    ("action", "branch", "settings", "keyword"),
+    [
+        ("gate", True, {"clipping": (-0.1, 0.2)}, "clipping"),
+        ("gate", True, {"variables": "*dense/*"}, "watched"),
+        ("gate", True, {"regularize": True}, "regularization"),
+        ("gate", False, {"regularize": False}, "regularization"),
+        ("gate", False, {"regularize": ["dense_1"]}, "regularization"),
+        ("gate", False, {"excluded_variables": ["*/kernel"]}, "watched"),
+        ("late", True, {"loss": "mse"}, "loss"),
+        ("late", True, {"clipping": (-0.5, 0.25)}, "clipping"),
+    ],
+)
+def test_deviations_from_shared_and_repeated_substeps(
+    action: str, branch: bool, settings: Any, keyword: str
+) -> None:
+    entry = {**SHARED[action][branch], **settings}
+    faulty = {**SHARED, action: {**SHARED[action], branch: entry}}
+    model, callback = controlled(faulty)
+    claimed = SimpleNamespace(config=SHARED, main_step=callback.main_step, model=model)
+    with pytest.raises(verify.GraphAssertionError) as error:
+        verify.assert_config(model, claimed, BATCH)
+    place = f"config[{action!r}][{branch}]"
+    both = (f"{place} ({action}_{'on' if branch else 'off'} and main step) {keyword}",)
+    apart = tuple(f"{place} ({where}) {keyword}" for where in (f"{action}_on", "main step"))
+    found = {violation.keyword for violation in error.value.violations}
+    assert set(both) <= found or set(apart) <= found
+    assert all(violation.keyword.startswith(place) for violation in error.value.violations)
