@@ -323,7 +323,9 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
 
     def _execute(self, iterator: Any) -> Mapping[str, Any]:
         if self._function is None:
-            self._function = TrainFunction(self.model, self.steps.plain_main, self.record)
+            self._function = TrainFunction(
+                self.model, self.steps.plain_main, self.steps.logs, self.record
+            )
         if self.stale:
             self._graph.progress.load(self.counters, self.reinit_history)
             self.stale = False

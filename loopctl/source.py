@@ -251,21 +251,29 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
             control = f"self.control_variables[{action.name!r}]"
             ran = "True" if len(action.substeps) == 2 else control if action.on else f"~{control}"
             lines.append(f"    statistics.moved.assign(statistics.moved | {ran})")
-    first = plan.actions[0].name
     names = [action.name for action in plan.actions]
     lines += [
         "    metrics = metrics_of(self, plan)",
         "    losses = {" + ", ".join(f"'loss_{name}': loss_{name}" for name in names) + "}",
-        "    means = {"
-        + ", ".join(f"'loss_{name}': epoch_means[{name!r}].result()" for name in names)
-        + "}",
         "    states = {name: tf.identity(state) for name, state in self.control_variables.items()}",
-        f"    values = {{**metrics, 'loss': loss_{first}, **losses, **states}}",
-        f"    logs = {{**metrics, 'loss': means['loss_{first}'], **means, **as_numbers(states)}}",
+        f"    values = {{**metrics, 'loss': loss_{names[0]}, **losses, **states}}",
     ]
     if plan.predicates:
         lines.append("    progress.advance(values)")
-    lines.append("    return values, logs")
+    lines.append("    return values")
+    return "\n".join(lines) + "\n"
+
+
+def logs_source(plan: ControlPlan) -> str:
+    """Source of ``logs(self, values)``: what ``fit`` logs of the last step's values."""
+    names = [action.name for action in plan.actions]
+    means = ", ".join(f"'loss_{name}': epoch_means[{name!r}].result()" for name in names)
+    lines = [
+        "def logs(self, values):",
+        '    """Losses as means over the epoch; metrics are that already."""',
+        f"    means = {{{means}}}",
+        f"    return {{**values, 'loss': means['loss_{names[0]}'], **means}}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from loopctl.errors import ConfigError
 from loopctl.optimizers import Optimizers
 from loopctl.plan import Action, ControlPlan, Substep
 from loopctl.selection import metrics_of, regularized_layers, select
-from loopctl.source import Ground, main_step_source, shared_source, substep_source
+from loopctl.source import Ground, logs_source, main_step_source, shared_source, substep_source
 from loopctl.state import GraphState, count_samples
 
 _serial = itertools.count()
@@ -26,9 +26,9 @@ class Steps:
     """The compiled steps of one plan on one model.
 
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
-    argument `data`, for inspection; `plain_main` is what training runs. By a substep's name,
-    `selections` are the variables that it trains and `layers` those whose losses it adds. `plan`,
-    `model`, `optimizers` and `ground` are what else the steps were made of.
+    argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
+    name, `selections` are the variables that it trains and `layers` those whose losses it adds.
+    `plan`, `model`, `optimizers` and `ground` are what else the steps were made of.
     """
 
     def __init__(
@@ -55,7 +55,9 @@ class Steps:
         for substep in plan.substeps:
             if substep.repeat > 1:
                 callees[f"{substep.name}_again"] = self._substep(substep, again=True)
-        self.plain_main = types.MethodType(self._main(callees), model)
+        main_step, logs = self._main(callees)
+        self.plain_main = types.MethodType(main_step, model)
+        self.logs = types.MethodType(logs, model)
         # Bound methods keep the argument list of the graphs to `data` alone.
         self.main = tf.function(self.plain_main, autograph=False)
         self.substeps = {
@@ -129,10 +131,11 @@ class Steps:
             "clip_as_optimizer": gradients.clip_as(self.optimizers.inner(substep)),
         }
 
-    def _main(self, callees: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    def _main(self, callees: Mapping[str, Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
         plan, state = self.plan, self._state
         strategy = self.model.distribute_strategy
         self.source["main_step"] = main_step_source(plan, self.ground)
+        self.source["logs"] = logs_source(plan)
 
         def total(loss: Any) -> Any:
             # Keras' losses divide by the global batch size, so that replicas' losses are summands.
@@ -147,14 +150,13 @@ class Steps:
             "epoch_means": state.means,
             "idle": tf.constant(float("nan")),
             "count_samples": count_samples,
-            "as_numbers": _as_numbers,
             "metrics_of": metrics_of,
             "plan": plan,
             "predicates": {a.name: a.predicate for a in plan.actions},
             "progress": state.progress,
             "statistics": state.statistics,
         }
-        return _execute(self.source["main_step"], "main_step", namespace)
+        return tuple(_execute(self.source[name], name, namespace) for name in ("main_step", "logs"))
 
 
 def compiled_loss(model: keras.Model) -> Any:
@@ -173,11 +175,6 @@ def _takes_training(model: keras.Model) -> bool:
         return True
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return "training" in names or bool(code.co_flags & 0x08)  # 0x08: takes **kwargs
-
-
-def _as_numbers(states: Mapping[str, Any]) -> dict[str, Any]:
-    """Booleans as 0.0 and 1.0: Keras' progress bar takes means of what it shows."""
-    return {name: tf.cast(state, tf.float32) for name, state in states.items()}
 
 
 def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:

@@ -18,15 +18,22 @@ class TrainFunction:
 
     Args:
         model: decides how steps are run: eagerly, compiled, how many in one execution.
-        main_step: ``data -> (values, logs)``, both scalars by name.
+        main_step: ``data -> values``, scalars by name.
+        logs: ``values -> logs``, what is reported of the last step of an execution.
         record: takes names, values (steps, names) as float64, and which names hold booleans.
 
     Attributes:
         batch: specs of the batches that were seen, None before the first.
     """
 
-    def __init__(self, model: keras.Model, main_step: Callable[[Any], Any], record: Record) -> None:
-        self._main_step, self._record = main_step, record
+    def __init__(
+        self,
+        model: keras.Model,
+        main_step: Callable[[Any], Mapping[str, Any]],
+        logs: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        record: Record,
+    ) -> None:
+        self._main_step, self._logs, self._record = main_step, logs, record
         self.batch: Any = None
         self._names: tuple[str, ...] = ()
         self._states: frozenset[str] = frozenset()
@@ -48,59 +55,55 @@ class TrainFunction:
         Raises:
             StopIteration: there is no more data.
         """
-        logs: Mapping[str, Any]
         if isinstance(iterator, _ITERATORS):
             try:
                 values, logs, count = self._several(iterator)
             except tf.errors.OutOfRangeError:
                 raise StopIteration from None
-            rows = np.asarray(values)[: int(count)] if self._count > 1 else np.asarray(values)
-            self._record(self._names, rows, self._states)
+            self._record(self._names, np.asarray(values)[: int(count)], self._states)
             return logs
-        ran = False
-        for _, data in zip(range(self._count), iterator, strict=False):
-            values, logs = self._one(data)
-            self._record(self._names, np.asarray(values)[None], self._states)
-            ran = True
-        if not ran:
+        values = [self._one(data) for _, data in zip(range(self._count), iterator, strict=False)]
+        if not values:
             raise StopIteration
-        return logs
+        self._record(self._names, np.asarray(values), self._states)
+        return self._report(values[-1])
 
-    def _one_step(self, data: Any) -> tuple[Any, Mapping[str, Any]]:
+    def _one_step(self, data: Any) -> Any:
         """All values of a step in one tensor, (names,) float64, so that they travel together."""
         data = _without_optionals(data)
         self.batch = tf.nest.map_structure(_spec, data)
-        values, logs = self._main_step(data)
+        values = self._main_step(data)
         self._names = tuple(values)
         self._states = frozenset(n for n, value in values.items() if value.dtype == tf.bool)
-        return tf.stack([tf.cast(value, tf.float64) for value in values.values()]), logs
+        return tf.stack([tf.cast(value, tf.float64) for value in values.values()])
+
+    def _report(self, row: Any) -> Mapping[str, Any]:
+        """Logs as float32 scalars: control states too, of which progress bars take means."""
+        values = tf.unstack(tf.cast(row, tf.float32), len(self._names))
+        return self._logs(dict(zip(self._names, values, strict=True)))
 
     def _in_graph(self, iterator: Any) -> tuple[Any, Mapping[str, Any], Any]:
         """Up to `count` steps: values (count, names), the last logs, the number of steps."""
-        values, logs = self._one(iterator.get_next())
+        values = self._one(iterator.get_next())
         if self._count == 1:
-            return values[None], logs, tf.constant(1)
+            return values[None], self._report(values), tf.constant(1)
         stack = tf.TensorArray(values.dtype, self._count, element_shape=values.shape)
 
-        def body(done: Any, batch: Any, stack: Any, logs: Any) -> Any:
-            values, logs = self._one(batch.get_value())
+        def body(done: Any, batch: Any, stack: Any) -> Any:
+            stack = stack.write(done, self._one(batch.get_value()))
             done += 1
             # The data of the next execution must not be drawn in this one.
             batch = tf.cond(done < self._count, iterator.get_next_as_optional, lambda: batch)
-            return done, batch, stack.write(done - 1, values), logs
+            return done, batch, stack
 
-        done, _, stack, logs = tf.while_loop(
-            lambda done, batch, *_: tf.logical_and(done < self._count, batch.has_value()),
+        done, _, stack = tf.while_loop(
+            lambda done, batch, stack: tf.logical_and(done < self._count, batch.has_value()),
             body,
-            (
-                tf.constant(1),
-                iterator.get_next_as_optional(),
-                stack.write(0, values),
-                logs,
-            ),
+            (tf.constant(1), iterator.get_next_as_optional(), stack.write(0, values)),
             parallel_iterations=1,
         )
-        return stack.stack(), logs, done
+        rows = stack.stack()
+        return rows, self._report(rows[done - 1]), done
 
 
 def _manner(model: keras.Model) -> tuple[Any, ...]:
