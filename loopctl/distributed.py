@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from loopctl.callback import LoopControllerCallback
 from loopctl.errors import ConfigError
+from loopctl.train import build_metrics
 
 
 def fit(
@@ -50,7 +51,8 @@ def fit(
     if not (model.compiled and model.built):
         raise ConfigError(f"model {model.name!r} must be compiled and built before it is trained")
     strategy = model.distribute_strategy
-    _build_metrics(model, dataset.element_spec)
+    # Among workers that is not possible inside of a train step.
+    build_metrics(model, tf.nest.map_structure(_zeros, dataset.element_spec))
     distributed = strategy.experimental_distribute_dataset(dataset)
     steps = int(dataset.cardinality())
     every = keras.callbacks.CallbackList(
@@ -91,10 +93,5 @@ def _epoch(model: keras.Model, iterator: Any, callbacks: Any) -> dict[str, float
     return {name: float(value) for name, value in logs.items()}
 
 
-def _build_metrics(model: keras.Model, spec: Any) -> None:
-    """Makes the variables of the metrics, which can't be made inside of a train step."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
-        tf.nest.map_structure(lambda s: tf.zeros([n or 1 for n in s.shape], s.dtype), spec)
-    )
-    with model.distribute_strategy.scope(), keras.StatelessScope():
-        model.compute_metrics(x, y, model(x), sample_weight)
+def _zeros(spec: tf.TensorSpec) -> Any:
+    return tf.zeros([size or 1 for size in spec.shape], spec.dtype)

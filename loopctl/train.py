@@ -35,6 +35,7 @@ class TrainFunction:
     ) -> None:
         self._main_step, self._logs, self._record = main_step, logs, record
         self.batch: Any = None
+        self._model = model
         self._names: tuple[str, ...] = ()
         self._states: frozenset[str] = frozenset()
         self._count = int(model.steps_per_execution)
@@ -71,6 +72,10 @@ class TrainFunction:
     def _one_step(self, data: Any) -> Any:
         """All values of a step in one tensor, (names,) float64, so that they travel together."""
         data = _without_optionals(data)
+        one = self._model.distribute_strategy.num_replicas_in_sync == 1
+        if one and self.batch is None and self._model.run_eagerly:
+            # Keras asks all metrics for their results, be it that no substep has measured yet.
+            build_metrics(self._model, data)
         self.batch = tf.nest.map_structure(_spec, data)
         values = self._main_step(data)
         self._names = tuple(values)
@@ -104,6 +109,13 @@ class TrainFunction:
         )
         rows = stack.stack()
         return rows, self._report(rows[done - 1]), done
+
+
+def build_metrics(model: keras.Model, batch: Any) -> None:
+    """Makes the variables of the metrics, from a batch that none of them is to measure."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    with model.distribute_strategy.scope(), keras.StatelessScope():
+        model.compute_metrics(x, y, model(x), sample_weight)
 
 
 def _manner(model: keras.Model) -> tuple[Any, ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 
 import verify
 from loopctl import LoopControllerCallback
@@ -20,16 +23,14 @@ def test_the_graph_is_what_the_config_says(setup: strategies.Setup) -> None:
     verify.assert_config(model, callback, setup.batch())
 
 
-@given(strategies.setups())
-def test_training_equals_an_eager_loop(setup: strategies.Setup) -> None:
+def assert_trains_as_an_eager_loop(setup: strategies.Setup, **options: Any) -> None:
     x, y = setup.data(STEPS, SIZE)
     reference = setup.model()
     batches = [(x[i : i + SIZE], y[i : i + SIZE]) for i in range(0, STEPS * SIZE, SIZE)]
-    expected = eager.train(reference, setup.twin, batches)
+    expected = eager.train(reference, setup.twin, batches, epochs=2)
 
-    model, callback = setup.model(), LoopControllerCallback(setup.config)
-    model.fit(x, y, batch_size=SIZE, shuffle=False, verbose=0, callbacks=[callback])
-    assert len(callback.history) == STEPS
+    model, callback = setup.model(**options), LoopControllerCallback(setup.config)
+    model.fit(x, y, batch_size=SIZE, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
     for step, wanted in zip(callback.history, expected, strict=True):
         assert {name: bool(step[name]) for name in setup.config} == {
             name: wanted[name] for name in setup.config
@@ -38,3 +39,22 @@ def test_training_equals_an_eager_loop(setup: strategies.Setup) -> None:
             np.testing.assert_allclose(step[name], wanted[name], rtol=1e-4, atol=1e-6)
     for variable, wanted in zip(model.variables, reference.variables, strict=True):
         np.testing.assert_allclose(variable.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@given(strategies.setups())
+def test_training_equals_an_eager_loop(setup: strategies.Setup) -> None:
+    assert_trains_as_an_eager_loop(setup)
+
+
+MODES: dict[str, dict[str, Any]] = {
+    "several steps at once": {"steps_per_execution": 4},
+    "XLA": {"jit_compile": True, "steps_per_execution": 3},
+    "eager": {"run_eagerly": True},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=6)
+@given(setup=strategies.setups(strategies.predicate_pairs()))
+def test_every_way_of_running_steps_trains_alike(mode: str, setup: strategies.Setup) -> None:
+    assert_trains_as_an_eager_loop(setup, **MODES[mode])
