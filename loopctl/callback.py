@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,14 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl import checkpoint
+from loopctl.between import as_bool, run_async
 from loopctl.config import parse
 from loopctl.errors import ConfigError, place
-from loopctl.export import module_text
-from loopctl.plan import AsyncAction
+from loopctl.inspection import Inspected
 from loopctl.selection import check_names
 from loopctl.state import GraphState
 from loopctl.steps import Steps, compiled_loss
-from loopctl.summary import table
 from loopctl.tracking import Tracked
 from loopctl.train import TrainFunction
 
@@ -27,7 +25,7 @@ _OWNER = "_loopctl_callback"  # attribute of a controlled model: the callback th
 _SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
 
 
-class LoopControllerCallback(Tracked, keras.callbacks.Callback):
+class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
     """Compiles a dict of named actions into the train step of an ordinary ``model.fit``.
 
     Args:
@@ -153,68 +151,6 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
     def _bound_names(self) -> frozenset[str]:
         return frozenset() if self._steps is None else frozenset(self._steps.substeps)
 
-    @property
-    def main_step(self) -> Any:
-        """The main step as a ``tf.function`` of one argument `data`; None before `attach`."""
-        return None if self._steps is None else self._steps.main
-
-    @property
-    def steps(self) -> Steps:
-        """The compiled steps: their sources, functions, selections and optimizers.
-
-        Raises:
-            ConfigError: not attached.
-        """
-        if self._steps is None:
-            raise ConfigError("there are no steps yet: attach the callback to a model, or fit it")
-        return self._steps
-
-    def source(self, action: str | None = None, branch: bool = True) -> str:
-        """The text of the main step, with that of forward passes shared in it, or of one substep.
-
-        Raises:
-            ConfigError: not attached, or no such substep.
-        """
-        texts = self.steps.source
-        if action is None:
-            extra = [text for name, text in texts.items() if name.endswith(("_shared", "_again"))]
-            return "\n\n".join([*extra, texts["main_step"]])
-        name = f"{action}_{'on' if branch else 'off'}"
-        if name not in self.steps.substeps:
-            raise ConfigError(f"{place(action, branch)} is no substep of this config")
-        return texts[name]
-
-    def summary(self, batch: Any = None) -> str:
-        """A table of what each substep does, and of the sizes of its graph.
-
-        Args:
-            batch: ``(x, y)`` or ``(x, y, sample_weight)``, tensors, arrays or ``tf.TensorSpec``, to
-                trace the steps with; without it, that of the last fit.
-
-        Raises:
-            ConfigError: not attached.
-        """
-        steps = self.steps
-        if batch is None and self._function is not None:
-            batch = self._function.batch
-        shares = any(steps.ground.shares(action) for action in self.plan.actions)
-        separate = None
-        if shares and batch is not None:
-            separate = Steps(self.plan, steps.model, self._graph, optimize=False)
-        return table(steps, batch, separate)
-
-    def export(self, path: str | Path) -> None:
-        """Writes a stand-alone module that trains an equal model in the same way.
-
-        It holds the same substeps, needs no loopctl and is meant to be read and changed.
-
-        Raises:
-            ConfigError: not attached; or the config holds what has no dotted name.
-        """
-        separate = Steps(self.plan, self.steps.model, self._graph, optimize=False)
-        path = Path(path)
-        path.write_text(module_text(self.steps.model, separate, path.stem), encoding="utf-8")
-
     # -- saving -----------------------------------------------------------------------------------
 
     def get_state(self) -> checkpoint.State:
@@ -245,11 +181,18 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         if self._restored is None or self._steps is None:
             return
         state, self._restored = self._restored, None
+        own = self._steps.optimizers.own
+        if state["controls"].keys() != self.plan.names or len(state["optimizers"]) != len(own):
+            raise ConfigError(
+                f"the state is of actions {', '.join(state['controls']) or 'that were released'} "
+                f"with {len(state['optimizers'])} optimizers of their own: this config has "
+                f"{', '.join(sorted(self.plan.names))} with {len(own)}"
+            )
         self.track_from(state)
         self._epoch = state["epoch"]
         for name, control in state["controls"].items():
             self._graph.controls[name].assign(control)
-        for optimizer, values in zip(self._steps.optimizers.own, state["optimizers"], strict=True):
+        for optimizer, values in zip(own, state["optimizers"], strict=True):
             for variable, value in zip(optimizer.variables, values, strict=True):
                 variable.assign(value)
 
@@ -300,7 +243,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
         object.__setattr__(model, _SAVED, self._saved)
-        self._act("train_begin", "as training begins")
+        run_async(self, "train_begin", "as training begins")
 
     def _run(self, iterator: Any) -> Mapping[str, Any]:
         """Stands in for ``model.train_function`` while `fit` runs under this callback."""
@@ -398,13 +341,13 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
         self._restore()
         self._decide()
         logs = self._execute(iter([batch]))
-        self._act("batch_end", f"after batch {self.batches}")
+        run_async(self, "batch_end", f"after batch {self.batches}")
         return {name: float(value) for name, value in logs.items()}
 
     # -- async actions ----------------------------------------------------------------------------
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._act("batch_end", f"after batch {self.batches}")
+        run_async(self, "batch_end", f"after batch {self.batches}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._end_epoch(epoch)
@@ -412,39 +355,7 @@ class LoopControllerCallback(Tracked, keras.callbacks.Callback):
     def _end_epoch(self, epoch: int) -> None:
         self._epoch = None
         self.count_epoch()
-        self._act("epoch_end", f"after epoch {epoch + 1}")
-
-    def _act(self, moment: str, when: str) -> None:
-        """Runs the async actions of a moment whose condition holds."""
-        for action in self.plan.async_actions:
-            if action.when != moment:
-                continue
-            where = place(action.name, "cond", root="async_config")
-            if as_bool(action.cond(self), where):
-                if self.verbose:
-                    print(f"\nloopctl: {action.name} {when}")  # noqa: T201
-                self._apply(action)
-
-    def _apply(self, action: AsyncAction) -> None:
-        if action.model is not None:
-            weights = list(self.model.trainable_variables)
-            before = [np.asarray(v) for v in weights] if action.reset_optimizer else []
-            action.model(self.model)
-            pairs = zip(weights, before, strict=False)
-            changed = [v for v, old in pairs if not np.array_equal(v, old, equal_nan=True)]
-            if changed and self._steps is not None:
-                self._steps.optimizers.reset_slots(changed)
-        if action.callback is not None:
-            action.callback(self)
+        run_async(self, "epoch_end", f"after epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:
         self._uninstall(self.model)
-
-
-def as_bool(value: Any, where: str) -> bool:
-    """What a condition returned, if it is a boolean: Python's, NumPy's or a scalar tensor's."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if tf.is_tensor(value) and value.dtype == tf.bool and value.shape.rank == 0:
-        return bool(value)
-    raise ConfigError(f"{where} returned {value!r}: a bool is needed")

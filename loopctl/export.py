@@ -36,7 +36,7 @@ import tensorflow as tf
 {imports}'''
 
 
-def module_text(model: keras.Model, compiled: Steps, module: str) -> str:
+def module_text(compiled: Steps, module: str) -> str:
     """The text of a module that defines ``make_trainer(model)``.
 
     Args:
@@ -48,6 +48,7 @@ def module_text(model: keras.Model, compiled: Steps, module: str) -> str:
     """
     if compiled.ground.replicas > 1:
         raise ConfigError("an exported train step is for one replica: this model has several")
+    model = compiled.model
     writer = _Writer(model, compiled)
     body = writer.factories() + writer.trainer()
     helpers = _helpers(compiled)

@@ -117,6 +117,10 @@ class ControlPlan:
     async_actions: tuple[AsyncAction, ...]
 
     @property
+    def names(self) -> frozenset[str]:
+        return frozenset(action.name for action in self.actions)
+
+    @property
     def substeps(self) -> tuple[Substep, ...]:
         return tuple(substep for action in self.actions for substep in action.substeps)
 

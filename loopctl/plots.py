@@ -39,7 +39,7 @@ def plot_history(
     actions = [name for name, column in columns.items() if column.dtype == bool]
     if names is None:
         names = [name for name in columns if name == "loss" or name.startswith("loss_")]
-        names = [n for n in names if n == "loss" or _differs(columns[n], columns["loss"])]
+        names = [n for n in names if n == "loss" or _tells(columns[n], columns["loss"])]
     figure = matplotlib.figure.Figure(figsize=(9, 4 + 0.3 * len(actions)), layout="constrained")
     ratios = [12, max(len(actions), 1)]
     lines, phases = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
@@ -63,8 +63,9 @@ def plot_history(
     return figure
 
 
-def _differs(a: Any, b: Any) -> bool:
-    return not np.array_equal(a, b, equal_nan=True)
+def _tells(column: Any, loss: Any) -> bool:
+    """Whether a column holds anything, and not just the loss once more."""
+    return not np.isnan(column).all() and not np.array_equal(column, loss, equal_nan=True)
 
 
 def _running_mean(values: Any, width: int) -> Any:

@@ -89,8 +89,8 @@ class Progress:
         for name, variable in self._counters.items():
             variable.assign(counters[name])
         for window in self._windows.values():
-            seen = history.column(window.name, window.size) if len(history) else np.zeros(0)
-            window.load(seen)
+            known = window.name in history.names
+            window.load(history.column(window.name, window.size) if known else np.zeros(0))
 
 
 def _variable(value: Any, name: str) -> Any:

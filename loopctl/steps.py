@@ -29,21 +29,31 @@ class Steps:
     argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
     name, `selections` are the variables that it trains and `layers` those whose losses it adds.
     `plan`, `model`, `optimizers` and `ground` are what else the steps were made of.
+
+    Args:
+        state: the variables of ours that the steps work on.
+        optimize: share forward passes where possible.
+        optimizers: of steps compiled before for the same model, to be used again.
     """
 
     def __init__(
-        self, plan: ControlPlan, model: keras.Model, state: GraphState, optimize: bool
+        self,
+        plan: ControlPlan,
+        model: keras.Model,
+        state: GraphState,
+        optimize: bool,
+        optimizers: Optimizers | None = None,
     ) -> None:
         if not model.built or not model.trainable_variables:
             raise ConfigError(
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
             )
-        self.plan, self.model, self._state = plan, model, state
+        self.plan, self.model, self.state = plan, model, state
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
-        self.optimizers = Optimizers(plan, model, self.selections)
+        self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
         self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
@@ -71,7 +81,7 @@ class Steps:
         return Ground(
             replicas=model.distribute_strategy.num_replicas_in_sync,
             training=_takes_training(model),
-            statistics=bool(self._state.statistics.variables),
+            statistics=bool(self.state.statistics.variables),
             scaling={name: scale for name, scale in scaling.items() if scale is not None},
             clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
             share=optimize,
@@ -112,7 +122,7 @@ class Steps:
             "compiled_loss": self.compiled_loss,
             "floatx": keras.backend.floatx(),
             "keep_overflow": gradients.keep_overflow,
-            "statistics": self._state.statistics,
+            "statistics": self.state.statistics,
             "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
         }
 
@@ -132,7 +142,7 @@ class Steps:
         }
 
     def _main(self, callees: Mapping[str, Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
-        plan, state = self.plan, self._state
+        plan, state = self.plan, self.state
         strategy = self.model.distribute_strategy
         self.source["main_step"] = main_step_source(plan, self.ground)
         self.source["logs"] = logs_source(plan)
@@ -196,3 +206,8 @@ def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[.
     exec(compile(source, filename, "exec"), scope)
     function: Callable[..., Any] = scope[name]
     return function
+
+
+def separated(steps: Steps) -> Steps:
+    """The same steps without shared forward passes."""
+    return Steps(steps.plan, steps.model, steps.state, optimize=False, optimizers=steps.optimizers)

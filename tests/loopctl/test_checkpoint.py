@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loopctl import LoopControllerCallback, checkpoint, when
+from loopctl import ConfigError, LoopControllerCallback, checkpoint, when
 from tests.loopctl import resumed
 
 Data = tuple[Any, Any]
@@ -63,6 +63,15 @@ def test_a_fit_goes_on_from_a_state(model: keras.Model, data: Data) -> None:
     assert second.counters == whole.counters
     model.fit(*data, callbacks=[second], **arguments)
     assert second.epochs == 1, "a state is for one fit"
+
+
+def test_a_state_of_another_config_is_refused(model: keras.Model, data: Data) -> None:
+    callback = LoopControllerCallback(CONFIG)
+    model.fit(*data, verbose=0, callbacks=[callback])
+    other = LoopControllerCallback({"gate": {"cond": when.always, True: {}}})
+    other.set_state(callback.get_state())
+    with pytest.raises(ConfigError, match="the state is of actions gate, late with 1 optimizers"):
+        model.fit(*data, verbose=0, callbacks=[other])
 
 
 def test_the_tracker_is_part_of_a_checkpoint(

@@ -129,3 +129,38 @@ def test_a_distributed_fit_needs_a_controller_and_a_built_model() -> None:
     callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}})
     with pytest.raises(ConfigError, match="must be compiled and built"):
         distributed.fit(model, data, callbacks=[callback])
+
+
+def scaled() -> keras.Model:
+    """Normalised, regularised, under a loss scale."""
+    layers = [
+        keras.layers.BatchNormalization(momentum=0.5, center=False, scale=False, name="normal"),
+        keras.layers.Dense(4, kernel_regularizer="l2"),
+        keras.layers.Dense(1),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05)), "mse")
+    return model
+
+
+def test_loss_scales_and_statistics_among_replicas() -> None:
+    """Each replica holds the same samples, so that its batch statistics are those of the whole."""
+    config = {
+        "main": {"cond": when.every(2), True: {"clipping": (-0.1, 0.1)}, False: {"loss": "mae"}},
+        "more": {
+            "cond": when.always,
+            True: {"regularize": True, "clipping": {"global_norm": 0.2}, "repeat": 2},
+        },
+    }
+    x = np.tile(np.random.default_rng(0).normal(size=(5, 1, 4, 3)), (1, 2, 1, 1)) + 1
+    x = x.reshape(-1, 3).astype("float32")
+    keras.utils.set_random_seed(3)
+    single = scaled()
+    with mirrored().scope():
+        model = scaled()
+    model.set_weights(single.get_weights())
+    for one in (single, model):
+        callback = LoopControllerCallback(config)
+        one.fit(x, x[:, :1], batch_size=8, shuffle=False, verbose=0, callbacks=[callback])
+    for ours, theirs in zip(model.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
