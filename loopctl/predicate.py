@@ -213,6 +213,11 @@ class Series:
             raise ValueError(f"{self!r}.mean({window!r}): a window of at least 1 step is needed")
         return SeriesMean(self.name, window)
 
+    def __lt__(self, other: Any) -> Condition:
+        raise TypeError(f"{self!r} is a column of the history: compare its .last() or .mean(n)")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
     def __repr__(self) -> str:
         plain = self.name.isidentifier() and self.name not in RESERVED
         return f"when.{self.name}" if plain else f"when.metric({self.name!r})"

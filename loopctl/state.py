@@ -93,7 +93,8 @@ def _variable(value: Any, name: str) -> Any:
 
 def count_samples(strategy: Any, data: Any) -> Any:
     """Samples in a global batch, scalar float32 (summed over replicas)."""
-    leaf = next(leaf for leaf in tf.nest.flatten(keras.utils.unpack_x_y_sample_weight(data)[0]))
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    leaf = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     if strategy.num_replicas_in_sync == 1:
         return tf.cast(tf.shape(leaf)[0], tf.float32)
     local = strategy.run(lambda part: tf.cast(tf.shape(part)[0], tf.float32), args=(leaf,))

@@ -91,8 +91,13 @@ def test_saving_is_keras_own_again_after_training(
 ) -> None:
     callback = LoopControllerCallback(CONFIG)
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras")
-    model.fit(*data, verbose=0, callbacks=[callback, best])
+    weights = keras.callbacks.ModelCheckpoint(tmp_path / "w.weights.h5", save_weights_only=True)
+    model.fit(*data, verbose=0, callbacks=[callback, best, weights])
     model.save(tmp_path / "last.keras")
+    plain = keras.models.clone_model(model)
+    plain.load_weights(tmp_path / "w.weights.h5")
+    for a, b in zip(plain.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
     for name in ("best", "last"):
         loaded = keras.models.load_model(tmp_path / f"{name}.keras")
         for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):

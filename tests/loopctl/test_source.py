@@ -11,7 +11,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from loopctl import ConfigError, LoopControllerCallback
+from loopctl import ConfigError, LoopControllerCallback, when
 
 
 def always(callback: LoopControllerCallback) -> bool:
@@ -70,6 +70,13 @@ def test_hostile_names_never_reach_the_source() -> None:
     hostile = {"x: __import__('os').abort() #": {"cond": always, True: {}}}
     with pytest.raises(ConfigError, match="an identifier such as 'gate' is needed"):
         LoopControllerCallback(hostile)
+
+
+def test_a_column_of_any_name_stays_in_its_comment(model: keras.Model) -> None:
+    cond = when.metric("x\nraise SystemExit\r#").last() < 1
+    source = LoopControllerCallback({"gate": {"cond": cond, True: {}}}).attach(model).source()
+    (line,) = [line for line in source.splitlines() if "SystemExit" in line]
+    assert line.strip() == "# when.metric('x\\nraise SystemExit\\r#').last() < 1"
 
 
 def test_source_of_what_is_not_there(model: keras.Model) -> None:
