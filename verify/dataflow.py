@@ -126,9 +126,13 @@ class Flow:
 
     @functools.cached_property
     def of_data(self) -> set[int]:
-        """Nodes whose value depends on what the step is fed."""
+        """Nodes whose value depends on what the step is fed, or draws: random numbers are data."""
         fed = [i for i in self.flat.arguments if self.flat.nodes[i].dtypes[:1] != ["resource"]]
-        drawn = [n.index for n in self.flat.nodes if n.op.startswith("IteratorGetNext")]
+        drawn = [
+            n.index
+            for n in self.flat.nodes
+            if n.op.startswith(("IteratorGetNext", "Random", "StatelessRandom"))
+        ]
         return self.descendants([*fed, *drawn])
 
     @functools.cached_property

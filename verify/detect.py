@@ -320,6 +320,11 @@ class Detector:
             self._known_below[index] = self.flow.descendants([index])
         return self._known_below[index]
 
+    def _meet(self, a: int, b: int) -> bool:
+        """Whether two nodes have a consumer in common."""
+        consumers = self.flow.consumers
+        return not set(consumers[a]).isdisjoint(consumers[b])
+
     def _complete(
         self,
         pattern: Pattern,
@@ -332,7 +337,11 @@ class Detector:
         roots, constants, leaves = {match.root[0]}, dict(match.constants), dict(match.leaves)
         for other in others:
             nearest = Miss(0, "a part of its gradient is missing", self.flat.node(match.root).id)
-            for target in self.flow.matcher.candidates(pattern, other):
+            for target in sorted(
+                self.flow.matcher.candidates(pattern, other),
+                # Parts that would fit two gradients alike belong to the one that they are added to.
+                key=lambda target: not self._meet(match.root[0], target[0]),
+            ):
                 if target[0] not in within or target[0] in roots:
                     continue
                 result = self.flow.matcher.unify(pattern, other, target, predicates, leaves)

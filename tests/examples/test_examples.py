@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import verify
 from examples import arithmetic, delayed, gan, unfreezing
 
 
@@ -16,6 +17,8 @@ def test_a_gan_learns_a_ring() -> None:
     assert radius.std() < 0.4
     quadrants = (points[:, 0] > 0) * 2 + (points[:, 1] > 0)
     assert np.bincount(quadrants, minlength=4).min() > 100, "all around the ring"
+    labels = {"real": np.ones((8, 1), "float32"), "fake": np.zeros((8, 1), "float32")}
+    verify.assert_config(model, control, (gan.ring(8), labels))
     turns = [(step["discern"], step["imitate"]) for step in control.history[:4]]
     assert turns == [(True, False), (False, True)] * 2
 

@@ -164,3 +164,39 @@ def test_deviations_from_shared_and_repeated_substeps(
     found = {violation.keyword for violation in error.value.violations}
     assert set(both) <= found or set(apart) <= found
     assert all(violation.keyword.startswith(place) for violation in error.value.violations)
+
+
+def right(y_true: Any, logits: Any) -> Any:
+    return keras.losses.binary_crossentropy(y_true, logits, from_logits=True)
+
+
+class Noise(keras.layers.Layer):
+    """Random numbers in the shape of its input, or the input itself."""
+
+    def __init__(self, random: bool) -> None:
+        super().__init__()
+        self.random, self.seed = random, keras.random.SeedGenerator(1)
+
+    def call(self, x: Any) -> Any:
+        return keras.random.normal(keras.ops.shape(x), seed=self.seed) if self.random else x
+
+
+@pytest.mark.parametrize("random", [False, True])
+@pytest.mark.parametrize(
+    "loss", [{"real": right, "fake": right}, {"real": "mse", "fake": "mae"}, {"fake": right}]
+)
+def test_one_network_that_judges_twice(loss: Any, random: bool) -> None:
+    """As a GAN's does: the same loss on two outputs, one of them made of random numbers."""
+    inputs = {name: keras.Input((4,), name=name) for name in ("real", "fake")}
+    judge = keras.Sequential([keras.layers.Dense(3, "tanh"), keras.layers.Dense(1)], name="judge")
+    forge = keras.layers.Dense(4, kernel_regularizer="l2")
+    outputs = {"real": judge(inputs["real"]), "fake": judge(forge(Noise(random)(inputs["fake"])))}
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", {"real": right, "fake": right})
+    config = {
+        "judge": {"cond": when.every(2), True: {"loss": loss, "variables": "judge/*"}},
+        "forge": {"cond": when.always, True: {"loss": {"fake": right}, "regularize": True}},
+    }
+    callback = LoopControllerCallback(config).attach(model)
+    x, y = (dict.fromkeys(("real", "fake"), part) for part in BATCH)
+    verify.assert_config(model, callback, (x, y))
