@@ -79,8 +79,6 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self.config, self.async_config, self.verbose = config, async_config, verbose
         self.optimize = optimize
         self._steps: Steps | None = None
-        self._state: GraphState | None = None
-        self._controlled: keras.Model | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
         self._armed = False  # whether the next step is one of a fit with this callback
@@ -105,7 +103,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._bind(model, self._compile(model))
         return self
 
-    def _compile(self, model: keras.Model) -> tuple[Steps, GraphState]:
+    def _compile(self, model: keras.Model) -> Steps:
         if not model.compiled:
             raise ConfigError(f"model {model.name!r} is not compiled: call model.compile first")
         owner = getattr(model, _OWNER, None)
@@ -118,35 +116,42 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 "put all actions into one config"
             )
         check_names(self.plan, model, frozenset() if owner is None else owner._bound_names())
-        state = GraphState(self.plan, model)
-        return Steps(self.plan, model, state, self.optimize), state
+        return Steps(self.plan, model, GraphState(self.plan, model), self.optimize)
 
-    def _bind(self, model: keras.Model, compiled: tuple[Steps, GraphState]) -> None:
+    def _is_current(self, model: keras.Model) -> bool:
+        """Whether the compiled steps are those of `model` as it is compiled now."""
+        steps = self._steps
+        return (
+            steps is not None
+            and steps.model is model
+            and steps.compiled_loss is compiled_loss(model)
+            and steps.optimizers.compiled is model.optimizer
+        )
+
+    def _bind(self, model: keras.Model, steps: Steps) -> None:
         owner = getattr(model, _OWNER, None)
         if owner is not None:
             owner.release()
-        if self._controlled is not None:
-            self.release()
-        self._steps, self._state = compiled
-        self._controlled, self._function = model, None
+        self.release()
+        self._steps, self._function = steps, None
         super().set_model(model)
         self._known_states, self.stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
         # neither its weights nor what it saves.
         object.__setattr__(model, _OWNER, self)
-        object.__setattr__(model, "control_variables", self._state.controls)
-        for name, function in self._steps.substeps.items():
+        object.__setattr__(model, "control_variables", steps.state.controls)
+        for name, function in steps.substeps.items():
             object.__setattr__(model, name, function)
 
     def release(self) -> None:
         """Undoes `attach`: the model is as if it had never been controlled."""
-        model = self._controlled
-        if model is None:
+        if self._steps is None:
             return
+        model = self._steps.model
         self._uninstall(model)
         for name in (_OWNER, "control_variables", *self._bound_names()):
             object.__delattr__(model, name)
-        self._steps = self._state = self._controlled = self._function = None
+        self._steps = self._function = None
 
     def _bound_names(self) -> frozenset[str]:
         return frozenset() if self._steps is None else frozenset(self._steps.substeps)
@@ -155,15 +160,13 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def get_state(self) -> checkpoint.State:
         """What a training under control has come to, apart from the model: see `checkpoint`."""
-        steps, state = self._steps, self._state
+        steps = self._steps
         own = [] if steps is None else steps.optimizers.own
-        controls = {} if state is None else state.controls
-        means = {} if state is None else state.means
+        controls = {} if steps is None else steps.state.controls
         return {
             **self.tracked_state(),
             "epoch": self._epoch,
             "controls": {name: bool(variable) for name, variable in controls.items()},
-            "means": {name: mean.sums.numpy().tolist() for name, mean in means.items()},
             "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
         }
 
@@ -191,15 +194,10 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self.track_from(state)
         self._epoch = state["epoch"]
         for name, control in state["controls"].items():
-            self._graph.controls[name].assign(control)
+            self._steps.state.controls[name].assign(control)
         for optimizer, values in zip(own, state["optimizers"], strict=True):
             for variable, value in zip(optimizer.variables, values, strict=True):
                 variable.assign(value)
-
-    @property
-    def _graph(self) -> GraphState:
-        assert self._state is not None
-        return self._state
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -216,10 +214,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         model = self.model
         self.restart()
         self._epoch, self._known_states = None, {}
-        current = self._steps is not None and self._controlled is model
-        if current and self._steps is not None:
-            recompiled = self._steps.compiled_loss is not compiled_loss(model)
-            current = self._steps.optimizers.compiled is model.optimizer and not recompiled
+        current = self._is_current(model)
         try:
             if model.built and model.trainable_variables and not current:
                 self._bind(model, self._compile(model))
@@ -238,8 +233,6 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 stacklevel=2,
             )
         self._restore()
-        if self._function is not None and not self._function.serves(model):
-            self._function = None
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
         object.__setattr__(model, _SAVED, self._saved)
@@ -265,12 +258,12 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             raise
 
     def _execute(self, iterator: Any) -> Mapping[str, Any]:
-        if self._function is None:
+        if self._function is None or not self._function.serves(self.model):
             self._function = TrainFunction(
                 self.model, self.steps.plain_main, self.steps.logs, self.record
             )
         if self.stale:
-            self._graph.progress.load(self.counters, self.reinit_history)
+            self.steps.state.progress.load(self.counters, self.reinit_history)
             self.stale = False
         return self._function(iterator)
 
@@ -303,11 +296,11 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             self._end_epoch(self._epoch)
         self._epoch = epoch
         self.batches_in_epochs = 0
-        if self._state is not None:
-            self._state.reset_epoch()
+        if self._steps is not None:
+            self._steps.state.reset_epoch()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self._state is not None:
+        if self._steps is not None:
             self._decide()
         self._armed = True
 
@@ -321,7 +314,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 self.release()
                 raise
             if self._known_states.get(action.name) is not state:
-                self._graph.controls[action.name].assign(state)
+                self.steps.state.controls[action.name].assign(state)
                 self._known_states[action.name] = state
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
@@ -338,6 +331,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         """
         data = tuple(part for part in (x, y, sample_weight) if part is not None)
         batch = tf.nest.map_structure(tf.convert_to_tensor, data)
+        if not self._is_current(self.steps.model):
+            self.attach(self.steps.model)
         self._restore()
         self._decide()
         logs = self._execute(iter([batch]))

@@ -4,7 +4,7 @@ It is made of plain numbers and arrays, so that it can be kept in any way:
 
 - ``counters``: the callback's counters; ``epoch``: index of the epoch under way, None between two
 - ``history``: arrays (steps,) by name; ``reinit_start``: where the last reinitialisation was
-- ``controls``: control states by action; ``means``: sum and samples of each action's epoch mean
+- ``controls``: control states by action
 - ``optimizers``: of each optimizer of a branch's own, its variables
 """
 
@@ -25,9 +25,8 @@ _PLAIN = ("counters", "epoch", "reinit_start", "controls")
 
 def to_bytes(state: Mapping[str, Any]) -> bytes:
     arrays = {f"history/{name}": column for name, column in state["history"].items()}
-    arrays |= {f"means/{name}": np.asarray(mean) for name, mean in state["means"].items()}
     for i, variables in enumerate(state["optimizers"]):
-        arrays |= {f"optimizers/{i}/{j:04}": value for j, value in enumerate(variables)}
+        arrays |= {f"optimizers/{i}/{j}": value for j, value in enumerate(variables)}
     plain = {key: state[key] for key in _PLAIN} | {"optimizers": len(state["optimizers"])}
     arrays["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
     buffer = io.BytesIO()
@@ -40,19 +39,14 @@ def from_bytes(data: bytes) -> State:
         state: State = json.loads(arrays["plain"].tobytes())
 
         def below(folder: str) -> dict[str, Any]:
-            names = sorted(n for n in arrays.files if n.startswith(folder))
+            """In the order in which they were written: for the history, that of its columns."""
+            names = (name for name in arrays.files if name.startswith(folder))
             return {name.removeprefix(folder): arrays[name] for name in names}
 
         count = state["optimizers"]
-        state["history"] = {name: arrays[f"history/{name}"] for name in _names(arrays, "history/")}
-        state["means"] = {name: mean.tolist() for name, mean in below("means/").items()}
+        state["history"] = below("history/")
         state["optimizers"] = [list(below(f"optimizers/{i}/").values()) for i in range(count)]
     return state
-
-
-def _names(arrays: Any, folder: str) -> list[str]:
-    """In the order in which they were written: that of the history's columns."""
-    return [name.removeprefix(folder) for name in arrays.files if name.startswith(folder)]
 
 
 class SavedWithModel(keras.layers.Layer):

@@ -154,11 +154,17 @@ def test_train_on_batch_under_control(model: keras.Model, data: Data) -> None:
 
 
 def test_train_on_batch_with_weights_and_without_attachment(model: keras.Model, data: Data) -> None:
-    callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}})
+    callback = LoopControllerCallback({"all": {"cond": lambda self: True, True: {}}})
     with pytest.raises(ConfigError, match="attach the callback"):
         callback.train_on_batch(*data)
     callback.attach(model)
-    assert callback.train_on_batch(*data, sample_weight=np.zeros(32))["loss"] == 0
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    before = model.get_weights()
+    callback.train_on_batch(*data)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new, "the model was compiled anew")
+    callback.train_on_batch(*data, sample_weight=np.zeros(32))
+    assert callback.history[-1]["loss"] == 0
 
 
 # -- between the steps ----------------------------------------------------------------------------
