@@ -160,14 +160,17 @@ def _flat(loss: Any) -> list[Any]:
 
 
 def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
-    """The clip to be expected, by value; what is clipped by norm is not checked."""
+    """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
     if "clipping" in settings:
-        clipping = settings["clipping"]
-        return UNSET if isinstance(clipping, Mapping) else clipping
+        return settings["clipping"]
     optimizer = keras.optimizers.get(settings.get("optimizer", model.optimizer))
-    value = getattr(optimizer, "inner_optimizer", optimizer).clipvalue
-    if value:
-        return (-value, value)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer.clipvalue:
+        return (-optimizer.clipvalue, optimizer.clipvalue)
+    if optimizer.clipnorm:
+        return {"norm": optimizer.clipnorm}
+    if optimizer.global_clipnorm:
+        return {"global_norm": optimizer.global_clipnorm}
     # A transform of the user's may clip as it likes.
     return UNSET if "gradients" in settings else None
 

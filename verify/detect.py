@@ -13,16 +13,14 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from verify.capture import Region, Step
+from verify.clips import Clip, Clips
 from verify.dataflow import Flow, Update
 from verify.graph import Tensor
 from verify.match import Match, Miss, Pattern, Predicate
 from verify.reference import (
     FAMILIES,
     Spec,
-    clip_patterns,
     format_call,
     loss_patterns,
     regulariser_family,
@@ -30,8 +28,6 @@ from verify.reference import (
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
-# Ops that tell whether a number is one.
-_FINITENESS = {"IsFinite", "IsInf", "IsNan"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
 
@@ -52,16 +48,6 @@ class Found:
     @property
     def paths(self) -> tuple[str, ...]:
         return tuple(sorted({update.variable.path for update in self.updates}))
-
-
-@dataclasses.dataclass(frozen=True)
-class Clip:
-    """A clip by value on the way to one update; `complete` if no path goes around it."""
-
-    lower: float
-    upper: float
-    node: int
-    complete: bool
 
 
 class Detector:
@@ -238,48 +224,12 @@ class Detector:
     # -- clips ----------------------------------------------------------------------------------
 
     def clips(self, update: Update) -> list[Clip]:
-        """Clips by value on the gradient of one update, just before the optimizer."""
-        flow, found = self.flow, dict[int, tuple[float, float]]()
-        above = flow.ancestors([update.node.index])
-        within = frozenset(flow.backward & above)
-        predicates: dict[str, Predicate] = {
-            "gradient": lambda t: t[0] in flow.backward,
-            "lower bound": lambda t: flow.folder.value(t) is not None,
-            "upper bound": lambda t: flow.folder.value(t) is not None,
-        }
-        for pattern in clip_patterns(update.variable.dtype):
-            for match in flow.matcher.find(pattern, pattern.roots[0], predicates, within)[0]:
-                bounds = [
-                    flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
-                ]
-                lower, upper = (float(np.min(b)) for b in bounds if b is not None)
-                if self.flat.shape(match.root) == update.variable.shape:
-                    found[match.root[0]] = lower, upper
-        # A step may go back several times: what an earlier pass left in a slot was clipped there.
-        alike = {
-            bounds: frozenset(node for node, other in found.items() if other == bounds)
-            for bounds in found.values()
-        }
-        complete = {b: self._are_last_cut(nodes, update, above) for b, nodes in alike.items()}
-        return [Clip(*bounds, node, complete[bounds]) for node, bounds in found.items()]
+        """Clips on the gradient of one update, before the optimizer."""
+        return self._clips.of(update)
 
-    def _are_last_cut(self, clips: frozenset[int], update: Update, above: set[int]) -> bool:
-        """Every path from a seed to the update passes a clip, and no forward value enters after.
-
-        That a gradient is finite is no gradient: a loss scale is adapted to it.
-        """
-        flow = self.flow
-        checks = (n.index for n in self.flat.nodes if n.op in _FINITENESS)
-        without = clips.union(checks)
-        around = flow.descendants((s.node for s in flow.seeds), without=without)
-        if update.node.index in around:
-            return False
-        after = (flow.descendants(clips) & above) - clips
-        return not any(
-            source in flow.of_data and source not in flow.backward
-            for index in after
-            for source, _ in self.flat.nodes[index].data
-        )
+    @functools.cached_property
+    def _clips(self) -> Clips:
+        return Clips(self.flow)
 
     # -- shared ---------------------------------------------------------------------------------
 

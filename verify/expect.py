@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from verify.capture import Region, Step, capture
+from verify.clips import Bounds, describe
 from verify.dataflow import Update
 from verify.detect import Detector, Found
 from verify.facts import known_losses
@@ -83,8 +84,8 @@ def assert_graph(
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; a list of ``(variable, regulariser)``:
             exactly these.
-        clipping: ``(lo, hi)``: every gradient that reaches an update is clipped so, before the
-            optimizer; ``None``: none is.
+        clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
+            reaches an update is clipped so, before the optimizer; ``None``: none is.
         watched: variables, paths or globs over ``variable.path``: exactly these trainable
             variables are updated from their gradients.
         unwatched: the same: none of these is written.
@@ -300,19 +301,26 @@ class _Checker:
     def clipping(self, expected: Any) -> list[Violation]:
         if expected is None:
             return self._no_clipping()
-        lower, upper = expected
+        kind, lower, upper = wanted_bounds = _bounds(expected)
         good: list[str] = []
         others: dict[str, list[str]] = {}
         for update in self.flow.trained:
             clips = self.detector.clips(update)
-            wanted = [c for c in clips if _close(c.lower, lower) and _close(c.upper, upper)]
+            wanted = [
+                c
+                for c in clips
+                if c.kind == kind and _close(c.lower, lower) and _close(c.upper, upper)
+            ]
             if any(clip.complete for clip in wanted):
                 good.append(update.variable.path)
                 continue
-            notes = [f"clipped to [{c.lower:.6g}, {c.upper:.6g}]" for c in clips if c not in wanted]
+            notes = [f"clipped to {clip}" for clip in clips if clip not in wanted]
             if wanted:
                 notes.append(
-                    "clipped, but part of its gradient goes around the clip or is changed after it"
+                    f"clipped, but {wanted[0].misses}"
+                    if wanted[0].misses
+                    else "clipped, but part of its gradient goes around the clip or is changed "
+                    "after it"
                 )
             others[update.variable.path] = notes or ["not clipped"]
         if not others:
@@ -322,7 +330,7 @@ class _Checker:
         return [
             Violation(
                 "clipping",
-                f"every gradient clipped to [{lower:.6g}, {upper:.6g}]",
+                f"every gradient clipped to {describe(wanted_bounds)}",
                 f"{len(good)} of {total} gradients clipped so",
                 hints,
             )
@@ -330,13 +338,26 @@ class _Checker:
 
     def _no_clipping(self) -> list[Violation]:
         hints = tuple(
-            f"{update.variable.path}: clipped to [{clip.lower:.6g}, {clip.upper:.6g}]"
+            f"{update.variable.path}: clipped to {clip}"
             for update in self.flow.trained
             for clip in self.detector.clips(update)
         )
         if not hints:
             return []
-        return [Violation("clipping", "none", f"{len(hints)} gradients clipped by value", hints)]
+        return [Violation("clipping", "none", f"{len(hints)} gradients clipped", hints)]
+
+
+def _bounds(expected: Any) -> Bounds:
+    """``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``."""
+    if isinstance(expected, Mapping):
+        if len(expected) != 1 or not expected.keys() <= {"norm", "global_norm"}:
+            raise ValueError(
+                f"clipping: {expected!r} is none of (lo, hi), {{'norm': n}}, {{'global_norm': n}}"
+            )
+        ((kind, norm),) = expected.items()
+        return kind, 0.0, float(norm)
+    lower, upper = expected
+    return "value", float(lower), float(upper)
 
 
 def _weight(keyword: str, name: str, weight: float | None) -> list[Violation]:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.capture import Region, Step, capture
+from verify.clips import describe
 from verify.detect import Detector, Found
 from verify.reference import loss_name
 
@@ -38,9 +39,13 @@ class TermFact:
 
 @dataclasses.dataclass(frozen=True)
 class ClipFact:
-    """Gradient of `variable` clipped by value; `complete`: no path to the update avoids it."""
+    """A clipped gradient of `variable`; `complete`: no path to the update avoids the clip.
+
+    `kind` is ``value``, ``norm`` or ``global_norm``; a norm is `upper`.
+    """
 
     variable: str
+    kind: str
     lower: float
     upper: float
     complete: bool
@@ -95,7 +100,7 @@ class StepFacts:
             lines,
             "clipping",
             [
-                f"[{c.lower:.6g}, {c.upper:.6g}] on {c.variable}"
+                f"{describe((c.kind, c.lower, c.upper))} on {c.variable}"
                 + ("" if c.complete else " (part of its gradient goes around)")
                 for c in self.clipping
             ],
@@ -164,7 +169,7 @@ def step_facts(step: Step, region: Region = ()) -> StepFacts:
         )
         + tuple(TermFact(u.variable.path, "unrecognised", None) for u in leftover),
         clipping=tuple(
-            ClipFact(update.variable.path, clip.lower, clip.upper, clip.complete)
+            ClipFact(update.variable.path, clip.kind, clip.lower, clip.upper, clip.complete)
             for update in flow.trained
             for clip in detector.clips(update)
         ),

@@ -188,6 +188,9 @@ class _Attempt:
         if name is not None:
             if np.size(value) != 1:
                 return self._differ((found.index, 0), f"not a scalar {name}")
+            known = self.constants.get(name)
+            if known is not None and not np.isclose(known, float(value), rtol=1e-6, atol=0):
+                return self._differ((found.index, 0), f"a second {name}")
             self._bind(self.constants, name, float(value))
             return True
         wanted = self.pattern.folder.value((expected.index, 0))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -226,31 +225,6 @@ FAMILIES = {
     "L2": ("l2",),
     "OrthogonalRegularizer": ("factor",),
 }
-
-
-def _swap(function: Callable[[Any, Any], Any], a: Any, b: Any, swapped: bool) -> Any:
-    return function(b, a) if swapped else function(a, b)
-
-
-@functools.cache
-def clip_patterns(dtype: str) -> list[Pattern]:
-    """Clipping by value, with any bounds: as TensorFlow, Keras and a person would write it."""
-    forms: list[Callable[..., Any]] = [tf.clip_by_value, keras.ops.clip]
-    for first, second in itertools.product((False, True), repeat=2):
-
-        def upper_last(g: Any, lo: Any, hi: Any, a: bool = first, b: bool = second) -> Any:
-            return _swap(tf.minimum, _swap(tf.maximum, g, lo, a), hi, b)
-
-        def lower_last(g: Any, lo: Any, hi: Any, a: bool = first, b: bool = second) -> Any:
-            return _swap(tf.maximum, _swap(tf.minimum, g, hi, a), lo, b)
-
-        forms += [upper_last, lower_last]
-    specs: list[Spec] = [((2,), dtype), ((), dtype), ((), dtype)]
-    return [
-        made
-        for form in forms
-        if (made := pattern(form, specs, ["gradient", "lower bound", "upper bound"])) is not None
-    ]
 
 
 def regulariser_name(regulariser: Any) -> str:

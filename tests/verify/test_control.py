@@ -147,6 +147,8 @@ def test_shared_forward_passes_repetition_and_loss_scales(scaled: bool) -> None:
         ("gate", False, {"excluded_variables": ["*/kernel"]}, "watched"),
         ("late", True, {"loss": "mse"}, "loss"),
         ("late", True, {"clipping": (-0.5, 0.25)}, "clipping"),
+        ("gate", False, {"clipping": {"norm": 1.0}}, "clipping"),
+        ("late", True, {"clipping": {"global_norm": 0.5}}, "clipping"),
     ],
 )
 def test_deviations_from_shared_and_repeated_substeps(

@@ -1,0 +1,133 @@
+"""Clips by norm and by global norm: exactly those, around exactly those gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.steps import batch, dense, step
+
+Treat = Callable[[list[Any]], list[Any]]
+MSE = keras.losses.MeanSquaredError()
+
+
+def fails(target: Any, *args: Any, **expected: Any) -> str:
+    with pytest.raises(verify.GraphAssertionError) as error:
+        verify.assert_graph(target, *args, **expected)
+    return str(error.value)
+
+
+def each(norm: float) -> Treat:
+    return lambda gradients: [tf.clip_by_norm(gradient, norm) for gradient in gradients]
+
+
+def together(norm: float) -> Treat:
+    return lambda gradients: list(tf.clip_by_global_norm(gradients, norm)[0])
+
+
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "sgd": lambda **clip: keras.optimizers.SGD(0.1, **clip),
+    "adam": lambda **clip: keras.optimizers.Adam(0.1, **clip),
+    "rmsprop": lambda **clip: keras.optimizers.RMSprop(0.1, momentum=0.9, **clip),
+    "adamw": lambda **clip: keras.optimizers.AdamW(0.1, weight_decay=0.1, **clip),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_clips_by_norm(name: str) -> None:
+    train = step(dense(kernel="l2"), MSE, optimizer=OPTIMIZERS[name](), treat=each(0.5))
+    verify.assert_graph(train, *batch(), clipping={"norm": 0.5}, loss=MSE, watched="*")
+    assert "clipped to norm 0.5" in fails(train, *batch(), clipping={"norm": 0.4})
+    assert "clipped to norm 0.5" in fails(train, *batch(), clipping={"global_norm": 0.5})
+    assert "clipped to norm 0.5" in fails(train, *batch(), clipping=(-0.5, 0.5))
+    assert "4 gradients clipped" in fails(train, *batch(), clipping=None)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_clips_by_global_norm(name: str) -> None:
+    train = step(dense(kernel="l2"), MSE, optimizer=OPTIMIZERS[name](), treat=together(2.0))
+    verify.assert_graph(train, *batch(), clipping={"global_norm": 2.0}, loss=MSE, watched="*")
+    message = fails(train, *batch(), clipping={"global_norm": 1.0})
+    assert "every gradient clipped to global norm 1" in message
+    assert "0 of 4 gradients clipped so" in message
+    assert "clipped to global norm 2" in message
+    assert "clipped to global norm 2" in fails(train, *batch(), clipping={"norm": 2.0})
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("constructed", "expected"),
+    [({"clipnorm": 0.5}, {"norm": 0.5}), ({"global_clipnorm": 2.0}, {"global_norm": 2.0})],
+)
+def test_the_optimizers_own_clips(name: str, constructed: Any, expected: Any) -> None:
+    model = dense()
+    model.compile(OPTIMIZERS[name](**constructed), MSE)
+    verify.assert_graph(model, batch(), clipping=expected)
+    ((kind, norm),) = expected.items()
+    clips = verify.facts(model, batch()).clipping
+    assert {(clip.kind, clip.upper, clip.complete) for clip in clips} == {(kind, norm, True)}
+    assert f"{kind.replace('_', ' ')} {norm:g} on" in str(verify.facts(model, batch()))
+
+
+FAULTY: dict[str, tuple[Treat, Any, str]] = {
+    "one gradient is not clipped": (
+        lambda g: [*each(0.5)(g[:-1]), g[-1]],
+        {"norm": 0.5},
+        "3 of 4 gradients clipped so",
+    ),
+    "one gradient is left out of the norm": (
+        lambda g: [*together(2.0)(g[:-1]), g[-1]],
+        {"global_norm": 2.0},
+        "clipped, but by a norm of 3 of 4 gradients",
+    ),
+    "the norm is that of others": (
+        lambda g: list(tf.clip_by_global_norm(g, 2.0, use_norm=tf.linalg.global_norm(g[1:]))[0]),
+        {"global_norm": 2.0},
+        "by a norm that is not of the 4 gradients scaled by it",
+    ),
+    "each has a global norm of its own": (
+        lambda g: [together(2.0)([one])[0] for one in g],
+        {"global_norm": 2.0},
+        "clipped, but by a norm of 1 of 4 gradients",
+    ),
+    "a gradient is counted twice": (
+        lambda g: list(
+            tf.clip_by_global_norm(g, 2.0, use_norm=tf.linalg.global_norm([*g, g[0]]))[0]
+        ),
+        {"global_norm": 2.0},
+        "by a norm that is not of the 4 gradients scaled by it",
+    ),
+    "a gradient goes around": (
+        lambda g: [a + b for a, b in zip(each(0.5)(g), g, strict=True)],
+        {"norm": 0.5},
+        "0 of 4 gradients clipped so",
+    ),
+    "the norms differ": (
+        lambda g: [tf.clip_by_norm(one, 0.5 + i) for i, one in enumerate(g)],
+        {"norm": 0.5},
+        "1 of 4 gradients clipped so",
+    ),
+    "the threshold is another than the norm": (
+        lambda g: [one * 0.5 / tf.maximum(tf.norm(one), 0.25) for one in g],
+        {"norm": 0.5},
+        "not clipped",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_faulty_clips(fault: str) -> None:
+    treat, clipping, message = FAULTY[fault]
+    assert message in fails(step(dense(), MSE, treat=treat), *batch(), clipping=clipping)
+
+
+def test_what_is_no_clipping() -> None:
+    train = step(dense(), MSE)
+    for wrong in ({"nrm": 1}, {"norm": 1, "global_norm": 2}):
+        with pytest.raises(ValueError, match="is none of"):
+            verify.assert_graph(train, *batch(), clipping=wrong)
