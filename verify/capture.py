@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from verify.graph import FlatGraph, VariableRef, flatten
+from verify.flatten import flatten
+from verify.graph import FlatGraph, VariableRef
 from verify.model_reference import ModelReference
 
 Region = tuple[str, ...]

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from verify.fold import Folder
 from verify.graph import FlatGraph, Node, Tensor, VariableRef
-from verify.match import Match, Matcher, Pattern
+from verify.match import Match, Matcher
 from verify.reference import Operand, Spec, VjpReferences
 
 _VJP = VjpReferences()
 _SEED_DEPTH = 12  # how far below a seed the first gradient op's root may lie
-_MAX_HOPS = 64  # ops that pass their upstream gradient unchanged, in a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Flow:
         self._trainable = trainable
         self.folder = Folder(flat)
         self.matcher = Matcher(flat, self.folder)
+        self._makers: dict[Any, list[_Makers]] = {}
 
     def is_trainable(self, variable: VariableRef) -> bool:
         if self._trainable is not None:
@@ -92,28 +93,24 @@ class Flow:
                     yield write.index, node.index
 
     def descendants(
-        self, sources: Iterable[int], without: frozenset[int] = frozenset()
+        self, sources: Iterable[int], without: frozenset[int] | set[int] = frozenset()
     ) -> set[int]:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
-        reached: set[int] = set()
-        stack = [source for source in sources if source not in without]
-        while stack:
-            index = stack.pop()
-            if index in reached:
-                continue
-            reached.add(index)
-            stack.extend(i for i in self.consumers[index] if i not in reached and i not in without)
-        return reached
+        return _reached(sources, self.consumers, without)
 
-    def ancestors(self, sinks: Iterable[int]) -> set[int]:
-        """All that `sinks` (included) depend on."""
-        reached: set[int] = set()
-        stack = list(sinks)
-        while stack:
-            index = stack.pop()
-            if index not in reached:
-                reached.add(index)
-                stack.extend(self.producers[index])
+    def ancestors(
+        self, sinks: Iterable[int], without: frozenset[int] | set[int] = frozenset()
+    ) -> set[int]:
+        """All that `sinks` (included) depend on, on paths that avoid the nodes `without`."""
+        return _reached(sinks, self.producers, without)
+
+    def near(self, sources: Iterable[int], hops: int) -> set[int]:
+        """All that depends on `sources` (included) by at most so many ops."""
+        reached = set(sources)
+        frontier = list(reached)
+        for _ in range(hops):
+            frontier = [i for f in frontier for i in self.consumers[f] if i not in reached]
+            reached.update(frontier)
         return reached
 
     @functools.cached_property
@@ -189,73 +186,123 @@ class Flow:
         return value is not None and value.size > 0 and bool(np.all(value == 1))
 
     def _loss_of(self, seed: Node) -> Tensor | None:
-        """The tensor whose backward pass `seed` starts, if there is one."""
-        shape = seed.shapes[0]
-        near = self._near(seed.index)
+        """The tensor whose backward pass `seed` starts, if there is one.
+
+        Where an op hands its upstream gradient on unchanged (a sum of losses), that is the tensor
+        behind it.
+        """
+        near: dict[str, list[int]] = {}
+        for index in self.near([seed.index], _SEED_DEPTH) - {seed.index}:
+            near.setdefault(self.flat.nodes[index].op, []).append(index)
         if not near:
             return None
-        below = self.descendants([seed.index])
-        # Latest first, and those before the seed first: a loss usually precedes its seed, but the
-        # gradient of a loop makes TensorFlow write the loop, and what follows from it, anew.
-        before, after = self.flat.nodes[: seed.index], self.flat.nodes[seed.index + 1 :]
-        for node in (*reversed(before), *reversed(after)):
-            if node.index not in self.of_weights or node.index in below:
-                continue
-            # A branch may go back through a forward pass that was made before it was chosen.
-            if not (self.inside(node) or _same_branch(node.path, seed.path)):
-                continue
-            for output, candidate in enumerate(node.shapes):
-                if candidate == shape and node.dtypes[output] == seed.dtypes[0]:
-                    loss = (node.index, output)
-                    if self.flat.through(loss) == loss and self._starts(seed, loss, near, 0):
+        below: set[int] | None = None
+        for makers in self._loss_candidates(seed.shapes[0], seed.dtypes[0]):
+            for position, bound in self._gradients(makers, seed, near):
+                for loss in makers.with_inputs(self.flat, bound):
+                    node = self.flat.node(loss)
+                    # A branch may go back through a forward pass made before it was chosen.
+                    if not (self.inside(node) or _same_branch(node.path, seed.path)):
+                        continue
+                    if node.data[position][0] not in self.of_weights:
+                        continue
+                    if below is None:
+                        below = self.descendants([seed.index])
+                    if node.index not in below:
                         return loss
         return None
 
-    def _near(self, index: int) -> dict[str, list[int]]:
-        """Nodes a few steps below `index`, by op."""
-        near: dict[str, list[int]] = {}
-        reached, frontier = {index}, [index]
-        for _ in range(_SEED_DEPTH):
-            frontier = [i for f in frontier for i in self.consumers[f] if i not in reached]
-            reached.update(frontier)
-        for i in reached - {index}:
-            near.setdefault(self.flat.nodes[i].op, []).append(i)
-        return near
+    def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
+        """What might be a loss of this spec, grouped by what its gradient looks like."""
+        known = self._makers.get((shape, dtype))
+        if known is None:
+            groups: dict[Any, _Makers] = {}
+            for node in self.flat.nodes:
+                if node.index not in self.of_weights or not node.data:
+                    continue
+                for output, candidate in enumerate(node.shapes):
+                    loss = (node.index, output)
+                    if candidate != shape or self.flat.dtype(loss) != dtype:
+                        continue
+                    if self.flat.through(loss) != loss:
+                        continue
+                    operands = [self._operand(tensor) for tensor in node.data]
+                    if any(o.spec[1] in ("", "resource", "variant") for o in operands):
+                        continue
+                    key = _VJP.key(node, output, operands)
+                    groups.setdefault(key, _Makers(operands, output)).add(node)
+            known = self._makers[shape, dtype] = list(groups.values())
+        return known
 
-    def _starts(self, seed: Node, loss: Tensor, near: dict[str, list[int]], hops: int) -> bool:
-        """Whether the gradient of the op that made `loss`, fed with `seed`, is in the graph."""
-        node = self.flat.node(loss)
-        if not node.data or hops > _MAX_HOPS:
-            return False
-        operands = [self._operand(tensor) for tensor in node.data]
-        if any(operand.spec[1] in ("", "resource", "variant") for operand in operands):
-            return False
-        bound = {f"input {i}": tensor for i, tensor in enumerate(node.data)}
-        bound["upstream"] = (seed.index, 0)
-        for position, reference in _VJP.of(node, loss[1], operands):
-            if node.data[position][0] not in self.of_weights:
-                continue
+    def _gradients(
+        self, makers: _Makers, seed: Node, near: dict[str, list[int]]
+    ) -> Iterator[tuple[int, dict[int, Tensor]]]:
+        """Where the gradient of such an op, fed with `seed`, is in the graph.
+
+        Yields the position of the input it is the gradient by, and the inputs it was found with.
+        """
+        example = self.flat.nodes[makers.nodes[0]]
+        for position, reference in _VJP.of(example, makers.output, makers.operands):
             if reference is None:
-                if self._starts(seed, node.data[position], near, hops + 1):
-                    return True
                 continue
-            if self._has_gradient(reference, bound, near):
-                return True
-        return False
+            root = reference.roots[0]
+            op = reference.flat.node(reference.flat.through(root)).op
+            for index in near.get(op, ()):
+                result = self.matcher.unify(
+                    reference, root, (index, root[1]), {}, {"upstream": (seed.index, 0)}
+                )
+                if isinstance(result, Match):
+                    yield (
+                        position,
+                        {
+                            int(role.removeprefix("input ")): tensor
+                            for role, tensor in result.leaves.items()
+                            if role != "upstream"
+                        },
+                    )
 
     def _operand(self, tensor: Tensor) -> Operand:
         value = self.folder.value(tensor)
         return Operand(self.spec(tensor), None if value is None else value.tobytes())
 
-    def _has_gradient(
-        self, reference: Pattern, bound: dict[str, Tensor], near: dict[str, list[int]]
-    ) -> bool:
-        root = reference.roots[0]
-        op = reference.flat.node(reference.flat.through(root)).op
-        return any(
-            isinstance(self.matcher.unify(reference, root, (i, root[1]), {}, bound), Match)
-            for i in near.get(op, ())
+
+class _Makers:
+    """Ops that would all have the same gradient but for the tensors that they take."""
+
+    def __init__(self, operands: list[Operand], output: int) -> None:
+        self.operands, self.output = operands, output
+        self.nodes: list[int] = []
+        self._by_input: dict[tuple[int, Tensor], list[int]] = {}
+
+    def add(self, node: Node) -> None:
+        self.nodes.append(node.index)
+        for position, tensor in enumerate(node.data):
+            self._by_input.setdefault((position, tensor), []).append(node.index)
+
+    def with_inputs(self, flat: FlatGraph, bound: dict[int, Tensor]) -> Iterator[Tensor]:
+        """Those that take these inputs, latest first: a loss usually precedes its seed closely."""
+        nodes = min(
+            (self._by_input.get(entry, []) for entry in bound.items()),
+            key=len,
+            default=self.nodes,
         )
+        for index in reversed(nodes):
+            data = flat.nodes[index].data
+            if all(data[position] == tensor for position, tensor in bound.items()):
+                yield index, self.output
+
+
+def _reached(
+    starts: Iterable[int], edges: list[list[int]], without: frozenset[int] | set[int]
+) -> set[int]:
+    reached = {start for start in starts if start not in without}
+    stack = list(reached)
+    while stack:
+        for index in edges[stack.pop()]:
+            if index not in reached and index not in without:
+                reached.add(index)
+                stack.append(index)
+    return reached
 
 
 def _same_branch(a: tuple[str, ...], b: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from verify.graph import flatten
+from verify.flatten import flatten
 from verify.match import Pattern
 from verify.reference import regulariser_name
 

@@ -17,8 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from verify.flatten import flatten
 from verify.fold import call_op
-from verify.graph import FlatGraph, Node, flatten
+from verify.graph import FlatGraph, Node
 from verify.match import Pattern
 
 Spec = tuple[tuple[int | None, ...] | None, str]
@@ -261,10 +262,8 @@ class VjpReferences:
     def __init__(self) -> None:
         self._known: dict[Any, list[tuple[int, Pattern | None]]] = {}
 
-    def of(
-        self, node: Node, output: int, operands: Sequence[Operand]
-    ) -> list[tuple[int, Pattern | None]]:
-        """(input position, pattern of its gradient); None where the upstream passes unchanged."""
+    def key(self, node: Node, output: int, operands: Sequence[Operand]) -> Any:
+        """Equal for ops whose gradients differ in nothing but the tensors that they take."""
         attrs = tuple(
             sorted(
                 (name, value.SerializeToString())
@@ -272,7 +271,13 @@ class VjpReferences:
                 if not name.startswith("_")
             )
         )
-        key = (node.op, output, attrs, tuple(operands))
+        return node.op, output, attrs, tuple(operands)
+
+    def of(
+        self, node: Node, output: int, operands: Sequence[Operand]
+    ) -> list[tuple[int, Pattern | None]]:
+        """(input position, pattern of its gradient); None where the upstream passes unchanged."""
+        key = self.key(node, output, operands)
         if key not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()

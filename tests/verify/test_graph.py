@@ -9,7 +9,7 @@ from tensorflow.python.framework import op_def_registry
 
 import verify
 from verify.capture import capture
-from verify.graph import flatten
+from verify.flatten import flatten
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from verify.graph import flatten
+from verify.flatten import flatten
 from verify.match import Match, Matcher, Miss
 from verify.reference import pattern
 

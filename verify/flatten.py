@@ -1,0 +1,260 @@
+"""GraphDef -> flat graph: every function body inlined at its call site.
+
+A ``ConcreteFunction`` hides most of a training step in function bodies: branches of ``tf.cond``,
+loop bodies, calls. Reading the public ``GraphDef``, each body is inlined where it is called (so
+that a body called twice appears twice, each time under its own call path).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+from verify.graph import (
+    CALLS,
+    CASES,
+    IFS,
+    WHILES,
+    FlatGraph,
+    Guard,
+    Node,
+    Tensor,
+    VariableRef,
+    output_count,
+    output_offsets,
+)
+
+Outputs = dict[str, "int | list[Tensor]"]
+"""What a name stands for: a node's index, or the tensors a call or an argument stands for."""
+
+
+def flatten(concrete: Any) -> FlatGraph:
+    """The flat graph of a ``tf.types.experimental.ConcreteFunction``."""
+    captured = concrete.captured_inputs
+    return flatten_function(
+        concrete.graph.as_graph_def(add_shapes=True), concrete.graph, concrete.name, captured
+    )
+
+
+def flatten_function(definition: Any, graph: Any, name: str | bytes, captured: Any) -> FlatGraph:
+    """The flat graph of a ``FuncGraph`` whose definition (perhaps optimised) is `definition`.
+
+    `captured`: what the last of the graph's inputs stand for, outside.
+    """
+    flat = flatten_definition(definition, name)
+    by_name = {node.name: node for node in flat.nodes if not node.path}
+    # An optimised definition may have dropped what nothing uses.
+    inputs = [getattr(by_name.get(tensor.op.name), "index", -1) for tensor in graph.inputs]
+    split = len(inputs) - len(captured)
+    flat.arguments = inputs[:split]
+    flat.variables = _captured_variables(graph, dict(zip(inputs[split:], captured, strict=True)))
+    for tensor in graph.outputs:
+        if tensor.op.name in by_name:
+            flat.outputs.append(flat.through((by_name[tensor.op.name].index, tensor.value_index)))
+    return flat
+
+
+def flatten_definition(definition: Any, name: str | bytes) -> FlatGraph:
+    """The flat graph of a ``GraphDef``, with no argument or variable known."""
+    return _Flattener(definition).run(name)
+
+
+def _captured_variables(graph: Any, captured: dict[int, Any]) -> dict[int, VariableRef]:
+    """Which captured handle is which variable, by identity of the handle."""
+    owners = {id(variable.handle): variable for variable in graph.variables}
+    found: dict[int, VariableRef] = {}
+    seen: dict[str, set[int]] = {}
+    for index, tensor in captured.items():
+        variable = owners.get(id(tensor))
+        if variable is None or index < 0:
+            continue
+        path = variable.name.rsplit(":", 1)[0]
+        same = seen.setdefault(path, set())
+        same.add(id(tensor))
+        found[index] = VariableRef(
+            key=id(tensor),
+            path=path if len(same) == 1 else f"{path}#{len(same)}",
+            shape=tuple(variable.shape),
+            dtype=variable.dtype.name,
+            trainable=bool(variable.trainable),
+        )
+    return found
+
+
+class _Flattener:
+    """Inlines a GraphDef and its function library into one list of nodes."""
+
+    def __init__(self, definition: Any) -> None:
+        self.definition = definition
+        self.library = {f.signature.name: f for f in definition.library.function}
+        self.flat = FlatGraph("")
+        self._orders: dict[str, list[Any]] = {}
+
+    def run(self, name: str | bytes) -> FlatGraph:
+        self.flat.name = name.decode() if isinstance(name, bytes) else name
+        self._body(_program_order(self.definition.node), {}, ())
+        through = self.flat.through
+        for node in self.flat.nodes:
+            node.data = [through(tensor) for tensor in node.inputs]
+        return self.flat
+
+    def _body(self, nodes: Sequence[Any], outputs: Outputs, path: tuple[str, ...]) -> Outputs:
+        """Adds `nodes` under `path`; returns name -> output tensors (arguments included)."""
+        definitions: dict[str, Any] = {}
+        controls: dict[str, list[int]] = {name: [] for name in outputs}
+        for definition in nodes:
+            data: list[Tensor] = []
+            control: list[int] = []
+            for reference in definition.input:
+                if reference[0] == "^":
+                    control.extend(controls[reference[1:]])
+                else:
+                    data.append(_resolve(reference, outputs, definitions))
+            first = len(self.flat.nodes)
+            name = definition.name
+            outputs[name] = self._node(definition, data, control, path)
+            # A control edge from a call waits for the whole body: its last node stands for it.
+            last = len(self.flat.nodes) - 1
+            controls[name] = [last] if last >= first else list(control)
+            definitions[name] = definition
+        return outputs
+
+    def _node(
+        self, definition: Any, data: list[Tensor], control: list[int], path: tuple[str, ...]
+    ) -> int | list[Tensor]:
+        op = definition.op
+        if op in CALLS:
+            body = definition.attr["f"].func.name
+            return self._call(body, data, (*path, f"{definition.name}[f]"))
+        if op in IFS:
+            names = [definition.attr[b].func.name for b in ("then_branch", "else_branch")]
+            return self._branch(
+                definition, data, control, path, names, ["then_branch", "else_branch"]
+            )
+        if op in CASES:
+            names = [branch.name for branch in definition.attr["branches"].list.func]
+            labels = [f"branches:{i}" for i in range(len(names))]
+            return self._branch(definition, data, control, path, names, labels)
+        if op in WHILES:
+            return self._while(definition, data, control, path)
+        if op in self.library:
+            return self._call(op, data, (*path, f"{definition.name}[f]"))
+        return self._add(definition, data, control, path).index
+
+    def _add(
+        self,
+        definition: Any,
+        data: list[Tensor],
+        control: list[int],
+        path: tuple[str, ...],
+        position: int | None = None,
+    ) -> Node:
+        node = Node(len(self.flat.nodes), definition, path, data, control, position)
+        self.flat.nodes.append(node)
+        return node
+
+    def _call(self, function: str, data: list[Tensor], path: tuple[str, ...]) -> list[Tensor]:
+        body = self.library[function]
+        names = [argument.name for argument in body.signature.input_arg]
+        arguments: Outputs = {name: [tensor] for name, tensor in zip(names, data, strict=True)}
+        if function not in self._orders:
+            self._orders[function] = _program_order(body.node_def)
+        outputs = self._body(self._orders[function], arguments, path)
+        definitions = {definition.name: definition for definition in body.node_def}
+        return [
+            _resolve(body.ret[argument.name], outputs, definitions)
+            for argument in body.signature.output_arg
+        ]
+
+    def _branch(
+        self,
+        definition: Any,
+        data: list[Tensor],
+        control: list[int],
+        path: tuple[str, ...],
+        functions: list[str],
+        labels: list[str],
+    ) -> list[Tensor]:
+        predicate, arguments = data[0], data[1:]
+        sites = [(*path, f"{definition.name}[{label}]") for label in labels]
+        self.flat.guards.append(
+            Guard(definition.op, definition.name, path, predicate, tuple(sites))
+        )
+        results = [
+            self._call(name, arguments, site) for name, site in zip(functions, sites, strict=True)
+        ]
+        merged: list[Tensor] = []
+        for position, choices in enumerate(zip(*results, strict=True)):
+            node = self._add(definition, [predicate, *choices], list(control), path, position)
+            merged.append((node.index, 0))
+        return merged
+
+    def _while(
+        self, definition: Any, data: list[Tensor], control: list[int], path: tuple[str, ...]
+    ) -> list[Tensor]:
+        """Each loop variable is one node fed by its initial value and by the body's result."""
+        variables = [
+            self._add(definition, [init], list(control), path, i) for i, init in enumerate(data)
+        ]
+        heads: list[Tensor] = [(node.index, 0) for node in variables]
+        cond_site = (*path, f"{definition.name}[cond]")
+        body_site = (*path, f"{definition.name}[body]")
+        predicate = self._call(definition.attr["cond"].func.name, heads, cond_site)[0]
+        self.flat.guards.append(
+            Guard(definition.op, definition.name, path, predicate, (body_site,))
+        )
+        results = self._call(definition.attr["body"].func.name, heads, body_site)
+        for node, result in zip(variables, results, strict=True):
+            # A loop invariant keeps its initial value as only input: `through` looks past it.
+            if self.flat.through(result) != self.flat.through((node.index, 0)):
+                node.inputs.append(result)
+        return heads
+
+
+def _program_order(nodes: Sequence[Any]) -> list[Any]:
+    """`nodes` as written, but each after everything it waits for (bodies end with such a NoOp)."""
+    position = {definition.name: i for i, definition in enumerate(nodes)}
+    sources = [
+        {
+            source
+            for reference in definition.input
+            if (source := position.get(reference.lstrip("^").partition(":")[0])) is not None
+        }
+        for definition in nodes
+    ]
+    if all(not before or max(before) < i for i, before in enumerate(sources)):
+        return list(nodes)
+    waiting = [len(before) for before in sources]
+    followers: list[list[int]] = [[] for _ in nodes]
+    for i, before in enumerate(sources):
+        for source in before:
+            followers[source].append(i)
+    ready = [i for i, count in enumerate(waiting) if count == 0]
+    ordered = []
+    while ready:
+        i = heapq.heappop(ready)
+        ordered.append(nodes[i])
+        for follower in followers[i]:
+            waiting[follower] -= 1
+            if waiting[follower] == 0:
+                heapq.heappush(ready, follower)
+    if len(ordered) < len(nodes):
+        raise ValueError("the graph has a cycle outside tf.while_loop bodies and can't be read")
+    return ordered
+
+
+def _resolve(reference: str, outputs: Outputs, definitions: dict[str, Any]) -> Tensor:
+    """A GraphDef input string -> tensor: "arg", "node", "node:1" or "node:output_arg:1"."""
+    name, _, rest = reference.partition(":")
+    position = 0
+    if rest:
+        argument, _, within = rest.partition(":")
+        if not within:
+            position = int(argument)
+        elif output_count(definitions[name]) > 1:
+            position = output_offsets(definitions[name])[argument] + int(within)
+        else:
+            position = int(within)
+    made = outputs[name]
+    return (made, position) if isinstance(made, int) else made[position]
