@@ -188,7 +188,7 @@ class FlatGraph:
         return node.value
 
 
-# -- reading node definitions -----------------------------------------------------------------------
+# -- reading node definitions ----------------------------------------------------------------------
 
 
 def _shape(proto: Any) -> tuple[int | None, ...] | None:
