@@ -69,6 +69,7 @@ class Clips:
     def __init__(self, flow: Flow) -> None:
         self.flow, self.flat = flow, flow.flat
         self._scaled: dict[int, _Scaled] = {}
+        self._matched: dict[int, list[Match]] = {}
 
     @functools.cached_property
     def _all(self) -> dict[int, list[Clip]]:
@@ -95,19 +96,18 @@ class Clips:
         """What clips the variable's shape above an update, by node."""
         flow, shape, dtype = self.flow, update.variable.shape, update.variable.dtype
         above = flow.ancestors([update.node.index])
-        within = frozenset(flow.backward & above)
         found: dict[int, Bounds] = {}
-        for match in self._matches(value_patterns(dtype), within):
+        for match in self._matches(value_patterns(dtype), above):
             sides = [
                 flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
             ]
             lower, upper = (float(np.min(b)) for b in sides if b is not None)
             if self.flat.shape(match.root) == shape:
                 found[match.root[0]] = ("value", lower, upper)
-        for match in self._matches(norm_patterns((shape, dtype)), within):
+        for match in self._matches(norm_patterns((shape, dtype)), above):
             if self.flat.shape(match.root) == shape:
                 found[match.root[0]] = ("norm", 0.0, match.constants["norm"])
-        for match in self._matches(scale_patterns((shape, dtype)), within):
+        for match in self._matches(scale_patterns((shape, dtype)), above):
             norm = match.constants["norm"]
             fits = np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5)
             if fits and self.flat.shape(match.root) == shape:
@@ -117,7 +117,14 @@ class Clips:
                 )
         return found
 
-    def _matches(self, patterns: list[Pattern], within: frozenset[int]) -> Iterator[Match]:
+    def _matches(self, patterns: list[Pattern], above: set[int]) -> Iterator[Match]:
+        """The clips of these patterns among the nodes `above` an update."""
+        for pattern in patterns:
+            if id(pattern) not in self._matched:  # the pattern functions keep what they return
+                self._matched[id(pattern)] = self._match(pattern)
+            yield from (match for match in self._matched[id(pattern)] if match.root[0] in above)
+
+    def _match(self, pattern: Pattern) -> list[Match]:
         flow = self.flow
         predicates: dict[str, Predicate] = {
             "gradient": lambda t: t[0] in flow.backward,
@@ -125,8 +132,7 @@ class Clips:
             "lower bound": lambda t: flow.folder.value(t) is not None,
             "upper bound": lambda t: flow.folder.value(t) is not None,
         }
-        for pattern in patterns:
-            yield from flow.matcher.find(pattern, pattern.roots[0], predicates, within)[0]
+        return flow.matcher.find(pattern, pattern.roots[0], predicates, flow.backward)[0]
 
     def _judged(self, update: Update, found: dict[int, Bounds]) -> list[Clip]:
         # A step may go back several times: what an earlier pass left in a slot was clipped there.
