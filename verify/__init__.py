@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras as _keras
 import networkx as _nx
 
 from verify.capture import capture as _capture
@@ -22,13 +21,21 @@ __all__ = [
 ]
 
 
-def graph(target: Any, *args: Any, model: _keras.Model | None = None) -> "_nx.MultiDiGraph[str]":
+def graph(
+    target: Any,
+    *args: Any,
+    model: Any = None,
+    signature: str | None = None,
+    optimized: bool = False,
+) -> "_nx.MultiDiGraph[str]":
     """The step's graph, nested bodies inlined, as a plain ``networkx.MultiDiGraph``.
 
     Args:
-        target, args, model: as for `assert_graph`.
+        target, args, model, signature: as for `assert_graph`.
+        optimized: the graph as Grappler, TensorFlow's graph optimizer, leaves it for running.
 
     Returns:
         Nodes and edges with the attributes that `verify.network.to_networkx` lists.
     """
-    return _to_networkx(_capture(target, *args, model=model).flat)
+    step = _capture(target, *args, model=model, signature=signature, optimized=optimized)
+    return _to_networkx(step.flat)

@@ -1,18 +1,19 @@
-"""Any target -> one concrete function, its flat graph and what its arguments mean."""
+"""Any target -> its flat graph, and what its arguments and variables mean."""
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Sequence
+import functools
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from verify.flatten import flatten
-from verify.graph import FlatGraph, VariableRef
+from verify.dataflow import differentiated
+from verify.flatten import flatten, flatten_definition, flatten_function
+from verify.graph import FlatGraph, Tensor, VariableRef
 from verify.model_reference import ModelReference
+from verify.optimized import optimized_definition
+from verify.roles import roles_of
+from verify.targets import Traced, traced
+from verify.variables import Owners, components, declared_variables
 
 Region = tuple[str, ...]
 
@@ -21,121 +22,121 @@ Region = tuple[str, ...]
 class Step:
     """A captured step.
 
-    `targets`, `weights`: argument nodes that carry ``y`` and ``sample_weight``, None if the
-    arguments do not tell. `reference`: the model that the step trains, where known. `trainable`:
-    keys of the variables that count as trainable, None to ask the variables.
+    `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
+    not tell. `reference`: the model that the step trains, where known. `declared`: the graph came
+    without Python objects, so that no variable says whether it is trained.
     """
 
     name: str
     flat: FlatGraph
-    targets: frozenset[int] | None = None
-    weights: frozenset[int] | None = None
+    targets: frozenset[Tensor] | None = None
+    weights: frozenset[Tensor] | None = None
     reference: ModelReference | None = None
+    declared: bool = False
+    owner: Any = dataclasses.field(default=None, repr=False)
 
-    @property
+    @functools.cached_property
     def trainable(self) -> frozenset[int | str] | None:
-        return None if self.reference is None else self.reference.trainable
+        """Keys of the variables that count as trainable, None to ask the variables."""
+        if self.reference is not None:
+            return self.reference.trainable
+        return differentiated(self.flat) if self.declared else None
 
     @property
     def variables(self) -> list[VariableRef]:
-        return list(dict.fromkeys(self.flat.variables.values()))
+        """One for each variable, whatever its replicas."""
+        return list({variable.key: variable for variable in self.flat.variables.values()}.values())
+
+    @property
+    def replicas(self) -> int:
+        return 1 + max((v.replica for v in self.flat.variables.values()), default=0)
 
 
 def capture(
     target: Any,
     *args: Any,
-    model: keras.Model | None = None,
+    model: Any = None,
     reference: ModelReference | None = None,
+    signature: str | None = None,
+    optimized: bool = False,
 ) -> Step:
     """Traces `target` on `args`.
 
     Args:
-        target: a ``ConcreteFunction``; a ``tf.function`` (with `args`); a compiled
-            ``keras.Model`` (its ``train_step``, with a batch).
+        target: a ``tf.function`` or any other callable, e.g. a ``tf.Module``'s method; a
+            ``ConcreteFunction``; a compiled Keras model, of Keras 3 or of ``tf_keras`` (its
+            ``train_step``), or its ``train_step``, ``test_step``, ``predict_step``,
+            ``train_function``, ``test_function`` or ``predict_function``; a ``FuncGraph``; a
+            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef`` (``.pb``,
+            ``.pbtxt``).
         args: a batch as ``(x, y)`` or ``(x, y, sample_weight)``, in one tuple or one by one:
-            tensors, arrays or ``tf.TensorSpec``.
-        model: the model trained by the step, where known: its trainable variables and the
-            regularisers it adds are then taken from it.
+            tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such; for what takes
+            one, an iterator. A batch is that of one replica.
+        model: the model trained by the step, where the target does not tell: its trainable
+            variables and the regularisers it adds are then taken from it.
         reference: what has been traced from that model before, to be used again.
+        signature: which function of a SavedModel, if it has several.
+        optimized: take the graph as Grappler leaves it.
 
     Raises:
         TypeError: `target` is nothing that can be traced, or needs arguments that are missing.
+        ValueError: no such signature.
     """
-    if isinstance(target, keras.Model):
-        if not target.compiled:
-            raise TypeError(f"{target.name!r} is not compiled: there is no train step to verify")
-        model = target
-        concrete = _trace(tf.function(target.train_step, autograph=False), args, target.name)
-        name = f"{target.name}.train_step"
-    elif hasattr(target, "get_concrete_function"):
-        name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
-        concrete = _trace(target, args, name)
-    elif hasattr(target, "captured_inputs") and hasattr(target, "graph"):
-        concrete, name = (
-            target,
-            target.name.decode() if isinstance(target.name, bytes) else target.name,
-        )
-    else:
-        raise TypeError(
-            f"can't verify {target!r}: expected a tf.function, a ConcreteFunction or a compiled "
-            "keras.Model"
-        )
-    flat = flatten(concrete)
-    x, targets, weights = _roles(concrete, flat)
-    if reference is None and model is not None and x is not None:
-        reference = ModelReference(model, x)
-    return Step(name, flat, targets, weights, reference)
+    found = traced(target, args, model, signature)
+    model = found.model if model is None else model
+    owners: Owners = {}
+    if model is not None and model.distribute_strategy.num_replicas_in_sync > 1:
+        variables = [*model.variables, *_others(model)]
+        owners = components(variables, model.distribute_strategy)
+    flat, structure = _flat(found, owners, optimized)
+    roles = roles_of(structure, flat)
+    if reference is None and model is not None and roles is not None:
+        reference = ModelReference(model, roles.x)
+    return Step(
+        found.name,
+        flat,
+        None if roles is None else roles.targets,
+        None if roles is None else roles.weights,
+        reference,
+        found.definition is not None,
+        found.owner,
+    )
 
 
-def _trace(function: Any, args: Sequence[Any], name: str) -> Any:
-    if not args:
-        raise TypeError(f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs")
-    batch: tuple[Any, ...] = tuple(tf.nest.map_structure(_as_traceable, list(args)))
-    if len(batch) > 1 and _takes_one_argument(function):
-        batch = (batch,)
-    elif len(batch) == 1 and isinstance(batch[0], list):
-        batch = (tuple(batch[0]),)
-    return function.get_concrete_function(*batch)
+def _others(model: Any) -> list[Any]:
+    """Variables that a model keeps apart from its own: of its optimizer and its metrics."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = getattr(optimizer, "variables", [])
+    found = list(variables() if callable(variables) else variables)
+    for metric in model.metrics:
+        found += list(metric.variables)
+    return found
 
 
-def _as_traceable(value: Any) -> Any:
-    if value is None or isinstance(value, tf.TensorSpec) or tf.is_tensor(value):
-        return value
-    return tf.convert_to_tensor(value)
-
-
-def _takes_one_argument(function: Any) -> bool:
-    plain = getattr(function, "python_function", function)
-    try:
-        parameters = list(inspect.signature(plain).parameters.values())
-    except (TypeError, ValueError):
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    named = [p for p in positional if p.name != "self"]
-    return len(named) == 1 and not several
-
-
-def _roles(
-    concrete: Any, flat: FlatGraph
-) -> tuple[Any, frozenset[int] | None, frozenset[int] | None]:
-    """Which arguments are x, y and sample_weight, if the signature has that form."""
-    signature = concrete.structured_input_signature
-    if signature is None:
-        return None, None, None
-    positional = list(signature[0])
-    if positional and not isinstance(positional[0], tf.TensorSpec | tuple | list | dict):
-        positional = positional[1:]  # a bound `self`
-    if len(positional) == 1 and isinstance(positional[0], tuple | list):
-        positional = list(positional[0])
-    if signature[1] or not 2 <= len(positional) <= 3:
-        return None, None, None
-    parts: list[frozenset[int]] = []
-    left = list(flat.arguments)
-    for part in positional:
-        size = sum(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(part))
-        parts.append(frozenset(left[:size]))
-        left = left[size:]
-    if left:
-        return None, None, None
-    return positional[0], parts[1], parts[2] if len(parts) == 3 else frozenset()
+def _flat(found: Traced, owners: Owners, optimized: bool) -> tuple[FlatGraph, Any]:
+    """The flat graph of what was traced, and the structure of its arguments, where known."""
+    if found.definition is not None:
+        if optimized:
+            raise TypeError(
+                f"{found.name}: only a function can be optimised, since Grappler has to know what "
+                "is fed and fetched; a GraphDef does not say that"
+            )
+        flat = flatten_definition(found.definition, found.name)
+        flat.variables = declared_variables(flat)
+        resources = {"resource", "variant"}
+        flat.arguments = [
+            node.index
+            for node in flat.nodes
+            if node.op == "Placeholder" and not node.path and not resources & {*node.dtypes}
+        ]
+        return flat, None
+    graph = found.graph if found.concrete is None else found.concrete.graph
+    captured = graph.external_captures if found.concrete is None else found.concrete.captured_inputs
+    structure = graph.structured_input_signature
+    if optimized:
+        definition = optimized_definition(graph, found.name)
+        return flatten_function(definition, graph, found.name, captured, owners), structure
+    if found.concrete is not None:
+        return flatten(found.concrete, owners), found.concrete.structured_input_signature
+    definition = graph.as_graph_def(add_shapes=True)
+    return flatten_function(definition, graph, found.name, captured, owners), structure

@@ -39,13 +39,14 @@ def value_patterns(dtype: str) -> list[Pattern]:
 
 
 @functools.cache
-def norm_patterns(gradient: Spec) -> list[Pattern]:
+def norm_patterns(rank: int, dtype: str) -> list[Pattern]:
     """Clipping one gradient to any L2 norm, the constant ``norm``."""
+    gradient: Spec = ((None,) * rank, dtype)
     return _patterns([lambda g: tf.clip_by_norm(g, _NORM)], [gradient], ["gradient"])
 
 
 @functools.cache
-def scale_patterns(gradient: Spec) -> list[Pattern]:
+def scale_patterns(rank: int, dtype: str) -> list[Pattern]:
     """Scaling a gradient as clipping to any global norm does, once that is known.
 
     Where a norm's inverse is written down as well it is the constant ``inverse``.
@@ -59,7 +60,7 @@ def scale_patterns(gradient: Spec) -> list[Pattern]:
         return g * (scale + (norm - norm))
 
     roles = ["gradient", "global norm"]
-    return _patterns([tensorflows, kerass], [gradient, ((), gradient[1])], roles)
+    return _patterns([tensorflows, kerass], [((None,) * rank, dtype), ((), dtype)], roles)
 
 
 def global_norm_patterns(gradients: tuple[Spec, ...]) -> list[Pattern]:

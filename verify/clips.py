@@ -2,14 +2,15 @@
 
 A clip is found by structure (`clip_reference`) and counts as one if it is a cut: no path from a
 backward pass's seed to the update avoids it, and no forward value enters after it. A global norm
-has to be that of exactly the gradients that are scaled by it.
+has to be that of exactly the gradients that are scaled by it. Parts of a gradient that are clipped
+one by one and then added up are no clipped gradient.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -20,11 +21,13 @@ from verify.clip_reference import (
     value_patterns,
 )
 from verify.dataflow import Flow, Update
-from verify.graph import Tensor
+from verify.graph import CASES, IFS, WHILES, Tensor
 from verify.match import Match, Pattern, Predicate
+from verify.packing import REDUCTIONS
 
 # Ops that tell whether a number is one.
 _FINITENESS = {"IsFinite", "IsInf", "IsNan"}
+_MERGES = IFS | CASES | WHILES  # ops that hand on one of their inputs, and add nothing
 
 Bounds = tuple[str, float, float]
 """Kind and bounds: ``("value", lo, hi)``, ``("norm", 0, n)`` or ``("global_norm", 0, n)``."""
@@ -32,17 +35,20 @@ Bounds = tuple[str, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip on the way to one update; `complete` if no path goes around it.
+    """A clip on the way to one update; `complete` if the update's gradient is clipped so.
 
-    `misses` tells how a global norm is not that of all gradients.
+    `misses` tells why it is not.
     """
 
     kind: str
     lower: float
     upper: float
     node: int
-    complete: bool
     misses: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return not self.misses
 
     def __str__(self) -> str:
         return describe((self.kind, self.lower, self.upper))
@@ -69,62 +75,57 @@ class Clips:
     def __init__(self, flow: Flow) -> None:
         self.flow, self.flat = flow, flow.flat
         self._scaled: dict[int, _Scaled] = {}
-        self._matched: dict[int, list[Match]] = {}
+
+    def of(self, update: Update) -> list[Clip]:
+        return self._all.get(update.node.index, [])
 
     @functools.cached_property
     def _all(self) -> dict[int, list[Clip]]:
         """By the node of each trained update."""
-        found = {update.node.index: self._candidates(update) for update in self.flow.trained}
-        judged = {
-            update.node.index: self._judged(update, found[update.node.index])
-            for update in self.flow.trained
-        }
+        clips: dict[int, list[Clip]] = {}
+        # Clips of one kind on gradients of one shape are judged together: they may share an update.
+        alike: dict[tuple[Bounds, object], list[int]] = {}
+        for node, bounds in self._candidates.items():
+            alike.setdefault((bounds, self.flat.shape((node, 0))), []).append(node)
+        for (bounds, shape), nodes in alike.items():
+            updates = [u for u in self.flow.trained if u.variable.shape == shape]
+            for update, node, misses in self._judged(frozenset(nodes), updates):
+                clips.setdefault(update.node.index, []).append(Clip(*bounds, node, misses))
         return {
-            node: [
-                dataclasses.replace(clip, complete=False, misses=misses)
-                if clip.kind == "global_norm" and (misses := self._norm_misses(clip, judged))
-                else clip
-                for clip in clips
+            index: [
+                dataclasses.replace(clip, misses=clip.misses or self._norm_misses(clip, clips))
+                for clip in found
             ]
-            for node, clips in judged.items()
+            for index, found in clips.items()
         }
 
-    def of(self, update: Update) -> list[Clip]:
-        return self._all[update.node.index]
+    # -- what is there ------------------------------------------------------------------------
 
-    def _candidates(self, update: Update) -> dict[int, Bounds]:
-        """What clips the variable's shape above an update, by node."""
-        flow, shape, dtype = self.flow, update.variable.shape, update.variable.dtype
-        above = flow.ancestors([update.node.index])
-        found: dict[int, Bounds] = {}
-        for match in self._matches(value_patterns(dtype), above):
-            sides = [
-                flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
-            ]
-            lower, upper = (float(np.min(b)) for b in sides if b is not None)
-            if self.flat.shape(match.root) == shape:
+    @functools.cached_property
+    def _candidates(self) -> dict[int, Bounds]:
+        """What clips a tensor of the backward pass, by node."""
+        flow, found = self.flow, dict[int, Bounds]()
+        kinds = {(len(u.variable.shape), u.variable.dtype) for u in flow.trained}
+        for dtype in sorted({dtype for _, dtype in kinds}):
+            for match in self._matches(value_patterns(dtype)):
+                sides = [
+                    flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
+                ]
+                lower, upper = (float(np.min(b)) for b in sides if b is not None)
                 found[match.root[0]] = ("value", lower, upper)
-        for match in self._matches(norm_patterns((shape, dtype)), above):
-            if self.flat.shape(match.root) == shape:
+        for rank, dtype in sorted(kinds):
+            for match in self._matches(norm_patterns(rank, dtype)):
                 found[match.root[0]] = ("norm", 0.0, match.constants["norm"])
-        for match in self._matches(scale_patterns((shape, dtype)), above):
-            norm = match.constants["norm"]
-            fits = np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5)
-            if fits and self.flat.shape(match.root) == shape:
-                found[match.root[0]] = ("global_norm", 0.0, norm)
-                self._scaled[match.root[0]] = _Scaled(
-                    match.leaves["gradient"], match.leaves["global norm"]
-                )
+            for match in self._matches(scale_patterns(rank, dtype)):
+                norm = match.constants["norm"]
+                if np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5):
+                    found[match.root[0]] = ("global_norm", 0.0, norm)
+                    self._scaled[match.root[0]] = _Scaled(
+                        match.leaves["gradient"], match.leaves["global norm"]
+                    )
         return found
 
-    def _matches(self, patterns: list[Pattern], above: set[int]) -> Iterator[Match]:
-        """The clips of these patterns among the nodes `above` an update."""
-        for pattern in patterns:
-            if id(pattern) not in self._matched:  # the pattern functions keep what they return
-                self._matched[id(pattern)] = self._match(pattern)
-            yield from (match for match in self._matched[id(pattern)] if match.root[0] in above)
-
-    def _match(self, pattern: Pattern) -> list[Match]:
+    def _matches(self, patterns: list[Pattern]) -> Iterator[Match]:
         flow = self.flow
         predicates: dict[str, Predicate] = {
             "gradient": lambda t: t[0] in flow.backward,
@@ -132,43 +133,87 @@ class Clips:
             "lower bound": lambda t: flow.folder.value(t) is not None,
             "upper bound": lambda t: flow.folder.value(t) is not None,
         }
-        return flow.matcher.find(pattern, pattern.roots[0], predicates, flow.backward)[0]
+        for pattern in patterns:
+            if pattern.ops <= self._ops:
+                yield from flow.matcher.find(pattern, pattern.roots[0], predicates, flow.backward)[
+                    0
+                ]
 
-    def _judged(self, update: Update, found: dict[int, Bounds]) -> list[Clip]:
-        # A step may go back several times: what an earlier pass left in a slot was clipped there.
-        above = self.flow.ancestors([update.node.index]) if found else set[int]()
-        alike = {
-            bounds: frozenset(node for node, other in found.items() if other == bounds)
-            for bounds in found.values()
-        }
-        complete = {b: self._are_last_cut(nodes, update, above) for b, nodes in alike.items()}
-        return [Clip(*bounds, node, complete[bounds]) for node, bounds in found.items()]
+    @functools.cached_property
+    def _ops(self) -> frozenset[str]:
+        return frozenset(self.flat.nodes[index].op for index in self.flow.backward)
 
-    def _are_last_cut(self, clips: frozenset[int], update: Update, above: set[int]) -> bool:
-        """Every path from a seed to the update passes a clip, and no forward value enters after.
+    # -- whether it is a cut ------------------------------------------------------------------
+
+    def _judged(
+        self, clips: frozenset[int], updates: list[Update]
+    ) -> Iterator[tuple[Update, int, str]]:
+        """Each update below a clip, that clip, and why it does not clip the update's gradient.
 
         That a gradient is finite is no gradient: a loss scale is adapted to it.
         """
         flow = self.flow
-        checks = (n.index for n in self.flat.nodes if n.op in _FINITENESS)
-        without = clips.union(checks)
-        around = flow.descendants((s.node for s in flow.seeds), without=without)
-        if update.node.index in around:
-            return False
-        after = (flow.descendants(clips) & above) - clips
-        return not any(
-            source in flow.of_data and source not in flow.backward
-            for index in after
-            for source, _ in self.flat.nodes[index].data
-        )
+        checks = frozenset(n.index for n in self.flat.nodes if n.op in _FINITENESS)
+        around = flow.descendants((s.node for s in flow.seeds), without=clips | checks)
+        below = {clip: flow.descendants([clip], without=checks) for clip in clips}
+        after = set[int]().union(*below.values()) - clips
+        changed = flow.descendants(index for index in after if self._takes_data(index))
+        added = flow.descendants(self._sums(clips, after))
+        for update in updates:
+            index = update.node.index
+            misses = ""
+            if index in around:
+                misses = "part of its gradient goes around the clip"
+            elif index in changed:
+                misses = "its gradient is changed after the clip"
+            elif index in added:
+                misses = "only parts of its gradient are, which are added up after it"
+            for clip in sorted(clips):
+                if index in below[clip]:
+                    yield update, clip, misses
+
+    def _takes_data(self, index: int) -> bool:
+        flow = self.flow
+        sources = (source for source, _ in self.flat.nodes[index].data)
+        return any(source in flow.of_data and source not in flow.backward for source in sources)
+
+    def _sums(self, clips: Collection[int], after: set[int]) -> set[int]:
+        """Where what was clipped is added to what another clip, or another replica, clipped."""
+        nodes, pieces = self.flat.nodes, self.flow.pieces
+        found = {index for index in after if nodes[index].op in REDUCTIONS}
+        clipped = after | set(clips)
+        for index in after:
+            for tensor in nodes[index].data:
+                piece = pieces.get(tensor)
+                if piece is not None and piece.tensor[0] in clipped:
+                    found.add(index)
+        if len(clips) > 1:
+            found |= self._meetings(clips, after)
+        return found
+
+    def _meetings(self, clips: Collection[int], after: set[int]) -> set[int]:
+        """Nodes whose inputs come from different clips, other than by way of state."""
+        nodes = self.flat.nodes
+        origins: dict[int, frozenset[int]] = {clip: frozenset({clip}) for clip in clips}
+        met: set[int] = set()
+        for index in sorted(after):
+            sources = [origins.get(source, frozenset()) for source, _ in nodes[index].data]
+            origins[index] = frozenset[int]().union(*sources)
+            if len(origins[index]) > 1 and nodes[index].op not in _MERGES:
+                met.add(index)
+        return met
+
+    # -- whether a global norm is that of all gradients ----------------------------------------
 
     def _norm_misses(self, clip: Clip, found: dict[int, list[Clip]]) -> str:
         """How a global norm differs from that of all gradients; empty if it does not."""
+        if clip.node not in self._scaled:
+            return ""
         norm = self._scaled[clip.node].norm
         roots: dict[int, None] = {}
         covered: set[int | str] = set()
         for update in self.flow.trained:
-            mine = [c.node for c in found[update.node.index] if c.node in self._scaled]
+            mine = [c.node for c in found.get(update.node.index, []) if c.node in self._scaled]
             mine = [root for root in mine if self._scaled[root].norm == norm]
             roots.update(dict.fromkeys(mine))
             covered.update(update.variable.key for _ in mine)

@@ -17,6 +17,7 @@ from verify.capture import Region, Step, capture
 from verify.expect import UNSET, Expectation
 from verify.failure import Violation, fail
 from verify.model_reference import ModelReference, Term
+from verify.variables import key_of
 
 
 def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
@@ -69,7 +70,7 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
 def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
     """What one branch of a config promises of its substep."""
     model = reference.model
-    chosen = {id(v.value.handle): v for v in _selected(model, settings)}
+    chosen = {key_of(v): v for v in _selected(model, settings)}
     data_loss = settings.get("loss", model.loss)
     by_data = reference.reached_by(data_loss) & chosen.keys()
     terms = _terms(reference, settings.get("regularize", False))
@@ -137,7 +138,7 @@ def _terms(reference: ModelReference, regularize: Any) -> list[Term]:
             for layer in everything
             if any(fnmatch.fnmatchcase(layer.name, glob) for glob in globs)
         ]
-    keys = {id(v.value.handle) for layer in layers for v in layer.trainable_variables}
+    keys = {key_of(v) for layer in layers for v in layer.trainable_variables}
     return [term for term in reference.terms if term.key in keys]
 
 

@@ -22,9 +22,11 @@ import numpy as np
 from verify.fold import Folder
 from verify.graph import FlatGraph, Node, Tensor, VariableRef
 from verify.match import Match, Matcher
+from verify.packing import Piece, pieces
 from verify.reference import Operand, Spec, VjpReferences
 
 _VJP = VjpReferences()
+_REAL = ("float16", "bfloat16", "float32", "float64")
 _SEED_DEPTH = 12  # how far below a seed the first gradient op's root may lie
 
 
@@ -72,11 +74,18 @@ class Flow:
         return node.path[: len(self.region)] == self.region
 
     @functools.cached_property
+    def pieces(self) -> dict[Tensor, Piece]:
+        """What tensors were before they were packed with others."""
+        return pieces(self.flat, self.folder)
+
+    @functools.cached_property
     def consumers(self) -> list[list[int]]:
         """Per node, the nodes that use its outputs or, for slot writes, read what it wrote."""
         consumers: list[list[int]] = [[] for _ in self.flat.nodes]
+        packed = self.pieces
         for node in self.flat.nodes:
-            for source, _ in node.data:
+            for tensor in node.data:
+                source = packed[tensor].tensor[0] if tensor in packed else tensor[0]
                 consumers[source].append(node.index)
         for source, reader in self._state_edges():
             consumers[source].append(reader)
@@ -97,6 +106,14 @@ class Flow:
     ) -> set[int]:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
         return _reached(sources, self.consumers, without)
+
+    def after(self, tensors: Iterable[Tensor]) -> set[int]:
+        """All that depends on any of these very tensors: not on the other outputs of their ops."""
+        wanted = set(tensors)
+        users = {user for index, _ in wanted for user in self.consumers[index]}
+        return self.descendants(
+            user for user in users if not wanted.isdisjoint(self.flat.nodes[user].data)
+        )
 
     def ancestors(
         self, sinks: Iterable[int], without: frozenset[int] | set[int] = frozenset()
@@ -167,6 +184,23 @@ class Flow:
         """The updates whose value depends on a gradient."""
         return [update for update in self.updates if update.node.index in self.backward]
 
+    @functools.cached_property
+    def decayed(self) -> list[Update]:
+        """The updates that make a variable a share of itself: by no gradient, data or other one."""
+        found = []
+        for update in self.updates:
+            if update.node.index in self.backward or update.node.index in self.of_data:
+                continue
+            above = self.ancestors([update.node.index])
+            sources = {
+                variable.key
+                for node, variable in self.flat.reads()
+                if node.index in above and self.is_trainable(variable)
+            }
+            if sources == {update.variable.key}:
+                found.append(update)
+        return found
+
     def reaches(self, index: int, updates: Iterable[Update]) -> list[Update]:
         below = self.descendants([index])
         return [update for update in updates if update.node.index in below]
@@ -175,7 +209,7 @@ class Flow:
         return self.flat.shape(tensor), self.flat.dtype(tensor)
 
     def _is_one(self, node: Node) -> bool:
-        if node.dtypes[:1] and node.dtypes[0] not in ("float16", "bfloat16", "float32", "float64"):
+        if node.dtypes[:1] and node.dtypes[0] not in _REAL:
             return False
         if node.op == "Const":
             value = self.flat.constant((node.index, 0))
@@ -266,6 +300,17 @@ class Flow:
         return Operand(self.spec(tensor), None if value is None else value.tobytes())
 
 
+def differentiated(flat: FlatGraph) -> frozenset[int | str]:
+    """Keys of the variables that a differentiated loss is computed from.
+
+    Where a graph does not say what is trainable, these are what can be.
+    """
+    real = {v.key for v in flat.variables.values() if v.dtype in _REAL}
+    flow = Flow(flat, trainable=frozenset(real))
+    losses = flow.ancestors(seed.loss[0] for seed in flow.seeds)
+    return frozenset(v.key for node, v in flat.reads() if node.index in losses and v.key in real)
+
+
 class _Makers:
     """Ops that would all have the same gradient but for the tensors that they take."""
 
@@ -310,3 +355,12 @@ def _same_branch(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
     outer, inner = ([site for site in path if not site.endswith("[f]")] for path in (a, b))
     shared = min(len(outer), len(inner))
     return outer[:shared] == inner[:shared]
+
+
+def exclusive(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    """Whether two places lie in different branches of one op, of which only one is taken."""
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            (op, _, label), (same, _, another) = one.rpartition("["), other.rpartition("[")
+            return op == same and label != another and label not in ("cond]", "body]")
+    return False

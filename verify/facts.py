@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from verify.capture import Region, Step, capture
 from verify.clips import describe
-from verify.detect import Detector, Found
+from verify.detect import Detector
 from verify.reference import loss_name
+from verify.search import Found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +124,13 @@ class StepFacts:
         return "\n".join(lines)
 
 
-def facts(target: Any, *args: Any, model: keras.Model | None = None) -> StepFacts:
+def facts(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> StepFacts:
     """The facts of a step; ``print`` them.
 
     Args:
-        target, args, model: as for `verify.assert_graph`.
+        target, args, model, signature: as for `verify.assert_graph`.
     """
-    return step_facts(capture(target, *args, model=model))
+    return step_facts(capture(target, *args, model=model, signature=signature))
 
 
 def step_facts(step: Step, region: Region = ()) -> StepFacts:
@@ -206,19 +206,14 @@ def guard_facts(detector: Detector) -> list[GuardFact]:
 def known_losses(detector: Detector) -> list[tuple[str, Found]]:
     """The losses that explain the step's gradients, of the model's own and Keras' catalogue."""
     found: list[tuple[str, Found]] = []
-    for loss in [*_model_losses(detector.step), *keras_losses()]:
+    reference = detector.step.reference
+    for loss in [*(() if reference is None else reference.losses), *keras_losses()]:
         if not detector.rest([*(f for _, f in found), *detector.terms])[0]:
             break
         for match in detector.losses(loss)[0]:
             if not any(match.nodes & other.nodes for _, other in found):
                 found.append((loss_name(loss), match))
     return found
-
-
-def _model_losses(step: Step) -> list[Any]:
-    if step.reference is None:
-        return []
-    return [loss for loss in tf.nest.flatten(step.reference.model.loss) if loss is not None]
 
 
 @functools.cache

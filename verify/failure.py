@@ -7,7 +7,12 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from verify.match import Miss
+
 _HERE = Path(__file__).parent
+_TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
 
 
 class GraphAssertionError(AssertionError):
@@ -30,6 +35,22 @@ class Violation:
     def __str__(self) -> str:
         lines = [f"{self.keyword}: expected {self.expected}", f"  found    {self.found}"]
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+
+
+def weight(keyword: str, name: str, factor: float | None) -> list[Violation]:
+    """A violation if a constant factor other than 1 multiplies a recognised gradient."""
+    if factor is None or np.isclose(factor, 1, rtol=1e-5):
+        return []
+    return [Violation(keyword, f"{name} with weight 1", f"weight {factor:.6g}")]
+
+
+def nearest(miss: Miss | None) -> tuple[str, ...]:
+    if miss is None or miss.agreed < _TELLING:
+        return ()
+    return (
+        f"nearest: {miss.agreed} ops of its gradient agree; first difference at {miss.at}: "
+        f"{miss.difference}",
+    )
 
 
 def fail(name: str, violations: Sequence[Violation]) -> None:

@@ -20,24 +20,29 @@ from verify.graph import (
     Guard,
     Node,
     Tensor,
-    VariableRef,
     output_count,
     output_offsets,
 )
+from verify.variables import Owners, captured_variables
 
 Outputs = dict[str, "int | list[Tensor]"]
 """What a name stands for: a node's index, or the tensors a call or an argument stands for."""
 
 
-def flatten(concrete: Any) -> FlatGraph:
-    """The flat graph of a ``tf.types.experimental.ConcreteFunction``."""
-    captured = concrete.captured_inputs
+def flatten(concrete: Any, owners: Owners | None = None) -> FlatGraph:
+    """The flat graph of a ``tf.types.experimental.ConcreteFunction``.
+
+    `owners`: which handles are components of one variable, see `verify.variables`.
+    """
+    definition = concrete.graph.as_graph_def(add_shapes=True)
     return flatten_function(
-        concrete.graph.as_graph_def(add_shapes=True), concrete.graph, concrete.name, captured
+        definition, concrete.graph, concrete.name, concrete.captured_inputs, owners or {}
     )
 
 
-def flatten_function(definition: Any, graph: Any, name: str | bytes, captured: Any) -> FlatGraph:
+def flatten_function(
+    definition: Any, graph: Any, name: str | bytes, captured: Sequence[Any], owners: Owners
+) -> FlatGraph:
     """The flat graph of a ``FuncGraph`` whose definition (perhaps optimised) is `definition`.
 
     `captured`: what the last of the graph's inputs stand for, outside.
@@ -48,7 +53,9 @@ def flatten_function(definition: Any, graph: Any, name: str | bytes, captured: A
     inputs = [getattr(by_name.get(tensor.op.name), "index", -1) for tensor in graph.inputs]
     split = len(inputs) - len(captured)
     flat.arguments = inputs[:split]
-    flat.variables = _captured_variables(graph, dict(zip(inputs[split:], captured, strict=True)))
+    flat.variables = captured_variables(
+        graph, dict(zip(inputs[split:], captured, strict=True)), owners
+    )
     for tensor in graph.outputs:
         if tensor.op.name in by_name:
             flat.outputs.append(flat.through((by_name[tensor.op.name].index, tensor.value_index)))
@@ -58,28 +65,6 @@ def flatten_function(definition: Any, graph: Any, name: str | bytes, captured: A
 def flatten_definition(definition: Any, name: str | bytes) -> FlatGraph:
     """The flat graph of a ``GraphDef``, with no argument or variable known."""
     return _Flattener(definition).run(name)
-
-
-def _captured_variables(graph: Any, captured: dict[int, Any]) -> dict[int, VariableRef]:
-    """Which captured handle is which variable, by identity of the handle."""
-    owners = {id(variable.handle): variable for variable in graph.variables}
-    found: dict[int, VariableRef] = {}
-    seen: dict[str, set[int]] = {}
-    for index, tensor in captured.items():
-        variable = owners.get(id(tensor))
-        if variable is None or index < 0:
-            continue
-        path = variable.name.rsplit(":", 1)[0]
-        same = seen.setdefault(path, set())
-        same.add(id(tensor))
-        found[index] = VariableRef(
-            key=id(tensor),
-            path=path if len(same) == 1 else f"{path}#{len(same)}",
-            shape=tuple(variable.shape),
-            dtype=variable.dtype.name,
-            trainable=bool(variable.trainable),
-        )
-    return found
 
 
 class _Flattener:

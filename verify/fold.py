@@ -75,6 +75,10 @@ class Folder:
         self.flat = flat
         self._known: dict[int, list[np.ndarray[Any, Any]] | None] = {}
 
+    def assume(self, index: int, value: np.ndarray[Any, Any]) -> None:
+        """Takes a node's only output to have this value, e.g. what is read from a variable."""
+        self._known[index] = [value]
+
     def value(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """The tensor's value where only constants decide it, else None."""
         index, output = self.flat.through(tensor)

@@ -35,13 +35,17 @@ QUERIES = {"VarIsInitializedOp", "VariableShape", "VariableShapeV2"}
 
 @dataclasses.dataclass(frozen=True)
 class VariableRef:
-    """The variable behind a captured handle. `key` identifies it across graphs of one process."""
+    """The variable behind a captured handle. `key` identifies it across graphs of one process.
+
+    `replica`: which component of a variable that is mirrored over several replicas.
+    """
 
     key: int | str
     path: str
     shape: tuple[int | None, ...]
     dtype: str
     trainable: bool
+    replica: int = 0
 
 
 class Node:

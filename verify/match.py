@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,46 @@ class Pattern:
     @functools.cached_property
     def folder(self) -> Folder:
         return Folder(self.flat)
+
+    @functools.cached_property
+    def summands(self) -> tuple[Tensor, ...]:
+        """The first root's: where gradients meet, TensorFlow adds all contributions in one op."""
+        flat, summands = self.flat, []
+        stack = [flat.through(self.roots[0])]
+        while stack:
+            tensor = stack.pop()
+            node = flat.node(tensor)
+            if node.op == "AddN":
+                stack.extend(reversed(node.data))
+            elif tensor[0] not in self.leaves:
+                summands.append(tensor)
+        return tuple(summands)
+
+    def hops(self, role: str) -> int | None:
+        """How many ops lie, at least, between a leaf of this role and the first summand, with it.
+
+        None if that summand takes no such leaf.
+        """
+        frontier, hops, seen = {self.summands[0][0]}, 0, set[int]()
+        while frontier:
+            if any(self.leaves.get(index) == role for index in frontier):
+                return hops
+            seen |= frontier
+            sources = {source for i in frontier for source, _ in self.flat.nodes[i].data}
+            frontier, hops = sources - seen, hops + 1
+        return None
+
+    @functools.cached_property
+    def ops(self) -> frozenset[str]:
+        """The op types that only a match can have: neither leaves nor what constants decide."""
+        nodes, stack, seen = self.flat.nodes, [root[0] for root in self.roots], set[int]()
+        while stack:
+            index = stack.pop()
+            if index in seen or index in self.leaves or self.folder.value((index, 0)) is not None:
+                continue
+            seen.add(index)
+            stack.extend(source for source, _ in nodes[index].data)
+        return frozenset(nodes[index].op for index in seen)
 
 
 @dataclasses.dataclass
@@ -104,7 +144,7 @@ class Matcher:
         pattern: Pattern,
         root: Tensor,
         predicates: Mapping[str, Predicate],
-        within: frozenset[int] | set[int] | None = None,
+        within: Collection[int] | None = None,
     ) -> tuple[list[Match], Miss | None]:
         """All matches of `root`, and the nearest miss among the candidates that failed."""
         matches: list[Match] = []

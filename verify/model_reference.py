@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 from verify.flatten import flatten
 from verify.match import Pattern
 from verify.reference import regulariser_name
+from verify.variables import key_of, path_of, resource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +33,31 @@ class ModelReference:
     `trainable` holds the keys of the variables that the model trains.
     """
 
-    def __init__(self, model: keras.Model, x: Any) -> None:
+    def __init__(self, model: Any, x: Any) -> None:
         self.model, self.x = model, x
         self.trainable = frozenset[int | str](
-            {id(variable.value.handle) for variable in model.trainable_variables}
+            {key_of(variable) for variable in model.trainable_variables}
+        )
+
+    @functools.cached_property
+    def losses(self) -> tuple[Any, ...]:
+        """The losses that the model was compiled with, one per output that has one."""
+        flat = tf.nest.flatten(getattr(self.model, "loss", None))
+        return tuple(loss for loss in flat if loss is not None)
+
+    @property
+    def library(self) -> Any:
+        """The Keras that the model is of: what names of losses mean is up to it."""
+        packages = (base.__module__.partition(".")[0] for base in type(self.model).__mro__)
+        return sys.modules[next(name for name in packages if name in ("keras", "tf_keras"))]
+
+    @functools.cached_property
+    def regularisers(self) -> tuple[tuple[int | str, Any], ...]:
+        """Keys of regularised trainable variables, with their regularisers (Keras 3 tells)."""
+        return tuple(
+            (key_of(variable), regulariser)
+            for variable in self.model.trainable_variables
+            if (regulariser := getattr(variable, "regularizer", None)) is not None
         )
 
     @functools.cached_property
@@ -51,11 +74,13 @@ class ModelReference:
             results = []
             for loss in losses:
                 by_variable = tape.gradient(
-                    loss, [v.value for v in variables], output_gradients=upstream
+                    loss, [resource(v) for v in variables], output_gradients=upstream
                 )
                 used = [i for i, result in enumerate(by_variable) if result is not None]
                 for i in used:
-                    regulariser = variables[i].regularizer if len(used) == 1 else None
+                    regulariser = (
+                        getattr(variables[i], "regularizer", None) if len(used) == 1 else None
+                    )
                     found.append((variables[i], regulariser))
                     results.append(by_variable[i])
             return results
@@ -67,8 +92,8 @@ class ModelReference:
         leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
         return tuple(
             Term(
-                id(variable.value.handle),
-                variable.path,
+                key_of(variable),
+                path_of(variable),
                 "add_loss" if regulariser is None else regulariser_name(regulariser),
                 Pattern(flat, (root,), leaves),
             )
@@ -86,13 +111,13 @@ class ModelReference:
                 outputs = self.model(x, training=True)
             names[:] = list(outputs) if isinstance(outputs, dict) else []
             flat = [outputs[name] for name in names] if names else tf.nest.flatten(outputs)
-            return [tape.gradient(output, [v.value for v in variables]) for output in flat]
+            return [tape.gradient(output, [resource(v) for v in variables]) for output in flat]
 
         traced = tf.function(gradients, autograph=False).get_concrete_function(self.x)
         found: dict[int | str, frozenset[int | str]] = {}
         for position, results in enumerate(traced.structured_outputs):
             found[position] = frozenset(
-                id(variable.value.handle)
+                key_of(variable)
                 for variable, result in zip(variables, results, strict=True)
                 if result is not None
             )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -30,11 +31,11 @@ MISFIT = (ValueError, TypeError, tf.errors.InvalidArgumentError)
 
 # Keras' crossentropies look behind a softmax or sigmoid that made the prediction and continue from
 # its logits, so that the reference must be traced behind such an activation too.
-PREDICTION_FORMS: tuple[Callable[[Any], Any], ...] = (
-    lambda z: z,
-    keras.activations.softmax,
-    keras.activations.sigmoid,
-)
+PREDICTION_FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "": lambda z: z,
+    "Softmax": keras.activations.softmax,
+    "Sigmoid": keras.activations.sigmoid,
+}
 
 _MOST_KNOWN = 4096  # gradients of single ops kept in memory
 
@@ -72,17 +73,23 @@ def pattern(
     return Pattern(flat, roots[:1], leaves, constants, present=roots[1:]) if roots else None
 
 
-class FunctionLoss(keras.losses.Loss):
-    """A plain function ``(y_true, y_pred) -> loss values`` under Keras' default reduction."""
+@functools.cache
+def _function_loss(library: Any) -> type:
+    """The Loss that one Keras makes of a plain function ``(y_true, y_pred) -> loss values``."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(name=getattr(function, "__name__", "function_loss"))
-        self.function = function
+    class FunctionLoss(library.losses.Loss):
+        """A plain function under the default reduction."""
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
-            y_true = tf.expand_dims(y_true, -1) if len(y_true.shape) == 1 else y_true
-        return self.function(y_true, y_pred)
+        def __init__(self, function: Callable[..., Any]) -> None:
+            super().__init__(name=getattr(function, "__name__", "function_loss"))
+            self.function = function
+
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+                y_true = tf.expand_dims(y_true, -1) if len(y_true.shape) == 1 else y_true
+            return self.function(y_true, y_pred)
+
+    return FunctionLoss
 
 
 def loss_forms(loss: Any) -> list[Callable[..., Any]]:
@@ -93,7 +100,7 @@ def loss_forms(loss: Any) -> list[Callable[..., Any]]:
     """
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
+    if is_loss(loss):
         return [loss]
     if not callable(loss):
         raise TypeError(f"{loss!r} is not a loss: expected a Loss, a function or a Keras name")
@@ -105,14 +112,23 @@ def loss_forms(loss: Any) -> list[Callable[..., Any]]:
     def mean(y_true: Any, y_pred: Any) -> Any:
         return tf.reduce_mean(plain(y_true, y_pred))
 
-    return [FunctionLoss(plain), mean, bare]
+    # Keras 2 reduces in other ops than Keras 3; it is never imported for that.
+    libraries = [keras, *(sys.modules[name] for name in ("tf_keras",) if name in sys.modules)]
+    return [*(_function_loss(library)(plain) for library in libraries), mean, bare]
+
+
+def is_loss(loss: Any) -> bool:
+    """Whether this is a Loss object, of Keras 3 or of Keras 2 (``tf_keras``)."""
+    return isinstance(loss, keras.losses.Loss) or (
+        callable(loss) and hasattr(loss, "reduction") and hasattr(loss, "get_config")
+    )
 
 
 def loss_name(loss: Any) -> str:
     """What a person calls this loss: its class and settings that are not the default, or a name."""
     if isinstance(loss, str):
         return loss
-    if not isinstance(loss, keras.losses.Loss):
+    if not is_loss(loss):
         return str(getattr(loss, "__name__", loss))
     defaults = inspect.signature(type(loss)).parameters
     settings = [
@@ -124,7 +140,7 @@ def loss_name(loss: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Itself:
+class Itself:
     """Makes any object, hashable or not, a key that equals only itself."""
 
     value: Any
@@ -133,20 +149,30 @@ class _Itself:
         return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and self.value is other.value
+        return isinstance(other, Itself) and self.value is other.value
 
 
-def loss_patterns(loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None) -> list[Pattern]:
-    """Patterns of the gradient of `loss` with respect to the prediction (or its logits)."""
-    return _loss_patterns(_Itself(loss), y_true, y_pred, weight)
+def loss_patterns(
+    loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None, ops: Collection[str]
+) -> list[Pattern]:
+    """Patterns of the gradient of `loss` with respect to the prediction (or its logits).
+
+    `ops`: the op types of the graph in which these are to be found.
+    """
+    itself = Itself(loss)
+    found: list[Pattern] = []
+    for op in PREDICTION_FORMS:
+        if not op or op in ops:
+            found += _loss_patterns(itself, y_true, y_pred, weight, op)
+    return found
 
 
 @functools.lru_cache(maxsize=1024)
 def _loss_patterns(
-    itself: _Itself, y_true: Spec, y_pred: Spec, weight: Spec | None
+    itself: Itself, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str
 ) -> list[Pattern]:
     found: list[Pattern] = []
-    for activation in PREDICTION_FORMS:
+    for activation in (PREDICTION_FORMS[op],):
         for function in loss_forms(itself.value):
             for weighted in (False, True) if weight is not None else (False,):
 

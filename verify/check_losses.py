@@ -1,0 +1,54 @@
+"""Which data losses a step differentiates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from verify.detect import Detector
+from verify.facts import known_losses
+from verify.failure import Violation, nearest, weight
+from verify.match import Miss
+from verify.reference import loss_name
+from verify.search import Found
+from verify.selection import names
+
+
+def losses(detector: Detector, expected: Any) -> list[Violation]:
+    wanted = [] if expected is None else expected
+    wanted = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+    violations: list[Violation] = []
+    recognised: list[Found] = []
+    missing: list[tuple[Any, Miss | None]] = []
+    for loss in wanted:
+        found, miss = detector.losses(loss)
+        fresh = [f for f in found if not any(f.nodes & r.nodes for r in recognised)]
+        # A list may name one loss several times: each stands for one place where it acts.
+        fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, 1))
+        recognised += fresh[:1]
+        if not fresh:
+            missing.append((loss, miss))
+        violations += [v for f in fresh[:1] for v in weight("loss", loss_name(loss), f.weight)]
+    rest = detector.rest([*recognised, *detector.terms])[0]
+    others = _other_losses(detector, recognised) if rest else []
+    trained = names({update.variable.path for update in rest})
+    instead = " and ".join(others) or "another data loss, none that Keras ships by default,"
+    for loss, miss in missing:
+        text = "no gradient of it reaches an update"
+        if rest:
+            text = f"{instead} reaches the update of {trained}"
+        violations.append(Violation("loss", loss_name(loss), text, nearest(miss)))
+    if rest and not missing:
+        only = " and ".join(map(loss_name, wanted)) + " only" if wanted else "no data loss"
+        violations.append(Violation("loss", only, f"{instead} reaches the update of {trained}"))
+    return violations
+
+
+def _other_losses(detector: Detector, recognised: list[Found]) -> list[str]:
+    """What the remaining data gradients are the gradients of, where Keras knows the loss."""
+    return [
+        f"{name} of {found.prediction}"
+        for name, found in known_losses(detector)
+        if not any(found.nodes & other.nodes for other in recognised)
+    ]

@@ -1,0 +1,94 @@
+"""Which regularisation terms a step differentiates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from verify.dataflow import Update
+from verify.detect import Detector
+from verify.failure import Violation, nearest, weight
+from verify.graph import VariableRef
+from verify.reference import regulariser_name, regulariser_pattern
+from verify.search import Found
+from verify.selection import select
+
+
+def terms(detector: Detector, expected: Any) -> list[Violation]:
+    if isinstance(expected, list | tuple):
+        return _exact_terms(detector, expected)
+    present = detector.terms
+    labels = [f"{t.label} on {_path(detector, t)}" for t in present]
+    labels += [
+        f"an unrecognised one on {u.variable.path}" for u in _unknown_terms(detector, present)
+    ]
+    found = f"{len(labels)}: {'; '.join(labels)}" if labels else "none"
+    weighted = [
+        violation
+        for t in present
+        for violation in weight("regularization", f"{t.label} on {_path(detector, t)}", t.weight)
+    ]
+    if expected is True:
+        return weighted if labels else [Violation("regularization", "at least one term", found)]
+    if not isinstance(expected, int):
+        raise TypeError(f"regularization: {expected!r} is no int, bool or list of pairs")
+    if len(labels) != int(expected):
+        wanted = f"{int(expected)} term{'s' if int(expected) != 1 else ''}"
+        return [Violation("regularization", wanted, found), *weighted]
+    return weighted
+
+
+def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:
+    return detector.rest(recognised)[1]
+
+
+def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> list[Violation]:
+    violations: list[Violation] = []
+    recognised: list[Found] = []
+    for selection, regulariser in expected:
+        for variable in select(detector, selection, "regularization"):
+            violations += _exact_term(detector, variable, regulariser, recognised)
+    mentioned = {
+        variable.key
+        for selection, _ in expected
+        for variable in select(detector, selection, "regularization")
+    }
+    cut = frozenset(node for found in recognised for node in found.nodes)
+    extra = [t for t in detector.terms if not t.nodes & cut]
+    # A term on a variable whose expected one is missing has been reported as found there.
+    blamed = mentioned - {found.variable for found in recognised}
+    labels = [f"{t.label} on {_path(detector, t)}" for t in extra if t.variable not in blamed]
+    labels += [
+        f"an unrecognised one on {u.variable.path}"
+        for u in _unknown_terms(detector, [*recognised, *extra])
+    ]
+    if labels:
+        violations.append(Violation("regularization", "no other term", "; ".join(labels)))
+    return violations
+
+
+def _exact_term(
+    detector: Detector, variable: VariableRef, regulariser: Any, recognised: list[Found]
+) -> list[Violation]:
+    name = f"{regulariser_name(regulariser)} on {variable.path}"
+    updates = [u for u in detector.flow.trained if u.variable.key == variable.key]
+    if not updates:
+        text = "that variable is not updated from a gradient"
+        return [Violation("regularization", name, text)]
+    pattern = regulariser_pattern(regulariser, (variable.shape, variable.dtype))
+    if pattern is None:
+        raise ValueError(f"regularization: {regulariser!r} has no gradient on {variable.path}")
+    found, miss = detector.regulariser(updates[0], pattern)
+    fresh = [f for f in found if not any(f.nodes & r.nodes for r in recognised)]
+    recognised += fresh[:1]
+    if fresh:
+        return weight("regularization", name, fresh[0].weight)
+    there = [t.label for t in detector.terms if t.variable == variable.key]
+    hints = () if there else nearest(miss)
+    return [Violation("regularization", name, ", ".join(there) or "none there", hints)]
+
+
+def _path(detector: Detector, term: Found) -> str:
+    return next(
+        (v.path for v in detector.step.variables if v.key == term.variable), "an unknown variable"
+    )

@@ -1,0 +1,73 @@
+"""Which variables a step updates from their gradients, and which it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from verify.detect import Detector
+from verify.failure import Violation
+from verify.selection import names, select
+
+
+def watched(detector: Detector, selection: Any) -> list[Violation]:
+    expected = {v.path for v in select(detector, selection, "watched")}
+    found = {update.variable.path for update in detector.flow.trained}
+    if expected == found:
+        return []
+    hints = []
+    if extra := sorted(found - expected):
+        hints.append(f"too many: {', '.join(extra)}")
+    if missing := sorted(expected - found):
+        hints.append(f"missing:  {', '.join(missing)}")
+        hints.extend(_why_not_trained(detector, missing))
+    return [Violation("watched", names(expected), names(found), (*hints,))]
+
+
+def unwatched(
+    detector: Detector, selection: Any, by_gradient: bool, by_hand: bool
+) -> list[Violation]:
+    """`by_gradient`, `by_hand`: which kinds of write are violations."""
+    wanted = {v.path for v in select(detector, selection, "unwatched")}
+    written = {
+        u.variable.path: u
+        for u in detector.flow.updates
+        if u.variable.path in wanted
+        and (by_gradient if u.node.index in detector.flow.backward else by_hand)
+    }
+    if not written:
+        return []
+    hints = tuple(
+        f"{path} is written by {update.node.id}"
+        + ("" if update.node.index in detector.flow.backward else " (by hand, not by a gradient)")
+        for path, update in sorted(written.items())
+    )
+    return [Violation("unwatched", f"no update of {names(wanted)}", names(written), hints)]
+
+
+def decayed(detector: Detector, selection: Any) -> list[Violation]:
+    expected = set[str]()
+    if selection is not None:
+        expected = {v.path for v in select(detector, selection, "decayed")}
+    found = {update.variable.path for update in detector.flow.decayed}
+    if expected == found:
+        return []
+    hints = []
+    if extra := sorted(found - expected):
+        hints.append(f"too many: {', '.join(extra)}")
+    if missing := sorted(expected - found):
+        hints.append(f"missing:  {', '.join(missing)}")
+    return [Violation("decayed", names(expected), names(found), (*hints,))]
+
+
+def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
+    by_hand = {
+        u.variable.path: u
+        for u in detector.flow.updates
+        if u.node.index not in detector.flow.backward
+    }
+    return [
+        f"{path} is written by {by_hand[path].node.id}, but not from a gradient"
+        for path in missing
+        if path in by_hand
+    ]

@@ -1,0 +1,134 @@
+"""Which regularisation terms have a gradient that reaches the update of their variable."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from verify.dataflow import Update
+from verify.graph import Tensor
+from verify.match import Miss, Pattern, Predicate
+from verify.reference import (
+    FAMILIES,
+    Spec,
+    regulariser_family,
+    regulariser_name,
+    regulariser_pattern,
+)
+from verify.search import Found, Search
+
+_CAST = 1  # mixed precision casts what it reads
+
+
+class Terms:
+    """Finds terms in one step, or in one branch of it.
+
+    `unexplained` tells, of gradients recognised, which updates others reach: (by way of data, of
+    the variable alone).
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        unexplained: Callable[[list[Found]], tuple[list[Update], list[Update]]],
+    ) -> None:
+        self.search, self.flow, self.flat = search, search.flow, search.flat
+        self._unexplained = unexplained
+        self._known_near: dict[tuple[int | str, int], set[int]] = {}
+
+    @functools.cached_property
+    def all(self) -> list[Found]:
+        """Recognised terms, one per variable and regulariser.
+
+        First what the model's own variables say, then Keras' families where something is left, and
+        only then what the model adds when it is called: that needs a trace of it.
+        """
+        found = _Disjoint()
+        reference = self.search.step.reference
+        for key, regulariser in () if reference is None else reference.regularisers:
+            for update in self._updates(key):
+                pattern = regulariser_pattern(regulariser, _value(update))
+                found.add(self.of(update, pattern)[0], regulariser_name(regulariser))
+        data, alone = self._unexplained(found.all)
+        for update in alone:
+            for name in FAMILIES:
+                pattern = regulariser_family(name, _value(update))
+                found.add(self.of(update, pattern)[0], name)
+        if reference is not None and (data or alone) and any(self._unexplained(found.all)):
+            for term in reference.terms:
+                predicates = self._predicates(term.key)
+                matches = self.search.find(term.pattern, predicates, term.label)[0]
+                found.add([dataclasses.replace(m, variable=term.key) for m in matches])
+        alike: dict[Any, list[Found]] = {}
+        for one in found.all:
+            alike.setdefault((one.variable, one.label), []).append(one)
+        return [joined for group in alike.values() for joined in self.search.joined(group)]
+
+    def of(self, update: Update, pattern: Pattern | None) -> tuple[list[Found], Miss | None]:
+        """Where the gradient of one regulariser by the updated variable reaches that update."""
+        if pattern is None:
+            return [], None
+        key = update.variable.key
+        hops = pattern.hops("variable")
+        near = None if hops is None else self._near(key, hops)
+        found, miss = self.search.find(pattern, self._predicates(key), among=near)
+        mine = [
+            dataclasses.replace(match, variable=key)
+            for match in found
+            if any(u.variable.key == key for u in match.updates)
+        ]
+        return self.search.joined(mine), miss
+
+    def _near(self, key: int | str, hops: int) -> set[int]:
+        """What is computed from a variable's value by at most so many ops."""
+        if (key, hops) not in self._known_near:
+            reads = [node.index for node, v in self._reads.get(key, ())]
+            self._known_near[key, hops] = self.flow.near(reads, hops + _CAST)
+        return self._known_near[key, hops]
+
+    @functools.cached_property
+    def _reads(self) -> dict[int | str, list[Any]]:
+        reads: dict[int | str, list[Any]] = {}
+        for node, variable in self.flat.reads():
+            reads.setdefault(variable.key, []).append((node, variable))
+        return reads
+
+    def _updates(self, key: int | str) -> list[Update]:
+        """One trained update of a variable, as long as there is one."""
+        return [u for u in self.flow.trained if u.variable.key == key][:1]
+
+    def _predicates(self, key: int | str) -> dict[str, Predicate]:
+        def is_value(tensor: Tensor) -> bool:
+            node = self.flat.node(tensor)
+            if node.op == "Cast" and node.data:  # mixed precision reads through a cast
+                node = self.flat.node(node.data[0])
+            variable = self.flat.variable(node)
+            return variable is not None and variable.key == key
+
+        return {
+            "variable": is_value,
+            "data": lambda t: t[0] in self.flow.of_data,
+            "upstream": self.search.is_upstream,
+        }
+
+
+class _Disjoint:
+    """Recognised gradients of which no two share a node."""
+
+    def __init__(self) -> None:
+        self.all: list[Found] = []
+        self._taken: set[int] = set()
+
+    def add(self, found: list[Found], name: str = "") -> None:
+        for one in found:
+            if not one.nodes & self._taken:
+                self._taken |= one.nodes
+                # A family's match is labelled with the constants found.
+                label = one.label if not name else name + one.label if one.label else name
+                self.all.append(dataclasses.replace(one, label=label))
+
+
+def _value(update: Update) -> Spec:
+    return update.variable.shape, update.variable.dtype
