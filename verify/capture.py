@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import weakref
 from typing import Any
 
 from verify.dataflow import differentiated
@@ -103,6 +104,18 @@ def capture(
     )
 
 
+_KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()
+
+
+def _known(concrete: Any, owners: Owners) -> FlatGraph:
+    """A concrete function's graph never changes, so that it is read once."""
+    if owners:
+        return flatten(concrete, owners)
+    if concrete not in _KNOWN:
+        _KNOWN[concrete] = flatten(concrete)
+    return _KNOWN[concrete]
+
+
 def _others(model: Any) -> list[Any]:
     """Variables that a model keeps apart from its own: of its optimizer and its metrics."""
     optimizer = getattr(model, "optimizer", None)
@@ -137,6 +150,6 @@ def _flat(found: Traced, owners: Owners, optimized: bool) -> tuple[FlatGraph, An
         definition = optimized_definition(graph, found.name)
         return flatten_function(definition, graph, found.name, captured, owners), structure
     if found.concrete is not None:
-        return flatten(found.concrete, owners), found.concrete.structured_input_signature
+        return _known(found.concrete, owners), found.concrete.structured_input_signature
     definition = graph.as_graph_def(add_shapes=True)
     return flatten_function(definition, graph, found.name, captured, owners), structure

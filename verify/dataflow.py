@@ -167,7 +167,8 @@ class Flow:
     def seeds(self) -> list[Seed]:
         """Where backward passes of this region start."""
         found = []
-        for node in self.flat.nodes:
+        constants = [i for op in ("Const", "Fill") for i in self.matcher.by_op.get(op, ())]
+        for node in (self.flat.nodes[index] for index in sorted(constants)):
             if self.inside(node) and self._is_one(node):
                 loss = self._loss_of(node)
                 if loss is not None:
@@ -213,10 +214,8 @@ class Flow:
             return False
         if node.op == "Const":
             value = self.flat.constant((node.index, 0))
-        elif node.op == "Fill":
-            value = self.folder.value(node.data[1])
         else:
-            return False
+            value = self.folder.value(node.data[1])
         return value is not None and value.size > 0 and bool(np.all(value == 1))
 
     def _loss_of(self, seed: Node) -> Tensor | None:

@@ -10,6 +10,7 @@ from verify.capture import Region, Step, capture
 from verify.check_guards import branches
 from verify.detect import Detector
 from verify.failure import Violation, fail
+from verify.pause import no_collection
 
 
 class _Unset:
@@ -148,7 +149,6 @@ def assert_graph(
         GraphAssertionError: with all violations.
         TypeError, ValueError: an argument is not of the kinds above, or a glob matches nothing.
     """
-    step = capture(target, *args, model=model, signature=signature)
     expectation = Expectation(
         loss=loss,
         regularization=regularization,
@@ -162,4 +162,7 @@ def assert_graph(
         max_bytes=max_bytes,
         allow_writes=allow_writes,
     )
-    fail(step.name, expectation.violations(step))
+    with no_collection():
+        step = capture(target, *args, model=model, signature=signature)
+        violations = expectation.violations(step)
+    fail(step.name, violations)

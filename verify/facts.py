@@ -14,6 +14,7 @@ import numpy as np
 from verify.capture import Region, Step, capture
 from verify.clips import describe
 from verify.detect import Detector
+from verify.pause import no_collection
 from verify.reference import loss_name
 from verify.search import Found
 
@@ -130,7 +131,8 @@ def facts(target: Any, *args: Any, model: Any = None, signature: str | None = No
     Args:
         target, args, model, signature: as for `verify.assert_graph`.
     """
-    return step_facts(capture(target, *args, model=model, signature=signature))
+    with no_collection():
+        return step_facts(capture(target, *args, model=model, signature=signature))
 
 
 def step_facts(step: Step, region: Region = ()) -> StepFacts:

@@ -25,6 +25,12 @@ from verify.graph import (
 )
 from verify.variables import Owners, captured_variables
 
+Reference = tuple[str, str]
+"""An input of a node as a definition writes it: the name before the first colon and the rest."""
+
+Written = tuple[Any, list[Reference], list[str]]
+"""A node's definition, what its inputs refer to, and the nodes that it waits for."""
+
 Outputs = dict[str, "int | list[Tensor]"]
 """What a name stands for: a node's index, or the tensors a call or an argument stands for."""
 
@@ -74,7 +80,7 @@ class _Flattener:
         self.definition = definition
         self.library = {f.signature.name: f for f in definition.library.function}
         self.flat = FlatGraph("")
-        self._orders: dict[str, list[Any]] = {}
+        self._orders: dict[str, list[Written]] = {}
 
     def run(self, name: str | bytes) -> FlatGraph:
         self.flat.name = name.decode() if isinstance(name, bytes) else name
@@ -84,18 +90,15 @@ class _Flattener:
             node.data = [through(tensor) for tensor in node.inputs]
         return self.flat
 
-    def _body(self, nodes: Sequence[Any], outputs: Outputs, path: tuple[str, ...]) -> Outputs:
+    def _body(self, nodes: Sequence[Written], outputs: Outputs, path: tuple[str, ...]) -> Outputs:
         """Adds `nodes` under `path`; returns name -> output tensors (arguments included)."""
         definitions: dict[str, Any] = {}
         controls: dict[str, list[int]] = {name: [] for name in outputs}
-        for definition in nodes:
-            data: list[Tensor] = []
+        for definition, references, waits in nodes:
+            data = [_resolve(reference, outputs, definitions) for reference in references]
             control: list[int] = []
-            for reference in definition.input:
-                if reference[0] == "^":
-                    control.extend(controls[reference[1:]])
-                else:
-                    data.append(_resolve(reference, outputs, definitions))
+            for source in waits:
+                control.extend(controls[source])
             first = len(self.flat.nodes)
             name = definition.name
             outputs[name] = self._node(definition, data, control, path)
@@ -148,7 +151,7 @@ class _Flattener:
         outputs = self._body(self._orders[function], arguments, path)
         definitions = {definition.name: definition for definition in body.node_def}
         return [
-            _resolve(body.ret[argument.name], outputs, definitions)
+            _resolve(_reference(body.ret[argument.name]), outputs, definitions)
             for argument in body.signature.output_arg
         ]
 
@@ -197,49 +200,69 @@ class _Flattener:
         return heads
 
 
-def _program_order(nodes: Sequence[Any]) -> list[Any]:
+def _program_order(nodes: Sequence[Any]) -> list[Written]:
     """`nodes` as written, but each after everything it waits for (bodies end with such a NoOp)."""
-    position = {definition.name: i for i, definition in enumerate(nodes)}
+    written: list[Written] = []
+    seen: set[str] = set()
+    in_order = True
+    own = {definition.name for definition in nodes}
+    for definition in nodes:
+        references: list[Reference] = []
+        waits: list[str] = []
+        for reference in definition.input:
+            if reference[0] == "^":
+                source = reference[1:]
+                waits.append(source)
+            else:
+                source, rest = _reference(reference)
+                references.append((source, rest))
+            in_order = in_order and (source in seen or source not in own)
+        seen.add(definition.name)
+        written.append((definition, references, waits))
+    return written if in_order else _sorted(written)
+
+
+def _sorted(written: list[Written]) -> list[Written]:
+    position = {definition.name: i for i, (definition, _, _) in enumerate(written)}
     sources = [
-        {
-            source
-            for reference in definition.input
-            if (source := position.get(reference.lstrip("^").partition(":")[0])) is not None
-        }
-        for definition in nodes
+        {position[name] for name in (*(n for n, _ in references), *waits) if name in position}
+        for _, references, waits in written
     ]
-    if all(not before or max(before) < i for i, before in enumerate(sources)):
-        return list(nodes)
     waiting = [len(before) for before in sources]
-    followers: list[list[int]] = [[] for _ in nodes]
+    followers: list[list[int]] = [[] for _ in written]
     for i, before in enumerate(sources):
         for source in before:
             followers[source].append(i)
     ready = [i for i, count in enumerate(waiting) if count == 0]
-    ordered = []
+    ordered: list[Written] = []
     while ready:
         i = heapq.heappop(ready)
-        ordered.append(nodes[i])
+        ordered.append(written[i])
         for follower in followers[i]:
             waiting[follower] -= 1
             if waiting[follower] == 0:
                 heapq.heappush(ready, follower)
-    if len(ordered) < len(nodes):
+    if len(ordered) < len(written):
         raise ValueError("the graph has a cycle outside tf.while_loop bodies and can't be read")
     return ordered
 
 
-def _resolve(reference: str, outputs: Outputs, definitions: dict[str, Any]) -> Tensor:
-    """A GraphDef input string -> tensor: "arg", "node", "node:1" or "node:output_arg:1"."""
-    name, _, rest = reference.partition(":")
+def _reference(text: str) -> Reference:
+    name, _, rest = text.partition(":")
+    return name, rest
+
+
+def _resolve(reference: Reference, outputs: Outputs, definitions: dict[str, Any]) -> Tensor:
+    """What a node's input is: "arg", "node", "node:1" or "node:output_arg:1"."""
+    name, rest = reference
+    made = outputs[name]
     position = 0
     if rest:
         argument, _, within = rest.partition(":")
         if not within:
             position = int(argument)
-        elif output_count(definitions[name]) > 1:
-            position = output_offsets(definitions[name])[argument] + int(within)
-        else:
+        elif output_count(definitions[name]) == 1:
             position = int(within)
-    made = outputs[name]
+        else:
+            position = output_offsets(definitions[name])[argument] + int(within)
     return (made, position) if isinstance(made, int) else made[position]
