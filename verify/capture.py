@@ -41,7 +41,15 @@ class Step:
         """Keys of the variables that count as trainable, None to ask the variables."""
         if self.reference is not None:
             return self.reference.trainable
-        return differentiated(self.flat) if self.declared else None
+        if not self.declared:
+            return None
+        for node, variable in self.flat.reads():
+            if node.shapes[:1] in ([], [None]):
+                raise ValueError(
+                    f"{self.name} does not say what shape {variable.path} has: write the GraphDef "
+                    "with shapes, graph.as_graph_def(add_shapes=True)"
+                )
+        return differentiated(self.flat)
 
     @property
     def variables(self) -> list[VariableRef]:

@@ -17,9 +17,11 @@ from verify.capture import Region, Step, capture
 from verify.expect import UNSET, Expectation
 from verify.failure import Violation, fail
 from verify.model_reference import ModelReference, Term
+from verify.pause import no_collection
 from verify.variables import key_of
 
 
+@no_collection()
 def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
     """Asserts that every substep of a controlled model is what the callback's config says.
 

@@ -284,7 +284,9 @@ def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) ->
 
 
 def _with_shapes(definition: Any) -> Any:
-    """The same definition with the shapes that TensorFlow infers."""
+    """The same definition with its own shapes or, if it has none, those that TensorFlow infers."""
+    if any("_output_shapes" in node.attr for node in definition.node):
+        return definition
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(definition, name="")
