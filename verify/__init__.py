@@ -10,12 +10,16 @@ from verify.expect import assert_graph
 from verify.facts import StepFacts, facts
 from verify.failure import GraphAssertionError
 from verify.network import to_networkx as _to_networkx
+from verify.retrace import assert_no_retrace
+from verify.same import assert_same_step
 
 __all__ = [
     "GraphAssertionError",
     "StepFacts",
     "assert_config",
     "assert_graph",
+    "assert_no_retrace",
+    "assert_same_step",
     "facts",
     "graph",
 ]

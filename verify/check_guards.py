@@ -34,18 +34,14 @@ class Branches:
 def branches(detector: Detector, expected: Any) -> Branches:
     if expected is None:
         return Branches(tuple(_no_guards(detector)), ())
-    if not isinstance(expected, Mapping):
-        raise TypeError(
-            f"guards: {expected!r} is no mapping from variables to {{value: expectations}}"
-        )
     violations: list[Violation] = []
     found: list[Branch] = []
-    for selection, choices in expected.items():
+    for selection, choices in _pairs(expected):
         for variable in _variables(detector, selection):
             if not _chooses(detector, variable):
                 violations.append(_unread(detector, variable))
                 continue
-            for value, settings in dict(choices).items():
+            for value, settings in choices.items():
                 step = specialised(detector.step, variable, value)
                 if step is None:
                     violations.append(_undecided(variable, value))
@@ -53,6 +49,20 @@ def branches(detector: Detector, expected: Any) -> Branches:
                     place = f"{variable.path!r}: {value!r}"
                     found.append(Branch(place, step, settings))
     return Branches(tuple(violations), tuple(found))
+
+
+def _pairs(expected: Any) -> list[tuple[Any, Mapping[Any, Any]]]:
+    """(selection, {value: expectations}): from a mapping or, for variables, from such pairs."""
+    pairs = list(expected.items()) if isinstance(expected, Mapping) else expected
+    if not isinstance(pairs, list) or any(
+        not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Mapping)
+        for pair in pairs
+    ):
+        raise TypeError(
+            f"guards: {expected!r} is no mapping from variables' paths to {{value: expectations}}, "
+            "nor a list of such pairs"
+        )
+    return pairs
 
 
 def _variables(detector: Detector, selection: Any) -> list[VariableRef]:

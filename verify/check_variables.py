@@ -8,6 +8,7 @@ from typing import Any
 from verify.detect import Detector
 from verify.failure import Violation
 from verify.selection import names, select
+from verify.state import stopped
 
 
 def watched(detector: Detector, selection: Any) -> list[Violation]:
@@ -66,8 +67,13 @@ def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
         for u in detector.flow.updates
         if u.node.index not in detector.flow.backward
     }
-    return [
+    hints = [
         f"{path} is written by {by_hand[path].node.id}, but not from a gradient"
         for path in missing
         if path in by_hand
     ]
+    behind = set(stopped(detector.flow))
+    hints += [
+        f"{path} reaches the loss behind StopGradient only" for path in missing if path in behind
+    ]
+    return hints

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from verify.fold import Folder
-from verify.graph import FlatGraph, Node, Tensor, VariableRef
+from verify.graph import FlatGraph, Node, Tensor, VariableRef, draws
 from verify.match import Match, Matcher
 from verify.packing import Piece, pieces
 from verify.reference import Operand, Spec, VjpReferences
@@ -98,7 +98,7 @@ class Flow:
                 writes.setdefault(variable.key, []).append(node)
         for node, variable in self.flat.reads():
             for write in writes.get(variable.key, ()):
-                if write.index < node.index and _same_branch(write.path, node.path):
+                if write.index < node.index and same_branch(write.path, node.path):
                     yield write.index, node.index
 
     def descendants(
@@ -143,9 +143,7 @@ class Flow:
         """Nodes whose value depends on what the step is fed, or draws: random numbers are data."""
         fed = [i for i in self.flat.arguments if self.flat.nodes[i].dtypes[:1] != ["resource"]]
         drawn = [
-            n.index
-            for n in self.flat.nodes
-            if n.op.startswith(("IteratorGetNext", "Random", "StatelessRandom"))
+            n.index for n in self.flat.nodes if n.op.startswith("IteratorGetNext") or draws(n.op)
         ]
         return self.descendants([*fed, *drawn])
 
@@ -235,7 +233,7 @@ class Flow:
                 for loss in makers.with_inputs(self.flat, bound):
                     node = self.flat.node(loss)
                     # A branch may go back through a forward pass made before it was chosen.
-                    if not (self.inside(node) or _same_branch(node.path, seed.path)):
+                    if not (self.inside(node) or same_branch(node.path, seed.path)):
                         continue
                     if node.data[position][0] not in self.of_weights:
                         continue
@@ -349,7 +347,7 @@ def _reached(
     return reached
 
 
-def _same_branch(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+def same_branch(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
     """Whether one place lies within the other: never two branches of one op, nor of two ops."""
     outer, inner = ([site for site in path if not site.endswith("[f]")] for path in (a, b))
     shared = min(len(outer), len(inner))

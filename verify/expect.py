@@ -135,10 +135,11 @@ def assert_graph(
             `allow_writes`.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on
             top of any gradient (weight decay); ``None``: none does.
-        guards: ``{variable, path or glob: {value: expectations}}``: the variable's value chooses
-            branches of the step, and where it has that value, the step is as these keywords of
-            `assert_graph` say (which may hold `guards` again). ``{variable: {}}`` asks for the
-            choice alone; ``None``: no variable chooses a branch.
+        guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
+            expectations})``: the variable's value chooses branches of the step, and where it has
+            that value, the step is as these keywords of `assert_graph` say (which may hold
+            `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
+            variable chooses a branch.
         forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op.
         max_ops, max_bytes: at most so many ops, and bytes of constants.
         model: the model that the step trains, if `target` does not tell: what counts as trainable,

@@ -5,28 +5,42 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
+import tensorflow as tf
 
 from verify.capture import Region, Step, capture
-from verify.clips import describe
 from verify.detect import Detector
+from verify.graph import IDENTITIES, WHILES, Guard, VariableRef
+from verify.hazards import HazardFact, hazards
+from verify.page import page
 from verify.pause import no_collection
 from verify.reference import loss_name
 from verify.search import Found
+from verify.specialise import choosers, constant_choice
+from verify.state import Written, stopped, written
+
+# How TensorFlow marks the result of a function with a gradient of its own.
+_CUSTOM = "_gradient_op_type"
 
 
 @dataclasses.dataclass(frozen=True)
 class LossFact:
-    """A data loss whose gradient reaches an update. `weight`: its constant factor, else None."""
+    """A data loss whose gradient reaches an update.
+
+    `weight`: its constant factor, else None. `scaled_by`: the variables whose values multiply its
+    gradient (a loss scale).
+    """
 
     name: str
     weight: float | None
     prediction: str
     variables: tuple[str, ...]
+    scaled_by: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +54,10 @@ class TermFact:
 
 @dataclasses.dataclass(frozen=True)
 class ClipFact:
-    """A clipped gradient of `variable`; `complete`: no path to the update avoids the clip.
+    """A clipped gradient of `variable`; `complete`: all of that gradient is clipped so.
 
-    `kind` is ``value``, ``norm`` or ``global_norm``; a norm is `upper`.
+    `kind` is ``value``, ``norm`` or ``global_norm``; a norm is `upper`. `misses` tells why a clip
+    is not complete.
     """
 
     variable: str
@@ -50,79 +65,61 @@ class ClipFact:
     lower: float
     upper: float
     complete: bool
+    misses: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class GuardFact:
-    """A branch of the graph and the variables whose values choose it (none: data do)."""
+    """A branch or loop of the graph, and what it is chosen by.
+
+    `variables`: those whose values choose it (none: data do). `frozen`: the value that always
+    chooses it, if a constant does: a Python value that was frozen while tracing; else None.
+    `trains`: per branch, the variables that are updated from their gradients in it.
+    """
 
     variables: tuple[str, ...]
     op: str
     place: str
+    frozen: bool | int | None
+    trains: tuple[tuple[str, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class StepFacts:
     """Everything `verify` knows of a step. Variables are named by ``variable.path``.
 
-    `watched`: trainable variables updated from a gradient; `written_by_hand`: trainable ones
-    written otherwise; `slots`: other variables that gradients write (optimizer state);
-    `statistics`: variables written from data without a gradient (metrics, moving averages);
-    `counters`: variables written otherwise; `read_only`: read and never written.
+    `written`: what the step does to variables, by kind; `decayed`: trainable ones that shrink by a
+    share of themselves (weight decay); `read_only`: read and never written; `stopped`: trainable
+    ones that the loss is computed from, but behind ``stop_gradient``. `custom_gradients`: the ops
+    whose gradient is a function of Python's. `hazards`: candidates for `forbids`.
     """
 
     name: str
     losses: tuple[LossFact, ...]
     regularization: tuple[TermFact, ...]
     clipping: tuple[ClipFact, ...]
-    watched: tuple[str, ...]
-    written_by_hand: tuple[str, ...]
-    slots: tuple[str, ...]
-    statistics: tuple[str, ...]
-    counters: tuple[str, ...]
+    written: Written
+    decayed: tuple[str, ...]
     read_only: tuple[str, ...]
+    stopped: tuple[str, ...]
+    custom_gradients: tuple[str, ...]
     guards: tuple[GuardFact, ...]
+    hazards: tuple[HazardFact, ...]
     ops: tuple[tuple[str, int], ...]
     constant_bytes: int
+    variable_bytes: int
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Trainable variables updated from their gradients."""
+        return self.written.watched
 
     @property
     def op_count(self) -> int:
         return sum(count for _, count in self.ops)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.op_count} ops, {self.constant_bytes} bytes of constants"]
-        _section(lines, "loss", [_loss_line(loss) for loss in self.losses])
-        _section(
-            lines,
-            "regularization",
-            [f"{t.kind} on {t.variable}{_times(t.weight)}" for t in self.regularization],
-        )
-        _section(
-            lines,
-            "clipping",
-            [
-                f"{describe((c.kind, c.lower, c.upper))} on {c.variable}"
-                + ("" if c.complete else " (part of its gradient goes around)")
-                for c in self.clipping
-            ],
-        )
-        _section(lines, "watched", list(self.watched))
-        for title, names in (
-            ("written by hand", self.written_by_hand),
-            ("optimizer state", self.slots),
-            ("statistics", self.statistics),
-            ("counters", self.counters),
-            ("read only", self.read_only),
-        ):
-            if names:
-                _section(lines, title, [", ".join(names)])
-        if self.guards:
-            _section(
-                lines,
-                "guards",
-                [f"{', '.join(g.variables) or 'data'} -> {g.op} {g.place}" for g in self.guards],
-            )
-        return "\n".join(lines)
+        return page(self)
 
 
 def facts(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> StepFacts:
@@ -139,70 +136,96 @@ def step_facts(step: Step, region: Region = ()) -> StepFacts:
     """The facts of a captured step, or of the branch at the call path `region`."""
     detector = Detector(step, region)
     flow, flat = detector.flow, detector.flat
-    losses = known_losses(detector)
-    unknown_loss, leftover = detector.rest([*(found for _, found in losses), *detector.terms])
-    names = {variable.key: variable.path for variable in step.variables}
-    written = {v.key for _, v in flat.writes()}
-    watched = {u.variable.path for u in flow.trained}
-    by_hand = {u.variable.path for u in flow.updates if u.node.index not in flow.backward}
-    slots, statistics, counters = set[str](), set[str](), set[str]()
-    for node, variable in flat.writes():
-        if flow.is_trainable(variable) or not flow.inside(node):
-            continue
-        if node.index in flow.backward:
-            slots.add(variable.path)
-        elif node.index in flow.of_data:
-            statistics.add(variable.path)
-        else:
-            counters.add(variable.path)
-    facts_of_losses = [
-        LossFact(name, found.weight, found.prediction, found.paths) for name, found in losses
-    ]
-    if unknown_loss:
-        paths = tuple(sorted({update.variable.path for update in unknown_loss}))
-        facts_of_losses.append(LossFact("unrecognised data loss", None, "", paths))
+    own = {v.key for _, v in flat.writes()}
+    inside = [node for node in flat.nodes if flow.inside(node)]
+    constants = (flat.constant((node.index, 0)) for node in inside)
     return StepFacts(
         name=step.name,
-        losses=tuple(facts_of_losses),
-        regularization=tuple(
-            TermFact(names[term.variable], term.label, term.weight)
-            for term in detector.terms
-            if term.variable is not None
-        )
-        + tuple(TermFact(u.variable.path, "unrecognised", None) for u in leftover),
-        clipping=tuple(
-            ClipFact(update.variable.path, clip.kind, clip.lower, clip.upper, clip.complete)
-            for update in flow.trained
-            for clip in detector.clips(update)
+        losses=tuple(_losses(detector)),
+        regularization=tuple(_terms(detector)),
+        clipping=tuple(_clips(detector)),
+        written=written(flow),
+        decayed=tuple(sorted({update.variable.path for update in flow.decayed})),
+        read_only=tuple(sorted({v.path for _, v in flat.reads() if v.key not in own})),
+        stopped=stopped(flow),
+        custom_gradients=tuple(
+            node.id
+            for node in inside
+            if node.op in IDENTITIES
+            and _CUSTOM in node.attrs
+            and node.index in flow.of_weights - flow.backward
         ),
-        watched=tuple(sorted(watched)),
-        written_by_hand=tuple(sorted(by_hand - watched)),
-        slots=tuple(sorted(slots)),
-        statistics=tuple(sorted(statistics)),
-        counters=tuple(sorted(counters)),
-        read_only=tuple(sorted({v.path for _, v in flat.reads() if v.key not in written})),
-        guards=tuple(guard_facts(detector)),
-        ops=tuple(sorted(Counter(n.op for n in flat.nodes if flow.inside(n)).items())),
-        constant_bytes=sum(
-            value.nbytes
-            for node in flat.nodes
-            if flow.inside(node) and (value := flat.constant((node.index, 0))) is not None
+        guards=tuple(
+            _guard(detector, guard)
+            for guard in flat.guards
+            if guard.path[: len(flow.region)] == flow.region
+        ),
+        hazards=hazards(flow),
+        ops=tuple(sorted(Counter(node.op for node in inside).items())),
+        constant_bytes=sum(value.nbytes for value in constants if value is not None),
+        variable_bytes=sum(_bytes(v) for v in flat.variables.values()),
+    )
+
+
+def _losses(detector: Detector) -> Iterator[LossFact]:
+    flow = detector.flow
+    losses = known_losses(detector)
+    for name, found in losses:
+        scales = set[str]()
+        if found.weight is None:
+            above = flow.ancestors([found.upstream])
+            scales = {v.path for node, v in detector.flat.reads() if node.index in above}
+        yield LossFact(name, found.weight, found.prediction, found.paths, tuple(sorted(scales)))
+    unknown = detector.rest([*(found for _, found in losses), *detector.terms])[0]
+    if unknown:
+        paths = tuple(sorted({update.variable.path for update in unknown}))
+        yield LossFact("unrecognised data loss", None, "", paths)
+
+
+def _terms(detector: Detector) -> Iterator[TermFact]:
+    names = {variable.key: variable.path for variable in detector.step.variables}
+    for term in detector.terms:
+        if term.variable is not None:
+            yield TermFact(names[term.variable], term.label, term.weight)
+    found = [*(found for _, found in known_losses(detector)), *detector.terms]
+    for update in detector.rest(found)[1]:
+        yield TermFact(update.variable.path, "unrecognised", None)
+
+
+def _clips(detector: Detector) -> Iterator[ClipFact]:
+    found: dict[ClipFact, None] = {}
+    for update in detector.flow.trained:
+        for clip in detector.clips(update):
+            path, complete = update.variable.path, clip.complete
+            fact = ClipFact(path, clip.kind, clip.lower, clip.upper, complete, clip.misses)
+            found[fact] = None
+    return iter(found)
+
+
+def _guard(detector: Detector, guard: Guard) -> GuardFact:
+    flat, flow = detector.flat, detector.flow
+    frozen = None
+    if guard.op not in WHILES:
+        frozen = constant_choice(flat, guard, flow.folder)
+    return GuardFact(
+        variables=tuple(v.path for v in choosers(flat, guard)),
+        op=guard.op,
+        place="::".join((*guard.path, guard.name)),
+        frozen=frozen,
+        trains=tuple(
+            tuple(sorted({u.variable.path for u in flow.trained if _under(u.node.path, branch)}))
+            for branch in guard.branches
         ),
     )
 
 
-def guard_facts(detector: Detector) -> list[GuardFact]:
-    """The guards of the region, each with the variables that its predicate is read from."""
-    flat, flow = detector.flat, detector.flow
-    found = []
-    for guard in flat.guards:
-        if guard.path[: len(flow.region)] != flow.region:
-            continue
-        above = flow.ancestors([guard.predicate[0]])
-        variables = {v.path for node, v in flat.reads() if node.index in above}
-        place = "::".join((*guard.path, guard.name))
-        found.append(GuardFact(tuple(sorted(variables)), guard.op, place))
-    return found
+def _under(path: Region, branch: Region) -> bool:
+    return path[: len(branch)] == branch
+
+
+def _bytes(variable: VariableRef) -> int:
+    sizes = [size or 0 for size in variable.shape]
+    return math.prod(sizes) * int(tf.as_dtype(variable.dtype or "float32").size)
 
 
 def known_losses(detector: Detector) -> list[tuple[str, Found]]:
@@ -230,17 +253,3 @@ def keras_losses() -> tuple[keras.losses.Loss, ...]:
         if all(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in parameters):
             made.append(kind())
     return tuple(made)
-
-
-def _section(lines: list[str], title: str, entries: list[str]) -> None:
-    for position, entry in enumerate(entries or ["none"]):
-        lines.append(f"  {title if position == 0 else '':<16} {entry}")
-
-
-def _loss_line(loss: LossFact) -> str:
-    where = f" of {loss.prediction}" if loss.prediction else ""
-    return f"{loss.name}{where}{_times(loss.weight)}"
-
-
-def _times(weight: float | None) -> str:
-    return "" if weight is None or np.isclose(weight, 1) else f" times {weight:.6g}"

@@ -109,6 +109,8 @@ class Folder:
         op_def = op_def_registry.get(node.op)
         if op_def is None or op_def.is_stateful or not node.data or node.op.startswith("Stateless"):
             return False
+        if not {"resource", "variant"}.isdisjoint(node.dtypes):
+            return False
         return all(
             shape is not None
             and math.prod(_MAX_ELEMENTS + 1 if n is None else n for n in shape) <= _MAX_ELEMENTS

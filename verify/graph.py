@@ -148,12 +148,28 @@ class FlatGraph:
         return self.nodes[tensor[0]]
 
     def through(self, tensor: Tensor) -> Tensor:
-        """The tensor behind any chain of identities and loop invariants."""
-        node = self.nodes[tensor[0]]
-        while node.op in IDENTITIES or (node.op in WHILES and len(node.inputs) == 1):
-            tensor = node.inputs[tensor[1]]
+        """The tensor behind any chain of identities, loop invariants and optional values."""
+        while True:
             node = self.nodes[tensor[0]]
-        return tensor
+            if node.op in IDENTITIES or (node.op in WHILES and len(node.inputs) == 1):
+                tensor = node.inputs[tensor[1]]
+            elif node.op == "OptionalGetValue" and (made := self._made(node.inputs[0])) is not None:
+                tensor = made.inputs[tensor[1]]
+            else:
+                return tensor
+
+    def _made(self, optional: Tensor) -> Node | None:
+        """The op that made an optional of values, where only one can have.
+
+        So the gradient of a branch is handed what the branch had computed, if it was taken.
+        """
+        optional = self.through(optional)
+        node = self.nodes[optional[0]]
+        if node.op in IFS | CASES:
+            choices = [self.nodes[self.through(choice)[0]] for choice in node.inputs[1:]]
+            given = [choice for choice in choices if choice.op != "OptionalNone"]
+            node = given[0] if len(given) == 1 else node
+        return node if node.op == "OptionalFromValue" else None
 
     def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
         shapes = self.nodes[tensor[0]].shapes
@@ -190,6 +206,29 @@ class FlatGraph:
         if node.value is None:
             node.value = np.asarray(tf.make_ndarray(node.definition.attr["value"].tensor))
         return node.value
+
+
+@functools.cache
+def draws(op: str) -> bool:
+    """Whether ops of this type draw random numbers: from a seed, or from a counter and a key."""
+    op_def = op_def_registry.get(op)
+    if op_def is None:
+        return False
+    inputs = {argument.name for argument in op_def.input_arg}
+    seeded = op_def.is_stateful and "seed" in {attr.name for attr in op_def.attr}
+    return seeded or "seed" in inputs or {"key", "counter"} <= inputs
+
+
+@functools.cache
+def is_stateful(op: str) -> bool:
+    op_def = op_def_registry.get(op)
+    return op_def is not None and bool(op_def.is_stateful)
+
+
+@functools.cache
+def is_commutative(op: str) -> bool:
+    op_def = op_def_registry.get(op)
+    return op_def is not None and bool(op_def.is_commutative)
 
 
 # -- reading node definitions ----------------------------------------------------------------------

@@ -16,10 +16,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from tensorflow.python.framework import op_def_registry  # see verify.graph
 
 from verify.fold import Folder
-from verify.graph import FlatGraph, Node, Tensor
+from verify.graph import FlatGraph, Node, Tensor, is_commutative
 
 Predicate = Callable[[Tensor], bool]
 _MAX_PERMUTED = 4  # n-ary commutative ops beyond this are compared in order
@@ -268,9 +267,7 @@ class _Attempt:
 
 def _orders(node: Node) -> Iterator[tuple[int, ...]]:
     positions = range(len(node.data))
-    op_def = op_def_registry.get(node.op)
-    commutative = op_def is not None and op_def.is_commutative
-    if commutative and 1 < len(node.data) <= _MAX_PERMUTED:
+    if is_commutative(node.op) and 1 < len(node.data) <= _MAX_PERMUTED:
         yield from itertools.permutations(positions)
     else:
         yield tuple(positions)

@@ -8,13 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from verify.flatten import flatten
-from verify.match import Pattern
-from verify.reference import regulariser_name
-from verify.variables import key_of, path_of, resource
+from verify.added_losses import AddedLoss, added_losses
+from verify.variables import key_of, resource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +19,7 @@ class Term:
     """One regularisation term of a model: a loss it adds, by one variable it depends on."""
 
     key: int | str
-    variable: str
-    label: str
-    pattern: Pattern
+    loss: AddedLoss
 
 
 class ModelReference:
@@ -61,44 +56,14 @@ class ModelReference:
         )
 
     @functools.cached_property
+    def added_losses(self) -> tuple[AddedLoss, ...]:
+        """What the model adds when it is called, with their gradients."""
+        return added_losses(self.model, self.x)
+
+    @functools.cached_property
     def terms(self) -> tuple[Term, ...]:
-        """The gradients of each of ``model.losses`` by each trainable variable."""
-        found: list[tuple[Any, Any]] = []
-        variables = list(self.model.trainable_variables)
-
-        def gradients(x: Any, upstream: Any) -> list[Any]:
-            found.clear()
-            with tf.GradientTape(persistent=True) as tape:
-                self.model(x, training=True)
-                losses = list(self.model.losses)
-            results = []
-            for loss in losses:
-                by_variable = tape.gradient(
-                    loss, [resource(v) for v in variables], output_gradients=upstream
-                )
-                used = [i for i, result in enumerate(by_variable) if result is not None]
-                for i in used:
-                    regulariser = (
-                        getattr(variables[i], "regularizer", None) if len(used) == 1 else None
-                    )
-                    found.append((variables[i], regulariser))
-                    results.append(by_variable[i])
-            return results
-
-        upstream = tf.TensorSpec((), keras.backend.floatx())
-        traced = tf.function(gradients, autograph=False).get_concrete_function(self.x, upstream)
-        flat = flatten(traced)
-        *data, last = flat.arguments
-        leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
-        return tuple(
-            Term(
-                key_of(variable),
-                path_of(variable),
-                "add_loss" if regulariser is None else regulariser_name(regulariser),
-                Pattern(flat, (root,), leaves),
-            )
-            for (variable, regulariser), root in zip(found, flat.outputs, strict=True)
-        )
+        """Each of ``model.losses`` by each trainable variable that it depends on."""
+        return tuple(Term(key, loss) for loss in self.added_losses for key in loss.keys)
 
     @functools.cached_property
     def _reached(self) -> dict[int | str, frozenset[int | str]]:

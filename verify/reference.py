@@ -27,7 +27,7 @@ Spec = tuple[tuple[int | None, ...] | None, str]
 """Shape and dtype name of a tensor."""
 
 # What tracing an expected object on specs it was not made for may raise: it does not apply there.
-MISFIT = (ValueError, TypeError, tf.errors.InvalidArgumentError)
+MISFIT = (ValueError, TypeError, IndexError, tf.errors.InvalidArgumentError)
 
 # Keras' crossentropies look behind a softmax or sigmoid that made the prediction and continue from
 # its logits, so that the reference must be traced behind such an activation too.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
+from verify.added_losses import AddedLoss
 from verify.dataflow import Update
 from verify.graph import Tensor
 from verify.match import Miss, Pattern, Predicate
@@ -57,10 +59,8 @@ class Terms:
                 pattern = regulariser_family(name, _value(update))
                 found.add(self.of(update, pattern)[0], name)
         if reference is not None and (data or alone) and any(self._unexplained(found.all)):
-            for term in reference.terms:
-                predicates = self._predicates(term.key)
-                matches = self.search.find(term.pattern, predicates, term.label)[0]
-                found.add([dataclasses.replace(m, variable=term.key) for m in matches])
+            for loss in reference.added_losses:
+                found.add_together(self._added(loss))
         alike: dict[Any, list[Found]] = {}
         for one in found.all:
             alike.setdefault((one.variable, one.label), []).append(one)
@@ -80,6 +80,22 @@ class Terms:
             if any(u.variable.key == key for u in match.updates)
         ]
         return self.search.joined(mine), miss
+
+    def _added(self, loss: AddedLoss) -> list[Found]:
+        """Where a loss that the model adds has all its gradients; one for each of its variables."""
+        predicates = self._added_predicates(loss)
+        parts: list[list[Found]] = []
+        for pattern in loss.patterns:
+            parts.append(self.search.find(pattern, predicates, loss.label)[0])
+            if not parts[-1]:
+                return []
+        by_key = {v.key for v in self.search.step.variables}
+        return [
+            dataclasses.replace(functools.reduce(operator.add, together), variable=key)
+            for together in zip(*parts, strict=False)
+            for key in loss.keys
+            if key in by_key and any(u.variable.key == key for f in together for u in f.updates)
+        ]
 
     def _near(self, key: int | str, hops: int) -> set[int]:
         """What is computed from a variable's value by at most so many ops."""
@@ -107,15 +123,23 @@ class Terms:
             variable = self.flat.variable(node)
             return variable is not None and variable.key == key
 
+        return {"variable": is_value, "upstream": self.search.is_upstream}
+
+    def _added_predicates(self, loss: AddedLoss) -> dict[str, Predicate]:
+        flow = self.flow
+
+        def is_value(tensor: Tensor) -> bool:
+            return tensor[0] in flow.of_weights and tensor[0] not in flow.backward
+
         return {
-            "variable": is_value,
-            "data": lambda t: t[0] in self.flow.of_data,
+            **{role: is_value for one in loss.patterns for role in one.leaves.values()},
+            "data": lambda tensor: tensor[0] in flow.of_data,
             "upstream": self.search.is_upstream,
         }
 
 
 class _Disjoint:
-    """Recognised gradients of which no two share a node."""
+    """Recognised gradients of which no two share a node, but for terms of several variables."""
 
     def __init__(self) -> None:
         self.all: list[Found] = []
@@ -128,6 +152,14 @@ class _Disjoint:
                 # A family's match is labelled with the constants found.
                 label = one.label if not name else name + one.label if one.label else name
                 self.all.append(dataclasses.replace(one, label=label))
+
+    def add_together(self, found: list[Found]) -> None:
+        """Adds terms of which those with the same nodes are one loss, by several variables."""
+        taken = frozenset(self._taken)
+        for one in found:
+            if not one.nodes & taken:
+                self._taken |= one.nodes
+                self.all.append(one)
 
 
 def _value(update: Update) -> Spec:
