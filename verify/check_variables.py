@@ -14,15 +14,26 @@ from verify.state import stopped
 def watched(detector: Detector, selection: Any) -> list[Violation]:
     expected = {v.path for v in select(detector, selection, "watched")}
     found = {update.variable.path for update in detector.flow.trained}
+    violations = _repeated(detector)
     if expected == found:
-        return []
+        return violations
     hints = []
     if extra := sorted(found - expected):
         hints.append(f"too many: {', '.join(extra)}")
     if missing := sorted(expected - found):
         hints.append(f"missing:  {', '.join(missing)}")
         hints.extend(_why_not_trained(detector, missing))
-    return [Violation("watched", names(expected), names(found), (*hints,))]
+    return [Violation("watched", names(expected), names(found), (*hints,)), *violations]
+
+
+def _repeated(detector: Detector) -> list[Violation]:
+    again = detector.flow.repeated
+    if not again:
+        return []
+    hints = tuple(f"{u.variable.path} is updated once more at {u.node.id}" for u in again)
+    paths = names({update.variable.path for update in again})
+    wanted = "one update of a variable by each gradient"
+    return [Violation("watched", wanted, f"more of {paths}", hints)]
 
 
 def unwatched(

@@ -158,6 +158,7 @@ class Clips:
         below = {clip: flow.descendants([clip], without=checks) for clip in clips}
         after = set[int]().union(*below.values()) - clips
         changed = flow.descendants(index for index in after if self._takes_data(index))
+        unscaled = flow.descendants(after & self._takes_scale)
         added = flow.descendants(self._sums(clips, after))
         for update in updates:
             index = update.node.index
@@ -166,6 +167,8 @@ class Clips:
                 misses = "part of its gradient goes around the clip"
             elif index in changed:
                 misses = "its gradient is changed after the clip"
+            elif index in unscaled:
+                misses = "it is divided by the loss scale after the clip"
             elif index in added:
                 misses = "only parts of its gradient are, which are added up after it"
             for clip in sorted(clips):
@@ -176,6 +179,14 @@ class Clips:
         flow = self.flow
         sources = (source for source, _ in self.flat.nodes[index].data)
         return any(source in flow.of_data and source not in flow.backward for source in sources)
+
+    @functools.cached_property
+    def _takes_scale(self) -> set[int]:
+        """Nodes that take a forward value which is computed from a loss scale."""
+        flow = self.flow
+        reads = [node.index for node, v in self.flat.reads() if v.key in flow.scales]
+        of_scale = flow.descendants(reads) - flow.backward
+        return {user for index in of_scale for user in flow.consumers[index]} & flow.backward
 
     def _sums(self, clips: Collection[int], after: set[int]) -> set[int]:
         """Where what was clipped is added to what another clip, or another replica, clipped."""

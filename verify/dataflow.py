@@ -27,6 +27,7 @@ from verify.reference import Operand, Spec, VjpReferences
 
 _VJP = VjpReferences()
 _REAL = ("float16", "bfloat16", "float32", "float64")
+_LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 _SEED_DEPTH = 12  # how far below a seed the first gradient op's root may lie
 
 
@@ -184,6 +185,28 @@ class Flow:
         return [update for update in self.updates if update.node.index in self.backward]
 
     @functools.cached_property
+    def repeated(self) -> list[Update]:
+        """The trained updates by gradients that another one, before it, applies to the variable."""
+        by_variable: dict[tuple[int | str, int], list[Update]] = {}
+        for update in self.trained:
+            variable = update.variable
+            by_variable.setdefault((variable.key, variable.replica), []).append(update)
+        seeds = {seed.node for seed in self.seeds}
+        found = []
+        for updates in by_variable.values():
+            before: list[tuple[Update, set[int]]] = []
+            for update in updates if len(updates) > 1 else ():
+                # A pass of its own starts at a seed that no update before depends on.
+                own = self.ancestors([update.node.index]) & seeds
+                if any(
+                    own <= theirs and not exclusive(update.node.path, other.node.path)
+                    for other, theirs in before
+                ):
+                    found.append(update)
+                before.append((update, own))
+        return found
+
+    @functools.cached_property
     def decayed(self) -> list[Update]:
         """The updates that make a variable a share of itself: by no gradient, data or other one."""
         found = []
@@ -196,9 +219,35 @@ class Flow:
                 for node, variable in self.flat.reads()
                 if node.index in above and self.is_trainable(variable)
             }
-            if sources == {update.variable.key}:
+            if sources == {update.variable.key} and self._is_share(update, above):
                 found.append(update)
         return found
+
+    def _is_share(self, update: Update, above: set[int]) -> bool:
+        """Whether a written value is the variable's own times something: by linear ops alone."""
+        reads = [n.index for n, v in self.flat.reads() if v.key == update.variable.key]
+        between = self.descendants(index for index in reads if index in above) & above
+        between -= {update.node.index, *reads}
+        return all(self.flat.nodes[index].op in _LINEAR for index in between)
+
+    @functools.cached_property
+    def scales(self) -> frozenset[int | str]:
+        """Keys of the variables that multiply a loss before it is differentiated (a loss scale).
+
+        They enter the backward pass before any value does that data or weights decide.
+        """
+        nodes, backward = self.flat.nodes, self.backward
+        takes = {
+            index: {source for source, _ in nodes[index].data} - backward for index in backward
+        }
+        entered = self.descendants(
+            index
+            for index, sources in takes.items()
+            if not (sources.isdisjoint(self.of_data) and sources.isdisjoint(self.of_weights))
+        )
+        before = [source for index in backward - entered for source in takes[index]]
+        above = self.ancestors(before)
+        return frozenset(v.key for node, v in self.flat.reads() if node.index in above)
 
     def reaches(self, index: int, updates: Iterable[Update]) -> list[Update]:
         below = self.descendants([index])

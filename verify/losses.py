@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from verify.graph import Tensor
+from verify.graph import Node, Tensor
 from verify.match import Miss, Pattern, Predicate
 from verify.reference import Itself, Spec, loss_patterns
 from verify.search import Found, Search
@@ -73,8 +73,18 @@ class Losses:
         if self.step.targets is None:
             return True
         while tensor not in self.step.targets and (node := self.flat.node(tensor)).op in _MOVES:
+            if node.op == "StridedSlice" and not self._keeps_all(node):
+                return False
             tensor = node.data[0]
         return tensor in self.step.targets
+
+    def _keeps_all(self, slice_: Node) -> bool:
+        """Whether a slice, of one column say, still has all examples of a batch."""
+        before, after = self.flat.shape(slice_.data[0]), self.flat.shape((slice_.index, 0))
+        if before and after and None not in before and None not in after:
+            return before[0] == after[0]
+        masks = ("begin_mask", "end_mask")
+        return all(slice_.attrs[mask].i & 1 for mask in masks)
 
     def _is_sample_weight(self, tensor: Tensor) -> bool:
         weights = self.step.weights or ()

@@ -11,6 +11,8 @@ import functools
 import operator
 from collections.abc import Collection
 
+import numpy as np
+
 from verify.capture import Region, Step
 from verify.dataflow import Flow, Update, exclusive
 from verify.graph import Tensor
@@ -94,14 +96,13 @@ class Search:
             updates = tuple(update for update in self.flow.trained if self.reached(roots, update))
             if updates:
                 upstream = match.leaves["upstream"]
-                weight = self.flow.folder.value(upstream)
                 prediction = match.leaves.get("prediction")
                 found.append(
                     Found(
                         label or (format_call("", constants) if constants else ""),
                         frozenset(roots),
                         updates,
-                        None if weight is None or weight.size != 1 else float(weight.reshape(())),
+                        self._weight(upstream, updates),
                         upstream[0],
                         "" if prediction is None else self.flat.node(prediction).id,
                         path=self.flat.node(match.root).path,
@@ -142,6 +143,34 @@ class Search:
         forward += [index for index in match.nodes if index in self.flat.variables]
         above = self.flow.ancestors(forward, without=self.flow.backward)
         return frozenset(v.replica for i, v in self.flat.variables.items() if i in above)
+
+    def _weight(self, upstream: Tensor, updates: tuple[Update, ...]) -> float | None:
+        """The constant that a gradient is multiplied by, unless every update divides by it again.
+
+        So a constant loss scale is no weight of the loss.
+        """
+        value = self.flow.folder.value(upstream)
+        if value is None or value.size != 1:
+            return None
+        weight = float(value.reshape(()))
+        if weight in (0.0, 1.0):
+            return weight
+        back = {index for index in self.flow.backward if self._divides(index, weight)}
+        if not back:
+            return weight
+        seeds = [seed.node for seed in self.flow.seeds]
+        around = self.flow.descendants(seeds, without=back)
+        return weight if any(update.node.index in around for update in updates) else 1.0
+
+    def _divides(self, index: int, weight: float) -> bool:
+        node = self.flat.nodes[index]
+        if node.op not in ("Mul", "RealDiv") or node.data[0][0] not in self.flow.backward:
+            return False
+        factor = self.flow.folder.value(node.data[1])
+        if factor is None or factor.size != 1:
+            return False
+        wanted = weight if node.op == "RealDiv" else 1.0 / weight
+        return bool(np.isclose(float(factor.reshape(())), wanted, rtol=1e-6, atol=0))
 
     def _meet(self, a: int, b: int) -> bool:
         """Whether two nodes have a consumer in common."""

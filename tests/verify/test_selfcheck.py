@@ -1,0 +1,106 @@
+"""The catalogue of faults: each is caught and named, each correct twin passes.
+
+Here each fault is planted once, in the kinds of model and with the optimizers in turn; ``python -m
+verify selfcheck --all`` plants every fault everywhere.
+"""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from verify.__main__ import main
+from verify.selfcheck import FAULTS, KINDS, OPTIMIZERS, Fault, check
+from verify.selfcheck.score import SAME, message_of, named_rightly
+from verify.selfcheck.training import Training
+
+
+def in_turn() -> list[tuple[Fault, str, str]]:
+    cases = []
+    for i, fault in enumerate(FAULTS):
+        kinds = [kind for kind in KINDS if kind not in fault.but]
+        optimizers = fault.optimizers or tuple(OPTIMIZERS)
+        cases.append((fault, kinds[i % len(kinds)], optimizers[i // 5 % len(optimizers)]))
+    return cases
+
+
+@pytest.mark.parametrize("case", in_turn(), ids=lambda case: f"{case[0].name}, {case[1]}")
+def test_a_fault_is_caught_and_its_correct_twin_passes(case: tuple[Fault, str, str]) -> None:
+    correct, faulty = check([case])
+    assert correct.right, correct.message
+    assert faulty.caught
+    assert faulty.right, faulty.message
+
+
+def test_the_catalogue_is_as_large_as_promised() -> None:
+    assert len(FAULTS) >= 60
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    assert len(KINDS) >= 5
+    assert len(OPTIMIZERS) >= 4
+
+
+def composed(first: Fault, second: Fault) -> Fault:
+    """Both faults in one step: they replace different pieces of it."""
+
+    class Both(first.training, second.training):  # type: ignore[misc, name-defined]
+        pass
+
+    return Fault(Both, first.keyword, first.told)
+
+
+def pieces(fault: Fault) -> set[str]:
+    return {name for name in vars(fault.training) if not name.startswith("__")}
+
+
+SIMPLE = [fault for fault in FAULTS if fault.correct is Training and fault.keyword != SAME]
+
+
+@hypothesis.given(
+    st.sampled_from(SIMPLE),
+    st.sampled_from(SIMPLE),
+    st.sampled_from(list(KINDS)),
+    st.sampled_from(list(OPTIMIZERS)),
+)
+@hypothesis.settings(max_examples=15)
+def test_two_faults_at_once_are_both_told(
+    first: Fault, second: Fault, kind: str, optimizer: str
+) -> None:
+    hypothesis.assume(first.keyword != second.keyword and pieces(first).isdisjoint(pieces(second)))
+    for fault in (first, second):
+        hypothesis.assume(optimizer in (fault.optimizers or OPTIMIZERS) and kind not in fault.but)
+    hypothesis.assume({first.keyword, second.keyword}.isdisjoint({*first.also, *second.also}))
+    message = message_of(composed(first, second).training(KINDS[kind](), optimizer))
+    told = {
+        line.split(". ")[1].split(":")[0] for line in message.splitlines() if line[:1].isdigit()
+    }
+    assert {first.keyword, second.keyword} <= told, message
+
+
+def test_a_fault_that_is_named_wrongly_is_no_success() -> None:
+    fault = next(fault for fault in FAULTS if fault.name == "Another loss")
+    assert named_rightly(fault, "step: 1 violation\n1. loss: mean_absolute_error of x reaches")
+    assert not named_rightly(fault, "step: 1 violation\n1. watched: mean_absolute_error of x")
+    assert not named_rightly(fault, "step: 1 violation\n1. loss: mean_squared_error of x reaches")
+
+
+def test_the_command_prints_the_score(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selfcheck", "--fault", "Another lower bound"]) == 0
+    score = "1 faults: caught 5 of 5 planted, 5 named rightly; 0 false alarms on 5 correct steps"
+    assert score in capsys.readouterr().out
+    assert main(["selfcheck", "--fault", "no such thing"]) == 2
+
+
+def test_what_is_not_caught_fails_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correct step, planted as a fault, is not caught."""
+
+    class Nothing(Training):
+        """Nothing at all."""
+
+    monkeypatch.setattr("verify.__main__.FAULTS", [Fault(Nothing, "loss", "anything")])
+    assert main(["selfcheck"]) == 1
+    printed = capsys.readouterr().out
+    assert "WRONG: Nothing at all (dense, SGD)\n  nothing was found" in printed
+    assert "caught 0 of 5 planted" in printed
