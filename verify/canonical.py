@@ -194,13 +194,7 @@ def unmatched(a: Iterable[Effect], b: Iterable[Effect]) -> list[Effect]:
 
 
 def _attributes(node: Node) -> list[Any]:
-    return [
-        (name, value.SerializeToString())
-        for name, value in sorted(node.attrs.items())
-        if not name.startswith("_")
-        and name not in _IRRELEVANT
-        and value.WhichOneof("value") != "func"
-    ]
+    return [(name, value) for name, value in node.settings.items() if name not in _IRRELEVANT]
 
 
 def _digest(*parts: Any) -> Digest:

@@ -51,12 +51,17 @@ class Step:
                 )
         return differentiated(self.flat)
 
-    @property
+    @functools.cached_property
     def variables(self) -> list[VariableRef]:
         """One for each variable, whatever its replicas."""
         return list({variable.key: variable for variable in self.flat.variables.values()}.values())
 
-    @property
+    @functools.cached_property
+    def paths(self) -> dict[int | str, str]:
+        """The paths of the variables, by key."""
+        return {variable.key: variable.path for variable in self.variables}
+
+    @functools.cached_property
     def replicas(self) -> int:
         return 1 + max((v.replica for v in self.flat.variables.values()), default=0)
 

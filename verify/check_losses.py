@@ -11,7 +11,7 @@ from verify.facts import known_losses
 from verify.failure import Violation, nearest, weight
 from verify.match import Miss
 from verify.reference import loss_name
-from verify.search import Found
+from verify.search import Disjoint
 from verify.selection import names
 
 
@@ -19,18 +19,18 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
     wanted = [] if expected is None else expected
     wanted = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
     violations: list[Violation] = []
-    recognised: list[Found] = []
+    recognised = Disjoint()
     missing: list[tuple[Any, Miss | None]] = []
     for loss in wanted:
         found, miss = detector.losses(loss)
-        fresh = [f for f in found if not any(f.nodes & r.nodes for r in recognised)]
+        fresh = recognised.fresh(found)
         # A list may name one loss several times: each stands for one place where it acts.
         fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, 1))
-        recognised += fresh[:1]
+        recognised.add(fresh[:1])
         if not fresh:
             missing.append((loss, miss))
         violations += [v for f in fresh[:1] for v in weight("loss", loss_name(loss), f.weight)]
-    rest = detector.rest([*recognised, *detector.terms])[0]
+    rest = detector.rest([*recognised.all, *detector.terms])[0]
     others = _other_losses(detector, recognised) if rest else []
     trained = names({update.variable.path for update in rest})
     instead = " and ".join(others) or "another data loss, none that Keras ships by default,"
@@ -45,10 +45,10 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
     return violations
 
 
-def _other_losses(detector: Detector, recognised: list[Found]) -> list[str]:
+def _other_losses(detector: Detector, recognised: Disjoint) -> list[str]:
     """What the remaining data gradients are the gradients of, where Keras knows the loss."""
     return [
         f"{name} of {found.prediction}"
         for name, found in known_losses(detector)
-        if not any(found.nodes & other.nodes for other in recognised)
+        if recognised.fresh([found])
     ]

@@ -10,7 +10,7 @@ from verify.detect import Detector
 from verify.failure import Violation, nearest, weight
 from verify.graph import VariableRef
 from verify.reference import regulariser_name, regulariser_pattern
-from verify.search import Found
+from verify.search import Disjoint, Found
 from verify.selection import select
 
 
@@ -44,7 +44,7 @@ def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:
 
 def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> list[Violation]:
     violations: list[Violation] = []
-    recognised: list[Found] = []
+    recognised = Disjoint()
     for selection, regulariser in expected:
         for variable in select(detector, selection, "regularization"):
             violations += _exact_term(detector, variable, regulariser, recognised)
@@ -53,14 +53,13 @@ def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> lis
         for selection, _ in expected
         for variable in select(detector, selection, "regularization")
     }
-    cut = frozenset(node for found in recognised for node in found.nodes)
-    extra = [t for t in detector.terms if not t.nodes & cut]
+    extra = recognised.fresh(detector.terms)
     # A term on a variable whose expected one is missing has been reported as found there.
-    blamed = mentioned - {found.variable for found in recognised}
+    blamed = mentioned - {found.variable for found in recognised.all}
     labels = [f"{t.label} on {_path(detector, t)}" for t in extra if t.variable not in blamed]
     labels += [
         f"an unrecognised one on {u.variable.path}"
-        for u in _unknown_terms(detector, [*recognised, *extra])
+        for u in _unknown_terms(detector, [*recognised.all, *extra])
     ]
     if labels:
         violations.append(Violation("regularization", "no other term", "; ".join(labels)))
@@ -68,10 +67,10 @@ def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> lis
 
 
 def _exact_term(
-    detector: Detector, variable: VariableRef, regulariser: Any, recognised: list[Found]
+    detector: Detector, variable: VariableRef, regulariser: Any, recognised: Disjoint
 ) -> list[Violation]:
     name = f"{regulariser_name(regulariser)} on {variable.path}"
-    updates = [u for u in detector.flow.trained if u.variable.key == variable.key]
+    updates = detector.flow.trained_of.get(variable.key)
     if not updates:
         text = "that variable is not updated from a gradient"
         return [Violation("regularization", name, text)]
@@ -79,8 +78,8 @@ def _exact_term(
     if pattern is None:
         raise ValueError(f"regularization: {regulariser!r} has no gradient on {variable.path}")
     found, miss = detector.regulariser(updates[0], pattern)
-    fresh = [f for f in found if not any(f.nodes & r.nodes for r in recognised)]
-    recognised += fresh[:1]
+    fresh = recognised.fresh(found)
+    recognised.add(fresh[:1])
     if fresh:
         return weight("regularization", name, fresh[0].weight)
     there = [t.label for t in detector.terms if t.variable == variable.key]
@@ -89,6 +88,4 @@ def _exact_term(
 
 
 def _path(detector: Detector, term: Found) -> str:
-    return next(
-        (v.path for v in detector.step.variables if v.key == term.variable), "an unknown variable"
-    )
+    return detector.step.paths.get(term.variable or "", "an unknown variable")

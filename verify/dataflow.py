@@ -185,6 +185,14 @@ class Flow:
         return [update for update in self.updates if update.node.index in self.backward]
 
     @functools.cached_property
+    def trained_of(self) -> dict[int | str, list[Update]]:
+        """The same, by key of the variable."""
+        found: dict[int | str, list[Update]] = {}
+        for update in self.trained:
+            found.setdefault(update.variable.key, []).append(update)
+        return found
+
+    @functools.cached_property
     def repeated(self) -> list[Update]:
         """The trained updates by gradients that another one, before it, applies to the variable."""
         by_variable: dict[tuple[int | str, int], list[Update]] = {}

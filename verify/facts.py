@@ -20,7 +20,7 @@ from verify.hazards import HazardFact, hazards
 from verify.page import page
 from verify.pause import no_collection
 from verify.reference import loss_name
-from verify.search import Found
+from verify.search import Disjoint, Found
 from verify.specialise import choosers, constant_choice
 from verify.state import Written, stopped, written
 
@@ -183,7 +183,7 @@ def _losses(detector: Detector) -> Iterator[LossFact]:
 
 
 def _terms(detector: Detector) -> Iterator[TermFact]:
-    names = {variable.key: variable.path for variable in detector.step.variables}
+    names = detector.step.paths
     for term in detector.terms:
         if term.variable is not None:
             yield TermFact(names[term.variable], term.label, term.weight)
@@ -231,12 +231,14 @@ def _bytes(variable: VariableRef) -> int:
 def known_losses(detector: Detector) -> list[tuple[str, Found]]:
     """The losses that explain the step's gradients, of the model's own and Keras' catalogue."""
     found: list[tuple[str, Found]] = []
+    recognised = Disjoint()
     reference = detector.step.reference
     for loss in [*(() if reference is None else reference.losses), *keras_losses()]:
-        if not detector.rest([*(f for _, f in found), *detector.terms])[0]:
+        if not detector.rest([*recognised.all, *detector.terms])[0]:
             break
         for match in detector.losses(loss)[0]:
-            if not any(match.nodes & other.nodes for _, other in found):
+            if recognised.fresh([match]):
+                recognised.add([match])
                 found.append((loss_name(loss), match))
     return found
 

@@ -82,7 +82,8 @@ class Folder:
     def value(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """The tensor's value where only constants decide it, else None."""
         index, output = self.flat.through(tensor)
-        self._fold(index)
+        if index not in self._known:
+            self._fold(index)
         values = self._known[index]
         return None if values is None or output >= len(values) else values[output]
 

@@ -48,6 +48,9 @@ class VariableRef:
     replica: int = 0
 
 
+_SETTINGS: dict[tuple[tuple[str, bytes], ...], dict[str, bytes]] = {}
+
+
 class Node:
     """One operation at one call site.
 
@@ -59,6 +62,7 @@ class Node:
     __slots__ = (
         "_attrs",
         "_dtypes",
+        "_settings",
         "_shapes",
         "control",
         "data",
@@ -88,6 +92,7 @@ class Node:
         self.data = inputs
         self.value: np.ndarray[Any, Any] | None = None
         self._attrs: dict[str, Any] | None = None
+        self._settings: dict[str, bytes] | None = None
         self._shapes: list[tuple[int | None, ...] | None] | None = None
         self._dtypes: list[str] | None = None
 
@@ -98,6 +103,18 @@ class Node:
             self._attrs = dict(self.definition.attr) if self.position is None else {}
             self._attrs.pop("_output_shapes", None)
         return self._attrs
+
+    @property
+    def settings(self) -> dict[str, bytes]:
+        """The attributes that decide what the op does, serialised; one object for equal ones."""
+        if self._settings is None:
+            own = {
+                name: value.SerializeToString(deterministic=True)
+                for name, value in self.attrs.items()
+                if not name.startswith("_")
+            }
+            self._settings = _SETTINGS.setdefault(tuple(sorted(own.items())), own)
+        return self._settings
 
     @property
     def shapes(self) -> list[tuple[int | None, ...] | None]:

@@ -41,7 +41,7 @@ class Leftover:
                     starts.setdefault(key, set()).add(index)
         alone: list[Update] = []
         for key, nodes in starts.items():
-            mine = [update for update in flow.trained if update.variable.key == key]
+            mine = flow.trained_of.get(key, [])
             if mine:
                 reached = flow.descendants(nodes, without=cut | fed)
                 alone += [update for update in mine if update.node.index in reached]
@@ -67,9 +67,8 @@ class Leftover:
         """Keys of the trainable variables that a forward value is computed from."""
         if index not in self._read_by:
             above = self.flow.ancestors([index])
-            self._read_by[index] = frozenset(
-                key for read, key in self._reads.items() if read in above
-            )
+            fewer, more = sorted((above, self._reads.keys()), key=len)
+            self._read_by[index] = frozenset(self._reads[i] for i in fewer if i in more)
         return self._read_by[index]
 
     @functools.cached_property

@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,12 @@ class Pattern:
                 summands.append(tensor)
         return tuple(summands)
 
-    def hops(self, role: str) -> int | None:
-        """How many ops lie, at least, between a leaf of this role and the first summand, with it.
+    def hops(self, role: str, root: Tensor) -> int | None:
+        """How many ops lie, at least, between a leaf of this role and a root, with it.
 
-        None if that summand takes no such leaf.
+        None if that root takes no such leaf.
         """
-        frontier, hops, seen = {self.summands[0][0]}, 0, set[int]()
+        frontier, hops, seen = {self.flat.through(root)[0]}, 0, set[int]()
         while frontier:
             if any(self.leaves.get(index) == role for index in frontier):
                 return hops
@@ -72,6 +73,22 @@ class Pattern:
             sources = {source for i in frontier for source, _ in self.flat.nodes[i].data}
             frontier, hops = sources - seen, hops + 1
         return None
+
+    def inputs(self, root: Tensor) -> tuple[str | None, ...]:
+        """What the op of a root takes, as op types; None for leaves and what constants decide."""
+        if root not in self._inputs:
+            node = self.flat.node(self.flat.through(root))
+            self._inputs[root] = tuple(self._definite(tensor) for tensor in node.data)
+        return self._inputs[root]
+
+    @functools.cached_property
+    def _inputs(self) -> dict[Tensor, tuple[str | None, ...]]:
+        return {}
+
+    def _definite(self, tensor: Tensor) -> str | None:
+        if tensor[0] in self.leaves or self.folder.value(tensor) is not None:
+            return None
+        return self.flat.node(tensor).op
 
     @functools.cached_property
     def ops(self) -> frozenset[str]:
@@ -119,6 +136,30 @@ class Matcher:
         index, output = pattern.flat.through(root)
         return [(i, output) for i in self.by_op.get(pattern.flat.nodes[index].op, ())]
 
+    def _candidates_within(
+        self, pattern: Pattern, root: Tensor, within: Collection[int] | None
+    ) -> list[Tensor]:
+        """Those candidates that take inputs of the right ops: unification would refuse others."""
+        index, output = pattern.flat.through(root)
+        op, nodes = pattern.flat.nodes[index].op, self.flat.nodes
+        every: Iterable[int] = self.by_op.get(op, ())
+        if within is not None:
+            if len(within) < len(self.by_op.get(op, ())):
+                every = (i for i in sorted(within) if nodes[i].op == op)
+            else:
+                every = (i for i in every if i in within)
+        wanted = pattern.inputs(root)
+        if is_commutative(op):
+            needed = {name for name in wanted if name is not None}
+            return [(i, output) for i in every if needed <= {nodes[s].op for s, _ in nodes[i].data}]
+        fixed = [(place, name) for place, name in enumerate(wanted) if name is not None]
+        return [
+            (i, output)
+            for i in every
+            if len(nodes[i].data) == len(wanted)
+            and all(nodes[nodes[i].data[place][0]].op == name for place, name in fixed)
+        ]
+
     def unify(
         self,
         pattern: Pattern,
@@ -129,7 +170,7 @@ class Matcher:
     ) -> Match | Miss:
         """Unifies `root` of the pattern with `target`; `bound` fixes roles beforehand."""
         attempt = _Attempt(self, pattern, predicates, dict(bound or {}))
-        if not attempt.tensor(root, target):
+        if not attempt.tensor(pattern.flat.through(root), self.flat.through(target)):
             return attempt.miss
         return Match(
             target,
@@ -148,9 +189,7 @@ class Matcher:
         """All matches of `root`, and the nearest miss among the candidates that failed."""
         matches: list[Match] = []
         nearest: Miss | None = None
-        for target in self.candidates(pattern, root):
-            if within is not None and target[0] not in within:
-                continue
+        for target in self._candidates_within(pattern, root, within):
             result = self.unify(pattern, root, target, predicates)
             if isinstance(result, Match):
                 matches.append(result)
@@ -178,7 +217,7 @@ class _Attempt:
         self.miss = Miss(-1, "nothing agrees", "")
 
     def tensor(self, expected: Tensor, found: Tensor) -> bool:
-        expected, found = self.pattern.flat.through(expected), self.flat.through(found)
+        """Unifies two tensors behind any identities, as all of a node's `data` are."""
         role = self.pattern.leaves.get(expected[0])
         if role is not None:
             return self._leaf(role, found)
@@ -228,7 +267,7 @@ class _Attempt:
             if np.size(value) != 1:
                 return self._differ((found.index, 0), f"not a scalar {name}")
             known = self.constants.get(name)
-            if known is not None and not np.isclose(known, float(value), rtol=1e-6, atol=0):
+            if known is not None and not math.isclose(known, float(value), rel_tol=1e-6):
                 return self._differ((found.index, 0), f"a second {name}")
             self._bind(self.constants, name, float(value))
             return True
@@ -241,10 +280,13 @@ class _Attempt:
         return True
 
     def _inputs(self, expected: Node, found: Node) -> bool:
-        for order in _orders(expected):
+        wanted, given = expected.data, found.data
+        for order in _orders(expected.op, len(wanted)):
             mark = len(self.trail)
-            pairs = zip(expected.data, (found.data[i] for i in order), strict=True)
-            if all(self.tensor(wanted, there) for wanted, there in pairs):
+            for tensor, place in zip(wanted, order, strict=True):
+                if not self.tensor(tensor, given[place]):
+                    break
+            else:
                 return True
             self._undo(mark)
         self.pairs.pop(expected.index, None)
@@ -265,25 +307,27 @@ class _Attempt:
         return False
 
 
-def _orders(node: Node) -> Iterator[tuple[int, ...]]:
-    positions = range(len(node.data))
-    if is_commutative(node.op) and 1 < len(node.data) <= _MAX_PERMUTED:
-        yield from itertools.permutations(positions)
-    else:
-        yield tuple(positions)
+@functools.cache
+def _orders(op: str, count: int) -> tuple[tuple[int, ...], ...]:
+    """The orders in which the inputs of an op may be compared."""
+    if is_commutative(op) and 1 < count <= _MAX_PERMUTED:
+        return tuple(itertools.permutations(range(count)))
+    return (tuple(range(count)),)
 
 
 def _different_attr(expected: Node, found: Node) -> str | None:
-    for name in expected.attrs.keys() & found.attrs.keys():
-        if not name.startswith("_") and expected.attrs[name] != found.attrs[name]:
-            return name
-    return None
+    ours, theirs = expected.settings, found.settings
+    if ours is theirs:
+        return None
+    return next((name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]), None)
 
 
 def same_value(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     """Equal constants: same shape and dtype, floats to a few units in the last place."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
+    if a.tobytes() == b.tobytes():
+        return True
     if np.issubdtype(a.dtype, np.floating):
         rtol = 4 * float(np.finfo(a.dtype).eps)
         return bool(np.allclose(a, b, rtol=rtol, atol=0, equal_nan=True))

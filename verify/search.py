@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -57,6 +57,24 @@ class Found:
         return tuple(sorted({update.variable.path for update in self.updates}))
 
 
+class Disjoint:
+    """Recognised gradients of which no two share a node."""
+
+    def __init__(self) -> None:
+        self.all: list[Found] = []
+        self.nodes: set[int] = set()
+
+    def fresh(self, found: Iterable[Found]) -> list[Found]:
+        """Those that share no node with any here."""
+        return [one for one in found if one.nodes.isdisjoint(self.nodes)]
+
+    def add(self, found: Iterable[Found]) -> None:
+        """Takes these, whatever they share with one another."""
+        for one in found:
+            self.nodes |= one.nodes
+            self.all.append(one)
+
+
 class Search:
     """Finds gradients in one step, or in one branch of it."""
 
@@ -77,7 +95,7 @@ class Search:
     ) -> tuple[list[Found], Miss | None]:
         """Matches of all summands of the pattern's root that reach an update.
 
-        `among`: the nodes that may be the root, all of the backward pass if left out.
+        `among`: the nodes that may be a summand, all of the backward pass if left out.
         """
         first, *others = pattern.summands
         within = self.flow.backward
@@ -88,12 +106,12 @@ class Search:
         for match in matches:
             if match.root[0] not in within:
                 continue
-            whole = self._complete(pattern, match, others, predicates)
+            whole = self._complete(pattern, match, others, predicates, among)
             if isinstance(whole, Miss):
                 nearest = whole if nearest is None or whole.agreed > nearest.agreed else nearest
                 continue
             roots, constants = whole
-            updates = tuple(update for update in self.flow.trained if self.reached(roots, update))
+            updates = self._trained_by(roots)
             if updates:
                 upstream = match.leaves["upstream"]
                 prediction = match.leaves.get("prediction")
@@ -113,6 +131,8 @@ class Search:
 
     def joined(self, found: list[Found]) -> list[Found]:
         """One gradient for the parts that replicas have in it, or branches of one choice."""
+        if self.step.replicas == 1 and not self.flat.guards:
+            return found
         groups: list[list[Found]] = []
         for one in found:
             for group in groups:
@@ -126,8 +146,14 @@ class Search:
                 groups.append([one])
         return [functools.reduce(operator.add, group) for group in groups]
 
-    def reached(self, roots: Collection[int], update: Update) -> bool:
-        return any(update.node.index in self.below(root) for root in roots)
+    def _trained_by(self, roots: Collection[int]) -> tuple[Update, ...]:
+        """The updates that depend on any of these nodes."""
+        below = set[int]().union(*(self.below(root) for root in roots))
+        return tuple(self._updates[index] for index in sorted(below & self._updates.keys()))
+
+    @functools.cached_property
+    def _updates(self) -> dict[int, Update]:
+        return {update.node.index: update for update in self.flow.trained}
 
     def below(self, index: int) -> set[int]:
         """All that depends on a node (included)."""
@@ -172,6 +198,25 @@ class Search:
         wanted = weight if node.op == "RealDiv" else 1.0 / weight
         return bool(np.isclose(float(factor.reshape(())), wanted, rtol=1e-6, atol=0))
 
+    def _candidates(
+        self,
+        pattern: Pattern,
+        root: Tensor,
+        leaves: Mapping[str, Tensor],
+        among: Collection[int] | None = None,
+    ) -> list[Tensor]:
+        """What a root may be, given what leaves stand for: something near one of them."""
+        op = pattern.flat.node(pattern.flat.through(root)).op
+        output = pattern.flat.through(root)[1]
+        if among is not None:
+            return [(i, output) for i in sorted(among) if self.flat.nodes[i].op == op]
+        for role, leaf in leaves.items():
+            hops = None if role == "upstream" else pattern.hops(role, root)
+            if hops is not None and role not in pattern.many:
+                near = sorted(self.flow.near([leaf[0]], hops))
+                return [(index, output) for index in near if self.flat.nodes[index].op == op]
+        return self.flow.matcher.candidates(pattern, root)
+
     def _meet(self, a: int, b: int) -> bool:
         """Whether two nodes have a consumer in common."""
         consumers = self.flow.consumers
@@ -183,6 +228,7 @@ class Search:
         match: Match,
         others: list[Tensor],
         predicates: dict[str, Predicate],
+        among: Collection[int] | None,
     ) -> tuple[set[int], dict[str, float]] | Miss:
         """The other summands of a gradient, which share the leaves of the first."""
         matcher, within = self.flow.matcher, self.flow.backward
@@ -190,7 +236,7 @@ class Search:
         for other in others:
             nearest = Miss(0, "a part of its gradient is missing", self.flat.node(match.root).id)
             for target in sorted(
-                matcher.candidates(pattern, other),
+                self._candidates(pattern, other, leaves, among),
                 # Parts that would fit two gradients alike belong to the one that they are added to.
                 key=lambda target: not self._meet(match.root[0], target[0]),
             ):
@@ -209,7 +255,7 @@ class Search:
         for expected in pattern.present:
             results = [
                 matcher.unify(pattern, expected, target, predicates, leaves)
-                for target in matcher.candidates(pattern, expected)
+                for target in self._candidates(pattern, expected, leaves)
             ]
             if not any(isinstance(result, Match) for result in results):
                 place = self.flat.node(match.root).id

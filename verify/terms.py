@@ -19,7 +19,7 @@ from verify.reference import (
     regulariser_name,
     regulariser_pattern,
 )
-from verify.search import Found, Search
+from verify.search import Disjoint, Found, Search
 
 _CAST = 1  # mixed precision casts what it reads
 
@@ -47,20 +47,20 @@ class Terms:
         First what the model's own variables say, then Keras' families where something is left, and
         only then what the model adds when it is called: that needs a trace of it.
         """
-        found = _Disjoint()
+        found = Disjoint()
         reference = self.search.step.reference
         for key, regulariser in () if reference is None else reference.regularisers:
-            for update in self._updates(key):
+            for update in self.flow.trained_of.get(key, ())[:1]:
                 pattern = regulariser_pattern(regulariser, _value(update))
-                found.add(self.of(update, pattern)[0], regulariser_name(regulariser))
+                self._take(found, self.of(update, pattern)[0], regulariser_name(regulariser))
         data, alone = self._unexplained(found.all)
         for update in alone:
             for name in FAMILIES:
                 pattern = regulariser_family(name, _value(update))
-                found.add(self.of(update, pattern)[0], name)
+                self._take(found, self.of(update, pattern)[0], name)
         if reference is not None and (data or alone) and any(self._unexplained(found.all)):
             for loss in reference.added_losses:
-                found.add_together(self._added(loss))
+                found.add(found.fresh(self._added(loss)))
         alike: dict[Any, list[Found]] = {}
         for one in found.all:
             alike.setdefault((one.variable, one.label), []).append(one)
@@ -71,8 +71,9 @@ class Terms:
         if pattern is None:
             return [], None
         key = update.variable.key
-        hops = pattern.hops("variable")
-        near = None if hops is None else self._near(key, hops)
+        hops = [pattern.hops("variable", summand) for summand in pattern.summands]
+        known = [distance for distance in hops if distance is not None]
+        near = self._near(key, max(known)) if len(known) == len(hops) else None
         found, miss = self.search.find(pattern, self._predicates(key), among=near)
         mine = [
             dataclasses.replace(match, variable=key)
@@ -111,9 +112,10 @@ class Terms:
             reads.setdefault(variable.key, []).append((node, variable))
         return reads
 
-    def _updates(self, key: int | str) -> list[Update]:
-        """One trained update of a variable, as long as there is one."""
-        return [u for u in self.flow.trained if u.variable.key == key][:1]
+    def _take(self, found: Disjoint, matches: list[Found], name: str) -> None:
+        for one in matches:
+            # What a family's match is called says the constants that were found.
+            found.add(found.fresh([dataclasses.replace(one, label=name + one.label)]))
 
     def _predicates(self, key: int | str) -> dict[str, Predicate]:
         def is_value(tensor: Tensor) -> bool:
@@ -136,30 +138,6 @@ class Terms:
             "data": lambda tensor: tensor[0] in flow.of_data,
             "upstream": self.search.is_upstream,
         }
-
-
-class _Disjoint:
-    """Recognised gradients of which no two share a node, but for terms of several variables."""
-
-    def __init__(self) -> None:
-        self.all: list[Found] = []
-        self._taken: set[int] = set()
-
-    def add(self, found: list[Found], name: str = "") -> None:
-        for one in found:
-            if not one.nodes & self._taken:
-                self._taken |= one.nodes
-                # A family's match is labelled with the constants found.
-                label = one.label if not name else name + one.label if one.label else name
-                self.all.append(dataclasses.replace(one, label=label))
-
-    def add_together(self, found: list[Found]) -> None:
-        """Adds terms of which those with the same nodes are one loss, by several variables."""
-        taken = frozenset(self._taken)
-        for one in found:
-            if not one.nodes & taken:
-                self._taken |= one.nodes
-                self.all.append(one)
 
 
 def _value(update: Update) -> Spec:

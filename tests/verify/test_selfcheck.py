@@ -53,7 +53,12 @@ def pieces(fault: Fault) -> set[str]:
     return {name for name in vars(fault.training) if not name.startswith("__")}
 
 
-SIMPLE = [fault for fault in FAULTS if fault.correct is Training and fault.keyword != SAME]
+# Faults that change nothing else: a gradient that is lost, say, can't be left unclipped as well.
+SIMPLE = [
+    fault
+    for fault in FAULTS
+    if fault.correct is Training and fault.keyword != SAME and not fault.also
+]
 
 
 @hypothesis.given(
@@ -69,7 +74,6 @@ def test_two_faults_at_once_are_both_told(
     hypothesis.assume(first.keyword != second.keyword and pieces(first).isdisjoint(pieces(second)))
     for fault in (first, second):
         hypothesis.assume(optimizer in (fault.optimizers or OPTIMIZERS) and kind not in fault.but)
-    hypothesis.assume({first.keyword, second.keyword}.isdisjoint({*first.also, *second.also}))
     message = message_of(composed(first, second).training(KINDS[kind](), optimizer))
     told = {
         line.split(". ")[1].split(":")[0] for line in message.splitlines() if line[:1].isdigit()
