@@ -158,7 +158,13 @@ class Clips:
         below = {clip: flow.descendants([clip], without=checks) for clip in clips}
         after = set[int]().union(*below.values()) - clips
         changed = flow.descendants(index for index in after if self._takes_data(index))
-        unscaled = flow.descendants(after & self._takes_scale)
+        # Scaled again and then unscaled, as for an optimizer that unscales itself, is no change.
+        scaling = after & self._takes_scale
+        unscaled = flow.descendants(
+            index
+            for index in scaling
+            if len(scaling & flow.descendants([index])) == len(scaling & flow.ancestors([index])) == 1
+        )
         added = flow.descendants(self._sums(clips, after))
         for update in updates:
             index = update.node.index
