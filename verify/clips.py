@@ -163,7 +163,9 @@ class Clips:
         unscaled = flow.descendants(
             index
             for index in scaling
-            if len(scaling & flow.descendants([index])) == len(scaling & flow.ancestors([index])) == 1
+            if len(scaling & flow.descendants([index]))
+            == len(scaling & flow.ancestors([index]))
+            == 1
         )
         added = flow.descendants(self._sums(clips, after))
         for update in updates:
