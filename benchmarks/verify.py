@@ -31,7 +31,6 @@ from verify.network import to_networkx
 from verify.pause import no_collection
 from verify.reference import loss_patterns, regulariser_pattern
 
-
 _ROUNDS = 5  # of which the fastest counts, where a search is over in milliseconds
 
 
