@@ -16,20 +16,20 @@ from verify.selection import names
 
 
 def losses(detector: Detector, expected: Any) -> list[Violation]:
-    wanted = [] if expected is None else expected
-    wanted = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+    wanted = _weighted(expected)
     violations: list[Violation] = []
     recognised = Disjoint()
-    missing: list[tuple[Any, Miss | None]] = []
-    for loss in wanted:
+    missing: list[tuple[str, Miss | None]] = []
+    for loss, factor in wanted:
         found, miss = detector.losses(loss)
         fresh = recognised.fresh(found)
         # A list may name one loss several times: each stands for one place where it acts.
-        fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, 1))
+        fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
         recognised.add(fresh[:1])
         if not fresh:
-            missing.append((loss, miss))
-        violations += [v for f in fresh[:1] for v in weight("loss", loss_name(loss), f.weight)]
+            missing.append((loss_name(loss), miss))
+        for one in fresh[:1]:
+            violations += weight("loss", loss_name(loss), one.weight, factor)
     rest = detector.rest([*recognised.all, *detector.terms])[0]
     others = _other_losses(detector, recognised) if rest else []
     trained = names({update.variable.path for update in rest})
@@ -38,11 +38,28 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
         text = "no gradient of it reaches an update"
         if rest:
             text = f"{instead} reaches the update of {trained}"
-        violations.append(Violation("loss", loss_name(loss), text, nearest(miss)))
+        violations.append(Violation("loss", loss, text, nearest(miss)))
     if rest and not missing:
-        only = " and ".join(map(loss_name, wanted)) + " only" if wanted else "no data loss"
+        only = " and ".join(loss_name(loss) for loss, _ in wanted) + " only" if wanted else "no data loss"
         violations.append(Violation("loss", only, f"{instead} reaches the update of {trained}"))
     return violations
+
+
+def _weighted(expected: Any) -> list[tuple[Any, float]]:
+    """Expected losses, each with the constant factor that multiplies it."""
+    if expected is None:
+        return []
+    several = isinstance(expected, list | tuple) and not _is_pair(expected)
+    return [one if _is_pair(one) else (one, 1.0) for one in (expected if several else [expected])]
+
+
+def _is_pair(expected: Any) -> bool:
+    return (
+        isinstance(expected, tuple)
+        and len(expected) == 2
+        and isinstance(expected[1], int | float)
+        and not isinstance(expected[1], bool)
+    )
 
 
 def _other_losses(detector: Detector, recognised: Disjoint) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from verify.capture import Region, Step, capture
 from verify.expect import UNSET, Expectation
@@ -81,7 +82,9 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     reached |= by_data
     trained = [variable for key, variable in chosen.items() if key in reached]
     return Expectation(
-        loss=_flat(data_loss) if by_data else None,
+        loss=_flat(data_loss, {} if "loss" in settings else model.get_compile_config())
+        if by_data
+        else None,
         regularization=len(terms),
         clipping=_clipping(model, settings),
         watched=trained,
@@ -154,12 +157,16 @@ def _nested(model: keras.Model) -> list[keras.layers.Layer]:
     return found
 
 
-def _flat(loss: Any) -> list[Any]:
-    """One loss, or those of several outputs, as a list."""
-    per_output = loss.values() if isinstance(loss, Mapping) else loss
-    if not isinstance(loss, Mapping | list | tuple):
-        per_output = [loss]
-    return [one for one in per_output if one is not None and one is not False]
+def _flat(loss: Any, compiled: Mapping[str, Any]) -> list[tuple[Any, float]]:
+    """One loss, or those of several outputs, with the weights they were compiled with."""
+    weights = compiled.get("loss_weights")
+    if isinstance(loss, Mapping):
+        pairs = [(one, (weights or {}).get(output, 1.0)) for output, one in loss.items()]
+    elif isinstance(loss, list | tuple):
+        pairs = list(zip(loss, weights or [1.0] * len(loss), strict=True))
+    else:
+        pairs = [(loss, 1.0 if weights is None else tf.nest.flatten(weights)[0])]
+    return [(one, weight) for one, weight in pairs if one is not None and one is not False]
 
 
 def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:

@@ -285,7 +285,8 @@ class Flow:
         if not near:
             return None
         below: set[int] | None = None
-        for makers in self._loss_candidates(seed.shapes[0], seed.dtypes[0]):
+        start = (seed.index, 0)
+        for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
             for position, bound in self._gradients(makers, seed, near):
                 for loss in makers.with_inputs(self.flat, bound):
                     node = self.flat.node(loss)

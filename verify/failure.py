@@ -37,11 +37,13 @@ class Violation:
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
 
 
-def weight(keyword: str, name: str, factor: float | None) -> list[Violation]:
-    """A violation if a constant factor other than 1 multiplies a recognised gradient."""
-    if factor is None or np.isclose(factor, 1, rtol=1e-5):
+def weight(
+    keyword: str, name: str, factor: float | None, expected: float = 1
+) -> list[Violation]:
+    """A violation if a constant factor other than `expected` multiplies a recognised gradient."""
+    if factor is None or np.isclose(factor, expected, rtol=1e-5):
         return []
-    return [Violation(keyword, f"{name} with weight 1", f"weight {factor:.6g}")]
+    return [Violation(keyword, f"{name} with weight {expected:g}", f"weight {factor:.6g}")]
 
 
 def nearest(miss: Miss | None) -> tuple[str, ...]:

@@ -81,6 +81,7 @@ class _Flattener:
         self.library = {f.signature.name: f for f in definition.library.function}
         self.flat = FlatGraph("")
         self._orders: dict[str, list[Written]] = {}
+        self._open: list[str] = []  # functions whose bodies are being inlined
 
     def run(self, name: str | bytes) -> FlatGraph:
         self.flat.name = name.decode() if isinstance(name, bytes) else name
@@ -95,7 +96,7 @@ class _Flattener:
         definitions: dict[str, Any] = {}
         controls: dict[str, list[int]] = {name: [] for name in outputs}
         for definition, references, waits in nodes:
-            data = [_resolve(reference, outputs, definitions) for reference in references]
+            data = [self._resolve(reference, outputs, definitions) for reference in references]
             control: list[int] = []
             for source in waits:
                 control.extend(controls[source])
@@ -144,16 +145,40 @@ class _Flattener:
 
     def _call(self, function: str, data: list[Tensor], path: tuple[str, ...]) -> list[Tensor]:
         body = self.library[function]
+        if function in self._open:
+            raise ValueError(f"the graph's function {function} calls itself and can't be read")
         names = [argument.name for argument in body.signature.input_arg]
         arguments: Outputs = {name: [tensor] for name, tensor in zip(names, data, strict=True)}
         if function not in self._orders:
             self._orders[function] = _program_order(body.node_def)
+        self._open.append(function)
         outputs = self._body(self._orders[function], arguments, path)
+        self._open.pop()
         definitions = {definition.name: definition for definition in body.node_def}
         return [
-            _resolve(_reference(body.ret[argument.name]), outputs, definitions)
+            self._resolve(_reference(body.ret[argument.name]), outputs, definitions)
             for argument in body.signature.output_arg
         ]
+
+    def _resolve(
+        self, reference: Reference, outputs: Outputs, definitions: dict[str, Any]
+    ) -> Tensor:
+        """What a node's input is: "arg", "node", "node:1" or "node:output_arg:1"."""
+        name, rest = reference
+        made = outputs[name]
+        position = 0
+        if rest:
+            argument, _, within = rest.partition(":")
+            if not within:
+                position = int(argument)
+            elif definitions[name].op in self.library:
+                called = self.library[definitions[name].op].signature.output_arg
+                position = [output.name for output in called].index(argument)
+            elif output_count(definitions[name]) == 1:
+                position = int(within)
+            else:
+                position = output_offsets(definitions[name])[argument] + int(within)
+        return (made, position) if isinstance(made, int) else made[position]
 
     def _branch(
         self,
@@ -250,19 +275,3 @@ def _sorted(written: list[Written]) -> list[Written]:
 def _reference(text: str) -> Reference:
     name, _, rest = text.partition(":")
     return name, rest
-
-
-def _resolve(reference: Reference, outputs: Outputs, definitions: dict[str, Any]) -> Tensor:
-    """What a node's input is: "arg", "node", "node:1" or "node:output_arg:1"."""
-    name, rest = reference
-    made = outputs[name]
-    position = 0
-    if rest:
-        argument, _, within = rest.partition(":")
-        if not within:
-            position = int(argument)
-        elif output_count(definitions[name]) == 1:
-            position = int(within)
-        else:
-            position = output_offsets(definitions[name])[argument] + int(within)
-    return (made, position) if isinstance(made, int) else made[position]

@@ -112,7 +112,7 @@ class Folder:
             return False
         if not {"resource", "variant"}.isdisjoint(node.dtypes):
             return False
-        return all(
+        return bool(node.shapes) and all(
             shape is not None
             and math.prod(_MAX_ELEMENTS + 1 if n is None else n for n in shape) <= _MAX_ELEMENTS
             for shape in node.shapes

@@ -112,6 +112,16 @@ def test_a_loss_for_one_of_two_outputs() -> None:
     verify.assert_config(model, callback, (BATCH[0], (BATCH[1], BATCH[1])))
 
 
+def test_compiled_losses_keep_their_weights() -> None:
+    inputs = keras.Input((4,))
+    outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")}
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", {"a": "mse", "b": "mae"}, loss_weights={"a": 1.0, "b": 0.5})
+    config = {"gate": {"cond": always, True: {"loss": {"a": "mae", "b": "mse"}}, False: {}}}
+    callback = LoopControllerCallback(config).attach(model)
+    verify.assert_config(model, callback, (BATCH[0], {"a": BATCH[1], "b": BATCH[1]}))
+
+
 # Both branches go back through one forward pass; selections are globs.
 SHARED: dict[str, Any] = {
     "gate": {

@@ -73,6 +73,19 @@ def test_several_outputs_with_a_loss_each() -> None:
         verify.assert_graph(model, batch, loss="mse")
 
 
+def test_the_weights_of_the_losses_of_several_outputs() -> None:
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(3)(inputs)
+    model = keras.Model(inputs, [layers.Dense(1)(hidden), layers.Dense(2)(hidden)])
+    model.compile("adam", ["mse", "mae"], loss_weights=[1.0, 0.5])
+    batch = (tf.TensorSpec((8, 4)), (tf.TensorSpec((8, 1)), tf.TensorSpec((8, 2))))
+    verify.assert_graph(model, batch, loss=["mse", ("mae", 0.5)])
+    with pytest.raises(verify.GraphAssertionError, match="mae with weight 1\n.*found    weight 0.5"):
+        verify.assert_graph(model, batch, loss=["mse", "mae"])
+    with pytest.raises(verify.GraphAssertionError, match="with weight 2\n.*found    weight 0.5"):
+        verify.assert_graph(model, batch, loss=[("mae", 2), "mse"])
+
+
 def test_mixed_precision() -> None:
     policy = "mixed_float16"
     model = sequential(

@@ -1,0 +1,105 @@
+"""Every loss that Keras ships, in each reduction, is told from the same loss in another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.steps import dense, step
+
+# What a loss is a loss of: activation, number of outputs, spec of the target.
+REAL: tuple[Any, ...] = (None, 3, tf.TensorSpec((8, 3)))
+POSITIVE: tuple[Any, ...] = ("softplus", 3, tf.TensorSpec((8, 3)))
+CLASSES: tuple[Any, ...] = ("softmax", 3, tf.TensorSpec((8, 3)))
+INDEX: tuple[Any, ...] = ("softmax", 3, tf.TensorSpec((8,), tf.int32))
+LOGITS: tuple[Any, ...] = (None, 3, tf.TensorSpec((8,), tf.int32))
+CHANCE: tuple[Any, ...] = ("sigmoid", 1, tf.TensorSpec((8, 1)))
+
+LOSSES: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
+    "BinaryCrossentropy": [
+        (CHANCE, {}),
+        (REAL, {"from_logits": True}),
+        (REAL, {"from_logits": True, "label_smoothing": 0.1}),
+    ],
+    "BinaryFocalCrossentropy": [(CHANCE, {}), (REAL, {"from_logits": True, "gamma": 1.0})],
+    "CategoricalCrossentropy": [(CLASSES, {}), (REAL, {"from_logits": True})],
+    "CategoricalFocalCrossentropy": [(CLASSES, {}), (CLASSES, {"label_smoothing": 0.1})],
+    "CategoricalGeneralizedCrossEntropy": [(INDEX, {})],
+    "CategoricalHinge": [(REAL, {})],
+    "Circle": [(LOGITS, {})],
+    "CosineSimilarity": [(REAL, {})],
+    "Dice": [(CHANCE, {})],
+    "Hinge": [(REAL, {})],
+    "Huber": [(REAL, {}), (REAL, {"delta": 2.0})],
+    "KLDivergence": [(CLASSES, {})],
+    "LogCosh": [(REAL, {})],
+    "MeanAbsoluteError": [(REAL, {})],
+    "MeanAbsolutePercentageError": [(REAL, {})],
+    "MeanSquaredError": [(REAL, {})],
+    "MeanSquaredLogarithmicError": [(POSITIVE, {})],
+    "Poisson": [(POSITIVE, {})],
+    "SparseCategoricalCrossentropy": [(INDEX, {}), (LOGITS, {"from_logits": True})],
+    "SquaredHinge": [(REAL, {})],
+    "Tversky": [(CHANCE, {})],
+}
+# Its target is no batch of values but of sequences with lengths of their own.
+ELSEWHERE = {"CTC"}
+# They reduce the batch themselves, so that both reductions are the same.
+SCALARS = {"Dice", "Tversky"}
+SHIPPED = {
+    name
+    for name, found in vars(keras.losses).items()
+    if isinstance(found, type)
+    and issubclass(found, keras.losses.Loss)
+    and found is not keras.losses.Loss
+}
+CASES = [
+    pytest.param(name, form, options, id="-".join([name, *map(str, options)]))
+    for name in LOSSES.keys() & SHIPPED
+    for form, options in LOSSES[name]
+]
+CASES.sort(key=lambda case: str(case.id))  # the same in every worker
+
+
+def test_no_loss_of_keras_is_missing_here() -> None:
+    assert SHIPPED - ELSEWHERE <= LOSSES.keys()
+
+
+def traced(form: tuple[Any, ...], loss: Any) -> tuple[Any, Any, Any]:
+    activation, outputs, target = form
+    train = step(dense(outputs=outputs, activation=activation), loss)
+    return train, tf.TensorSpec((8, 4)), target
+
+
+@pytest.mark.parametrize(("name", "form", "options"), CASES)
+def test_a_loss_in_each_reduction(
+    name: str, form: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    made = getattr(keras.losses, name)
+    for reduction in ("sum_over_batch_size", "sum"):
+        target = traced(form, made(**options, reduction=reduction))
+        verify.assert_graph(*target, loss=made(**options, reduction=reduction))
+        if name in SCALARS:
+            continue
+        other = "sum" if reduction != "sum" else "sum_over_batch_size"
+        with pytest.raises(verify.GraphAssertionError, match="weight|another|expected"):
+            verify.assert_graph(*target, loss=made(**options, reduction=other))
+
+
+def test_a_loss_that_the_step_reduces_itself() -> None:
+    each = keras.losses.Huber(reduction=None)
+    target = traced(REAL, lambda y, p: tf.reduce_sum(each(y, p)))
+    verify.assert_graph(*target, loss=keras.losses.Huber(reduction="sum"))
+
+
+def test_connectionist_temporal_classification() -> None:
+    model = keras.Sequential([keras.Input((6, 4)), keras.layers.Dense(5)])
+    specs = tf.TensorSpec((8, 6, 4)), tf.TensorSpec((8, 3), tf.int32)
+    train = step(model, keras.losses.CTC())
+    verify.assert_graph(train, *specs, loss=keras.losses.CTC())
+    with pytest.raises(verify.GraphAssertionError):
+        verify.assert_graph(train, *specs, loss=keras.losses.CTC(reduction="sum"))
