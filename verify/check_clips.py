@@ -11,13 +11,15 @@ from verify.clips import Bounds, describe
 from verify.detect import Detector
 from verify.failure import Violation
 
+_LISTED = 4  # more gradients than that are not listed where all are alike
+
 
 def clipping(detector: Detector, expected: Any) -> list[Violation]:
     if expected is None:
         return _no_clipping(detector)
     kind, lower, upper = wanted_bounds = _bounds(expected)
     good: list[str] = []
-    others: dict[str, list[str]] = {}
+    others: dict[str, str] = {}
     for update in detector.flow.trained:
         clips = detector.clips(update)
         wanted = [
@@ -29,11 +31,13 @@ def clipping(detector: Detector, expected: Any) -> list[Violation]:
         notes = [f"clipped to {clip}" for clip in clips if clip not in wanted]
         if wanted:
             notes.append(f"clipped, but {wanted[0].misses}")
-        others[update.variable.path] = notes or ["not clipped"]
+        others[update.variable.path] = "; ".join(notes) or "not clipped"
     if not others:
         return []
     total = len(good) + len(others)
-    hints = tuple(f"{path}: {'; '.join(notes)}" for path, notes in sorted(others.items()))
+    hints = tuple(f"{path}: {note}" for path, note in sorted(others.items()))
+    if len(hints) > _LISTED and not good and len(set(others.values())) == 1:
+        hints = (f"each of them: {hints[0].partition(': ')[2]}",)
     return [
         Violation(
             "clipping",

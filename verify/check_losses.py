@@ -10,7 +10,7 @@ from verify.detect import Detector
 from verify.facts import known_losses
 from verify.failure import Violation, nearest, weight
 from verify.match import Miss
-from verify.reference import loss_name
+from verify.reference import loss_name, other_reductions
 from verify.search import Disjoint
 from verify.selection import names
 
@@ -19,7 +19,7 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
     wanted = _weighted(expected)
     violations: list[Violation] = []
     recognised = Disjoint()
-    missing: list[tuple[str, Miss | None]] = []
+    missing: list[tuple[Any, Miss | None]] = []
     for loss, factor in wanted:
         found, miss = detector.losses(loss)
         fresh = recognised.fresh(found)
@@ -27,20 +27,24 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
         fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
         recognised.add(fresh[:1])
         if not fresh:
-            missing.append((loss_name(loss), miss))
+            missing.append((loss, miss))
         for one in fresh[:1]:
             violations += weight("loss", loss_name(loss), one.weight, factor)
     rest = detector.rest([*recognised.all, *detector.terms])[0]
-    others = _other_losses(detector, recognised) if rest else []
+    others = _other_losses(detector, recognised, [loss for loss, _ in missing]) if rest else []
     trained = names({update.variable.path for update in rest})
-    instead = " and ".join(others) or "another data loss, none that Keras ships by default,"
+    instead = " and ".join(others) or "another data loss, none of Keras in its default settings,"
     for loss, miss in missing:
         text = "no gradient of it reaches an update"
         if rest:
             text = f"{instead} reaches the update of {trained}"
-        violations.append(Violation("loss", loss, text, nearest(miss)))
+        violations.append(Violation("loss", loss_name(loss), text, nearest(miss)))
     if rest and not missing:
-        only = " and ".join(loss_name(loss) for loss, _ in wanted) + " only" if wanted else "no data loss"
+        only = (
+            " and ".join(loss_name(loss) for loss, _ in wanted) + " only"
+            if wanted
+            else "no data loss"
+        )
         violations.append(Violation("loss", only, f"{instead} reaches the update of {trained}"))
     return violations
 
@@ -62,10 +66,17 @@ def _is_pair(expected: Any) -> bool:
     )
 
 
-def _other_losses(detector: Detector, recognised: Disjoint) -> list[str]:
-    """What the remaining data gradients are the gradients of, where Keras knows the loss."""
+def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) -> list[str]:
+    """What the remaining data gradients are the gradients of.
+
+    Asked for are the losses that Keras knows, and the missing ones in other reductions.
+    """
+    known = known_losses(detector)
+    for loss in missing:
+        for other in other_reductions(loss):
+            known += [(loss_name(other), found) for found in detector.losses(other)[0]]
     return [
-        f"{name} of {found.prediction}"
-        for name, found in known_losses(detector)
+        f"{name} of {found.prediction}" if found.prediction else name
+        for name, found in known
         if recognised.fresh([found])
     ]

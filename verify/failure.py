@@ -37,9 +37,7 @@ class Violation:
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
 
 
-def weight(
-    keyword: str, name: str, factor: float | None, expected: float = 1
-) -> list[Violation]:
+def weight(keyword: str, name: str, factor: float | None, expected: float = 1) -> list[Violation]:
     """A violation if a constant factor other than `expected` multiplies a recognised gradient."""
     if factor is None or np.isclose(factor, expected, rtol=1e-5):
         return []

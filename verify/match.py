@@ -23,6 +23,15 @@ from verify.graph import FlatGraph, Node, Tensor, is_commutative
 
 Predicate = Callable[[Tensor], bool]
 _MAX_PERMUTED = 4  # n-ary commutative ops beyond this are compared in order
+# What a tensor is not that may not stand for a role, to whoever reads a message.
+_ROLES = {
+    "data": "computed from the batch alone",
+    "prediction": "a prediction, made from weights",
+    "sample weight": "the batch's sample weight",
+    "target": "the batch's target",
+    "upstream": "where the backward pass of the loss begins",
+    "variable": "the value of that variable",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,7 +243,7 @@ class _Attempt:
             return bound == found or self._differ(found, f"a second {role}")
         predicate = self.predicates.get(role)
         if predicate is not None and not predicate(found):
-            return self._differ(found, f"not a {role}")
+            return self._differ(found, f"not {_ROLES.get(role, role)}")
         self._bind(self.leaves, role, found)
         return True
 

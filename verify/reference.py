@@ -139,6 +139,20 @@ def loss_name(loss: Any) -> str:
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
 
 
+def other_reductions(loss: Any) -> list[Any]:
+    """A ``keras.losses.Loss`` as it is when it is reduced in another way."""
+    if not isinstance(loss, keras.losses.Loss):
+        return []
+    others = []
+    for reduction in ("sum", "sum_over_batch_size"):
+        if loss.reduction != reduction:
+            # Not copy.copy: Keras copies by config, and that of Huber lacks its delta.
+            other = object.__new__(type(loss))
+            vars(other).update(vars(loss), reduction=reduction)
+            others.append(other)
+    return others
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Itself:
     """Makes any object, hashable or not, a key that equals only itself."""

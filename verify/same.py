@@ -42,7 +42,8 @@ def differences(a: Step, b: Step, outputs: bool = False) -> list[Violation]:
     """What one of two steps does and the other does not."""
     first, second = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
     comparison = _Comparison(first, second)
-    found = comparison.effects(a.name, b.name)
+    names = ("the first", "the second") if a.name == b.name else (a.name, b.name)
+    found = comparison.effects(*names)
     if outputs:
         found += comparison.outputs()
     return found
@@ -63,7 +64,8 @@ class _Comparison:
                 continue
             only_b.remove(other)
             difference = self._difference((effect.node.index, 0), (other.node.index, 0))
-            found.append(Violation("same step", _told(effect), _told(other), (difference,)))
+            told = _told(other) if _told(other) != _told(effect) else "one that differs"
+            found.append(Violation("same step", _told(effect), told, (difference,)))
         for effect in only_b:
             found.append(Violation("same step", f"no {_told(effect)}, as in {a}", f"it is in {b}"))
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,8 +57,7 @@ def traced(
         name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
         return Traced(name, _concrete(target, args, name), model=model, owner=target)
     if hasattr(target, "captured_inputs") and hasattr(target, "graph"):
-        name = target.name.decode() if isinstance(target.name, bytes) else target.name
-        return Traced(name, target, model=model, owner=target)
+        return Traced(_written_name(target.name), target, model=model, owner=target)
     if callable(target):
         name = str(getattr(target, "__name__", type(target).__name__))
         return Traced(name, _concrete(tf.function(target), args, name), model=model, owner=target)
@@ -66,6 +66,12 @@ def traced(
         "a compiled Keras model or one of its functions, a FuncGraph, a GraphDef, or the path of a "
         "SavedModel or of a GraphDef file"
     )
+
+
+def _written_name(traced: str | bytes) -> str:
+    """A concrete function's name without what tracing adds: ``__inference_step_12`` is "step"."""
+    name = traced.decode() if isinstance(traced, bytes) else traced
+    return re.sub(r"^__(?:inference|forward|backward)_(.+)_\d+$", r"\1", name)
 
 
 # -- Keras -----------------------------------------------------------------------------------------

@@ -80,9 +80,11 @@ def test_the_weights_of_the_losses_of_several_outputs() -> None:
     model.compile("adam", ["mse", "mae"], loss_weights=[1.0, 0.5])
     batch = (tf.TensorSpec((8, 4)), (tf.TensorSpec((8, 1)), tf.TensorSpec((8, 2))))
     verify.assert_graph(model, batch, loss=["mse", ("mae", 0.5)])
-    with pytest.raises(verify.GraphAssertionError, match="mae with weight 1\n.*found    weight 0.5"):
+    with pytest.raises(
+        verify.GraphAssertionError, match=r"mae with weight 1\n.*found    weight 0.5"
+    ):
         verify.assert_graph(model, batch, loss=["mse", "mae"])
-    with pytest.raises(verify.GraphAssertionError, match="with weight 2\n.*found    weight 0.5"):
+    with pytest.raises(verify.GraphAssertionError, match=r"with weight 2\n.*found    weight 0.5"):
         verify.assert_graph(model, batch, loss=[("mae", 2), "mse"])
 
 

@@ -167,11 +167,13 @@ def test_a_regularizer_missing_from_one_layer_is_found() -> None:
     assert "found    1: L2" in message
 
 
-def cubic(weight: tf.Tensor) -> tf.Tensor:
-    return 0.01 * tf.reduce_sum(tf.abs(weight) ** 3)
+class Cubic(keras.regularizers.Regularizer):
+    def __call__(self, weight: tf.Tensor) -> tf.Tensor:
+        return 0.01 * tf.reduce_sum(tf.abs(weight) ** 3)
 
 
 def test_a_users_own_regularizer() -> None:
+    cubic = Cubic()
     model = dense(kernel=cubic)
     model.compile("adam", MSE)
     verify.assert_graph(model, batch(), regularization=[(model.layers[0].kernel, cubic)], loss=MSE)
