@@ -65,7 +65,7 @@ class SavedWithModel(keras.layers.Layer):
         store["state"] = np.frombuffer(to_bytes(self._get()), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
-        if "state" in store:
+        if "state" in list(store.keys()):  # Keras 3.8's stores know no `in`
             self._set(from_bytes(np.asarray(store["state"]).tobytes()))
 
 

@@ -79,6 +79,8 @@ class TrainFunction:
         self.batch = tf.nest.map_structure(_spec, data)
         values = self._main_step(data)
         self._names = tuple(values)
+        # Before a metric has measured, Keras 3.8 gives its result as a plain number.
+        values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
         self._states = frozenset(n for n, value in values.items() if value.dtype == tf.bool)
         return tf.stack([tf.cast(value, tf.float64) for value in values.values()])
 

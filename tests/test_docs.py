@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from loopctl import LoopControllerCallback
 from loopctl.config import parse
 from loopctl.files import load_config
 
-PAGE = Path(__file__).parent.parent / "docs" / "control.md"
+DOCS = Path(__file__).parent.parent / "docs"
+CONTROL = DOCS / "control.md"
+SESSIONS = sorted(p.name for p in DOCS.rglob("*.md") if "```pycon" in p.read_text("utf-8"))
 
 
-def blocks(language: str) -> list[str]:
-    found: list[str] = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+def blocks(language: str, page: Path = CONTROL) -> list[str]:
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     return found
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_sessions_on_a_page_are_what_python_prints(name: str) -> None:
+    text = "\n".join(blocks("pycon", DOCS / name))
+    session = doctest.DocTestParser().get_doctest(text, {}, name, name, 0)
+    told: list[str] = []
+    outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(session, out=told.append)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0, "".join(told)
 
 
 def test_the_page_on_control_runs() -> None:
     scope: dict[str, Any] = {}
     for block in blocks("python"):
-        exec(compile(block, str(PAGE), "exec"), scope)
+        exec(compile(block, str(CONTROL), "exec"), scope)
     for name in ("adversarial", "thawing", "sparse", "arithmetic"):
         parse(scope[name])
     assert isinstance(scope["second"], LoopControllerCallback)
@@ -35,7 +50,7 @@ def test_the_file_on_the_page_is_the_config_on_the_page(tmp_path: Path) -> None:
     path.write_text(text[: text.index("[async")])
     config = load_config(path)
     scope: dict[str, Any] = {}
-    exec(compile(blocks("python")[0], str(PAGE), "exec"), scope)
+    exec(compile(blocks("python")[0], str(CONTROL), "exec"), scope)
     for name, action in scope["config"].items():
         assert repr(config[name].pop("cond")) == repr(action["cond"])
     assert config["gate"] == {k: v for k, v in scope["config"]["gate"].items() if k != "cond"}

@@ -120,7 +120,7 @@ class Node:
     def shapes(self) -> list[tuple[int | None, ...] | None]:
         if self._shapes is None:
             known = self.definition.attr.get("_output_shapes")
-            shapes = [] if known is None else [_shape(shape) for shape in known.list.shape]
+            shapes = [] if known is None else [shape_of(shape) for shape in known.list.shape]
             self._shapes = self._own(shapes)
         return self._shapes
 
@@ -251,7 +251,7 @@ def is_commutative(op: str) -> bool:
 # -- reading node definitions ----------------------------------------------------------------------
 
 
-def _shape(proto: Any) -> tuple[int | None, ...] | None:
+def shape_of(proto: Any) -> tuple[int | None, ...] | None:
     if proto.unknown_rank:
         return None
     return tuple(None if dim.size < 0 else int(dim.size) for dim in proto.dim)

@@ -71,6 +71,13 @@ def test_no_loss_of_keras_is_missing_here() -> None:
     assert LOSSES.keys() >= SHIPPED - ELSEWHERE
 
 
+def test_settings_that_are_not_the_default_are_in_the_name() -> None:
+    assert (
+        loss_name(keras.losses.Huber(2.0, reduction="sum")) == "Huber(reduction='sum', delta=2.0)"
+    )
+    assert loss_name(keras.losses.Huber()) == "Huber"
+
+
 def traced(form: tuple[Any, ...], loss: Any) -> tuple[Any, Any, Any]:
     activation, outputs, target = form
     train = step(dense(outputs=outputs, activation=activation), loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
@@ -76,6 +77,24 @@ def test_public_attributes(variable: tf.Variable) -> None:
     (product,) = [n for n, op in graph.nodes(data="op") if op == "Mul"]
     assert graph.nodes[product]["shapes"] == ((2,),)
     assert graph.nodes[product]["dtypes"] == ("float32",)
+    assert graph.nodes[product]["attrs"]["T"] == "float32"
+    constants = [attrs["value"] for _, attrs in graph.nodes(data="attrs") if "value" in attrs]
+    np.testing.assert_array_equal(constants, [2.0])
+
+
+def test_attributes_are_plain_python() -> None:
+    @tf.function
+    def step(x: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen = tf.cond(x[0] > 0, lambda: tf.zeros((2, 3)), lambda: tf.ones((2, 3)))
+        return chosen, tf.nn.avg_pool2d(image, 2, 1, "SAME")
+
+    graph = verify.graph(step, tf.TensorSpec((2,)), tf.TensorSpec((1, 4, 4, 1)))
+    found = [(op, graph.nodes[node]["attrs"]) for node, op in graph.nodes(data="op")]
+    assert {"ksize": (1, 2, 2, 1), "padding": "SAME", "T": "float32"}.items() <= dict(found)[
+        "AvgPool"
+    ].items()
+    plain = (str, int, float, bool, tuple, np.ndarray, type(None))
+    assert all(isinstance(value, plain) for _, attrs in found for value in attrs.values())
 
 
 def test_two_variables_of_one_name_are_told_apart() -> None:

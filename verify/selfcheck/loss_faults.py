@@ -41,7 +41,7 @@ class AnotherLoss(Training):
         return _MAE(y, prediction)
 
 
-@planted("loss", "LogCosh of")
+@planted("loss", "LogCosh")
 class AlikeLoss(OnSquares):
     """A loss that is much alike."""
 
