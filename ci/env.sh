@@ -4,7 +4,21 @@
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repo"
-venv="$repo/.venv"
+
+# LOOPCTL_VERSIONS=oldest: an environment of its own, with the versions in ci/oldest.txt.
+versions=${LOOPCTL_VERSIONS-newest}
+constraints=()
+case $versions in
+    newest) venv="$repo/.venv" ;;
+    oldest)
+        venv="$repo/.venv-oldest"
+        constraints=(--constraint "$repo/ci/oldest.txt")
+        ;;
+    *)
+        echo "LOOPCTL_VERSIONS is $versions; it may be oldest or newest" >&2
+        exit 2
+        ;;
+esac
 stamp="$venv/.installed"
 
 find_python() {
@@ -24,13 +38,14 @@ find_python() {
 }
 
 # The path belongs to it: a virtual environment does not survive a move.
-wanted="$repo $(cksum <"$repo/pyproject.toml")"
+wanted="$repo $(cat "$repo/pyproject.toml" "$repo/ci/oldest.txt" | cksum)"
 if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
     python=$(find_python)
-    echo "Installing into .venv with $("$python" --version) (some minutes, once)" >&2
+    echo "Installing into $(basename "$venv") with $("$python" --version) (some minutes, once)" >&2
     rm -f "$stamp"
     "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$repo[test,plot,board,files]"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        ${constraints[@]+"${constraints[@]}"} -e "$repo[test,plot,board,files]"
     echo "$wanted" >"$stamp"
 fi
 

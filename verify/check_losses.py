@@ -75,8 +75,9 @@ def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) 
     for loss in missing:
         for other in other_reductions(loss):
             known += [(loss_name(other), found) for found in detector.losses(other)[0]]
-    return [
-        f"{name} of {found.prediction}" if found.prediction else name
-        for name, found in known
-        if recognised.fresh([found])
-    ]
+    told = []
+    for name, found in known:
+        if recognised.fresh([found]):
+            recognised.add([found])
+            told.append(f"{name} of {found.prediction}" if found.prediction else name)
+    return told

@@ -34,8 +34,23 @@ def terms(detector: Detector, expected: Any) -> list[Violation]:
         raise TypeError(f"regularization: {expected!r} is no int, bool or list of pairs")
     if len(labels) != int(expected):
         wanted = f"{int(expected)} term{'s' if int(expected) != 1 else ''}"
-        return [Violation("regularization", wanted, found), *weighted]
+        return [Violation("regularization", wanted, found, _forgotten(detector)), *weighted]
     return weighted
+
+
+def _forgotten(detector: Detector) -> tuple[str, ...]:
+    """Regularisers that the model's layers have and that no update shows, if a model is known."""
+    reference = detector.step.reference
+    if reference is None:
+        return ()
+    there = {term.variable for term in detector.terms}
+    paths = detector.step.paths
+    missing = [
+        f"{regulariser_name(regulariser)} on {paths[key]}"
+        for key, regulariser in reference.regularisers
+        if key in paths and key not in there
+    ]
+    return (f"the layers also have: {'; '.join(missing)}",) if missing else ()
 
 
 def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:

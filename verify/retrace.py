@@ -45,7 +45,10 @@ def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
             told = hints or ["no argument differs: what it closes over, or a global, does"]
             violations.append(
                 Violation(
-                    "retrace", f"call {number + 1} to be traced before", "it is not", (*told,)
+                    "retrace",
+                    f"call {number + 1} to use an earlier trace",
+                    "it is traced anew",
+                    (*told,),
                 )
             )
     fail(name, violations)

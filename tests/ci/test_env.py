@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def clone(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", clone)
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ("bash", "sh", "dirname", "cksum", "rm", "mkdir", "cp"):
+    for name in ("bash", "sh", "dirname", "cksum", "rm", "mkdir", "cp", "cat", "basename"):
         (tools / name).symlink_to(shutil.which(name))
     return clone
 
@@ -41,9 +42,9 @@ def put_python(clone, text=FAKE):
     python.chmod(0o755)
 
 
-def run(clone, script="set -eu; source ci/env.sh; echo ready $PYTHON"):
+def run(clone, script="set -eu; source ci/env.sh; echo ready $PYTHON", **variables):
     (clone / "calls").unlink(missing_ok=True)
-    environment = {"PATH": str(clone.parent / "tools")}
+    environment = {"PATH": str(clone.parent / "tools"), **variables}
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=clone,
@@ -110,3 +111,22 @@ def test_arguments_reach_pytest(clone):
 
 def test_scripts_are_executable():
     assert all(os.access(ROOT / path, os.X_OK) for path in ("ci/test", "ci/demo", ".ci/run"))
+
+
+def test_the_oldest_versions_have_an_environment_of_their_own(clone):
+    put_python(clone)
+    done, calls = run(clone, LOOPCTL_VERSIONS="oldest")
+    assert done.stdout.strip() == f"ready {clone}/.venv-oldest/bin/python"
+    assert f"--constraint {clone}/ci/oldest.txt" in calls[1]
+    done, _ = run(clone, LOOPCTL_VERSIONS="odd")
+    assert done.returncode == 2
+    assert "oldest or newest" in done.stderr
+
+
+def test_the_oldest_versions_are_those_of_the_lower_bounds():
+    listed = (ROOT / "ci" / "oldest.txt").read_text().split()
+    lower = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    for name in ("tensorflow", "keras"):
+        (pinned,) = (one.removeprefix(f"{name}==") for one in listed if one.startswith(f"{name}=="))
+        (bound,) = (one for one in lower if one.startswith(f"{name}>="))
+        assert bound.startswith(f"{name}>={pinned.removesuffix('.0')},")

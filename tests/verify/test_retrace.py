@@ -43,7 +43,9 @@ def test_the_argument_that_differs_is_named(calls: list[Any], message: str) -> N
 
 
 def test_only_the_call_that_is_traced_again_is_told() -> None:
-    with pytest.raises(verify.GraphAssertionError, match="call 3 to be traced before") as caught:
+    with pytest.raises(
+        verify.GraphAssertionError, match="call 3 to use an earlier trace"
+    ) as caught:
         verify.assert_no_retrace(
             function(), [tf.zeros(2), tf.ones(2), tf.zeros((2, 2)), tf.ones(2)]
         )
