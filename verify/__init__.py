@@ -1,17 +1,16 @@
 """Graph introspection: what a TensorFlow training step does, read from its traced graph."""
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-import networkx as _nx
-
-from verify.capture import capture as _capture
-from verify.control import assert_config
-from verify.expect import assert_graph
-from verify.facts import StepFacts, facts
-from verify.failure import GraphAssertionError
-from verify.network import to_networkx as _to_networkx
-from verify.retrace import assert_no_retrace
-from verify.same import assert_same_step
+if TYPE_CHECKING:
+    from verify.control import assert_config
+    from verify.expect import assert_graph
+    from verify.failure import GraphAssertionError
+    from verify.network import graph
+    from verify.retrace import assert_no_retrace
+    from verify.same import assert_same_step
+    from verify.step_facts import StepFacts, facts
 
 __all__ = [
     "GraphAssertionError",
@@ -24,22 +23,27 @@ __all__ = [
     "graph",
 ]
 
+# Where each is. Imported when first asked for, since pytest imports this package for its plugin in
+# every run, and TensorFlow takes seconds.
+_HOMES = {
+    "GraphAssertionError": "verify.failure",
+    "StepFacts": "verify.step_facts",
+    "assert_config": "verify.control",
+    "assert_graph": "verify.expect",
+    "assert_no_retrace": "verify.retrace",
+    "assert_same_step": "verify.same",
+    "facts": "verify.step_facts",
+    "graph": "verify.network",
+}
 
-def graph(
-    target: Any,
-    *args: Any,
-    model: Any = None,
-    signature: str | None = None,
-    optimized: bool = False,
-) -> "_nx.MultiDiGraph[str]":
-    """The step's graph, nested bodies inlined, as a plain ``networkx.MultiDiGraph``.
 
-    Args:
-        target, args, model, signature: as for `assert_graph`.
-        optimized: the graph as Grappler, TensorFlow's graph optimizer, leaves it for running.
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
 
-    Returns:
-        Nodes and edges with the attributes that `verify.network.to_networkx` lists.
-    """
-    step = _capture(target, *args, model=model, signature=signature, optimized=optimized)
-    return _to_networkx(step.flat)
+
+def __dir__() -> list[str]:
+    return __all__

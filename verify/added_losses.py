@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from verify.flat import READS
 from verify.flatten import flatten
-from verify.graph import READS
 from verify.match import Pattern
 from verify.reference import regulariser_name
 from verify.variables import key_of, resource

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from verify.dataflow import Flow, same_branch
-from verify.graph import (
+from verify.flat import (
     READS,
     WHILES,
     Node,

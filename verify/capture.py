@@ -8,8 +8,8 @@ import weakref
 from typing import Any
 
 from verify.dataflow import differentiated
+from verify.flat import FlatGraph, Tensor, VariableRef
 from verify.flatten import flatten, flatten_definition, flatten_function
-from verify.graph import FlatGraph, Tensor, VariableRef
 from verify.model_reference import ModelReference
 from verify.optimized import optimized_definition
 from verify.roles import roles_of

@@ -9,7 +9,7 @@ from typing import Any
 from verify.capture import Step
 from verify.detect import Detector
 from verify.failure import Violation
-from verify.graph import WHILES, VariableRef
+from verify.flat import WHILES, VariableRef
 from verify.selection import select
 from verify.specialise import choosers, constant_choice, specialised
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from verify.detect import Detector
-from verify.facts import known_losses
 from verify.failure import Violation, nearest, weight
 from verify.match import Miss
 from verify.reference import loss_name, other_reductions
 from verify.search import Disjoint
 from verify.selection import names
+from verify.step_facts import known_losses
 
 
 def losses(detector: Detector, expected: Any) -> list[Violation]:

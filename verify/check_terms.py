@@ -8,7 +8,7 @@ from typing import Any
 from verify.dataflow import Update
 from verify.detect import Detector
 from verify.failure import Violation, nearest, weight
-from verify.graph import VariableRef
+from verify.flat import VariableRef
 from verify.reference import regulariser_name, regulariser_pattern
 from verify.search import Disjoint, Found
 from verify.selection import select

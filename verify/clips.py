@@ -21,7 +21,7 @@ from verify.clip_reference import (
     value_patterns,
 )
 from verify.dataflow import Flow, Update
-from verify.graph import CASES, IFS, WHILES, Tensor
+from verify.flat import CASES, IFS, WHILES, Tensor
 from verify.match import Match, Pattern, Predicate
 from verify.packing import REDUCTIONS
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from verify.flat import FlatGraph, Node, Tensor, VariableRef, draws
 from verify.fold import Folder
-from verify.graph import FlatGraph, Node, Tensor, VariableRef, draws
 from verify.match import Match, Matcher
 from verify.packing import Piece, pieces
 from verify.reference import Operand, Spec, VjpReferences

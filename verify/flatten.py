@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
-from verify.graph import (
+from verify.flat import (
     CALLS,
     CASES,
     IFS,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry  # see verify.graph
+from tensorflow.python.framework import op_def_registry  # see verify.flat
 
-from verify.graph import FlatGraph, Node, Tensor
+from verify.flat import FlatGraph, Node, Tensor
 
 _MAX_ELEMENTS = 1 << 16  # folding is for scalars and shapes, not for weights
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 
 from verify.dataflow import Flow
-from verify.graph import IDENTITIES, READS, Node, draws, is_stateful
+from verify.flat import IDENTITIES, READS, Node, draws, is_stateful
 
 _CALLBACKS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "Print", "PrintV2"}
 _WIDE = {"float64", "complex128", "int64", "uint64"}

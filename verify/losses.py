@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from verify.graph import Node, Tensor
+from verify.flat import Node, Tensor
 from verify.match import Miss, Pattern, Predicate
 from verify.reference import Itself, Spec, loss_patterns
 from verify.search import Found, Search

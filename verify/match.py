@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from verify.flat import FlatGraph, Node, Tensor, is_commutative
 from verify.fold import Folder
-from verify.graph import FlatGraph, Node, Tensor, is_commutative
 
 Predicate = Callable[[Tensor], bool]
 _MAX_PERMUTED = 4  # n-ary commutative ops beyond this are compared in order

@@ -8,7 +8,28 @@ from typing import Any
 import networkx as nx
 import tensorflow as tf
 
-from verify.graph import IDENTITIES, FlatGraph, shape_of
+from verify.capture import capture
+from verify.flat import IDENTITIES, FlatGraph, shape_of
+
+
+def graph(
+    target: Any,
+    *args: Any,
+    model: Any = None,
+    signature: str | None = None,
+    optimized: bool = False,
+) -> nx.MultiDiGraph[str]:
+    """The step's graph, nested bodies inlined, as a plain ``networkx.MultiDiGraph``.
+
+    Args:
+        target, args, model, signature: as for `verify.assert_graph`.
+        optimized: the graph as Grappler, TensorFlow's graph optimizer, leaves it for running.
+
+    Returns:
+        Nodes and edges with the attributes that `to_networkx` lists.
+    """
+    step = capture(target, *args, model=model, signature=signature, optimized=optimized)
+    return to_networkx(step.flat)
 
 
 def to_networkx(flat: FlatGraph) -> nx.MultiDiGraph[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from verify.flat import FlatGraph, Node, Tensor
 from verify.fold import Folder
-from verify.graph import FlatGraph, Node, Tensor
 
 # Ops that add up (or hand over) what several replicas hold, element by element.
 REDUCTIONS = {"CollectiveReduce", "CollectiveReduceV2", "NcclAllReduce"}

@@ -9,7 +9,7 @@ import numpy as np
 from verify.clips import describe
 
 if TYPE_CHECKING:
-    from verify.facts import ClipFact, GuardFact, LossFact, StepFacts
+    from verify.step_facts import ClipFact, GuardFact, LossFact, StepFacts
 
 _WIDTH = 17
 

@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from verify.flat import FlatGraph, Node
 from verify.flatten import flatten
 from verify.fold import call_op
-from verify.graph import FlatGraph, Node
 from verify.match import Pattern
 
 Spec = tuple[tuple[int | None, ...] | None, str]

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from verify.graph import FlatGraph, Tensor
+from verify.flat import FlatGraph, Tensor
 
 # What takes the next batch out of an iterator: a step may do that once or in each turn of a loop.
 _BATCHES = {"IteratorGetNext", "IteratorGetNextSync", "OptionalGetValue"}

@@ -9,7 +9,7 @@ from verify.canonical import Canonical, Effect, canonical, unmatched
 from verify.capture import Step, capture
 from verify.dataflow import Flow
 from verify.failure import Violation, fail
-from verify.graph import READS, Node, Tensor, is_commutative
+from verify.flat import READS, Node, Tensor, is_commutative
 from verify.match import show
 from verify.pause import no_collection
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from verify.capture import Region, Step
 from verify.dataflow import Flow, Update, exclusive
-from verify.graph import Tensor
+from verify.flat import Tensor
 from verify.match import Match, Miss, Pattern, Predicate
 from verify.reference import format_call
 

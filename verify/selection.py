@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from verify.detect import Detector
-from verify.graph import VariableRef
+from verify.flat import VariableRef
 from verify.variables import key_of, path_of, resource
 
 _SHOWN = 6  # longer lists of variables are abridged; differences never are

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from verify.capture import Step
+from verify.flat import CASES, IFS, WHILES, FlatGraph, Guard, Node, Tensor, VariableRef
 from verify.fold import Folder
-from verify.graph import CASES, IFS, WHILES, FlatGraph, Guard, Node, Tensor, VariableRef
 
 
 def choosers(flat: FlatGraph, guard: Guard) -> list[VariableRef]:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from verify.dataflow import Flow
-from verify.graph import Node, Tensor
+from verify.flat import Node, Tensor
 
 _ZEROS = {"ZerosLike", "_ZerosLike"}
 _FILLS = {"Fill": 1, "BroadcastTo": 0}  # where the value is among the inputs

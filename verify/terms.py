@@ -10,7 +10,7 @@ from typing import Any
 
 from verify.added_losses import AddedLoss
 from verify.dataflow import Update
-from verify.graph import Tensor
+from verify.flat import Tensor
 from verify.match import Miss, Pattern, Predicate
 from verify.reference import (
     FAMILIES,

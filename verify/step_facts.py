@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from verify.capture import Region, Step, capture
 from verify.detect import Detector
-from verify.graph import IDENTITIES, WHILES, Guard, VariableRef
+from verify.flat import IDENTITIES, WHILES, Guard, VariableRef
 from verify.hazards import HazardFact, hazards
 from verify.page import page
 from verify.pause import no_collection
