@@ -7,20 +7,31 @@ from typing import Any
 
 from verify.detect import Detector
 from verify.failure import Violation
+from verify.selection import without_exceptions
 
 _SHOWN = 6  # longer lists of ops are abridged
 
 
 def forbids(detector: Detector, globs: Any) -> list[Violation]:
     listed = [globs] if isinstance(globs, str) else list(globs)
-    violations = []
     for glob in listed:
         if not isinstance(glob, str):
             raise TypeError(f"forbids: {glob!r} is no glob over op types")
+    forbidden, exceptions = without_exceptions(listed)
+    nodes = [node for node in detector.flat.nodes if detector.flow.inside(node)]
+    there = {n.op for n in nodes if any(fnmatch.fnmatchcase(n.op, glob) for glob in forbidden)}
+    allowed: set[str] = set()
+    for glob in exceptions:
+        taken = fnmatch.filter(there, glob)
+        if not taken:
+            raise ValueError(f"forbids: the exception '!{glob}' takes out nothing")
+        allowed.update(taken)
+    violations = []
+    for glob in forbidden:
         places = [
             f"{node.op} at {node.id}"
-            for node in detector.flat.nodes
-            if fnmatch.fnmatchcase(node.op, glob) and detector.flow.inside(node)
+            for node in nodes
+            if fnmatch.fnmatchcase(node.op, glob) and node.op not in allowed
         ]
         if places:
             more = [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []

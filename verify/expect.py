@@ -131,7 +131,7 @@ def assert_graph(
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
             reaches an update is clipped so, before the optimizer; ``None``: none is.
         watched: variables, paths or globs over ``variable.path``: exactly these trainable
-            variables are updated from their gradients.
+            variables are updated from their gradients. ``"!glob"`` makes an exception.
         unwatched: the same: none of these is updated from a gradient, nor written by hand unless
             `allow_writes`.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on
@@ -141,7 +141,8 @@ def assert_graph(
             that value, the step is as these keywords of `assert_graph` say (which may hold
             `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
             variable chooses a branch.
-        forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op.
+        forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
+            makes an exception.
         max_ops, max_bytes: at most so many ops, and bytes of constants.
         model: the model that the step trains, if `target` does not tell: what counts as trainable,
             and the regularisers that its layers add, are then taken from it.
@@ -149,7 +150,8 @@ def assert_graph(
 
     Raises:
         GraphAssertionError: with all violations.
-        TypeError, ValueError: an argument is not of the kinds above, or a glob matches nothing.
+        TypeError, ValueError: an argument is not of the kinds above, or a glob or exception matches
+            nothing.
     """
     expectation = Expectation(
         loss=loss,

@@ -21,7 +21,7 @@ def page(facts: StepFacts) -> str:
         f"{facts.variable_bytes} of variables"
     ]
     _section(lines, "loss", [_loss(loss) for loss in facts.losses])
-    terms = [f"{t.kind} on {t.variable}{_times(t.weight)}" for t in facts.regularization]
+    terms = [f"{t.kind} on {t.variable}{times(t.weight)}" for t in facts.regularization]
     _section(lines, "regularization", terms)
     _section(lines, "clipping", [_clip(clip) for clip in facts.clipping])
     _section(lines, "watched", list(written.watched))
@@ -55,7 +55,7 @@ def _section(lines: list[str], title: str, entries: list[str]) -> None:
 def _loss(loss: LossFact) -> str:
     where = f" of {loss.prediction}" if loss.prediction else ""
     scaled = f" scaled by {', '.join(loss.scaled_by)}" if loss.scaled_by else ""
-    return f"{loss.name}{where}{_times(loss.weight)}{scaled}"
+    return f"{loss.name}{where}{times(loss.weight)}{scaled}"
 
 
 def _clip(clip: ClipFact) -> str:
@@ -72,5 +72,5 @@ def _guard(guard: GuardFact) -> str:
     return f"{chosen_by} -> {guard.op} {guard.place}{told}"
 
 
-def _times(weight: float | None) -> str:
+def times(weight: float | None) -> str:
     return "" if weight is None or np.isclose(weight, 1) else f" times {weight:.6g}"

@@ -18,18 +18,37 @@ def select(
 ) -> list[VariableRef]:
     """The variables meant by one variable, path or glob, or by a list of them.
 
+    A text that begins with ``!`` takes out again what it matches, wherever it stands.
     `trainable`: globs are for trainable variables only.
 
     Raises:
-        ValueError: a path or glob that matches none.
+        ValueError: a path or glob that matches none, or an exception from nothing.
         TypeError: no variable, path or glob.
     """
-    entries = selection if isinstance(selection, list | tuple | set) else [selection]
+    listed = selection if isinstance(selection, list | tuple | set) else [selection]
+    entries, exceptions = without_exceptions(listed)
     chosen: dict[VariableRef, None] = {}
     for entry in entries:
         for variable in _resolve(detector, entry, keyword, trainable):
             chosen[variable] = None
+    for glob in exceptions:
+        taken = [variable for variable in chosen if fnmatch.fnmatchcase(variable.path, glob)]
+        if not taken:
+            raise ValueError(f"{keyword}: the exception '!{glob}' takes out nothing")
+        for variable in taken:
+            del chosen[variable]
     return list(chosen)
+
+
+def without_exceptions(listed: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """What is meant, and the globs (without their ``!``) of what is not."""
+    entries, exceptions = [], []
+    for entry in listed:
+        if isinstance(entry, str) and entry.startswith("!"):
+            exceptions.append(entry[1:])
+        else:
+            entries.append(entry)
+    return entries, exceptions
 
 
 def _resolve(detector: Detector, entry: Any, keyword: str, trainable: bool) -> list[VariableRef]:

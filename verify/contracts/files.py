@@ -1,0 +1,181 @@
+"""Contract files: reading them, and saying exactly what is wrong with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from verify.contracts.schema import Expected, File, Loss, Made, Promise, Term
+
+SUFFIX = ".graph.toml"
+_MAX_BYTES = 4 << 20  # a contract is written by people; larger files are something else
+_FIELDS = {
+    "File": list(File.model_fields),
+    "Promise": list(Promise.model_fields),
+    "Expected": list(Expected.model_fields),
+}
+
+
+class ContractError(ValueError):
+    """A contract that can't be read, or whose step can't be made; the message names the place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """One promise, and where it is written."""
+
+    name: str
+    path: Path
+    line: int
+    promise: Promise
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+def read(path: Path) -> list[Contract]:
+    """The contracts of one file, in the order written.
+
+    Raises:
+        ContractError: with every mistake of the file.
+    """
+    text = _text(path)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ContractError(f"{path}: no TOML: {error}") from None
+    except RecursionError:
+        raise ContractError(f"{path}: nested too deeply") from None
+    lines = header_lines(text)
+    mistakes = list(_unknown(content))
+    try:
+        file = File.model_validate(content)
+    except pydantic.ValidationError as error:
+        mistakes += _mistakes(error)
+    except RecursionError:
+        raise ContractError(f"{path}: nested too deeply") from None
+    else:
+        for name, promise in file.contracts.items():
+            mistakes += _incomplete(f"contracts.{name}", promise)
+    if mistakes:
+        raise ContractError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    return [
+        Contract(name, path, lines.get(name, 1), promise)
+        for name, promise in file.contracts.items()
+    ]
+
+
+def header_lines(text: str) -> dict[str, int]:
+    """The line in which each contract's own table begins, by its name."""
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("[") or len(line) > 1000:
+            continue
+        try:
+            table = tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            continue
+        named = table.get("contracts")
+        if isinstance(named, Mapping):
+            for name in named:
+                lines.setdefault(name, number)
+    return lines
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ContractError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, which no contract is")
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path}: can't be read: {error}") from None
+
+
+def _unknown(content: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that nothing knows, each with the nearest that is known."""
+    yield from _strange("", content, _FIELDS["File"])
+    contracts = content.get("contracts")
+    for name, promise in contracts.items() if isinstance(contracts, Mapping) else ():
+        if isinstance(promise, Mapping):
+            yield from _unknown_in(f"contracts.{name}", promise, _FIELDS["Promise"])
+
+
+def _unknown_in(place: str, said: Mapping[str, Any], known: list[str]) -> Iterator[str]:
+    yield from _strange(place, said, known)
+    guards = said.get("guards")
+    for variable, choices in guards.items() if isinstance(guards, Mapping) else ():
+        for value, expected in choices.items() if isinstance(choices, Mapping) else ():
+            if isinstance(expected, Mapping):
+                inner = f"{place}.guards.{variable}.{value}"
+                yield from _unknown_in(inner, expected, _FIELDS["Expected"])
+
+
+def _strange(place: str, said: Mapping[str, Any], known: list[str]) -> Iterator[str]:
+    for key in said:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(known)}"
+            where = f"{place}.{key}" if place else key
+            yield f"{where}: unknown key{meant}"
+
+
+def _mistakes(error: pydantic.ValidationError) -> list[str]:
+    """One line per place: what is there, and what each form that is allowed there asks for."""
+    asked: dict[str, list[str]] = {}
+    given: dict[str, Any] = {}
+    for one in error.errors():
+        if one["type"] == "extra_forbidden" and _is_table(one["loc"]):
+            continue  # told with the nearest spelling
+        place = ".".join(str(part) for part in one["loc"] if not _is_form(part))
+        told = one["msg"].removeprefix("Input should be ")
+        if told not in asked.setdefault(place, []):
+            asked[place].append(told)
+        given.setdefault(place, one["input"])
+    return [
+        f"{place}: {_short(given[place])} is not allowed; it may be {' or '.join(told)}"
+        for place, told in asked.items()
+    ]
+
+
+_FORMS = {kind.__name__ for kind in (Loss, Term, Made)} | {"Norm", "GlobalNorm", "Expected"}
+
+
+def _is_form(part: Any) -> bool:
+    """Whether a part of pydantic's location is no key but the form it tried."""
+    text = str(part)
+    return text in _FORMS or any(sign in text for sign in "[(") or text in _PLAIN_FORMS
+
+
+_PLAIN_FORMS = {"str", "int", "float", "bool"}
+
+
+def _is_table(location: tuple[Any, ...]) -> bool:
+    return not any(form in location for form in ("Norm", "GlobalNorm"))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _incomplete(place: str, promise: Promise) -> Iterator[str]:
+    if (promise.target is None) == (promise.file is None):
+        yield f"{place}: says {'neither' if promise.target is None else 'both'} target and file"
+    if promise.target is not None:
+        module, _, name = promise.target.partition(":")
+        dotted = [*module.split("."), *name.split(".")]
+        if not all(part.isidentifier() for part in dotted):
+            yield f'{place}.target: {promise.target!r} is no "package.module:factory"'
+    if promise.file is not None and promise.step is not None:
+        yield f"{place}.step: a step is an attribute of a target, not of a file"
+    if promise.signature is not None and promise.file is None:
+        yield f"{place}.signature: a signature chooses a function of a SavedModel, given as file"
+    if not promise.says_something_of_the_step:
+        yield f"{place}: promises nothing of the step; say loss, watched, clipping, ..."

@@ -1,0 +1,116 @@
+"""The step that a contract or a command is about: made once in a process, and traced once."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from verify.capture import Step, capture
+from verify.contracts.expectation import imported
+from verify.contracts.files import Contract, ContractError
+from verify.fresh import fresh_names
+from verify.pause import no_collection
+
+_MADE: dict[str, Any] = {}
+_STEPS: dict[Subject, Step] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A factory by its dotted name, or a file; of the first perhaps an attribute (`step`).
+
+    `place` is where it was named, for messages.
+    """
+
+    place: str = dataclasses.field(compare=False)
+    target: str | None = None
+    file: Path | None = None
+    step: str | None = None
+    signature: str | None = None
+
+    def __str__(self) -> str:
+        chosen = self.step or self.signature
+        return f"{self.target or self.file}{f'#{chosen}' if chosen else ''}"
+
+
+def subject_of(contract: Contract) -> Subject:
+    promise = contract.promise
+    return Subject(
+        f"{contract.place}: contracts.{contract.name}",
+        promise.target,
+        None if promise.file is None else contract.path.parent / promise.file,
+        promise.step,
+        promise.signature,
+    )
+
+
+def subject_from(text: str) -> Subject:
+    """What a command names: ``package.module:factory[#step]`` or ``path[#signature]``."""
+    named, _, chosen = text.partition("#")
+    if ":" in named and not Path(named).exists():
+        return Subject(text, target=named, step=chosen or None)
+    return Subject(text, file=Path(named), signature=chosen or None)
+
+
+def captured(subject: Subject) -> Step:
+    """The captured step.
+
+    Raises:
+        ContractError: there is no such module, factory, attribute or file, or the factory fails,
+            or what it gives can't be verified.
+    """
+    if subject not in _STEPS:
+        place = subject.place
+        args: tuple[Any, ...] = ()
+        if subject.file is not None:
+            if not subject.file.exists():
+                raise ContractError(f"{place}: {subject.file} does not exist")
+            target: Any = subject.file
+        else:
+            target, args = _made(place, str(subject.target))
+            if subject.step is not None:
+                target = _attribute(place, target, subject.step)
+        try:
+            with no_collection():
+                _STEPS[subject] = capture(target, *args, signature=subject.signature)
+        except Exception as error:
+            raise ContractError(f"{place}: can't be traced: {_told(error)}") from error
+    return _STEPS[subject]
+
+
+def forget() -> None:
+    """Lets go of every step and model."""
+    _MADE.clear()
+    _STEPS.clear()
+
+
+def _made(place: str, target: str) -> tuple[Any, tuple[Any, ...]]:
+    """A target and its arguments, as the factory gave them."""
+    if target not in _MADE:
+        if "" not in sys.path:
+            sys.path.insert(0, "")  # as `python -m` does: modules in the working directory
+        factory = imported(place, target)
+        if not callable(factory):
+            raise ContractError(f"{place}: {target} is {factory!r}, which can't be called")
+        # Whichever contracts are checked before this one: variables have the same paths.
+        fresh_names()
+        try:
+            _MADE[target] = factory()
+        except Exception as error:
+            raise ContractError(f"{place}: {target}() failed: {_told(error)}") from error
+    made = _MADE[target]
+    if isinstance(made, tuple) and made:
+        return made[0], made[1:]
+    return made, ()
+
+
+def _attribute(place: str, target: Any, name: str) -> Any:
+    if not hasattr(target, name):
+        raise ContractError(f"{place}: {type(target).__name__} has no {name}")
+    return getattr(target, name)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip() or 'no message'}"
