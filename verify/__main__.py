@@ -1,76 +1,11 @@
-"""``python -m verify``: what `verify` can be asked on the command line."""
+"""``python -m verify``."""
 
-from __future__ import annotations
-
-import argparse
+import os
 import sys
-from collections.abc import Sequence
 
-from rich.console import Console
-from rich.progress import Progress
-
-from verify.selfcheck import FAULTS, KINDS, OPTIMIZERS, Fault, Score, check
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit status: 0 right, 1 not, 2 for a wrong call."""
-    parser = argparse.ArgumentParser(prog="python -m verify", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    selfcheck = commands.add_parser(
-        "selfcheck",
-        help="plant faults in train steps and count how many are found, on this TensorFlow",
-        description=(
-            "Plants each fault of a catalogue in correct train steps of several kinds of model, "
-            "with several optimizers, and counts how many are caught and named rightly, and how "
-            "many correct steps raise a false alarm. Exit status 0 if all is right, else 1."
-        ),
-    )
-    selfcheck.add_argument(
-        "--all",
-        action="store_true",
-        help=f"every fault in every kind of model with every optimizer ({len(_cases(True))} "
-        "steps); else each kind once, with the optimizers in turn",
-    )
-    selfcheck.add_argument(
-        "--fault", default="", metavar="TEXT", help="only faults whose names contain TEXT"
-    )
-    options = parser.parse_args(arguments)
-    return _selfcheck(options.all, options.fault)
-
-
-def _selfcheck(everything: bool, text: str) -> int:
-    console = Console(soft_wrap=True, highlight=False)
-    cases = [case for case in _cases(everything) if text.lower() in case[0].name.lower()]
-    if not cases:
-        console.print(f"no fault is called so: {text!r}", markup=False)
-        return 2
-    verdicts = []
-    planting = Progress(*Progress.get_default_columns(), console=console, transient=True)
-    with planting:
-        task = planting.add_task("planting faults", total=len(cases))
-        for verdict in check(cases):
-            verdicts.append(verdict)
-            planting.advance(task, 0 if verdict.fault is None else 1)
-            if not verdict.right:
-                where = f"{verdict.kind}, {verdict.optimizer}"
-                title = verdict.fault or "a correct step"
-                told = verdict.message or "  nothing was found"
-                console.print(f"WRONG: {title} ({where})\n{told}\n", markup=False)
-    score = Score(tuple(verdicts))
-    console.print(str(score), markup=False)
-    return 1 if score.wrong else 0
-
-
-def _cases(everything: bool) -> list[tuple[Fault, str, str]]:
-    cases = []
-    for i, fault in enumerate(FAULTS):
-        optimizers = fault.optimizers or tuple(OPTIMIZERS)
-        for j, kind in enumerate(KINDS):
-            if kind not in fault.but:
-                chosen = optimizers if everything else [optimizers[(i + j) % len(optimizers)]]
-                cases += [(fault, kind, optimizer) for optimizer in chosen]
-    return cases
-
+from verify.cli import main
 
 if __name__ == "__main__":
+    # What TensorFlow tells while it starts is not what was asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(main())

@@ -38,6 +38,7 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
         GraphAssertionError: with the violations of all substeps.
         ValueError: the model is not under control.
     """
+    __tracebackhide__ = True
     if not hasattr(model, "control_variables"):
         raise ValueError(f"model {model.name!r} is not controlled: attach the callback first")
     violations: list[Violation] = []

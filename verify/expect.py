@@ -153,6 +153,7 @@ def assert_graph(
         TypeError, ValueError: an argument is not of the kinds above, or a glob or exception matches
             nothing.
     """
+    __tracebackhide__ = True
     expectation = Expectation(
         loss=loss,
         regularization=regularization,

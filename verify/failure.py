@@ -55,18 +55,19 @@ def nearest(miss: Miss | None) -> tuple[str, ...]:
 
 def fail(name: str, violations: Sequence[Violation]) -> None:
     """Raises if there are violations."""
+    __tracebackhide__ = True  # pytest shows the test's own line
     if not violations:
         return
     count = f"{len(violations)} violation{'s' if len(violations) > 1 else ''}"
     lines = [f"{name}: {count}"]
     for number, violation in enumerate(violations, 1):
         lines.append(f"{number}. " + str(violation).replace("\n", "\n   "))
-    if (line := _user_line()) is not None:
+    if (line := user_line()) is not None:
         lines.append(line)
     raise GraphAssertionError("\n".join(lines), violations)
 
 
-def _user_line() -> str | None:
+def user_line() -> str | None:
     """The line of the caller outside this package."""
     for frame in reversed(traceback.extract_stack()):
         if Path(frame.filename).parent != _HERE:

@@ -8,7 +8,7 @@ from collections import Counter
 from verify.dataflow import Flow
 from verify.flat import IDENTITIES, READS, Node, draws, is_stateful
 
-_CALLBACKS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "Print", "PrintV2"}
+CALLBACKS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "Print", "PrintV2"}
 _WIDE = {"float64", "complex128", "int64", "uint64"}
 
 
@@ -37,7 +37,7 @@ def hazards(flow: Flow) -> tuple[HazardFact, ...]:
 
 def _kinds(flow: Flow, node: Node) -> list[str]:
     kinds = []
-    if node.op in _CALLBACKS:
+    if node.op in CALLBACKS:
         kinds.append("host callback")
     if draws(node.op) and is_stateful(node.op):
         kinds.append("stateful randomness")

@@ -28,6 +28,7 @@ def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
             from those of the call before which is most like it.
         TypeError: `fn` is no ``tf.function``, or there are fewer than two calls.
     """
+    __tracebackhide__ = True
     if not hasattr(fn, "experimental_get_tracing_count"):
         raise TypeError(f"{fn!r} is no tf.function: nothing is ever traced")
     if len(calls) < 2:

@@ -32,6 +32,7 @@ def assert_same_step(a: Any, b: Any, *args: Any, model: Any = None, outputs: boo
         GraphAssertionError: with each effect that only one of them has, and the first difference
             to the one in the other step that is nearest to it.
     """
+    __tracebackhide__ = True
     with no_collection():
         first, second = (capture(target, *args, model=model) for target in (a, b))
         violations = differences(first, second, outputs)

@@ -134,7 +134,7 @@ def _mistakes(error: pydantic.ValidationError) -> list[str]:
         if one["type"] == "extra_forbidden" and _is_table(one["loc"]):
             continue  # told with the nearest spelling
         place = ".".join(str(part) for part in one["loc"] if not _is_form(part))
-        told = one["msg"].removeprefix("Input should be ")
+        told = _asked(one)
         if told not in asked.setdefault(place, []):
             asked[place].append(told)
         given.setdefault(place, one["input"])
@@ -144,6 +144,27 @@ def _mistakes(error: pydantic.ValidationError) -> list[str]:
     ]
 
 
+def _asked(error: Any) -> str:
+    """What one form would have allowed there, in the words of TOML."""
+    form = next((str(part) for part in error["loc"][::-1] if _is_form(part)), "")
+    if error["type"] in _TABLES:
+        return {"Norm": "{norm = n}", "GlobalNorm": "{global_norm = n}"}.get(form, "a table")
+    words: str = _WORDS.get(error["type"], error["msg"].removeprefix("Input should be "))
+    return words
+
+
+_TABLES = {"model_type", "dict_type", "model_attributes_type"}
+_WORDS = {
+    "string_type": "a text",
+    "list_type": "a list",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "literal_error": "false",
+    "extra_forbidden": "without this key",
+    "missing": "given",
+}
 _FORMS = {kind.__name__ for kind in (Loss, Term, Made)} | {"Norm", "GlobalNorm", "Expected"}
 
 

@@ -7,6 +7,7 @@ import time
 
 from verify.contracts.expectation import expectation
 from verify.contracts.files import Contract, ContractError
+from verify.contracts.ratchet import Slack, slack
 from verify.contracts.subject import captured, subject_of
 from verify.failure import Violation
 from verify.pause import no_collection
@@ -16,13 +17,15 @@ from verify.pause import no_collection
 class Verdict:
     """What became of one contract. `error`: why it could not be checked, else None.
 
-    `seconds`: (to make and trace the step, to check it).
+    `seconds`: (to make and trace the step, to check it). `slack`: where it allows more than is
+    there, if that was asked for and it is kept.
     """
 
     contract: Contract
     violations: tuple[Violation, ...] = ()
     error: str | None = None
     seconds: tuple[float, float] = (0.0, 0.0)
+    slack: tuple[Slack, ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -39,8 +42,12 @@ class Verdict:
         )
 
 
-def judge(contract: Contract) -> Verdict:
-    """Makes the step, traces it and checks it; errors are part of the verdict."""
+def judge(contract: Contract, ratchet: bool = False) -> Verdict:
+    """Makes the step, traces it and checks it; errors are part of the verdict.
+
+    Args:
+        ratchet: look for slack, too. Exceptions that except nothing are slack then, no error.
+    """
     place = f"contracts.{contract.name}"
     begun = time.perf_counter()
     try:
@@ -49,10 +56,18 @@ def judge(contract: Contract) -> Verdict:
     except ContractError as error:
         return Verdict(contract, error=str(error), seconds=(time.perf_counter() - begun, 0.0))
     traced = time.perf_counter()
+    violations: tuple[Violation, ...] = ()
+    loose: tuple[Slack, ...] = ()
+    told = None
     try:
         with no_collection():
+            if ratchet:
+                loose = tuple(slack(contract))
+                needed = {one.keyword: one.tight for one in loose if one.keyword == "forbids"}
+                expected = dataclasses.replace(expected, **needed)
             violations = tuple(expected.violations(step))
-        error_text = None
     except (TypeError, ValueError) as error:
-        violations, error_text = (), f"{contract.place}: {place}: {error}"
-    return Verdict(contract, violations, error_text, (traced - begun, time.perf_counter() - traced))
+        told = f"{contract.place}: {place}: {error}"
+    seconds = (traced - begun, time.perf_counter() - traced)
+    kept = told is None and not violations
+    return Verdict(contract, violations, told, seconds, loose if kept else ())

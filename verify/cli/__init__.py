@@ -1,0 +1,48 @@
+"""``python -m verify``: what can be asked of training steps on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from verify.cli import check, diff, draw, init, selfcheck, show
+from verify.contracts.files import ContractError
+
+_COMMANDS = (check, show, draw, diff, init, selfcheck)
+_EPILOG = """\
+exit status: 0 all is as it should be, 1 it is not, 2 a wrong call or an unreadable contract
+
+a TARGET is package.module:factory, where the factory returns what verify.assert_graph takes (a
+compiled model, a tf.function, ...), alone or in a tuple with its arguments; #name after it means an
+attribute of that: shop.training:controlled#warmup_on. Or it is the path of a SavedModel
+(#signature) or of a GraphDef.
+
+examples:
+  python -m verify show shop.training:controlled#warmup_on
+  python -m verify init shop.training:plain --output shop.graph.toml
+  python -m verify check --format github
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m verify",
+        description="Says what TensorFlow training steps do, and gates changes to them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add_to(commands)
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except ContractError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return status

@@ -1,0 +1,133 @@
+"""``check``: contracts held against their steps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from verify.contracts.files import SUFFIX, ContractError, read
+
+if TYPE_CHECKING:
+    from verify.contracts.files import Contract
+    from verify.contracts.judge import Verdict
+
+FORMATS = ("text", "json", "junit", "sarif", "github")
+_SKIPPED = {"node_modules", "site-packages", "__pycache__"}
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="hold contracts (*.graph.toml) against their steps",
+        description="Exit status 0 if every contract is kept, 1 if one is broken, 2 if one can't "
+        "be read or its step can't be made.",
+    )
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help=f"contract files, or folders to look for *{SUFFIX} in (default: this folder)",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")
+    parser.add_argument(
+        "-t", "--tag", action="append", default=[], help="only contracts tagged so; may be repeated"
+    )
+    parser.add_argument(
+        "--ratchet",
+        action="store_true",
+        help="contracts that allow more than is there (ops, bytes, exceptions) are broken as well",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="with --ratchet: tighten those, instead of failing"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.write and not options.ratchet:
+        raise ContractError("--write tightens what --ratchet finds: give both")
+    contracts, unreadable = _read(list(_files(options.files or [Path()])))
+    if options.tag:
+        contracts = [c for c in contracts if set(options.tag) & set(c.promise.tags)]
+    if not contracts and not unreadable:
+        what = f"tagged {' or '.join(options.tag)}" if options.tag else f"in any *{SUFFIX}"
+        raise ContractError(f"no contract is {what}")
+
+    from verify.cli.formats import report
+    from verify.contracts.ratchet import tighten
+
+    verdicts = list(_judged(contracts, options.ratchet))
+    if options.write:
+        tighten([slack for verdict in verdicts for slack in verdict.slack])
+    text = report(options.format, verdicts, unreadable, written=options.write)
+    if options.output is not None:
+        from verify.files import write_whole
+
+        write_whole(options.output, text)
+    else:
+        _show(text, options.format)
+    if unreadable or any(verdict.error is not None for verdict in verdicts):
+        return 2
+    loose = not options.write and any(verdict.slack for verdict in verdicts)
+    return 1 if loose or not all(verdict.kept for verdict in verdicts) else 0
+
+
+def _files(given: Sequence[Path]) -> Iterator[Path]:
+    for path in given:
+        if not path.is_dir():
+            if not path.exists():
+                raise ContractError(f"{path} does not exist")
+            yield path
+            continue
+        for found in sorted(path.rglob(f"*{SUFFIX}")):
+            parts = found.relative_to(path).parts[:-1]
+            if not any(part in _SKIPPED or part.startswith(".") for part in parts):
+                yield found
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Contract], list[str]]:
+    """The contracts of all files that can be read, and what is wrong with the others."""
+    contracts: list[Contract] = []
+    unreadable: list[str] = []
+    for path in paths:
+        try:
+            contracts += read(path)
+        except ContractError as error:
+            unreadable.append(str(error))
+    return contracts, unreadable
+
+
+def _judged(contracts: Sequence[Contract], ratchet: bool) -> Iterator[Verdict]:
+    """Verdicts one by one; on a terminal, a bar says how far it is."""
+    from verify.contracts.judge import judge
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    shown = console.is_terminal and len(contracts) > 0
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown
+    ) as progress:
+        task = progress.add_task("", total=len(contracts))
+        for contract in contracts:
+            progress.update(task, description=contract.name)
+            yield judge(contract, ratchet)
+            progress.advance(task)
+
+
+def _show(text: str, form: str) -> None:
+    if form != "text":
+        sys.stdout.write(text)
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    colours = {"kept": "green", "broken": "bold red", "error": "bold yellow", "loose": "yellow"}
+    for line in text.splitlines():
+        word = line.partition(" ")[0]
+        console.print(line, style=colours.get(word), markup=False)

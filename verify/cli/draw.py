@@ -1,0 +1,28 @@
+"""``draw``: a picture of a step."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "draw",
+        help="draw a step: HTML to explore, SVG, GraphML, DOT or a TensorBoard graph",
+        description="Writes a picture of a step; the kind goes by the file's name: .html (one file "
+        "with everything in it), .svg, .graphml, .dot, or a folder for TensorBoard.",
+    )
+    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("output", type=Path, metavar="FILE")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from verify.contracts.subject import captured, subject_from
+    from verify.picture import write
+
+    write(captured(subject_from(options.target)), options.output)
+    print(options.output)
+    return 0

@@ -1,0 +1,24 @@
+"""``show``: the facts of a step."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser("show", help="print the facts of a step")
+    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from verify.contracts.subject import captured, subject_from
+    from verify.step_facts import step_facts
+
+    facts = step_facts(captured(subject_from(options.target)))
+    print(json.dumps(dataclasses.asdict(facts), indent=2) if options.json else facts)
+    return 0

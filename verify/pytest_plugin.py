@@ -1,0 +1,100 @@
+"""What pytest gets from this package: contracts as items, `graph_snapshot`, ``--graph-update``.
+
+pytest imports this module in every run of an environment that has the package, so that nothing of
+TensorFlow, Keras or syrupy may be imported before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from verify.contracts.files import SUFFIX, Contract, ContractError, read
+
+if TYPE_CHECKING:
+    from verify.snapshot import GraphSnapshot
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("loopctl").addoption(
+        "--graph-update",
+        action="store_true",
+        dest="update_snapshots",  # syrupy's own, which keeps and reports the files
+        help="write what graph_snapshot sees (syrupy's --snapshot-update: all snapshots are)",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.name.endswith(SUFFIX):
+        return ContractFile.from_parent(parent, path=file_path)
+    return None
+
+
+class ContractFile(pytest.File):
+    """A contract file; each of its contracts is an item of the contract's name."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        try:
+            contracts = read(self.path)
+        except ContractError as error:
+            raise self.CollectError(str(error)) from None
+        for contract in contracts:
+            item = ContractItem.from_parent(self, name=contract.name, contract=contract)
+            for tag in contract.promise.tags:
+                # Said by the file, so that --strict-markers has nothing to say.
+                self.config.addinivalue_line("markers", f"{tag}: contracts tagged so")
+                item.add_marker(tag)
+            # With --dist loadgroup, all contracts on one factory share a worker and a model.
+            promise = contract.promise
+            item.add_marker(pytest.mark.xdist_group(promise.target or str(promise.file)))
+            yield item
+
+
+class ContractItem(pytest.Item):
+    """One contract."""
+
+    def __init__(self, *, contract: Contract, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.contract = contract
+
+    def runtest(self) -> None:
+        from verify.contracts.judge import judge
+
+        verdict = judge(self.contract)
+        traced, checked = verdict.seconds
+        self.user_properties += [("trace_seconds", traced), ("check_seconds", checked)]
+        if not verdict.kept:
+            raise BrokenContractError(verdict.message)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        if isinstance(excinfo.value, BrokenContractError):
+            return f"{self.contract.place}: {self.contract.name}\n{excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, self.contract.line - 1, f"contract {self.name}"
+
+
+class BrokenContractError(AssertionError):
+    """A contract is not kept, or could not be checked."""
+
+
+@pytest.fixture
+def graph_snapshot(request: pytest.FixtureRequest) -> GraphSnapshot:
+    """Asserts that a step's facts are those that were kept: ``graph_snapshot(model, batch)``.
+
+    Takes what `verify.facts` takes, and `name` where one test keeps several. What is kept lies
+    in ``__snapshots__`` beside the test and is written by ``pytest --graph-update``. Layers and
+    metrics that are made after this fixture are numbered from the beginning, so that their names
+    do not depend on the tests before.
+    """
+    if not request.config.pluginmanager.hasplugin("syrupy"):
+        raise pytest.UsageError("graph_snapshot needs syrupy: pip install loopctl[pytest]")
+    from verify.fresh import fresh_names
+    from verify.snapshot import GraphSnapshot
+
+    fresh_names()
+    return GraphSnapshot(request.getfixturevalue("snapshot"))
