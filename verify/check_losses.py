@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from verify.detect import Detector
 from verify.failure import Violation, nearest, weight
 from verify.match import Miss
-from verify.reference import loss_name, other_reductions
-from verify.search import Disjoint
+from verify.reference import Itself, loss_name, other_reductions
+from verify.search import Disjoint, Found
 from verify.selection import names
 from verify.step_facts import known_losses
 
@@ -20,16 +21,19 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
     violations: list[Violation] = []
     recognised = Disjoint()
     missing: list[tuple[Any, Miss | None]] = []
+    # A list may name one loss several times: each stands for one place where it acts.
+    queues: dict[tuple[Itself, float], Iterator[Found]] = {}
     for loss, factor in wanted:
         found, miss = detector.losses(loss)
-        fresh = recognised.fresh(found)
-        # A list may name one loss several times: each stands for one place where it acts.
-        fresh.sort(key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
-        recognised.add(fresh[:1])
-        if not fresh:
+        key = (Itself(loss), factor)
+        if key not in queues:
+            queues[key] = _nearest_first(found, factor)
+        one = next((f for f in queues[key] if recognised.fresh([f])), None)
+        if one is None:
             missing.append((loss, miss))
-        for one in fresh[:1]:
-            violations += weight("loss", loss_name(loss), one.weight, factor)
+            continue
+        recognised.add([one])
+        violations += weight("loss", loss_name(loss), one.weight, factor)
     rest = detector.rest([*recognised.all, *detector.terms])[0]
     others = _other_losses(detector, recognised, [loss for loss, _ in missing]) if rest else []
     trained = names({update.variable.path for update in rest})
@@ -47,6 +51,13 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
         )
         violations.append(Violation("loss", only, f"{instead} reaches the update of {trained}"))
     return violations
+
+
+def _nearest_first(found: list[Found], factor: float) -> Iterator[Found]:
+    """Those multiplied by the expected factor, then the others."""
+    return iter(
+        sorted(found, key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
+    )
 
 
 def _weighted(expected: Any) -> list[tuple[Any, float]]:

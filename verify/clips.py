@@ -168,6 +168,11 @@ class Clips:
             == 1
         )
         added = flow.descendants(self._sums(clips, after))
+        updated = {update.node.index for update in updates}
+        above: dict[int, list[int]] = {}
+        for clip in sorted(clips):
+            for index in below[clip] & updated:
+                above.setdefault(index, []).append(clip)
         for update in updates:
             index = update.node.index
             misses = ""
@@ -179,9 +184,8 @@ class Clips:
                 misses = "it is divided by the loss scale after the clip"
             elif index in added:
                 misses = "only parts of its gradient are, which are added up after it"
-            for clip in sorted(clips):
-                if index in below[clip]:
-                    yield update, clip, misses
+            for clip in above.get(index, ()):
+                yield update, clip, misses
 
     def _takes_data(self, index: int) -> bool:
         flow = self.flow

@@ -40,10 +40,11 @@ class Leftover:
                 for key in self._made_of(source):
                     starts.setdefault(key, set()).add(index)
         alone: list[Update] = []
+        blocked = cut | fed
         for key, nodes in starts.items():
             mine = flow.trained_of.get(key, [])
             if mine:
-                reached = flow.descendants(nodes, without=cut | fed)
+                reached = flow.descendants(nodes, without=blocked)
                 alone += [update for update in mine if update.node.index in reached]
         return data, sorted(alone, key=lambda update: update.node.index)
 

@@ -100,7 +100,8 @@ class Losses:
         flow, found = self.flow, dict[tuple[Spec, Spec], None]()
         fed = self.step.targets
         of_targets = flow.of_data if fed is None else flow.after(fed)
-        as_fed = sorted(fed or ())
+        as_fed = fed or frozenset()
+        fed_specs = list(dict.fromkeys(map(flow.spec, sorted(as_fed))))
         meetings = (flow.of_weights & of_targets) - flow.backward
         for node in (self.flat.nodes[index] for index in sorted(meetings)):
             targets = [
@@ -110,10 +111,11 @@ class Losses:
             ]
             predictions = [t for t in node.data if t[0] in flow.of_weights]
             for target in targets:
+                chain = filter(self._is_target, self._chain(target))
+                specs = dict.fromkeys([*fed_specs, *map(flow.spec, chain)])
                 for prediction in predictions:
-                    for t in [*as_fed, *filter(self._is_target, self._chain(target))]:
-                        for p in self._chain(prediction):
-                            found[flow.spec(t), flow.spec(p)] = None
+                    for p in self._chain(prediction):
+                        found.update(dict.fromkeys((spec, flow.spec(p)) for spec in specs))
         usable = [pair for pair in found if all(shape is not None for shape, _ in pair)]
         return [pair for pair in usable if pair[1][1].startswith(("float", "bfloat"))]
 

@@ -272,7 +272,7 @@ def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) ->
     for name in dir(loaded):
         value = getattr(loaded, name, None) if not name.startswith("_") else None
         if name != "signatures" and hasattr(value, "get_concrete_function"):
-            functions[name] = value
+            functions.setdefault(name, value)  # a signature of that name is the same function
     known = ", ".join(sorted(functions)) or "none"
     if signature is None:
         if len(functions) != 1:

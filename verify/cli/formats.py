@@ -27,7 +27,7 @@ def report(
         unreadable: what is wrong with files that could not be read.
         written: slack that was found has been taken out of the files.
     """
-    return _FORMATS[form](verdicts, unreadable, written)
+    return FORMATTED[form](verdicts, unreadable, written)
 
 
 def _status(verdict: Verdict, written: bool) -> str:
@@ -223,7 +223,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-_FORMATS: dict[str, Callable[[Sequence[Verdict], Sequence[str], bool], str]] = {
+FORMATTED: dict[str, Callable[[Sequence[Verdict], Sequence[str], bool], str]] = {
     "text": _text,
     "json": _json,
     "junit": _junit,

@@ -1,0 +1,148 @@
+"""`python -m verify check`: exit statuses, formats, the ratchet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import xmlschema
+
+from verify.cli import main
+from verify.cli.formats import FORMATTED
+
+SHOP = "tests.verify.contracts.shop"
+DATA = Path(__file__).parent / "data"
+KEPT = f'[contracts.kept]\ntarget = "{SHOP}:plain"\ntags = ["fast"]\nloss = "mse"\n'
+BROKEN = f'[contracts.broken]\ntarget = "{SHOP}:plain"\nloss = "mae"\nclipping = [-1, 1]\n'
+FAILS = f'[contracts.fails]\ntarget = "{SHOP}:raises"\nloss = "mse"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def put(folder: Path, text: str, name: str = "a.graph.toml") -> None:
+    (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [(KEPT, 0), (KEPT + BROKEN, 1), (FAILS, 2), (BROKEN + FAILS, 2), ("x", 2)]
+)
+def test_exit_statuses(
+    text: str, status: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(folder, text)
+    assert main(["check"]) == status
+    assert "Traceback" not in capsys.readouterr().out
+
+
+def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder, KEPT + BROKEN + FAILS)
+    put(folder, "[contracts.odd]\nlos = 1\n", "b.graph.toml")
+    assert main(["check"]) == 2
+    told = capsys.readouterr().out
+    assert "kept   kept (a.graph.toml:1)" in told
+    assert "broken broken (a.graph.toml:5)" in told
+    assert "       1. loss: expected mae" in told
+    assert "error  fails (a.graph.toml:9)" in told
+    assert "error  b.graph.toml: contracts.odd.los: unknown key; did you mean loss?" in told
+    assert "1 kept, 1 broken, 2 errors" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check"], "no contract is in any *.graph.toml"),
+        (["check", "missing.graph.toml"], "missing.graph.toml does not exist"),
+        (["check", "--write"], "give both"),
+        (["show", "no_module:x"], "no_module can't be imported"),
+        (["show", "nowhere"], "nowhere does not exist"),
+        (["init", "m:f", "-o", "x.toml"], "a contract file is named *.graph.toml"),
+    ],
+)
+def test_wrong_calls(
+    arguments: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tags_choose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder, KEPT + BROKEN)
+    assert main(["check", "--tag", "fast"]) == 0
+    assert "1 kept, 0 broken" in capsys.readouterr().out
+    assert main(["check", "--tag", "slow"]) == 2
+
+
+def test_hidden_folders_and_installed_packages_are_passed_over(folder: Path) -> None:
+    for name in (".venv", "site-packages"):
+        (folder / name).mkdir()
+        put(folder / name, BROKEN)
+    put(folder, KEPT)
+    assert main(["check", str(folder)]) == 0
+
+
+@pytest.mark.parametrize("form", ["json", "junit", "sarif", "github"])
+def test_formats_for_machines(form: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder, KEPT + BROKEN + FAILS)
+    put(folder, "[contracts.odd]\nlos = 1\n", "b.graph.toml")
+    assert main(["check", "--format", form, "--output", "report"]) == 2
+    assert capsys.readouterr().out == ""
+    report = (folder / "report").read_text()
+    if form == "json":
+        read = json.loads(report)
+        assert [one["status"] for one in read["contracts"]] == ["kept", "broken", "error"]
+        assert read["contracts"][1]["violations"][0]["keyword"] == "loss"
+        assert len(read["unreadable"]) == 1
+    elif form == "junit":
+        suites = ElementTree.fromstring(report)
+        assert [case.get("name") for case in suites.iter("testcase")] == [
+            "kept", "broken", "fails", "unreadable"
+        ]  # fmt: skip
+        assert "expected mae" in str(next(suites.iter("failure")).text)
+        assert len(list(suites.iter("error"))) == 2
+    elif form == "sarif":
+        read = json.loads(report)
+        jsonschema.validate(read, json.loads((DATA / "sarif-schema-2.1.0.json").read_text()))
+        rules = [result["ruleId"] for result in read["runs"][0]["results"]]
+        assert rules == ["loss", "clipping"]
+        assert not read["runs"][0]["invocations"][0]["executionSuccessful"]
+    else:
+        first, second, third, _ = report.splitlines()
+        assert first.startswith("::error file=a.graph.toml,line=5,title=graph contract broken::1.")
+        assert "%0A" in first
+        assert second.startswith("::error file=a.graph.toml,line=9")
+        assert third.startswith("::error title=graph contract::b.graph.toml")
+
+
+def test_junit_keeps_to_the_common_schema(folder: Path) -> None:
+    put(folder, KEPT + BROKEN + FAILS)
+    main(["check", "--format", "junit", "--output", "report.xml"])
+    xmlschema.XMLSchema(str(DATA / "junit-10.xsd")).validate(str(folder / "report.xml"))
+
+
+def test_the_ratchet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder, KEPT + "max_ops = 100000\n")
+    assert main(["check"]) == 0
+    assert main(["check", "--ratchet"]) == 1
+    assert "loose  kept" in capsys.readouterr().out
+    assert "100000" in (folder / "a.graph.toml").read_text()  # told, not rewritten
+    assert main(["check", "--ratchet", "--write"]) == 0
+    assert "100000" not in (folder / "a.graph.toml").read_text()
+    assert main(["check", "--ratchet"]) == 0
+    # Nothing that is looser than its contract is ever written into it.
+    text = (folder / "a.graph.toml").read_text().replace("max_ops = ", "max_ops = 1 # ")
+    put(folder, text)
+    assert main(["check", "--ratchet", "--write"]) == 1
+    assert (folder / "a.graph.toml").read_text() == text
+
+
+def test_every_format_is_known() -> None:
+    from verify.cli.check import FORMATS
+
+    assert set(FORMATS) == set(FORMATTED)

@@ -1,0 +1,71 @@
+"""Baselines say what is there and can only get tighter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verify.contracts.baseline import contract_text
+from verify.contracts.files import Contract, read
+from verify.contracts.judge import judge
+from verify.contracts.ratchet import slack, tighten
+from verify.contracts.subject import subject_from
+
+SHOP = "tests.verify.contracts.shop"
+
+
+def baseline(folder: Path, target: str) -> Contract:
+    path = folder / "base.graph.toml"
+    path.write_text(contract_text("one", subject_from(f"{SHOP}:{target}")))
+    (contract,) = read(path)
+    return contract
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            "plain",
+            ['loss = ["mse"]', 'is = "L2", l2 = 0.01', "clipping = false", '"shop/head/bias"'],
+        ),
+        ("controlled#warmup_on", ['loss = ["Huber"]', "clipping = [-0.1, 0.1]", "warmup_on"]),
+        ("main", ["[contracts.one.guards.warmup.true]", 'loss = ["MeanSquaredError"]']),
+        ("calls_python", ['"!EagerPyFunc"', "loss = false"]),
+    ],
+)
+def test_a_baseline_is_kept_and_nothing_of_it_is_loose(
+    target: str, said: list[str], tmp_path: Path
+) -> None:
+    contract = baseline(tmp_path, target)
+    text = contract.path.read_text()
+    assert all(one in text for one in said), text
+    found = judge(contract, ratchet=True)
+    assert found.kept, found.message
+    assert found.slack == ()
+
+
+def test_what_a_contract_can_not_say_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    text = baseline(tmp_path, "main").path.read_text()
+    assert "# clipping is left out: clipping: expected every gradient" in text
+
+
+def test_slack_is_found_and_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "some.graph.toml"
+    path.write_text(
+        "# Mind the comment.\n"
+        f'[contracts.one]\ntarget = "{SHOP}:plain"\n'
+        'forbids = ["*PyFunc*", "!EagerPyFunc"]  # for now\nmax_ops = 100_000\n'
+    )
+    (contract,) = read(path)
+    found = judge(contract, ratchet=True)
+    assert found.kept
+    assert [one.keyword for one in found.slack] == ["max_ops", "forbids"]
+    assert "max_ops = 100000 could be" in str(found.slack[0])
+    tighten(list(found.slack))
+    text = path.read_text()
+    assert "# Mind the comment." in text
+    assert 'forbids = ["*PyFunc*"]  # for now' in text
+    (contract,) = read(path)
+    assert slack(contract) == []
+    assert judge(contract, ratchet=True).kept

@@ -1,0 +1,96 @@
+"""The pytest plugin, in runs of pytest of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONTRACTS = """
+[contracts.kept]
+target = "tests.verify.contracts.shop:plain"
+tags = ["fast"]
+loss = "mse"
+
+[contracts.broken]
+target = "tests.verify.contracts.shop:plain"
+loss = "mae"
+"""
+SNAPSHOTS = """
+import keras
+import tensorflow as tf
+
+def model(**options):
+    made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, **options)])
+    made.compile("sgd", LOSS)
+    return made
+
+BATCH = tf.TensorSpec((8, 4)), tf.TensorSpec((8, 2))
+
+def test_one(graph_snapshot):
+    graph_snapshot(model(), BATCH)
+
+def test_two(graph_snapshot):
+    graph_snapshot(model(), BATCH, name="bias")
+    graph_snapshot(model(use_bias=False), BATCH, name="none")
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """An empty project; what it says is found in a process of its own, as a user's is."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)  # it is no worker of the run around it
+    pytester.makeini("[pytest]\naddopts = --strict-markers -p no:cacheprovider\n")
+    return pytester
+
+
+def test_contracts_are_items(project: pytest.Pytester) -> None:
+    project.makefile(".graph.toml", shop=CONTRACTS)
+    result = project.runpytest_subprocess("-n", "2", "--dist", "loadgroup")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*shop.graph.toml:6: broken", "1. loss: expected mae"])
+    result = project.runpytest_subprocess("-m", "fast", "-v")
+    result.assert_outcomes(passed=1, deselected=1)
+    result.stdout.fnmatch_lines(["shop.graph.toml::kept PASSED*"])
+
+
+def test_an_unreadable_contract_file_is_an_error(project: pytest.Pytester) -> None:
+    project.makefile(".graph.toml", shop="[contracts.a]\ntarget = 'm:f'\nlos = 'mse'\n")
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*contracts.a.los: unknown key; did you mean loss?"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_snapshots_are_kept_and_compared(project: pytest.Pytester) -> None:
+    path = project.makepyfile(test_it=SNAPSHOTS.replace("LOSS", "'mse'"))
+    missing = project.runpytest_subprocess("-n", "2")
+    missing.assert_outcomes(failed=2)
+    missing.stdout.fnmatch_lines(["*nothing is kept as test_one: run pytest --graph-update"])
+    project.runpytest_subprocess("-n", "2", "--graph-update").assert_outcomes(passed=2)
+    # In another order, process and hash seed, names of layers and facts are the same.
+    project.runpytest_subprocess("-k", "two").assert_outcomes(passed=1, deselected=1)
+    project.runpytest_subprocess("-n", "2").assert_outcomes(passed=2)
+
+    path.write_text(SNAPSHOTS.replace("LOSS", "'mae'"))
+    changed = project.runpytest_subprocess("-k", "one")
+    changed.assert_outcomes(failed=1, deselected=1)
+    changed.stdout.fnmatch_lines(["*the step has changed*", "E*- loss: mse", "E*+ loss: mae"])
+    changed.stdout.no_fnmatch_line("*watched*")  # what is as before is not in the way
+
+    path.write_text(SNAPSHOTS.replace("LOSS", "'mse'").replace("test_one", "test_three"))
+    unused = project.runpytest_subprocess("-n", "2")
+    assert unused.ret == pytest.ExitCode.TESTS_FAILED
+    unused.stdout.fnmatch_lines(["*1 snapshot unused*"])
+
+
+def test_off_unless_used(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "import sys\ndef test_it(): assert not {'tensorflow', 'keras'} & sys.modules.keys()"
+    )
+    project.runpytest_subprocess().assert_outcomes(passed=1)
