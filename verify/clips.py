@@ -75,6 +75,11 @@ class Clips:
     def __init__(self, flow: Flow) -> None:
         self.flow, self.flat = flow, flow.flat
         self._scaled: dict[int, _Scaled] = {}
+        self._ops_of: dict[int, frozenset[int]] = {}
+
+    def ops(self, clip: Clip) -> frozenset[int]:
+        """The nodes that clip."""
+        return self._ops_of[clip.node]
 
     def of(self, update: Update) -> list[Clip]:
         return self._all.get(update.node.index, [])
@@ -108,6 +113,7 @@ class Clips:
         kinds = {(len(u.variable.shape), u.variable.dtype) for u in flow.trained}
         for dtype in sorted({dtype for _, dtype in kinds}):
             for match in self._matches(value_patterns(dtype)):
+                self._ops_of[match.root[0]] = match.nodes
                 sides = [
                     flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
                 ]
@@ -115,8 +121,10 @@ class Clips:
                 found[match.root[0]] = ("value", lower, upper)
         for rank, dtype in sorted(kinds):
             for match in self._matches(norm_patterns(rank, dtype)):
+                self._ops_of[match.root[0]] = match.nodes
                 found[match.root[0]] = ("norm", 0.0, match.constants["norm"])
             for match in self._matches(scale_patterns(rank, dtype)):
+                self._ops_of[match.root[0]] = match.nodes
                 norm = match.constants["norm"]
                 if np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5):
                     found[match.root[0]] = ("global_norm", 0.0, norm)

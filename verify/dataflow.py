@@ -288,10 +288,14 @@ class Flow:
         start = (seed.index, 0)
         for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
             for position, bound in self._gradients(makers, seed, near):
-                for loss in makers.with_inputs(self.flat, bound):
+                # What is written after the seed is part of a gradient, be it computed alike.
+                alike = makers.with_inputs(self.flat, bound)
+                for loss in sorted(alike, key=lambda tensor: tensor[0] > seed.index):
                     node = self.flat.node(loss)
                     # A branch may go back through a forward pass made before it was chosen.
                     if not (self.inside(node) or same_branch(node.path, seed.path)):
+                        continue
+                    if exclusive(node.path, seed.path):
                         continue
                     if node.data[position][0] not in self.of_weights:
                         continue

@@ -52,6 +52,10 @@ class Detector:
         """Clips on the gradient of one update, before the optimizer."""
         return self._clips.of(update)
 
+    def clip_ops(self, clip: Clip) -> frozenset[int]:
+        """The nodes of a clip that was found."""
+        return self._clips.ops(clip)
+
     @functools.cached_property
     def _clips(self) -> Clips:
         return Clips(self.flow)

@@ -149,3 +149,26 @@ def _told(effect: Effect) -> str:
     if effect.variable is None:
         return f"{effect.node.op} at {effect.node.id}"
     return f"{effect.node.op} of {effect.variable.path}"
+
+
+def changed_ops(a: Step, b: Step) -> tuple[dict[str, str], list[str]]:
+    """What sets `b` apart from `a`, op by op.
+
+    Returns:
+        Marks by id of an op of `b`: "added" where something new begins, "touched" where only what
+        it is computed from is new; and ids of the ops of `a` that begin what `b` lacks.
+    """
+    sides = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
+    first, second = (_begun(*pair) for pair in (sides, sides[::-1]))
+    return second, [place for place, mark in first.items() if mark == "added"]
+
+
+def _begun(one: Canonical, other: Canonical) -> dict[str, str]:
+    """Ops of `one` that compute what nothing in `other` does."""
+    there = set(other.digests)
+    marks: dict[str, str] = {}
+    for node, digest in zip(one.flat.nodes, one.digests, strict=True):
+        if digest not in there:
+            known = all(one.digests[source] in there for source, _ in node.data)
+            marks[node.id] = "added" if known else "touched"
+    return marks

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if options.exact:
         lines += [str(violation) for violation in differences(a, b)]
     if options.html is not None:
-        from verify.picture import write_difference
+        from verify.picture.files import write_difference
 
         write_difference(a, b, options.html)
     print("\n".join(lines) if lines else "no difference")

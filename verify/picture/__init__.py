@@ -1,0 +1,1 @@
+"""Pictures of training steps, to look at and to explore."""

@@ -1,0 +1,139 @@
+"""Which part of a training step each op belongs to, told by dataflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from verify.dataflow import Flow
+from verify.detect import Detector
+from verify.step_facts import known_losses
+
+# In the order in which a step runs through them.
+CLUSTERS = (
+    "input",
+    "forward",
+    "loss",
+    "regularization",
+    "backward",
+    "clip",
+    "optimizer",
+    "metrics and state",
+)
+_SUMS = {"Add", "AddV2", "AddN", "Pack", "Sum"}  # of losses, to the total
+_JOIN = "AddN"  # where contributions to one gradient meet
+
+
+def clusters(detector: Detector) -> list[str]:
+    """Per node of the flat graph, one of `CLUSTERS`."""
+    flow, flat = detector.flow, detector.flat
+    clipping, optimizing = _update_ops(detector)
+    toward_loss = flow.ancestors(_totals(flow))
+    needed = flow.ancestors(update.node.index for update in flow.trained)
+    targets = _of_targets(detector) & toward_loss
+    ahead = flow.of_weights - flow.backward
+    predicting = flow.ancestors((ahead & flow.of_data & toward_loss) - targets)
+    if not flow.seeds:  # nothing is trained: all that is made of weights predicts
+        predicting, toward_loss = flow.ancestors(ahead), ahead
+
+    parts: list[str] = [""] * len(flat.nodes)
+    for index in range(len(parts)):
+        if index in clipping:
+            parts[index] = "clip"
+        elif index in optimizing:
+            parts[index] = "optimizer"
+        elif index in flow.backward:
+            parts[index] = "backward"
+        elif index in ahead:
+            if index not in toward_loss:
+                # What updates need besides gradients goes where it is used.
+                parts[index] = "" if index in needed else "metrics and state"
+            elif index in targets:
+                parts[index] = "loss"
+            else:
+                parts[index] = "forward" if index in predicting else "regularization"
+        elif index in flow.of_data:
+            parts[index] = "input"
+    _follow_consumers(flow, parts)
+    return parts
+
+
+def _totals(flow: Flow) -> set[int]:
+    """What is differentiated: the losses that seeds were found by, and what sums them up."""
+    totals: set[int] = set()
+    for seed in flow.seeds:
+        stack = [seed.loss[0]]
+        while stack:
+            index = stack.pop()
+            if index not in totals:
+                totals.add(index)
+                stack += [
+                    user
+                    for user in flow.consumers[index]
+                    if flow.flat.nodes[user].op in _SUMS
+                    and user < seed.node
+                    and user not in flow.backward
+                ]
+    return totals
+
+
+def _of_targets(detector: Detector) -> set[int]:
+    """What is computed from targets and predictions both."""
+    flow, fed = detector.flow, detector.step.targets
+    if fed is not None:
+        return flow.after(fed) & flow.of_weights
+    # Arguments say nothing: then a loss is what comes after the prediction that it was found on.
+    at = {node.id: node.index for node in detector.flat.nodes}
+    predictions = [at[f.prediction] for _, f in known_losses(detector) if f.prediction in at]
+    return flow.descendants(predictions) - set(predictions)
+
+
+def _update_ops(detector: Detector) -> tuple[set[int], set[int]]:
+    """(ops that clip gradients, ops from there to the updates: the optimizer's)."""
+    flow = detector.flow
+    clipping: set[int] = set()
+    complete: set[int] = set()  # what hands a whole gradient on
+    for update in flow.trained:
+        clips = detector.clips(update)
+        if clips:
+            for clip in clips:
+                clipping |= detector.clip_ops(clip)
+                complete.add(clip.node)
+        else:
+            complete |= _gradients(flow, update.node.index, update.variable.shape)
+    optimizing = flow.descendants(complete) - complete
+    optimizing |= {update.node.index for update in flow.trained}
+    return clipping, optimizing - clipping
+
+
+def _gradients(flow: Flow, write: int, shape: tuple[int | None, ...]) -> set[int]:
+    """Where the elementwise ops before an update begin: the nodes that give its gradient."""
+    nodes, flat = flow.flat.nodes, flow.flat
+    found: set[int] = set()
+    seen = {write}
+    stack = [write]
+    while stack:
+        for index in flow.producers[stack.pop()]:  # state that is written and read again included
+            if index not in flow.backward or index in seen:
+                continue
+            seen.add(index)
+            node = nodes[index]
+            inputs = [t for t in node.data if t[0] in flow.backward]
+            if node.op == _JOIN or not all(flat.shape(t) in (shape, ()) for t in inputs):
+                found.add(index)
+            else:
+                stack.append(index)
+    return found
+
+
+def _follow_consumers(flow: Flow, parts: list[str]) -> None:
+    """Constants, counters and reads of state belong to what first uses them."""
+    for index in reversed(range(len(parts))):
+        if not parts[index]:
+            used_by = {parts[user] for user in flow.consumers[index] if parts[user]}
+            parts[index] = min(used_by, key=CLUSTERS.index, default="metrics and state")
+
+
+def counted(parts: Iterable[str]) -> dict[str, int]:
+    """How many ops each cluster has, in the order of `CLUSTERS`."""
+    listed = list(parts)
+    return {cluster: listed.count(cluster) for cluster in CLUSTERS if cluster in listed}

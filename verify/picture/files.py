@@ -1,0 +1,59 @@
+"""A step written as a picture or for other tools; the kind goes by the file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from verify.capture import Step
+from verify.contracts.files import ContractError
+from verify.files import write_whole
+from verify.golden import changes, golden
+from verify.picture.exports import write_dot, write_graphml, write_tensorboard
+from verify.picture.html import page
+from verify.picture.outline import outline
+from verify.picture.overview import write_overview
+from verify.same import changed_ops
+from verify.step_facts import step_facts
+
+_SHOWN = 50  # ops that are gone, listed
+
+
+def write(step: Step, path: Path) -> None:
+    """Writes ``.html``, ``.svg``, ``.png``, ``.graphml``, ``.dot`` or, to a folder, TensorBoard's.
+
+    Raises:
+        ContractError: another name.
+    """
+    kinds: dict[str, Callable[[Step, Path], None]] = {
+        ".html": _write_html,
+        ".svg": write_overview,
+        ".png": write_overview,
+        ".graphml": write_graphml,
+        ".dot": write_dot,
+        "": write_tensorboard,
+    }
+    if path.suffix not in kinds:
+        known = ", ".join(suffix for suffix in kinds if suffix)
+        raise ContractError(f"{path}: a picture is {known}, or a folder for TensorBoard")
+    kinds[path.suffix](step, path)
+
+
+def write_difference(a: Step, b: Step, path: Path) -> None:
+    """An HTML picture of `b` in which what `a` lacks is coloured, and the reverse is told."""
+    marks, gone = changed_ops(a, b)
+    told = changes(golden(step_facts(a)), golden(step_facts(b))) or ["no fact differs"]
+    new = sum(mark == "added" for mark in marks.values())
+    lines = [
+        *told,
+        "",
+        f"green: what is new begins at {new} ops; pale: {len(marks) - new} ops depend on it",
+        f"gone: {len(gone)} ops",
+        *gone[:_SHOWN],
+    ]
+    made = outline(b, marks)
+    write_whole(path, page(made, "\n".join(lines)))
+
+
+def _write_html(step: Step, path: Path) -> None:
+    write_whole(path, page(outline(step), str(step_facts(step))))
