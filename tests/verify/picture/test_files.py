@@ -1,0 +1,127 @@
+"""Pictures and exports as files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import networkx as nx
+import pytest
+import tensorflow as tf
+
+from tests.verify.contracts import shop
+from verify.capture import Step, capture
+from verify.contracts.files import ContractError
+from verify.picture.files import write, write_difference
+from verify.picture.outline import Group, outline
+
+
+@pytest.fixture(scope="module")
+def main_step() -> Step:
+    return capture(*shop.main())
+
+
+def numbers(group: Group) -> list[int]:
+    return [op["i"] for op in group.ops] + [n for g in group.groups.values() for n in numbers(g)]
+
+
+def test_every_op_and_variable_is_in_the_outline_once(main_step: Step) -> None:
+    made = outline(main_step)
+    listed = numbers(made.root)
+    handles = len(main_step.flat.variables)
+    assert len(listed) == len(set(listed))
+    assert len(listed) == len(main_step.flat.nodes) - handles + len(main_step.variables)
+    assert made.root.count == len(listed)
+    assert {end for source, target, _ in made.wires for end in (source, target)} <= set(listed)
+    assert {"if warmup: True", "if warmup: False", "variables"} <= made.root.groups.keys()
+
+
+def test_large_groups_are_divided(main_step: Step) -> None:
+    def largest(group: Group) -> int:
+        inner = max((largest(g) for g in group.groups.values()), default=0)
+        return max(len(group.ops), len(group.groups), inner)
+
+    assert largest(outline(main_step).root) <= 60
+
+
+def data_of(page: str) -> Any:
+    (data,) = re.findall(r'<script id="step" type="application/json">(.*?)</script>', page)
+    return json.loads(data)
+
+
+def test_a_page_holds_everything(main_step: Step, tmp_path: Path) -> None:
+    path = tmp_path / "step.html"
+    write(main_step, path)
+    page = path.read_text("utf-8")
+    assert data_of(page)["root"]["name"] == "main_step"
+    assert "[-0.1, 0.1] on shop/head/kernel" in page
+    assert not re.search(r'(src|href)="|@import|url\(h', page)  # nothing from anywhere else
+
+
+def test_names_do_not_escape_into_the_page(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    weight = tf.Variable(1.0, name="weight")
+    step = capture(tf.function(lambda x: weight.assign_sub(x)), tf.TensorSpec(()))
+    step.flat.nodes[0].name = evil
+    object.__setattr__(step, "name", evil)
+    write(step, tmp_path / "step.html")
+    assert evil not in (tmp_path / "step.html").read_text("utf-8")
+
+
+def test_what_changed_is_marked(tmp_path: Path) -> None:
+    model, batch = shop.controlled()
+    on, off = capture(model.warmup_on, batch), capture(model.warmup_off, batch)
+    write_difference(off, on, tmp_path / "d.html")
+    page = (tmp_path / "d.html").read_text("utf-8")
+    assert "+ clipping: [-0.1, 0.1] on shop/head/kernel" in page
+
+    def marked(group: Any) -> set[str]:
+        own = {op["op"] for op in group.get("ops", ()) if op.get("mark") == "added"}
+        return own.union(*(marked(inner) for inner in group.get("groups", ())))
+
+    assert marked(data_of(page)["root"])
+    write_difference(on, on, tmp_path / "same.html")
+    page = (tmp_path / "same.html").read_text("utf-8")
+    assert "no fact differs" in page
+    assert not marked(data_of(page)["root"])
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_still_pictures(suffix: str, main_step: Step, tmp_path: Path) -> None:
+    path = tmp_path / f"step{suffix}"
+    write(main_step, path)
+    content = path.read_bytes()
+    if suffix == ".png":
+        assert content.startswith(b"\x89PNG")
+    else:
+        assert ElementTree.fromstring(content).tag.endswith("svg")
+
+
+def test_graphs_for_other_tools(main_step: Step, tmp_path: Path) -> None:
+    write(main_step, tmp_path / "step.graphml")
+    graph = nx.read_graphml(tmp_path / "step.graphml")
+    assert len(graph) == len(main_step.flat.nodes)
+    assert "clip" in {cluster for _, cluster in graph.nodes(data="cluster")}
+
+    write(main_step, tmp_path / "step.dot")
+    dot = (tmp_path / "step.dot").read_text()
+    assert dot.count("subgraph cluster_") == len({c for _, c in graph.nodes(data="cluster")})
+    assert dot.count("{") == dot.count("}")
+
+    write(main_step, tmp_path / "events")
+    (events,) = (tmp_path / "events").iterdir()
+    (record,) = [
+        event.graph_def
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        if event.graph_def
+    ]
+    definition = tf.compat.v1.GraphDef.FromString(record)
+    assert len(definition.node) == len(main_step.flat.nodes)
+
+
+def test_an_unknown_kind_of_picture(main_step: Step, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"a picture is \.html, \.svg"):
+        write(main_step, tmp_path / "step.gif")
