@@ -138,6 +138,9 @@ def _wires(
 
 def _settle(group: Group) -> None:
     """Groups of one child become that child; crowds of ops are divided."""
+    while group.kind == "cluster" and not group.ops and len(group.groups) == 1:
+        ((_, only),) = group.groups.items()
+        group.groups, group.ops = only.groups, only.ops
     for name, inner in list(group.groups.items()):
         _settle(inner)
         if inner.kind == "scope" and not inner.ops and len(inner.groups) == 1:
