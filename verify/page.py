@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from verify.step_facts import ClipFact, GuardFact, LossFact, StepFacts
 
 _WIDTH = 17
+_LISTED = 8  # more clips than that are not listed where all are alike
 
 
 def page(facts: StepFacts) -> str:
@@ -23,7 +24,7 @@ def page(facts: StepFacts) -> str:
     _section(lines, "loss", [_loss(loss) for loss in facts.losses])
     terms = [f"{t.kind} on {t.variable}{times(t.weight)}" for t in facts.regularization]
     _section(lines, "regularization", terms)
-    _section(lines, "clipping", [_clip(clip) for clip in facts.clipping])
+    _section(lines, "clipping", _clips(facts))
     _section(lines, "watched", list(written.watched))
     for title, names in (
         ("written by hand", written.by_hand),
@@ -56,6 +57,17 @@ def _loss(loss: LossFact) -> str:
     where = f" of {loss.prediction}" if loss.prediction else ""
     scaled = f" scaled by {', '.join(loss.scaled_by)}" if loss.scaled_by else ""
     return f"{loss.name}{where}{times(loss.weight)}{scaled}"
+
+
+def _clips(facts: StepFacts) -> list[str]:
+    """A line for each clip, or one for all where every trained variable has the same."""
+    kinds = {(c.kind, c.lower, c.upper, c.misses) for c in facts.clipping}
+    clipped = sorted(c.variable for c in facts.clipping)
+    if len(clipped) <= _LISTED or len(kinds) > 1 or clipped != sorted(facts.watched):
+        return [_clip(clip) for clip in facts.clipping]
+    ((kind, lower, upper, misses),) = kinds
+    told = f"{describe((kind, lower, upper))} on every watched variable"
+    return [f"{told} ({misses})" if misses else told]
 
 
 def _clip(clip: ClipFact) -> str:

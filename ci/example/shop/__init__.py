@@ -1,0 +1,1 @@
+"""Predicts what a customer will order next week."""
