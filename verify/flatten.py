@@ -8,7 +8,7 @@ that a body called twice appears twice, each time under its own call path).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from verify.flat import (
@@ -24,6 +24,9 @@ from verify.flat import (
     output_offsets,
 )
 from verify.variables import Owners, captured_variables
+
+_MAX_OPS = 10_000_000
+_MAX_DEPTH = 100  # of calls within calls
 
 Reference = tuple[str, str]
 """An input of a node as a definition writes it: the name before the first colon and the rest."""
@@ -69,8 +72,58 @@ def flatten_function(
 
 
 def flatten_definition(definition: Any, name: str | bytes) -> FlatGraph:
-    """The flat graph of a ``GraphDef``, with no argument or variable known."""
+    """The flat graph of a ``GraphDef``, with no argument or variable known.
+
+    Raises:
+        ValueError: it is no graph, or one too large to be inlined, see `check_size`.
+    """
+    check_size(definition)
     return _Flattener(definition).run(name)
+
+
+def check_size(definition: Any) -> None:
+    """Counts what inlining would make, which may be exponentially more than is written.
+
+    Raises:
+        ValueError: a function that calls itself, is called and missing, or is nested too deeply;
+            more than 10 million ops.
+    """
+    library = {f.signature.name: f.node_def for f in definition.library.function}
+    known: dict[str, tuple[int, int]] = {}
+
+    def measured(nodes: Any, calling: tuple[str, ...]) -> tuple[int, int]:
+        """(ops once inlined, levels of calls)."""
+        total, depth = len(nodes), 0
+        for node in nodes:
+            for name in _called(node, library):
+                if name in calling:
+                    raise ValueError(f"the function {name} calls itself and can't be read")
+                if name not in library:
+                    raise ValueError(f"the function {name} is called by {node.name} and missing")
+                if name not in known and len(calling) < _MAX_DEPTH:
+                    known[name] = measured(library[name], (*calling, name))
+                ops, levels = known.get(name, (0, _MAX_DEPTH))
+                total, depth = total + ops, max(depth, levels + 1)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"functions are nested more than {_MAX_DEPTH} deep")
+        return total, depth
+
+    total, _ = measured(definition.node, ())
+    if total > _MAX_OPS:
+        raise ValueError(f"inlined, these would be {total} ops; {_MAX_OPS} can be read")
+
+
+def _called(node: Any, library: Mapping[str, Any]) -> list[str]:
+    """The functions whose bodies are inlined for a node."""
+    if node.op in CALLS:
+        return [node.attr["f"].func.name]
+    if node.op in IFS:
+        return [node.attr[branch].func.name for branch in ("then_branch", "else_branch")]
+    if node.op in CASES:
+        return [branch.name for branch in node.attr["branches"].list.func]
+    if node.op in WHILES:
+        return [node.attr[part].func.name for part in ("cond", "body")]
+    return [node.op] if node.op in library else []
 
 
 class _Flattener:
@@ -81,7 +134,6 @@ class _Flattener:
         self.library = {f.signature.name: f for f in definition.library.function}
         self.flat = FlatGraph("")
         self._orders: dict[str, list[Written]] = {}
-        self._open: list[str] = []  # functions whose bodies are being inlined
 
     def run(self, name: str | bytes) -> FlatGraph:
         self.flat.name = name.decode() if isinstance(name, bytes) else name
@@ -145,15 +197,11 @@ class _Flattener:
 
     def _call(self, function: str, data: list[Tensor], path: tuple[str, ...]) -> list[Tensor]:
         body = self.library[function]
-        if function in self._open:
-            raise ValueError(f"the graph's function {function} calls itself and can't be read")
         names = [argument.name for argument in body.signature.input_arg]
         arguments: Outputs = {name: [tensor] for name, tensor in zip(names, data, strict=True)}
         if function not in self._orders:
             self._orders[function] = _program_order(body.node_def)
-        self._open.append(function)
         outputs = self._body(self._orders[function], arguments, path)
-        self._open.pop()
         definitions = {definition.name: definition for definition in body.node_def}
         return [
             self._resolve(_reference(body.ret[argument.name]), outputs, definitions)

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from verify.flatten import check_size
+
 _KERAS_FUNCTIONS = ("train_function", "test_function", "predict_function")
 _KERAS_STEPS = ("train_step", "test_step", "predict_step")
 
@@ -256,14 +258,27 @@ def _from_path(path: Path, args: Sequence[Any], signature: str | None) -> Traced
         raise FileNotFoundError(f"{path} is neither a SavedModel's directory nor a GraphDef file")
     if path.name == "saved_model.pb":
         raise ValueError(f"{path} is part of a SavedModel: give its directory, {path.parent}")
-    definition = tf.compat.v1.GraphDef()
-    if path.suffix == ".pbtxt":
-        from google.protobuf import text_format  # comes with TensorFlow
+    definition = _definition_in(path)
+    if not definition.node:
+        raise ValueError(f"{path} holds no ops: it is no GraphDef, or an empty one")
+    check_size(definition)
+    # Whoever wrote the file: TensorFlow refuses what is no graph, in words of its own.
+    shaped = _imported(definition)
+    return Traced(path.name, definition=definition if _has_shapes(definition) else shaped)
 
-        text_format.Parse(path.read_text(), definition)
-    else:
-        definition.ParseFromString(path.read_bytes())
-    return Traced(path.name, definition=_with_shapes(definition))
+
+def _definition_in(path: Path) -> Any:
+    from google.protobuf import message, text_format  # they come with TensorFlow
+
+    definition = tf.compat.v1.GraphDef()
+    try:
+        if path.suffix == ".pbtxt":
+            text_format.Parse(path.read_text(), definition)
+        else:
+            definition.ParseFromString(path.read_bytes())
+    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no GraphDef: {error}") from None
+    return definition
 
 
 def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
@@ -291,8 +306,14 @@ def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) ->
 
 def _with_shapes(definition: Any) -> Any:
     """The same definition with its own shapes or, if it has none, those that TensorFlow infers."""
-    if any("_output_shapes" in node.attr for node in definition.node):
-        return definition
+    return definition if _has_shapes(definition) else _imported(definition)
+
+
+def _has_shapes(definition: Any) -> bool:
+    return any("_output_shapes" in node.attr for node in definition.node)
+
+
+def _imported(definition: Any) -> Any:
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(definition, name="")

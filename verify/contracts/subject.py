@@ -74,7 +74,9 @@ def captured(subject: Subject) -> Step:
                 target = _attribute(place, target, subject.step)
         try:
             with no_collection():
-                _STEPS[subject] = capture(target, *args, signature=subject.signature)
+                step = capture(target, *args, signature=subject.signature)
+                _ = step.trainable  # of a file, this may be what it does not tell
+            _STEPS[subject] = step
         except Exception as error:
             raise ContractError(f"{place}: can't be traced: {_told(error)}") from error
     return _STEPS[subject]
