@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from verify.__main__ import main
+from verify.cli import main
 from verify.selfcheck import FAULTS, KINDS, OPTIMIZERS, Fault, check
 from verify.selfcheck.score import SAME, message_of, named_rightly
 from verify.selfcheck.training import Training
@@ -103,7 +103,7 @@ def test_what_is_not_caught_fails_the_command(
     class Nothing(Training):
         """Nothing at all."""
 
-    monkeypatch.setattr("verify.__main__.FAULTS", [Fault(Nothing, "loss", "anything")])
+    monkeypatch.setattr("verify.selfcheck.FAULTS", [Fault(Nothing, "loss", "anything")])
     assert main(["selfcheck"]) == 1
     printed = capsys.readouterr().out
     assert "WRONG: Nothing at all (dense, SGD)\n  nothing was found" in printed

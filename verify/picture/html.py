@@ -7,6 +7,7 @@ import json
 from importlib import resources
 from typing import Any
 
+from verify.picture.colours import COLOURS
 from verify.picture.outline import Group, Outline
 
 
@@ -16,7 +17,11 @@ def page(outline: Outline, facts: str) -> str:
     Args:
         facts: the text beside the picture.
     """
-    step = {"root": _tree(outline.root), "wires": [list(wire) for wire in outline.wires]}
+    step = {
+        "root": _tree(outline.root),
+        "wires": [list(wire) for wire in outline.wires],
+        "colours": COLOURS,
+    }
     # `</script>` in a name would end the data.
     data = json.dumps(step, separators=(",", ":")).replace("<", "\\u003c")
     parts = {

@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING
 from verify.capture import Step
 from verify.contracts.files import ContractError
 from verify.picture.clusters import CLUSTERS
+from verify.picture.colours import COLOURS
 from verify.picture.outline import Group, outline
 from verify.step_facts import step_facts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {
-    "input": "#e9ecef",
-    "forward": "#cfe2ff",
-    "loss": "#ffe5b4",
-    "regularization": "#e7d8ff",
-    "backward": "#d8f0e3",
-    "clip": "#ffc6c6",
-    "optimizer": "#fff3a3",
-    "metrics and state": "#eeeeee",
-}
 # Column and row of each cluster within its branch.
 _PLACES = {
     "input": (0, 0),
@@ -123,7 +114,7 @@ def _region(axes: Axes, label: str, region: Group, top: float) -> None:
                 1.9,
                 0.8,
                 boxstyle="round,pad=0.02",
-                facecolor=_COLOURS[name],
+                facecolor=COLOURS[name],
                 edgecolor="#5b6474",
             )
         )

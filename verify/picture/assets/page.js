@@ -3,12 +3,7 @@
 // drawn between the innermost visible boxes around its ends.
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const COLOURS = {
-    input: "#e9ecef", forward: "#cfe2ff", loss: "#ffe5b4", regularization: "#e7d8ff",
-    backward: "#d8f0e3", clip: "#ffc6c6", optimizer: "#fff3a3", "metrics and state": "#eeeeee",
-    variables: "#ffffff", branch: "#fdf0fb", step: "#ffffff",
-  };
-  const { root, wires } = JSON.parse(document.getElementById("step").textContent);
+  const { root, wires, colours } = JSON.parse(document.getElementById("step").textContent);
   const picture = document.getElementById("picture");
   const byNumber = new Map(); // op number -> op
   const all = [];
@@ -17,7 +12,7 @@
     group.parent = parent;
     group.key = `g${all.length}`;
     all.push(group);
-    group.colour = group.kind === "cluster" ? COLOURS[group.name] : COLOURS[group.kind] || colour;
+    group.colour = (group.kind === "cluster" ? colours[group.name] : colours[group.kind]) || colour;
     group.marks = new Set();
     for (const inner of group.groups || []) prepare(inner, group, group.colour);
     for (const op of group.ops || []) {
@@ -26,7 +21,7 @@
       if (op.mark) for (let g = group; g; g = g.parent) g.marks.add(op.mark);
     }
   };
-  prepare(root, null, COLOURS.step);
+  prepare(root, null, "#ffffff");
 
   const open = new Set();
   const collapse = () => {
@@ -205,10 +200,10 @@
 
   const legend = document.getElementById("legend");
   const names = new Set(all.filter((g) => g.kind === "cluster").map((g) => g.name));
-  for (const name of Object.keys(COLOURS).filter((n) => names.has(n))) {
+  for (const name of Object.keys(colours).filter((n) => names.has(n))) {
     const entry = document.createElement("span");
     const swatch = document.createElement("i");
-    swatch.style.background = COLOURS[name];
+    swatch.style.background = colours[name];
     entry.append(swatch, name);
     legend.append(entry);
   }
