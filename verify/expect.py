@@ -56,7 +56,10 @@ class Expectation:
 
     def violations(self, step: Step, region: Region = ()) -> list[Violation]:
         """Every way in which the step (or the branch at `region`) is not as expected."""
-        detector = Detector(step, region)
+        return self.violations_of(Detector(step, region))
+
+    def violations_of(self, detector: Detector) -> list[Violation]:
+        """The same, of what a detector looks at, which may have been asked before."""
         found: list[Violation] = []
         if self.watched is not UNSET:
             found += check_variables.watched(detector, self.watched)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from typing import Any
 
 import keras
 
 from verify.contracts.files import ContractError
-from verify.contracts.schema import Expected, Loss, Made, Norm, Term
+from verify.contracts.schema import Expected, Loss, Norm, Term
 from verify.expect import UNSET, Expectation
 
 
@@ -124,12 +125,19 @@ def _of_keras(place: str, module: Any, name: str) -> Any:
 
 
 def _made(place: str, kind: Any, settings: dict[str, Any]) -> Any:
+    """The object a contract means: one for all contracts, so that its graph is traced once."""
     if not inspect.isclass(kind) and not settings:
         return kind
-    try:
-        return kind(**settings)
-    except (TypeError, ValueError) as error:
-        raise ContractError(f"{place}: {Made.__name__.lower()} as {settings}: {error}") from None
+    key = (kind, json.dumps(settings, sort_keys=True, default=repr))
+    if key not in _MADE:
+        try:
+            _MADE[key] = kind(**settings)
+        except (TypeError, ValueError) as error:
+            raise ContractError(f"{place}: {kind.__name__} with {settings}: {error}") from None
+    return _MADE[key]
+
+
+_MADE: dict[tuple[Any, str], Any] = {}
 
 
 def imported(place: str, name: str) -> Any:

@@ -8,7 +8,7 @@ import time
 from verify.contracts.expectation import expectation
 from verify.contracts.files import Contract, ContractError
 from verify.contracts.ratchet import Slack, slack
-from verify.contracts.subject import captured, subject_of
+from verify.contracts.subject import detector_of, subject_of
 from verify.failure import Violation
 from verify.pause import no_collection
 
@@ -52,7 +52,7 @@ def judge(contract: Contract, ratchet: bool = False) -> Verdict:
     begun = time.perf_counter()
     try:
         expected = expectation(f"{contract.place}: {place}", contract.promise)
-        step = captured(subject_of(contract))
+        detector = detector_of(subject_of(contract))
     except ContractError as error:
         return Verdict(contract, error=str(error), seconds=(time.perf_counter() - begun, 0.0))
     traced = time.perf_counter()
@@ -65,7 +65,7 @@ def judge(contract: Contract, ratchet: bool = False) -> Verdict:
                 loose = tuple(slack(contract))
                 needed = {one.keyword: one.tight for one in loose if one.keyword == "forbids"}
                 expected = dataclasses.replace(expected, **needed)
-            violations = tuple(expected.violations(step))
+            violations = tuple(expected.violations_of(detector))
     except (TypeError, ValueError) as error:
         told = f"{contract.place}: {place}: {error}"
     seconds = (traced - begun, time.perf_counter() - traced)

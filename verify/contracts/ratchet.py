@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 
 from verify.contracts.files import Contract
-from verify.contracts.subject import captured, subject_of
+from verify.contracts.subject import detector_of, subject_of
 from verify.detect import Detector
 from verify.files import write_whole
 from verify.selection import without_exceptions
@@ -35,14 +35,14 @@ def slack(contract: Contract) -> list[Slack]:
     All other keywords say exactly what has to be there, so that nothing of them can be loose.
     """
     promise, found = contract.promise, list[Slack]()
-    step = captured(subject_of(contract))
-    facts = step_facts(step)
+    detector = detector_of(subject_of(contract))
+    facts = step_facts(detector.step)
     for keyword, there in (("max_ops", facts.op_count), ("max_bytes", facts.constant_bytes)):
         said = getattr(promise, keyword)
         if said is not None and there < said:
             found.append(Slack(contract, keyword, said, there))
     if isinstance(promise.forbids, list):
-        tight = _needed(promise.forbids, Detector(step))
+        tight = _needed(promise.forbids, detector)
         if tight != promise.forbids:
             found.append(Slack(contract, "forbids", promise.forbids, tight))
     return found

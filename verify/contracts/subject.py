@@ -10,11 +10,13 @@ from typing import Any
 from verify.capture import Step, capture
 from verify.contracts.expectation import imported
 from verify.contracts.files import Contract, ContractError
+from verify.detect import Detector
 from verify.fresh import fresh_names
 from verify.pause import no_collection
 
 _MADE: dict[str, Any] = {}
 _STEPS: dict[Subject, Step] = {}
+_DETECTORS: dict[Subject, Detector] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +84,22 @@ def captured(subject: Subject) -> Step:
     return _STEPS[subject]
 
 
+def detector_of(subject: Subject) -> Detector:
+    """One detector for all contracts on a step, since it remembers what it found.
+
+    Raises:
+        ContractError: as `captured`.
+    """
+    if subject not in _DETECTORS:
+        _DETECTORS[subject] = Detector(captured(subject))
+    return _DETECTORS[subject]
+
+
 def forget() -> None:
     """Lets go of every step and model."""
     _MADE.clear()
     _STEPS.clear()
+    _DETECTORS.clear()
 
 
 def _made(place: str, target: str) -> tuple[Any, tuple[Any, ...]]:
