@@ -3,7 +3,9 @@ import builtins
 import numpy as np
 import pytest
 
-from inalu.plots import plot_evaluation, plot_training
+from inalu import explain
+from inalu.plots import plot_evaluation, plot_explanation, plot_training
+from tests.inalu.discrete import solved
 
 PNG = b"\x89PNG\r\n"
 
@@ -60,3 +62,8 @@ def test_matplotlib_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ImportError, match=r"pip install 'loopctl\[plot\]'"):
         plot_training(history(3), tmp_path / "a.png")
+
+
+def test_an_explanation(tmp_path):
+    path = plot_explanation(explain(solved()), tmp_path / "new" / "formula.png")
+    assert path.read_bytes().startswith(PNG)

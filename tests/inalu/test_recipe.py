@@ -8,6 +8,7 @@ import pytest
 
 from inalu import NALU, recipe
 from inalu.task import arithmetic_dataset, target
+from tests.inalu.discrete import solved
 
 
 def losses(*values):
@@ -109,23 +110,7 @@ def test_evaluation():
 
 def test_the_stack_can_hold_the_solution():
     """Discrete weights as in figure 6.11 give the target, inside and outside of the range."""
-    model = recipe.build_model()
-    sums = np.zeros((7, 3))
-    sums[0, 0], sums[1, 0], sums[2, 1], sums[3, 1] = 1, -1, 1, -1
-    products = np.zeros((7, 3))
-    products[4, 2] = products[5, 2] = 1
-    layers = [
-        (sums, products, [1, 1, 0]),
-        ([[0, 0], [0, 0], [0, 1]], [[1, 0], [1, 0], [0, 0]], [0, 1]),
-        ([[1], [1]], [[0], [0]], [1]),
-    ]
-    far = 40.0
-    for layer, (added, multiplied, gate) in zip(model.layers, layers, strict=True):
-        layer.w_a.assign(np.multiply(added, far))
-        layer.w_m.assign(np.multiply(multiplied, far))
-        layer.m_a.assign(np.full(layer.m_a.shape, far))
-        layer.m_m.assign(np.full(layer.m_m.shape, far))
-        layer.g.assign(np.where(gate, far, -far))
+    model = solved()
     data = arithmetic_dataset(1000)
     for part in (data.train, data.extrapolation):
         found = model.predict(part.x, verbose=0)
