@@ -25,7 +25,7 @@ _CALLBACK_GLOBS = sorted(CALLBACKS)
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """`said`: expectations as a contract spells them. `unsaid`: keywords it can't, and why."""
+    """`said`: expectations as a contract spells them. `unsaid`: what it can't say, and why."""
 
     said: dict[str, Any]
     unsaid: dict[str, str]
@@ -46,9 +46,14 @@ def baseline(step: Step, inner: bool = False) -> Baseline:
             said |= _limits(facts) | guards
         for keyword, value in list(said.items()):
             reason = _why_not(step, keyword, value)
-            if reason is not None:
-                del said[keyword]
-                unsaid[keyword] = reason
+            if reason is None:
+                continue
+            unsaid[keyword] = reason
+            del said[keyword]
+            # What has no name for a contract can still be counted.
+            count = len(facts.regularization)
+            if keyword == "regularization" and _why_not(step, keyword, count) is None:
+                said[keyword] = count
     return Baseline(said, unsaid)
 
 
@@ -73,7 +78,7 @@ def contract_text(name: str, subject: Subject, path_from: str | None = None) -> 
     for keyword, value in said.items():
         table[keyword] = _item(value)
     for keyword, reason in found.unsaid.items():
-        table.add(tomlkit.comment(f"{keyword} is left out: {reason}"))
+        table.add(tomlkit.comment(_remark(keyword, reason, keyword in said)))
     if guards is not None:  # tables come last
         table["guards"] = _item(guards)
     document = tomlkit.document()
@@ -81,6 +86,11 @@ def contract_text(name: str, subject: Subject, path_from: str | None = None) -> 
     contracts[name] = table
     document["contracts"] = contracts
     return tomlkit.dumps(document)
+
+
+def _remark(keyword: str, reason: str, counted: bool) -> str:
+    left = "are only counted" if counted else "is left out"
+    return f"{keyword}{' terms' * counted} {left}: {reason}"
 
 
 def _said(facts: StepFacts) -> dict[str, Any]:

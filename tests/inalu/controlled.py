@@ -1,0 +1,28 @@
+"""The recipes' steps, for the contracts beside this file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from inalu import recipe
+from loopctl import LoopControllerCallback
+
+BATCH = (tf.TensorSpec((64, 7)), tf.TensorSpec((64, 1)))
+
+
+def chapter_6() -> Any:
+    """The model of chapter 6 under the control of figure 6.4, and a batch."""
+    model = recipe.build_model()
+    recipe.compile_model(model)
+    LoopControllerCallback(recipe.config, recipe.async_config).attach(model)
+    return model, BATCH
+
+
+def plain() -> Any:
+    """The model without control: the regulariser is always there, and nothing is clipped."""
+    model: keras.Model = recipe.build_model()
+    recipe.compile_model(model)
+    return model, BATCH
