@@ -1,7 +1,7 @@
 """What pytest gets from this package: contracts as items, `graph_snapshot`, ``--graph-update``.
 
 pytest imports this module in every run of an environment that has the package, so that nothing of
-TensorFlow, Keras or syrupy may be imported before it is used.
+TensorFlow, Keras, pydantic or syrupy may be imported before it is used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from verify.contracts.files import SUFFIX, Contract, ContractError, read
+from verify.contracts import SUFFIX
 
 if TYPE_CHECKING:
+    from verify.contracts.files import Contract
     from verify.snapshot import GraphSnapshot
 
 
@@ -37,6 +38,8 @@ class ContractFile(pytest.File):
     """A contract file; each of its contracts is an item of the contract's name."""
 
     def collect(self) -> Iterator[pytest.Item]:
+        from verify.contracts.files import ContractError, read
+
         try:
             contracts = read(self.path)
         except ContractError as error:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from verify.contracts.files import SUFFIX, ContractError, read
+from verify.contracts import SUFFIX
+from verify.contracts.files import ContractError, read
 
 if TYPE_CHECKING:
     from verify.contracts.files import Contract

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from verify.contracts import SUFFIX
+
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
@@ -24,7 +26,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from verify.contracts.baseline import contract_text
-    from verify.contracts.files import SUFFIX, ContractError
+    from verify.contracts.files import ContractError
     from verify.contracts.subject import Subject, subject_from
     from verify.files import write_whole
 

@@ -149,7 +149,7 @@ def imported(place: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told = f"{type(error).__name__}: {error}"
         raise ContractError(f"{place}: {module} can't be imported: {told}") from error
     for part in attribute.split("."):

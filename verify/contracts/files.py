@@ -13,7 +13,6 @@ import pydantic
 
 from verify.contracts.schema import Expected, File, Loss, Made, Promise, Term
 
-SUFFIX = ".graph.toml"
 _MAX_BYTES = 4 << 20  # a contract is written by people; larger files are something else
 _FIELDS = {
     "File": list(File.model_fields),

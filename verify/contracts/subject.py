@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -75,11 +76,11 @@ def captured(subject: Subject) -> Step:
             if subject.step is not None:
                 target = _attribute(place, target, subject.step)
         try:
-            with no_collection():
+            with no_collection(), _stdout_kept_clean():
                 step = capture(target, *args, signature=subject.signature)
                 _ = step.trainable  # of a file, this may be what it does not tell
             _STEPS[subject] = step
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ContractError(f"{place}: can't be traced: {_told(error)}") from error
     return _STEPS[subject]
 
@@ -113,13 +114,19 @@ def _made(place: str, target: str) -> tuple[Any, tuple[Any, ...]]:
         # Whichever contracts are checked before this one: variables have the same paths.
         fresh_names()
         try:
-            _MADE[target] = factory()
-        except Exception as error:
+            with _stdout_kept_clean():
+                _MADE[target] = factory()
+        except (Exception, SystemExit) as error:
             raise ContractError(f"{place}: {target}() failed: {_told(error)}") from error
     made = _MADE[target]
     if isinstance(made, tuple) and made:
         return made[0], made[1:]
     return made, ()
+
+
+def _stdout_kept_clean() -> contextlib.AbstractContextManager[Any]:
+    """Whatever a user's code prints goes to stderr: stdout is for reports, which programs read."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _attribute(place: str, target: Any, name: str) -> Any:
@@ -128,5 +135,5 @@ def _attribute(place: str, target: Any, name: str) -> Any:
     return getattr(target, name)
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip() or 'no message'}"

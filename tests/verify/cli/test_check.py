@@ -126,6 +126,21 @@ def test_junit_keeps_to_the_common_schema(folder: Path) -> None:
     xmlschema.XMLSchema(str(DATA / "junit-10.xsd")).validate(str(folder / "report.xml"))
 
 
+def test_what_a_factory_prints_is_no_part_of_the_report(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(folder, f'[contracts.a]\ntarget = "{SHOP}:prints"\nloss = "mse"\n')
+    assert main(["check", "--format", "json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["contracts"][0]["status"] == "kept"
+    assert "3 rows" in told.err
+
+
+def test_a_factory_that_leaves_closes_the_gate(folder: Path) -> None:
+    put(folder, f'[contracts.a]\ntarget = "{SHOP}:leaves"\nloss = "mse"\n')
+    assert main(["check"]) == 2
+
+
 def test_the_ratchet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(folder, KEPT + "max_ops = 100000\n")
     assert main(["check"]) == 0

@@ -77,6 +77,15 @@ def calls_python() -> Any:
     return step, tf.TensorSpec((2,))
 
 
+def prints() -> Any:
+    print("training data: 3 rows")
+    return plain()
+
+
+def leaves() -> Any:
+    raise SystemExit(0)
+
+
 def raises() -> Any:
     raise RuntimeError("the disk with the data is away")
 
