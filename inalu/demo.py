@@ -18,7 +18,8 @@ import numpy as np
 
 import verify
 from inalu import recipe
-from inalu.plots import plot_evaluation, plot_training
+from inalu.explanation import explain
+from inalu.plots import plot_evaluation, plot_explanation, plot_training
 from inalu.task import ArithmeticDataset, arithmetic_dataset
 from loopctl import LoopControllerCallback
 
@@ -79,12 +80,15 @@ def _run(options: argparse.Namespace) -> None:
     print(f"\n{steps} steps in {seconds:.0f} s, {1e6 * seconds / steps:.0f} µs a step")
     _show_control(callback.history, len(batches))
     _show_result(model, evaluation)
+    formula = explain(model, data.extrapolation.x)
+    print("\n".join(f"  {line}" for line in str(formula).splitlines()) + "\n")
     _verify(model, expected, batch, "after training")
     loss = plot_training(callback.history, options.output / "loss.png")
     errors = plot_evaluation(
         evaluation.int_results, evaluation.ext_results, options.output / "errors.png"
     )
-    print(f"\nPlots: {loss} and {errors}")
+    diagram = plot_explanation(formula, options.output / "formula.png")
+    print(f"\nPlots: {loss}, {errors} and {diagram}")
 
 
 def _verify(model: Any, expected: Any, batch: Any, when: str) -> None:
@@ -150,7 +154,7 @@ def _show_result(model: Any, evaluation: recipe.InExtrapolationEvaluationCallbac
     )
     print(f"\n  mean squared error inside (-3, 3)     {evaluation.int_results[last]:.3g}")
     print(f"  mean squared error inside (10, 15)    {evaluation.ext_results[last]:.3g}")
-    print(f"  gates, 1 adds and 0 multiplies        {gates}\n")
+    print(f"  gates, 1 adds and 0 multiplies        {gates}")
 
 
 def _changed(config: Config, action: str, branch: bool, **settings: Any) -> Config:

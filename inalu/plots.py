@@ -249,5 +249,6 @@ def _used(explanation: "Explanation") -> list[list[bool]]:
     used = [[True] * len(explanation.layers[-1])]
     for units in reversed(explanation.layers):
         chosen = [unit for unit, alive in zip(units, used[0], strict=True) if alive]
-        used.insert(0, [any(column) for column in zip(*(u.weights for u in chosen), strict=True)])
+        count = len(units[0].weights)
+        used.insert(0, [any(unit.weights[i] for unit in chosen) for i in range(count)])
     return used

@@ -18,6 +18,7 @@ def test_verifies_trains_and_plots(tmp_path, capsys):
     assert out.index("Verified after training") > out.index("Epoch 2/2")
     assert "Epoch 2/2" in out
     assert "mean squared error inside (10, 15)" in out
+    assert "not discrete: rounded by up to" in out  # after so few steps
     for name in ("loss.png", "errors.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

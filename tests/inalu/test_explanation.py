@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from inalu import explain
 from inalu.layers import NALU
+from inalu.plots import plot_explanation
 from inalu.task import arithmetic_dataset
 from tests.inalu.discrete import solve, solved
 
@@ -76,6 +78,17 @@ def test_one_layer(weights: list[int], operation: str, formula: str) -> None:
     found = explain(single(weights, operation))
     assert found.formulas == (formula,)
     assert found.proves(formula)
+
+
+def test_a_constant(tmp_path: Path) -> None:
+    """Nothing of the stack but its last layer counts."""
+    model = keras.Sequential([keras.Input((2,)), NALU(2), NALU(1)])
+    nothing = np.zeros((2, 2)), np.zeros((2, 2)), [True, True]
+    solve(model, [nothing, (np.zeros((2, 1)), np.zeros((2, 1)), [True])])
+    found = explain(model)
+    assert found.formulas == ("0",)
+    assert found.ignored == ("x1", "x2")
+    assert plot_explanation(found, tmp_path / "formula.png").exists()
 
 
 def test_names_of_inputs_and_several_outputs() -> None:

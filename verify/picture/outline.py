@@ -56,9 +56,9 @@ def outline(step: Step, marks: dict[str, str] | None = None) -> Outline:
         if node.index in handles:
             continue
         place, scopes = root, []
-        for site in node.path:
-            if site in labels:
-                place = place.at(labels[site], "branch")
+        for depth, site in enumerate(node.path, 1):
+            if node.path[:depth] in labels:
+                place = place.at(labels[node.path[:depth]], "branch")
             else:
                 scopes.append(site)
         place = place.at(parts[node.index], "cluster")
@@ -81,16 +81,16 @@ def _spec(shape: tuple[int | None, ...] | None, dtype: str) -> str:
     return f"{dtype}[{inner}]"
 
 
-def _branches(flat: FlatGraph) -> dict[str, str]:
-    """Call sites of branches, and what has to be true for each to be taken."""
-    labels: dict[str, str] = {}
+def _branches(flat: FlatGraph) -> dict[tuple[str, ...], str]:
+    """Call paths of branches, and what has to be true for each to be taken."""
+    labels: dict[tuple[str, ...], str] = {}
     for guard in flat.guards:
         if guard.op not in IFS | CASES:
             continue
         by = ", ".join(variable.path for variable in choosers(flat, guard)) or guard.name
         for number, branch in enumerate(guard.branches):
             value = str(number == 0) if guard.op in IFS else f"case {number}"
-            labels[branch[-1]] = f"if {by}: {value}"
+            labels[branch] = f"if {by}: {value}"
     return labels
 
 
