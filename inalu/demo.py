@@ -20,7 +20,7 @@ import verify
 from inalu import recipe
 from inalu.explanation import explain
 from inalu.plots import plot_evaluation, plot_explanation, plot_training
-from inalu.task import ArithmeticDataset, arithmetic_dataset
+from inalu.task import FORMULA, ArithmeticDataset, arithmetic_dataset
 from loopctl import LoopControllerCallback
 
 Config = dict[str, Any]
@@ -81,7 +81,9 @@ def _run(options: argparse.Namespace) -> None:
     _show_control(callback.history, len(batches))
     _show_result(model, evaluation)
     formula = explain(model, data.extrapolation.x)
-    print("\n".join(f"  {line}" for line in str(formula).splitlines()) + "\n")
+    print("\n".join(f"  {line}" for line in str(formula).splitlines()))
+    verdict = "proved equal to" if formula.proves(FORMULA) else "not, or not yet,"
+    print(f"  {verdict} {FORMULA}\n")
     _verify(model, expected, batch, "after training")
     loss = plot_training(callback.history, options.output / "loss.png")
     errors = plot_evaluation(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 FEATURES = 7
+FORMULA = "(x1 - x2) * (x3 - x4) + x5 * x6"
 
 Floats = npt.NDArray[np.float32]
 

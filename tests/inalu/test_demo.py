@@ -18,7 +18,9 @@ def test_verifies_trains_and_plots(tmp_path, capsys):
     assert out.index("Verified after training") > out.index("Epoch 2/2")
     assert "Epoch 2/2" in out
     assert "mean squared error inside (10, 15)" in out
-    assert "not discrete: rounded by up to" in out  # after so few steps
+    # After so few steps:
+    assert "not discrete: rounded by up to" in out
+    assert "not, or not yet, (x1 - x2) * (x3 - x4) + x5 * x6" in out
     for name in ("loss.png", "errors.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 from inalu import explain
 from inalu.layers import NALU
 from inalu.plots import plot_explanation
-from inalu.task import arithmetic_dataset
+from inalu.task import FORMULA, arithmetic_dataset
 from tests.inalu.discrete import solve, solved
-
-GOAL = "(x1 - x2)*(x3 - x4) + x5*x6"
 
 
 def test_the_solution_of_the_task() -> None:
     data = arithmetic_dataset(500)
     found = explain(solved(), data.extrapolation.x)
-    assert found.formulas == ("(x1 - x2) * (x3 - x4) + x5 * x6",)
+    assert found.formulas == (FORMULA,)
     assert found.discrete
-    assert found.proves(GOAL)
+    assert found.proves(FORMULA)
     assert not found.proves("(x1 - x2)*(x3 - x4) + x5*x7")
     assert found.ignored == ("x7",)
     assert found.error == pytest.approx(0, abs=1e-5)
@@ -41,7 +39,7 @@ def test_a_stack_that_is_not_discrete_says_so() -> None:
     found = explain(solved(far=1.0))
     assert not found.discrete
     assert found.distance > 0.2
-    assert not found.proves(GOAL)
+    assert not found.proves(FORMULA)
     assert str(found).startswith("not discrete: rounded by up to 0.")
 
 
