@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from verify.dataflow import Flow, same_branch
+from verify.call_paths import same_branch
+from verify.dataflow import Flow
 from verify.flat import (
     READS,
     WHILES,

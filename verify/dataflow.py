@@ -1,34 +1,27 @@
 """What depends on what: data, trainable variables, gradients; which updates a gradient reaches.
 
-The one hard question is which nodes belong to the backward pass, since names and scopes prove
-nothing. It starts at a seed: the constant one that a tape feeds in as the derivative of a loss by
-itself. A constant one is a seed only if a consumer of it is, structurally, the gradient of the
-very op that made some loss candidate (`VjpReferences` traces that gradient through TensorFlow's
-own gradient functions). Everything that depends on a seed is backward pass or optimizer; a
-variable is trained if the value written to it depends on one. Optimizers route gradients through
-slot variables (Adam writes a moment, then reads it), so dependence also follows a write of a
-non-trainable variable to a later read of it in the same branch, but never through a trainable one.
+A backward pass begins at a seed (see `verify.seeds`). Everything that depends on one is backward
+pass or optimizer; a variable is trained if the value written to it depends on one. Optimizers route
+gradients through slot variables (Adam writes a moment, then reads it), so dependence also follows a
+write of a non-trainable variable to a later read of it in the same branch, but never through a
+trainable one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
-import numpy as np
-
+from verify.call_paths import exclusive, same_branch
 from verify.flat import FlatGraph, Node, Tensor, VariableRef, draws
 from verify.fold import Folder
-from verify.match import Match, Matcher
+from verify.match import Matcher
 from verify.packing import Piece, pieces
-from verify.reference import Operand, Spec, VjpReferences
+from verify.reference import Spec
+from verify.seeds import REAL, Seed, Seeds
 
-_VJP = VjpReferences()
-_REAL = ("float16", "bfloat16", "float32", "float64")
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
-_SEED_DEPTH = 12  # how far below a seed the first gradient op's root may lie
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +30,6 @@ class Update:
 
     node: Node
     variable: VariableRef
-
-
-@dataclasses.dataclass(frozen=True)
-class Seed:
-    """A constant one that starts a backward pass, and the loss tensor it belongs to."""
-
-    node: int
-    loss: Tensor
 
 
 class Flow:
@@ -64,7 +49,6 @@ class Flow:
         self._trainable = trainable
         self.folder = Folder(flat)
         self.matcher = Matcher(flat, self.folder)
-        self._makers: dict[Any, list[_Makers]] = {}
 
     def is_trainable(self, variable: VariableRef) -> bool:
         if self._trainable is not None:
@@ -165,14 +149,7 @@ class Flow:
     @functools.cached_property
     def seeds(self) -> list[Seed]:
         """Where backward passes of this region start."""
-        found = []
-        constants = [i for op in ("Const", "Fill") for i in self.matcher.by_op.get(op, ())]
-        for node in (self.flat.nodes[index] for index in sorted(constants)):
-            if self.inside(node) and self._is_one(node):
-                loss = self._loss_of(node)
-                if loss is not None:
-                    found.append(Seed(node.index, loss))
-        return found
+        return Seeds(self).found()
 
     @functools.cached_property
     def backward(self) -> set[int]:
@@ -264,136 +241,16 @@ class Flow:
     def spec(self, tensor: Tensor) -> Spec:
         return self.flat.shape(tensor), self.flat.dtype(tensor)
 
-    def _is_one(self, node: Node) -> bool:
-        if node.dtypes[:1] and node.dtypes[0] not in _REAL:
-            return False
-        if node.op == "Const":
-            value = self.flat.constant((node.index, 0))
-        else:
-            value = self.folder.value(node.data[1])
-        return value is not None and value.size > 0 and bool(np.all(value == 1))
-
-    def _loss_of(self, seed: Node) -> Tensor | None:
-        """The tensor whose backward pass `seed` starts, if there is one.
-
-        Where an op hands its upstream gradient on unchanged (a sum of losses), that is the tensor
-        behind it.
-        """
-        near: dict[str, list[int]] = {}
-        for index in self.near([seed.index], _SEED_DEPTH) - {seed.index}:
-            near.setdefault(self.flat.nodes[index].op, []).append(index)
-        if not near:
-            return None
-        below: set[int] | None = None
-        start = (seed.index, 0)
-        for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
-            for position, bound in self._gradients(makers, seed, near):
-                # What is written after the seed is part of a gradient, be it computed alike.
-                alike = makers.with_inputs(self.flat, bound)
-                for loss in sorted(alike, key=lambda tensor: tensor[0] > seed.index):
-                    node = self.flat.node(loss)
-                    # A branch may go back through a forward pass made before it was chosen.
-                    if not (self.inside(node) or same_branch(node.path, seed.path)):
-                        continue
-                    if exclusive(node.path, seed.path):
-                        continue
-                    if node.data[position][0] not in self.of_weights:
-                        continue
-                    if below is None:
-                        below = self.descendants([seed.index])
-                    if node.index not in below:
-                        return loss
-        return None
-
-    def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
-        """What might be a loss of this spec, grouped by what its gradient looks like."""
-        known = self._makers.get((shape, dtype))
-        if known is None:
-            groups: dict[Any, _Makers] = {}
-            for node in self.flat.nodes:
-                if node.index not in self.of_weights or not node.data:
-                    continue
-                for output, candidate in enumerate(node.shapes):
-                    loss = (node.index, output)
-                    if candidate != shape or self.flat.dtype(loss) != dtype:
-                        continue
-                    if self.flat.through(loss) != loss:
-                        continue
-                    operands = [self._operand(tensor) for tensor in node.data]
-                    if any(o.spec[1] in ("", "resource", "variant") for o in operands):
-                        continue
-                    key = _VJP.key(node, output, operands)
-                    groups.setdefault(key, _Makers(operands, output)).add(node)
-            known = self._makers[shape, dtype] = list(groups.values())
-        return known
-
-    def _gradients(
-        self, makers: _Makers, seed: Node, near: dict[str, list[int]]
-    ) -> Iterator[tuple[int, dict[int, Tensor]]]:
-        """Where the gradient of such an op, fed with `seed`, is in the graph.
-
-        Yields the position of the input it is the gradient by, and the inputs it was found with.
-        """
-        example = self.flat.nodes[makers.nodes[0]]
-        for position, reference in _VJP.of(example, makers.output, makers.operands):
-            if reference is None:
-                continue
-            root = reference.roots[0]
-            op = reference.flat.node(reference.flat.through(root)).op
-            for index in near.get(op, ()):
-                result = self.matcher.unify(
-                    reference, root, (index, root[1]), {}, {"upstream": (seed.index, 0)}
-                )
-                if isinstance(result, Match):
-                    yield (
-                        position,
-                        {
-                            int(role.removeprefix("input ")): tensor
-                            for role, tensor in result.leaves.items()
-                            if role != "upstream"
-                        },
-                    )
-
-    def _operand(self, tensor: Tensor) -> Operand:
-        value = self.folder.value(tensor)
-        return Operand(self.spec(tensor), None if value is None else value.tobytes())
-
 
 def differentiated(flat: FlatGraph) -> frozenset[int | str]:
     """Keys of the variables that a differentiated loss is computed from.
 
     Where a graph does not say what is trainable, these are what can be.
     """
-    real = {v.key for v in flat.variables.values() if v.dtype in _REAL}
+    real = {v.key for v in flat.variables.values() if v.dtype in REAL}
     flow = Flow(flat, trainable=frozenset(real))
     losses = flow.ancestors(seed.loss[0] for seed in flow.seeds)
     return frozenset(v.key for node, v in flat.reads() if node.index in losses and v.key in real)
-
-
-class _Makers:
-    """Ops that would all have the same gradient but for the tensors that they take."""
-
-    def __init__(self, operands: list[Operand], output: int) -> None:
-        self.operands, self.output = operands, output
-        self.nodes: list[int] = []
-        self._by_input: dict[tuple[int, Tensor], list[int]] = {}
-
-    def add(self, node: Node) -> None:
-        self.nodes.append(node.index)
-        for position, tensor in enumerate(node.data):
-            self._by_input.setdefault((position, tensor), []).append(node.index)
-
-    def with_inputs(self, flat: FlatGraph, bound: dict[int, Tensor]) -> Iterator[Tensor]:
-        """Those that take these inputs, latest first: a loss usually precedes its seed closely."""
-        nodes = min(
-            (self._by_input.get(entry, []) for entry in bound.items()),
-            key=len,
-            default=self.nodes,
-        )
-        for index in reversed(nodes):
-            data = flat.nodes[index].data
-            if all(data[position] == tensor for position, tensor in bound.items()):
-                yield index, self.output
 
 
 def _reached(
@@ -407,19 +264,3 @@ def _reached(
                 reached.add(index)
                 stack.append(index)
     return reached
-
-
-def same_branch(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    """Whether one place lies within the other: never two branches of one op, nor of two ops."""
-    outer, inner = ([site for site in path if not site.endswith("[f]")] for path in (a, b))
-    shared = min(len(outer), len(inner))
-    return outer[:shared] == inner[:shared]
-
-
-def exclusive(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    """Whether two places lie in different branches of one op, of which only one is taken."""
-    for one, other in zip(a, b, strict=False):
-        if one != other:
-            (op, _, label), (same, _, another) = one.rpartition("["), other.rpartition("[")
-            return op == same and label != another and label not in ("cond]", "body]")
-    return False

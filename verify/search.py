@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
+from verify.call_paths import exclusive
 from verify.capture import Region, Step
-from verify.dataflow import Flow, Update, exclusive
+from verify.dataflow import Flow, Update
 from verify.flat import Tensor
 from verify.match import Match, Miss, Pattern, Predicate
 from verify.reference import format_call
