@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import traceback
 from collections.abc import Sequence
@@ -70,6 +71,6 @@ def fail(name: str, violations: Sequence[Violation]) -> None:
 def user_line() -> str | None:
     """The line of the caller outside this package."""
     for frame in reversed(traceback.extract_stack()):
-        if Path(frame.filename).parent != _HERE:
+        if Path(frame.filename).parent != _HERE and frame.filename != contextlib.__file__:
             return f"asserted at {frame.filename}:{frame.lineno}: {frame.line}"
     return None

@@ -84,6 +84,7 @@ def test_every_deviation_from_the_config_is_found(faulty: dict[str, Any], keywor
         verify.assert_config(model, intended, BATCH)
     (told,) = [v for v in error.value.violations if v.keyword.endswith(f") {keyword}")]
     assert "_on and main step" in told.keyword or "_off and main step" in told.keyword
+    assert f"asserted at {__file__}" in str(error.value)
 
 
 def test_swapped_branches_of_the_main_step_are_found() -> None:
