@@ -353,4 +353,5 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         run_async(self, "epoch_end", f"after epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:
+        self._restore()  # loaded by a callback that comes after this one, with no epoch left
         self._uninstall(self.model)

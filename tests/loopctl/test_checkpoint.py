@@ -65,6 +65,20 @@ def test_a_fit_goes_on_from_a_state(model: keras.Model, data: Data) -> None:
     assert second.epochs == 1, "a state is for one fit"
 
 
+def test_weights_loaded_last_for_a_fit_without_epochs_bring_their_history(
+    model: keras.Model, data: Data, tmp_path: Path
+) -> None:
+    """A run that was killed after its last epoch: nothing is left to train, all is there to read."""
+    file = tmp_path / "last.weights.h5"
+    save = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.save_weights(file))
+    load = keras.callbacks.LambdaCallback(on_train_begin=lambda *_: model.load_weights(file))
+    first, second = LoopControllerCallback(CONFIG), LoopControllerCallback(CONFIG)
+    model.fit(*data, epochs=2, batch_size=4, verbose=0, callbacks=[first, save])
+    model.fit(*data, epochs=2, initial_epoch=2, verbose=0, callbacks=[second, load])
+    assert second.counters == first.counters
+    np.testing.assert_array_equal(second.history.column("loss"), first.history.column("loss"))
+
+
 def test_a_state_of_another_config_is_refused(model: keras.Model, data: Data) -> None:
     callback = LoopControllerCallback(CONFIG)
     model.fit(*data, verbose=0, callbacks=[callback])
