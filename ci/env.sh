@@ -45,7 +45,7 @@ if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
     rm -f "$stamp"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        ${constraints[@]+"${constraints[@]}"} -e "$repo[test,plot,board,files]"
+        ${constraints[@]+"${constraints[@]}"} -e "$repo[test,plot,board,files,experiment]"
     echo "$wanted" >"$stamp"
 fi
 

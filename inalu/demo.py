@@ -57,28 +57,28 @@ def _run(options: argparse.Namespace) -> None:
     callback.attach(model)
     # What runs may come from a faulty config; what is expected is always the recipe's.
     expected = SimpleNamespace(config=recipe.config, main_step=callback.main_step, model=model)
-    batch = next(iter(batches))
+    batch = next(iter(batches.dataset))
     _verify(model, expected, batch, "before training")
     _show_substeps(model, recipe.config, batch)
 
     epochs = options.epochs or (EPOCHS_IN_FULL if options.full else EPOCHS)
-    print(f"\nTraining for up to {epochs} epochs of {len(batches)} steps")
+    print(f"\nTraining for up to {epochs} epochs of {batches.steps} steps")
     evaluation = _evaluation(data)
     start = time.perf_counter()
     model.fit(
-        batches,
+        batches.dataset,
         epochs=epochs,
         # The data set shuffles itself.
         shuffle=False,
         # The bar draws over itself, which a log file cannot show.
         verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[callback, evaluation],
+        callbacks=[batches, callback, evaluation],
     )
     seconds = time.perf_counter() - start
 
-    steps = evaluation.epochs * len(batches)
+    steps = evaluation.epochs * batches.steps
     print(f"\n{steps} steps in {seconds:.0f} s, {1e6 * seconds / steps:.0f} µs a step")
-    _show_control(callback.history, len(batches))
+    _show_control(callback.history, batches.steps)
     _show_result(model, evaluation)
     formula = explain(model, data.extrapolation.x)
     print("\n".join(f"  {line}" for line in str(formula).splitlines()))

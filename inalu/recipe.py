@@ -25,26 +25,33 @@ def build_model(input_dim: tuple[int, ...] = (FEATURES,), **nalu: Any) -> Any:
 
     Args:
         input_dim: shape of one sample.
-        **nalu: further arguments of every `NALU`, such as its initializers.
+        **nalu: further arguments of every `NALU`, such as its initializers. With a seed, initial
+            weights depend on that alone: the layers have names of their own, not Keras' counters.
 
     Source: figure 6.1.
     """
     return keras.Sequential(
         [
             keras.layers.InputLayer(input_dim),
-            NALU(3, clipping=20, **nalu),
-            NALU(2, clipping=20, **nalu),
-            NALU(1, clipping=20, **nalu),
+            NALU(3, clipping=20, name="layer_1", **nalu),
+            NALU(2, clipping=20, name="layer_2", **nalu),
+            NALU(1, clipping=20, name="layer_3", **nalu),
         ]
     )
 
 
-def compile_model(model: Any) -> None:
-    """Compile the model in place: RMSprop with a learning rate of 0.01, MSE. Source: figure 6.2."""
+def compile_model(model: Any, **options: Any) -> None:
+    """Compile the model in place: RMSprop with a learning rate of 0.01, MSE. Source: figure 6.2.
+
+    Args:
+        model: to compile.
+        **options: further arguments of `Model.compile`, such as steps_per_execution.
+    """
     model.compile(
         optimizer=keras.optimizers.RMSprop(learning_rate=0.01),
         loss="mse",
         metrics=["mae"],
+        **options,
     )
 
 

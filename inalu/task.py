@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -25,14 +26,53 @@ class Samples:
     x: Floats
     y: Floats
 
-    def batches(self, batch_size: int = 64, seed: int = 0) -> Any:
-        """A `tf.data.Dataset` of ((batch_size, 7), (batch_size, 1)), shuffled anew each epoch.
+    def batches(self, batch_size: int = 64, seed: int = 0) -> "Batches":
+        """Batches of ((batch_size, 7), (batch_size, 1)), in another order each epoch."""
+        return Batches(self, batch_size, seed)
 
-        A remainder that fills no batch is dropped, so that all steps have one shape.
-        """
-        samples = tf.data.Dataset.from_tensor_slices((self.x, self.y))
-        shuffled = samples.shuffle(len(self.x), seed=seed, reshuffle_each_iteration=True)
-        return shuffled.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+class Batches(keras.callbacks.Callback):
+    """Batches in an order that depends on the seed and the epoch's number alone.
+
+    So a run that was killed and is resumed sees the batches that it would have seen. Pass `dataset`
+    to `fit` and the object itself among the callbacks; without that, all epochs have one order. A
+    remainder that fills no batch is dropped, so that all steps have one shape.
+
+    Args:
+        samples: n of them, at least batch_size.
+        batch_size: samples a batch.
+        seed: of all orders.
+
+    Attributes:
+        dataset: a `tf.data.Dataset` of pairs of float32 tensors (batch_size, features) and
+            (batch_size, outputs).
+        epoch: the number of the epoch that an iteration begins, a variable.
+
+    Raises:
+        ValueError: the samples do not fill a batch.
+    """
+
+    def __init__(self, samples: Samples, batch_size: int = 64, seed: int = 0) -> None:
+        super().__init__()
+        self.steps, self.batch_size = len(samples.x) // batch_size, batch_size
+        if not self.steps:
+            raise ValueError(f"{len(samples.x)} samples do not fill a batch of {batch_size}.")
+        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+        x, y = tf.constant(samples.x), tf.constant(samples.y)
+
+        def shuffled(_: Any) -> Any:
+            # The whole epoch at once: shuffling sample by sample takes longer than a train step.
+            key = tf.stack([tf.cast(seed, tf.int64), self.epoch.read_value()])
+            order = tf.random.experimental.stateless_shuffle(tf.range(len(samples.x)), key)
+            order = tf.reshape(order[: self.steps * batch_size], (self.steps, batch_size))
+            return tf.data.Dataset.from_tensor_slices((tf.gather(x, order), tf.gather(y, order)))
+
+        epochs = tf.data.Dataset.from_tensors(0).flat_map(shuffled)
+        sized = epochs.apply(tf.data.experimental.assert_cardinality(self.steps))
+        self.dataset = sized.prefetch(tf.data.AUTOTUNE)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch.assign(epoch)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ class NALU(keras.layers.Layer):
             from the layer's own stream; a seed of its own is ignored, because it would make
             all draws of it equal.
         threshold: t of the regulariser.
+        signed: whether products have the sign of 2.10 and 2.11, instead of none at all.
         seed: of the layer's stream of initial values, together with the layer's name, so
             that the layers of one model differ although they are given the same seed. By
             default it is drawn, repeatably after `keras.utils.set_random_seed`.
@@ -102,6 +103,7 @@ class NALU(keras.layers.Layer):
         m_initializer: Any = None,
         g_initializer: Any = None,
         threshold: float = 20.0,
+        signed: bool = True,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -122,6 +124,7 @@ class NALU(keras.layers.Layer):
         self.units = units
         self.clipping = float(clipping)
         self.threshold = float(threshold)
+        self.signed = signed
         self.seed = seed
         self.w_initializer = _initializer(w_initializer, mean=1.0)
         self.m_initializer = _initializer(m_initializer, mean=-1.0)
@@ -173,11 +176,13 @@ class NALU(keras.layers.Layer):
         weights_m = ops.tanh(w_m) * ops.sigmoid(m_m)
         summed = ops.matmul(x, weights_a)
         exponent = ops.matmul(ops.log(ops.maximum(ops.abs(x), EPSILON)), weights_m)
-        magnitude = ops.exp(ops.minimum(exponent, self.clipping))
-        strength = ops.abs(weights_m)
-        signs = ops.expand_dims(ops.sign(x), -1) * strength + (1.0 - strength)
+        multiplied = ops.exp(ops.minimum(exponent, self.clipping))
+        if self.signed:
+            strength = ops.abs(weights_m)
+            signs = ops.expand_dims(ops.sign(x), -1) * strength + (1.0 - strength)
+            multiplied = multiplied * _product(signs)
         gate = ops.sigmoid(g)
-        y = gate * summed + (1.0 - gate) * magnitude * _product(signs)
+        y = gate * summed + (1.0 - gate) * multiplied
         if self.compute_dtype != self._inner_dtype:
             largest = float(tf.as_dtype(self.compute_dtype).max)
             y = ops.cast(ops.clip(y, -largest, largest), self.compute_dtype)
@@ -211,6 +216,7 @@ class NALU(keras.layers.Layer):
             "m_initializer": serialize(self.m_initializer),
             "g_initializer": serialize(self.g_initializer),
             "threshold": self.threshold,
+            "signed": self.signed,
             "seed": self.seed,
         }
 

@@ -75,7 +75,7 @@ def test_installs_once(clone):
     done, calls = run(clone)
     assert done.stdout.strip() == f"ready {clone}/.venv/bin/python"
     assert [call.split()[1] for call in calls] == ["venv", "pip"]
-    assert calls[1].endswith(f"-e {clone}[test,plot,board,files]")
+    assert calls[1].endswith(f"-e {clone}[test,plot,board,files,experiment]")
     done, calls = run(clone)
     assert (done.returncode, calls) == (0, [])
     assert done.stderr == ""

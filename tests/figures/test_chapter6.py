@@ -147,7 +147,7 @@ class InExtrapolationEvaluationCallback(tf.keras.callbacks.Callback):
 
 
 def fit(model, data, epochs, *others):
-    data_dp = data.train.batches(64)
+    data_dp = data.train.batches(64).dataset
     ext_dp = (data.extrapolation.x, data.extrapolation.y)
     int_dp = (data.interpolation.x, data.interpolation.y)
     loopControl = LoopControllerCallback(config, async_config, verbose=1)

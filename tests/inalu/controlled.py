@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from inalu import recipe
+from inalu.experiment import Settings, controlled
 from loopctl import LoopControllerCallback
 
 BATCH = (tf.TensorSpec((64, 7)), tf.TensorSpec((64, 1)))
@@ -18,6 +19,12 @@ def chapter_6() -> Any:
     model = recipe.build_model()
     recipe.compile_model(model)
     LoopControllerCallback(recipe.config, recipe.async_config).attach(model)
+    return model, BATCH
+
+
+def experiment() -> Any:
+    """The same as ``python -m inalu train`` runs it, with graph predicates."""
+    model, _ = controlled(Settings(seed=0))
     return model, BATCH
 
 

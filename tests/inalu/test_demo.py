@@ -29,7 +29,7 @@ def test_verifies_trains_and_plots(tmp_path, capsys):
     ("fault", "place", "said"),
     [
         ("clip", "config['gate'][False]", "[-0.1, 0.1]"),
-        ("variables", "config['gate'][True]", "too many: sequential/nalu/g"),
+        ("variables", "config['gate'][True]", "too many: sequential/layer_1/g"),
         ("loss", "config['gate'][True]", "loss: expected mse"),
         ("regularize", "config['delay'][True]", "regularization: expected 15 terms"),
     ],

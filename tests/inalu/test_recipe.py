@@ -29,6 +29,12 @@ def test_model():
     assert [v.path for v in gates] == [layer.g.path for layer in model.layers]
 
 
+def test_seeded_weights_do_not_depend_on_models_built_before():
+    first, again = (recipe.build_model(seed=1).get_weights() for _ in range(2))
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_gate_is_open_in_8_of_10():
     states = [recipe.gate_open(SimpleNamespace(batches=i)) for i in range(20)]
     assert states == ([True] * 8 + [False] * 2) * 2

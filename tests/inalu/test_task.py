@@ -34,19 +34,29 @@ def test_seeded():
 def test_batches_are_full_shuffled_and_repeatable():
     part = arithmetic_dataset(70).train
 
-    def epochs(seed):
+    def epochs(seed, *numbers):
         batches = part.batches(32, seed=seed)
-        return [[x.numpy() for x, _ in batches] for _ in range(2)]
+        found = []
+        for number in numbers:
+            batches.on_epoch_begin(number)
+            found.append([x.numpy() for x, _ in batches.dataset])
+        return found
 
-    first, second = epochs(1)
-    again, afterwards = epochs(1)
+    first, second = epochs(1, 0, 1)
     assert [x.shape for x in first] == [(32, 7)] * 2
     assert not np.array_equal(first[0], second[0])
-    for a, b in zip(first + second, again + afterwards, strict=True):
-        np.testing.assert_array_equal(a, b)
-    for x, y in part.batches(32):
+    np.testing.assert_array_equal(epochs(1, 0, 1), [first, second])
+    # As a run does that was killed in its second epoch.
+    np.testing.assert_array_equal(epochs(1, 1), [second])
+    assert not np.array_equal(epochs(2, 0), [first])
+    for x, y in part.batches(32).dataset:
         lookup = {row.tobytes(): answer for row, answer in zip(part.x, part.y, strict=True)}
         np.testing.assert_array_equal(y, [lookup[row.tobytes()] for row in x.numpy()])
+
+
+def test_too_few_samples_for_a_batch():
+    with pytest.raises(ValueError, match="10 samples do not fill a batch of 32"):
+        arithmetic_dataset(10).train.batches(32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""``python -m inalu train | ablation``: the thesis' experiment over many seeds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+import verify
+from inalu import campaign
+from inalu.experiment import Result, Settings
+from inalu.variants import VARIANTS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 for a wrong graph, 2 for a wrong argument."""
+    options = _parse(arguments)
+    try:
+        options.command(options, Console())
+    except verify.GraphAssertionError as error:
+        print(f"A graph is not what its config says:\n\n{error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(options: argparse.Namespace, console: Console) -> None:
+    results = _run(options, ["chapter-6"], console)
+    rows = campaign.seeds(results)
+    console.print(rows.table(campaign.summary(results)))
+    _note(options, rows, console)
+
+
+def _ablation(options: argparse.Namespace, console: Console) -> None:
+    results = _run(options, options.variants, console)
+    rows = campaign.variants(results)
+    console.print(rows.table())
+    for name in options.variants:
+        console.print(f"{name}: {VARIANTS[name].about}")
+    _note(options, rows, console)
+
+
+def _run(options: argparse.Namespace, variants: Sequence[str], console: Console) -> list[Result]:
+    settings = [
+        Settings(
+            seed,
+            samples=options.samples,
+            epochs=options.epochs,
+            jit_compile=options.jit_compile,
+            # Of an epoch's steps, lest the first execution ask for batches that are not there.
+            steps_per_execution=min(1000, options.samples // 64),
+            variant=variant,
+        )
+        for variant in variants
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+    ]
+    return campaign.run(
+        settings, options.output, jobs=options.jobs, dask=options.dask, console=console
+    )
+
+
+def _note(options: argparse.Namespace, rows: campaign.Rows, console: Console) -> None:
+    (options.output / "results.md").write_text(rows.markdown() + "\n")
+    console.print(
+        f"Results of each run, and of all as JSON, Parquet and Markdown: {options.output}"
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m inalu", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train = commands.add_parser(
+        "train",
+        help="chapter 6's experiment; a killed command goes on where it was",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    train.set_defaults(command=_train)
+    _campaign(train, "inalu-output")
+    ablation = commands.add_parser(
+        "ablation",
+        help="the same without one part of the recipe each",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    ablation.set_defaults(command=_ablation)
+    ablation.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which"
+    )
+    _campaign(ablation, "inalu-output/ablation")
+    return parser.parse_args(arguments)
+
+
+def _campaign(parser: argparse.ArgumentParser, output: str) -> None:
+    """The options of both commands."""
+    parser.add_argument("--seeds", type=_at_least(1), default=10, help="how many")
+    parser.add_argument("--first-seed", type=_at_least(0), default=0, help="the others follow")
+    parser.add_argument("--epochs", type=_at_least(1), default=120, help="at most")
+    parser.add_argument("--samples", type=_at_least(64), default=64_000, help="of each data set")
+    parser.add_argument("--jit-compile", action="store_true", help="train under XLA")
+    parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
+    parser.add_argument("--dask", metavar="ADDRESS", help="train on this cluster instead")
+    parser.add_argument("--output", type=Path, default=Path(output), help="directory")
+
+
+class _at_least:  # noqa: N801
+    """Integers from a bound on."""
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self.__name__ = f"integer of at least {least}"
+
+    def __call__(self, text: str) -> int:
+        number = int(text)
+        if number < self.least:
+            raise argparse.ArgumentTypeError(f"{text} is below {self.least}")
+        return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Many runs at once: in parallel processes or on a Dask cluster, with a progress bar each.
+
+Needs joblib and pyarrow, and for a cluster distributed: the `experiment` extra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import statistics
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from inalu.experiment import Result, Settings, reinitialized, train
+
+# Seconds between two looks at the workers' files.
+_LOOK = 0.5
+# As many bars as fit under one another.
+_LINES = 20
+
+
+def run(
+    settings: Sequence[Settings],
+    directory: Path,
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    console: Console | None = None,
+) -> list[Result]:
+    """Train every run, or go on with those that a killed command left unfinished.
+
+    Args:
+        settings: one for each run, of different names.
+        directory: for a directory of each run's own, as `train` leaves it, and for all results
+            together in ``results.json`` and ``results.parquet``. A cluster's workers must see it.
+        jobs: processes at once, each with one thread; 1 trains in this process.
+        dask: address of a Dask cluster's scheduler, to train there instead.
+        console: to show progress on.
+
+    Returns:
+        The results in the order of the settings.
+
+    Raises:
+        ImportError: the `experiment` extra is not installed.
+        ValueError: a directory holds a run of other settings.
+        verify.GraphAssertionError: a step is not what the config says.
+    """
+    import joblib
+
+    directory = directory.resolve()
+    places = {s.name: directory / s.name for s in settings}
+    # How many threads a cluster's worker has is the cluster's business.
+    function = _alone if dask is None and jobs > 1 else train
+    calls = [joblib.delayed(function)(s, places[s.name]) for s in settings]
+    with _backend(dask), _bars(places, console or Console()):
+        results = list(joblib.Parallel(n_jobs=-1 if dask else jobs)(calls))
+    _save(results, directory)
+    return results
+
+
+def summary(results: Sequence[Result]) -> str:
+    """How many converged and succeeded, and how fast, in one line."""
+    done = [result for result in results if result.converged]
+    text = f"{len(done)} of {len(results)} seeds converged"
+    if done:
+        text += f", median {statistics.median(r.epochs for r in done):g} epochs"
+        text += f", extrapolation MSE at most {max(r.extrapolation_mse for r in done):.1e}"
+    return f"{text}; {sum(r.success for r in results)} succeeded"
+
+
+def seeds(results: Sequence[Result]) -> Rows:
+    """One row for each run."""
+    return Rows(
+        ("seed", "epochs", "reinit. after", "log10 loss", "MSE inside", "MSE outside", "formula"),
+        [_seed(result) for result in results],
+    )
+
+
+def variants(results: Sequence[Result]) -> Rows:
+    """One row for each variant of the recipe, over its seeds."""
+    names = dict.fromkeys(result.settings.variant for result in results)
+    groups = {name: [r for r in results if r.settings.variant == name] for name in names}
+    headings = ("variant", "converged", "succeeded", "proved", "epochs", "reinit.", "log10 loss")
+    return Rows(headings, [_variant(name, group) for name, group in groups.items()])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A table: its headings, and text for each cell. The first and last column may be words."""
+
+    headings: tuple[str, ...]
+    cells: list[tuple[str, ...]]
+
+    def table(self, title: str = "") -> Table:
+        """For a terminal."""
+        rows = Table(title=title or None, title_justify="left")
+        for heading, right in zip(self.headings, self._numbers(), strict=True):
+            rows.add_column(heading, justify="right" if right else "left")
+        for row in self.cells:
+            rows.add_row(*row)
+        return rows
+
+    def markdown(self) -> str:
+        """For a page of documentation."""
+        rule = tuple("---:" if right else "---" for right in self._numbers())
+        lines = [self.headings, rule, *self.cells]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def _numbers(self) -> list[bool]:
+        """Per column, whether all begin like a number."""
+        columns = zip(*self.cells, strict=True)
+        return [all(cell[:1] in "–->0123456789" for cell in column) for column in columns]
+
+
+def _seed(result: Result) -> tuple[str, ...]:
+    ending = "proved" if result.proved else result.formula if result.discrete else "not discrete"
+    return (
+        str(result.settings.seed),
+        str(result.epochs) if result.converged else f"> {result.epochs}",
+        ", ".join(map(str, result.reinitialized)) or "–",
+        f"{result.log10_loss:.1f}",
+        f"{result.interpolation_mse:.1e}",
+        f"{result.extrapolation_mse:.1e}",
+        ending,
+    )
+
+
+def _variant(name: str, results: Sequence[Result]) -> tuple[str, ...]:
+    def of(count: int) -> str:
+        return f"{count} of {len(results)}"
+
+    epochs = [result.epochs for result in results if result.converged]
+    losses = sorted(result.log10_loss for result in results)
+    return (
+        name,
+        of(len(epochs)),
+        of(sum(result.success for result in results)),
+        of(sum(result.proved for result in results)),
+        f"{statistics.median(epochs):g}" if epochs else "–",
+        str(sum(len(result.reinitialized) for result in results)),
+        f"{losses[0]:.1f} to {losses[-1]:.1f}",
+    )
+
+
+def _alone(settings: Settings, directory: Path) -> Result:
+    """`train` in a process that shares its machine with others."""
+    import tensorflow as tf
+
+    # Once TensorFlow has begun they can't be set any more: the second run of a process.
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    return train(settings, directory)
+
+
+@contextlib.contextmanager
+def _backend(dask: str | None) -> Iterator[None]:
+    if dask is None:
+        yield
+        return
+    import joblib
+    from distributed import Client
+
+    with Client(dask), joblib.parallel_config(backend="dask"):
+        yield
+
+
+@contextlib.contextmanager
+def _bars(places: dict[str, Path], console: Console) -> Iterator[None]:
+    """A bar for each run while the context is open, from what the workers write to their files.
+
+    Runs that no terminal has lines for are shown only while they train.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[unit]} {task.completed}/{task.total}  {task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    finished = threading.Event()
+    many = len(places) > _LINES
+    with Progress(*columns, console=console) as progress:
+        fields: dict[str, Any] = {"unit": "epoch", "state": "waiting"}
+        tasks = {
+            name: progress.add_task(name, total=None, start=False, visible=not many, **fields)
+            for name in places
+        }
+        whole = progress.add_task("all", total=len(places), unit="run", state="")
+
+        def look() -> None:
+            count = 0
+            for name, place in places.items():
+                done = (place / "result.json").exists()
+                count += done
+                if (place / "epochs.json").exists():
+                    rows = json.loads((place / "epochs.json").read_text())
+                    progress.start_task(tasks[name])
+                    progress.update(tasks[name], visible=not (many and done), **_state(rows, done))
+            progress.update(whole, completed=count)
+
+        def follow() -> None:
+            while not finished.wait(_LOOK):
+                look()
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join()
+            look()
+
+
+def _state(rows: list[dict[str, Any]], done: bool) -> dict[str, Any]:
+    if not rows:
+        return {"state": "begun"}
+    loss = rows[-1]["window_loss"]
+    text = f"log10 loss {math.log10(loss):.1f}" if loss > 0 else "loss 0"
+    if count := len(reinitialized(rows)):
+        text += f", reinitialised {count}×"
+    total = len(rows) if done else rows[-1]["of"]
+    return {"completed": len(rows), "total": total, "state": text + (", done" if done else "")}
+
+
+def _save(results: Sequence[Result], directory: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [dataclasses.asdict(result) for result in results]
+    (directory / "results.json").write_text(json.dumps(rows, indent=1))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), directory / "results.parquet")
