@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Result:
     `interpolation_mse`, `extrapolation_mse`: inside and outside of the training range; `success`:
     whether the latter is below `SUCCESS`; `formula`: what was learned, `discrete` if no weight that
     counts is far from it, and `proved` if SymPy proves it equal to the target; `seconds`: of
-    training, since the last resumption; `versions`: by name.
+    training, since the last resumption; `environment`: versions by name, and what counts besides:
+    sums of two threads are not those of one.
     """
 
     settings: Settings
@@ -79,7 +81,7 @@ class Result:
     discrete: bool
     proved: bool
     seconds: float
-    versions: dict[str, str]
+    environment: dict[str, str]
 
     @classmethod
     def read(cls, path: Path) -> Result:
@@ -265,13 +267,18 @@ def _result(
         discrete=found.discrete,
         proved=found.proves(FORMULA),
         seconds=seconds,
-        versions={
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        },
+        environment=environment(),
     )
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine, as far as a result may depend on them."""
+    return {
+        **{name: version(name) for name in ("loopctl", "tensorflow", "keras", "numpy")},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()),
+    }
 
 
 def _claim(path: Path, settings: Settings) -> None:

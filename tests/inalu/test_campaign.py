@@ -31,7 +31,7 @@ def result(seed, variant="chapter-6", **values):
         "discrete": True,
         "proved": True,
         "seconds": 8.0,
-        "versions": {},
+        "environment": {},
     }
     return Result(**{**plain, **values})
 
