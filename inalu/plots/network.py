@@ -1,0 +1,93 @@
+"""A trained stack as a network of sums and products."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inalu.plots.figures import new_figure, save
+
+if TYPE_CHECKING:
+    from inalu.explanation import Explanation
+
+
+def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
+    """Write a trained stack as a network of sums and products; what is ignored is grey.
+
+    Args:
+        explanation: what `inalu.explain` found.
+        path: file to write; the ending chooses the format.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    Source: figure 6.11 of the thesis.
+    """
+    columns = [
+        [(name, name not in explanation.ignored) for name in explanation.inputs],
+        *(
+            [("+" if unit.operation == "+" else "×", True) for unit in units]
+            for units in explanation.layers
+        ),
+    ]
+    figure = new_figure(height=0.8 * max(map(len, columns)) + 1.2)
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set_aspect("equal")
+    axes.set_title("\n".join(explanation.formulas) + ("" if explanation.discrete else " (rounded)"))
+    places = [
+        [(2.5 * column, (len(nodes) - 1) / 2 - row) for row in range(len(nodes))]
+        for column, nodes in enumerate(columns)
+    ]
+    counting = _used(explanation)
+    for column, units in enumerate(explanation.layers):
+        for row, unit in enumerate(units):
+            for source, weight in enumerate(unit.weights):
+                if weight:
+                    (x, y), (to_x, to_y) = places[column][source], places[column + 1][row]
+                    alive = counting[column + 1][row]
+                    colour = ("#1f4e9c" if weight > 0 else "#b3261e") if alive else "#d0d0d0"
+                    axes.plot(
+                        [x + 0.3, to_x - 0.3],
+                        [y, to_y],
+                        color=colour,
+                        linestyle="-" if weight > 0 else "--",
+                        linewidth=1.6,
+                    )
+    for column, nodes in enumerate(columns):
+        for row, (label, _) in enumerate(nodes):
+            alive = counting[column][row]
+            axes.text(
+                *places[column][row],
+                label,
+                ha="center",
+                va="center",
+                fontsize=13 if column else 11,
+                color="black" if alive else "#b0b0b0",
+                bbox={
+                    "boxstyle": "circle,pad=0.35" if column else "round,pad=0.35",
+                    "facecolor": "white",
+                    "edgecolor": "#444444" if alive else "#d0d0d0",
+                },
+            )
+    last = 2.5 * (len(columns) - 1)
+    axes.plot([], [], color="#1f4e9c", label="added, multiplied")
+    axes.plot([], [], color="#b3261e", linestyle="--", label="subtracted, divided by")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    axes.set_xlim(-0.8, last + 0.8)
+    half = (max(map(len, columns)) - 1) / 2
+    axes.set_ylim(-half - 0.5, half + 0.5)
+    return save(figure, path)
+
+
+def _used(explanation: Explanation) -> list[list[bool]]:
+    """Per column of the picture, which nodes an output depends on."""
+    used = [[True] * len(explanation.layers[-1])]
+    for units in reversed(explanation.layers):
+        chosen = [unit for unit, alive in zip(units, used[0], strict=True) if alive]
+        count = len(units[0].weights)
+        used.insert(0, [any(unit.weights[i] for unit in chosen) for i in range(count)])
+    return used
