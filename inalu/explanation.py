@@ -1,50 +1,31 @@
 """What a trained stack of arithmetic layers computes, as a formula.
 
 A layer that has converged is discrete: its effective weights are -1, 0 or 1 and its gates 0 or 1.
-It then adds, subtracts, multiplies and divides some of its inputs, and a stack of such layers is a
-formula. Source: figure 6.11 of the thesis.
+It then adds, subtracts, multiplies, divides or compares some of its inputs, and a stack of such
+layers is a formula. Source: figure 6.11 of the thesis.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import sympy
 
-from inalu.layers import NALU
-
-_SUM, _PRODUCT, _ATOM = 1, 2, 3  # how tightly a text holds together
+from inalu.formula import Unit, applied, variable
 
 
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """A formula: its text, how tightly that holds together, and the same for SymPy."""
+class Explained(Protocol):
+    """A layer that can be explained, such as all of `inalu.layers`."""
 
-    text: str
-    binding: int
-    expression: Any
+    name: str
 
-    def within(self, binding: int) -> str:
-        """The text, in parentheses if what is around it binds as tightly."""
-        return self.text if self.binding > binding else f"({self.text})"
-
-
-@dataclasses.dataclass(frozen=True)
-class Unit:
-    """One output of one layer, made discrete.
-
-    `operation`: "+" or "*"; `weights`: per input -1, 0 or 1 (subtracted or divided by, ignored,
-    added or multiplied); `distance`: of the weights that count and of the gate from these.
-    """
-
-    operation: str
-    weights: tuple[int, ...]
-    distance: float
+    def discrete(self) -> tuple[Unit, ...]:
+        """The layer rounded: what each output does with the inputs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,41 +77,35 @@ class Explanation:
 
 
 def explain(
-    model: keras.Model,
+    model: keras.Model | Explained,
     x: npt.NDArray[Any] | None = None,
     *,
     names: Sequence[str] | None = None,
     tolerance: float = 0.05,
 ) -> Explanation:
-    """The formula that a model of `NALU` layers computes once its weights are rounded.
+    """The formula that a model of arithmetic layers computes once its weights are rounded.
 
     Args:
-        model: a Sequential model of `NALU` layers.
+        model: a Sequential model of `inalu.layers`, or one such layer.
         x: samples (n, inputs) to compare formula and model on.
         names: of the inputs; x1, x2, ... by default.
-        tolerance: how far from -1, 0 or 1 (a gate: from 0 or 1) a weight that counts may be in a
-            model that is still called discrete. Weights of the path that a gate closes do not.
+        tolerance: how far from its discrete value a weight that counts may be in a model that is
+            still called discrete. Weights of the path that a gate closes do not count.
 
     Raises:
-        TypeError: a layer that is no `NALU`.
+        TypeError: a layer that can't be explained.
         ValueError: not as many names as inputs.
     """
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    for layer in layers:
-        if not isinstance(layer, NALU):
-            raise TypeError(f"{layer.name} is a {type(layer).__name__}: only NALU can be explained")
-    if not layers:
-        raise TypeError(f"{model.name} has no layers to explain")
-    count = int(layers[0].w_a.shape[0])
+    layers = _layers(model)
+    units = [layer.discrete() for layer in layers]
+    count = len(units[0][0].weights)
     inputs = tuple(names or (f"x{i}" for i in range(1, count + 1)))
     if len(inputs) != count:
         raise ValueError(f"{len(inputs)} names for {count} inputs")
-    symbols = sympy.symbols(inputs)
-    terms = [Term(name, _ATOM, symbol) for name, symbol in zip(inputs, symbols, strict=True)]
-    units: list[tuple[Unit, ...]] = []
-    for layer in layers:
-        units.append(_units(layer))
-        terms = [_term(unit, terms) for unit in units[-1]]
+    terms = variables = [variable(name) for name in inputs]
+    for of_layer in units:
+        terms = [applied(unit, terms) for unit in of_layer]
+    symbols = [term.expression for term in variables]
     expressions = tuple(term.expression for term in terms)
     distance = max(unit.distance for unit in _counting(units))
     used = set[Any]().union(*(expression.free_symbols for expression in expressions))
@@ -146,28 +121,20 @@ def explain(
     )
 
 
-def _units(layer: NALU) -> tuple[Unit, ...]:
-    """The outputs of a layer, rounded: equations 2.6 to 2.13."""
-    w_a, m_a, w_m, m_m, g = (
-        np.asarray(keras.ops.convert_to_numpy(v), np.float64)
-        for v in (layer.w_a, layer.m_a, layer.w_m, layer.m_m, layer.g)
-    )
-    added = np.tanh(w_a) * _sigmoid(m_a)
-    multiplied = np.tanh(w_m) * _sigmoid(m_m)
-    gates = _sigmoid(g)
-    units = []
-    for output, gate in enumerate(gates):
-        adds = gate >= 0.5
-        weights = (added if adds else multiplied)[:, output]
-        rounded = np.rint(weights)
-        distance = max(abs(gate - adds), float(np.max(np.abs(weights - rounded))))
-        whole = tuple(int(weight) for weight in rounded)
-        units.append(Unit("+" if adds else "*", whole, float(distance)))
-    return tuple(units)
-
-
-def _sigmoid(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return 0.5 * (1.0 + np.tanh(0.5 * values))
+def _layers(model: Any) -> list[Explained]:
+    if not isinstance(model, keras.Model):
+        layers = [model]
+    else:
+        layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    for layer in layers:
+        if not hasattr(layer, "discrete"):
+            raise TypeError(
+                f"{layer.name} is a {type(layer).__name__}: only layers with discrete(), those of "
+                "inalu.layers, can be explained"
+            )
+    if not layers:
+        raise TypeError(f"{model.name} has no layers to explain")
+    return layers
 
 
 def _counting(layers: Sequence[tuple[Unit, ...]]) -> list[Unit]:
@@ -181,43 +148,8 @@ def _counting(layers: Sequence[tuple[Unit, ...]]) -> list[Unit]:
     return found
 
 
-def _term(unit: Unit, inputs: Sequence[Term]) -> Term:
-    chosen = [(weight, term) for weight, term in zip(unit.weights, inputs, strict=True) if weight]
-    return _sum(chosen) if unit.operation == "+" else _product(chosen)
-
-
-def _sum(terms: Sequence[tuple[int, Term]]) -> Term:
-    """Positive terms first, so that no text begins with a minus if it can be helped."""
-    ordered = sorted(terms, key=lambda entry: -entry[0])
-    expression = sympy.Add(*(weight * term.expression for weight, term in terms))
-    if not ordered:
-        return Term("0", _ATOM, expression)
-    if len(ordered) == 1 and ordered[0][0] > 0:
-        return ordered[0][1]
-    text = ""
-    for weight, term in ordered:
-        # After a minus, a sum needs parentheses; after a plus, it does not.
-        part = term.text if weight > 0 else term.within(_SUM)
-        sign = " + " if weight > 0 else " - "
-        text += (sign if text else sign.strip().replace("+", "")) + part
-    return Term(text, _SUM, expression)
-
-
-def _product(factors: Sequence[tuple[int, Term]]) -> Term:
-    over = [term for weight, term in factors if weight > 0]
-    under = [term for weight, term in factors if weight < 0]
-    expression = sympy.Mul(*(term.expression**weight for weight, term in factors))
-    if not factors:
-        return Term("1", _ATOM, expression)
-    if len(over) == 1 and not under:
-        return over[0]
-    text = " * ".join(term.within(_SUM) for term in over) or "1"
-    text += "".join(f" / {term.within(_PRODUCT)}" for term in under)
-    return Term(text, _PRODUCT, expression)
-
-
 def _error(
-    model: keras.Model, expressions: Sequence[Any], symbols: Sequence[Any], x: npt.NDArray[Any]
+    model: Any, expressions: Sequence[Any], symbols: Sequence[Any], x: npt.NDArray[Any]
 ) -> float:
     """The largest difference between formula and model, over the largest value of the formula."""
     columns = np.asarray(x, np.float64).T

@@ -1,0 +1,161 @@
+"""Formulas of what units compute: what one unit does to others' terms, as text and for SymPy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+_SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4  # how tightly a text holds together
+_COMPARED = {
+    "<": sympy.Lt,
+    "<=": sympy.Le,
+    "==": sympy.Eq,
+    "!=": sympy.Ne,
+    ">=": sympy.Ge,
+    ">": sympy.Gt,
+}
+
+OPERATIONS = ("+", "*", "and", "or", *_COMPARED, "never", "always")
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One output of one layer, made discrete.
+
+    `operation`: one of `OPERATIONS`. `weights`: one for each input. Of "+", by what it is
+    multiplied before it is added; of "*", to what power it is raised before it is multiplied; of
+    "and" and "or", 1 for the input and -1 for its negation; of a comparison, 1 for the left side
+    and -1 for the right one; 0 everywhere if the input is ignored. `distance`: how far the weights
+    that count, and the gate, are from these: infinite if they depend on the input.
+    """
+
+    operation: str
+    weights: tuple[Fraction | int, ...]
+    distance: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A formula: its text, how tightly that holds together, and the same for SymPy.
+
+    A comparison is 1 where it holds and 0 elsewhere; "and", "or" and "not" are of numbers between
+    0 and 1: the product, its dual and the difference from 1.
+    """
+
+    text: str
+    binding: int
+    expression: Any
+
+    def within(self, binding: int) -> str:
+        """The text, in parentheses if what is around it binds as tightly."""
+        return self.text if self.binding > binding else f"({self.text})"
+
+
+def variable(name: str) -> Term:
+    """An input of that name."""
+    return Term(name, _ATOM, sympy.Symbol(name))
+
+
+def applied(unit: Unit, inputs: Sequence[Term]) -> Term:
+    """What the unit makes of the terms of its inputs."""
+    chosen = [(w, term) for w, term in zip(unit.weights, inputs, strict=True) if w]
+    return _MAKERS.get(unit.operation, _constant)(unit.operation, chosen)
+
+
+Chosen = Sequence[tuple[Fraction | int, Term]]
+
+
+def _constant(operation: str, _: Chosen) -> Term:
+    value = sympy.Integer(operation == "always")
+    return Term(str(value), _ATOM, value)
+
+
+def _sum(_: str, terms: Chosen) -> Term:
+    """Positive terms first, so that no text begins with a minus if it can be helped."""
+    ordered = sorted(terms, key=lambda entry: entry[0] < 0)
+    expression = sympy.Add(*(_number(weight) * term.expression for weight, term in terms))
+    if not ordered:
+        return Term("0", _ATOM, expression)
+    if len(ordered) == 1 and ordered[0][0] == 1:
+        return ordered[0][1]
+    text = ""
+    for weight, term in ordered:
+        if abs(weight) != 1:
+            part = f"{abs(weight)} * {term.within(_SUM)}"
+        else:
+            # After a minus, a sum needs parentheses; after a plus, it does not.
+            part = term.text if weight > 0 else term.within(_SUM)
+        sign = " + " if weight > 0 else " - "
+        text += (sign if text else sign.strip().replace("+", "")) + part
+    return Term(text, _SUM, expression)
+
+
+def _product(_: str, factors: Chosen) -> Term:
+    over = [(weight, term) for weight, term in factors if weight > 0]
+    under = [(-weight, term) for weight, term in factors if weight < 0]
+    expression = sympy.Mul(*(term.expression ** _number(weight) for weight, term in factors))
+    if not factors:
+        return Term("1", _ATOM, expression)
+    if not under and len(over) == 1:
+        return _power(*over[0])
+    text = " * ".join(_power(*entry).within(_SUM) for entry in over) or "1"
+    text += "".join(f" / {_power(*entry).within(_PRODUCT)}" for entry in under)
+    return Term(text, _PRODUCT, expression)
+
+
+def _power(exponent: Fraction | int, term: Term) -> Term:
+    if exponent == 1:
+        return term
+    shown = str(exponent) if exponent == int(exponent) else f"({exponent})"
+    expression = term.expression ** _number(exponent)
+    return Term(f"{term.within(_POWER)} ** {shown}", _POWER, expression)
+
+
+def _and(_: str, terms: Chosen) -> Term:
+    factors = [_literal(*entry) for entry in terms]
+    return _joined("and", "1", factors, sympy.Mul(*(f.expression for f in factors)))
+
+
+def _or(_: str, terms: Chosen) -> Term:
+    factors = [_literal(*entry) for entry in terms]
+    expression = 1 - sympy.Mul(*(1 - f.expression for f in factors))
+    return _joined("or", "0", factors, expression)
+
+
+def _literal(weight: Fraction | int, term: Term) -> Term:
+    if weight > 0:
+        return term
+    return Term(f"not {term.within(_POWER)}", _PRODUCT, 1 - term.expression)
+
+
+def _joined(word: str, neutral: str, factors: Sequence[Term], expression: Any) -> Term:
+    if not factors:
+        return Term(neutral, _ATOM, expression)
+    if len(factors) == 1:
+        return factors[0]
+    return Term(f" {word} ".join(f.within(_SUM) for f in factors), _SUM, expression)
+
+
+def _comparison(operation: str, sides: Chosen) -> Term:
+    left, right = (term for _, term in sorted(sides, key=lambda entry: -entry[0]))
+    compared = _COMPARED[operation](left.expression, right.expression)
+    expression = sympy.Piecewise((1, compared), (0, True))
+    return Term(f"[{left.text} {operation} {right.text}]", _ATOM, expression)
+
+
+def _number(value: Fraction | int) -> Any:
+    exact = Fraction(value)
+    return sympy.Rational(exact.numerator, exact.denominator)
+
+
+_MAKERS: dict[str, Callable[[str, Chosen], Term]] = {
+    "+": _sum,
+    "*": _product,
+    "and": _and,
+    "or": _or,
+    **dict.fromkeys(_COMPARED, _comparison),
+}
