@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -92,11 +93,14 @@ class ArithmeticLayer(keras.layers.Layer):
             )
         if isinstance(strength, Mapping):  # as a saved layer has it
             strength = keras.optimizers.schedules.deserialize(strength)
-        if not callable(strength) and not (strength >= 0 and math.isfinite(strength)):
-            raise ValueError(
-                f"{self._kind}: strength is {strength!r}, expected a number of at least 0 or a "
-                "schedule."
-            )
+        if not callable(strength):
+            number = isinstance(strength, Real) and not isinstance(strength, bool)
+            if not (number and strength >= 0 and math.isfinite(strength)):
+                raise ValueError(
+                    f"{self._kind}: strength is {strength!r}, expected a number of at least 0 or "
+                    "a schedule."
+                )
+            strength = float(strength)
         self.units = units
         self.strength = strength
         self.seed = seed
@@ -117,7 +121,10 @@ class ArithmeticLayer(keras.layers.Layer):
                 f"{input_shape}."
             )
         self._features = int(features)
-        for spec in self._weight_specs(self._features):
+        specs = self._weight_specs(self._features)
+        # Kept, because specs make initializers, and these draw from Python's random numbers.
+        self._names = tuple(spec.name for spec in specs)
+        for spec in specs:
             weight = self.add_weight(
                 name=spec.name,
                 shape=spec.shape,
@@ -136,12 +143,9 @@ class ArithmeticLayer(keras.layers.Layer):
 
         Source: section 2.3.2 and figure 6.5 of the thesis.
         """
-        if not self.built:
-            raise ValueError(
-                f"{self._kind}: {self.name} is not built, it has no weights to reinitialize."
-            )
+        weights = self._variables_by_name()
         for spec in self._weight_specs(self._features):
-            weight = getattr(self, spec.name)
+            weight = weights[spec.name]
             weight.assign(self._from_stream(spec.initializer)(spec.shape, dtype=weight.dtype))
 
     def _from_stream(self, initializer: Any) -> Any:
@@ -207,9 +211,22 @@ class ArithmeticLayer(keras.layers.Layer):
         return ops.zeros((), self._inner_dtype) if penalty is None else penalty
 
     def follow(self, iterations: Any) -> None:
-        """Let a schedule of `strength` count these steps: an optimizer's ``iterations``."""
+        """Let a schedule of `strength` count these steps.
+
+        Args:
+            iterations: an optimizer's ``iterations``, or a function that returns them.
+
+        Raises:
+            TypeError: a tensor, which never changes. Such are the iterations of an optimizer that
+                accumulates gradients: ``follow(lambda: optimizer.iterations)``.
+        """
+        if isinstance(iterations, tf.Tensor):
+            raise TypeError(
+                f"{self._kind}: {self.name} is to follow a tensor, which never changes: expected "
+                "a variable or a function."
+            )
         # In a function, lest Keras take it for a variable of this layer.
-        self._step = lambda: iterations
+        self._step = iterations if callable(iterations) else lambda: iterations
 
     def _current_strength(self, training: bool | None) -> Any:
         if not callable(self.strength):
@@ -223,9 +240,14 @@ class ArithmeticLayer(keras.layers.Layer):
             return 0.0  # of a model that is only called: its losses are nobody's
         return ops.cast(self.strength(ops.convert_to_tensor(self._step())), self._inner_dtype)
 
+    def _variables_by_name(self) -> dict[str, Any]:
+        if not self.built:
+            raise ValueError(f"{self._kind}: {self.name} is not built, it has no weights yet.")
+        return {name: getattr(self, name) for name in self._names}
+
     def _weights(self) -> dict[str, Tensor]:
-        names = [spec.name for spec in self._weight_specs(self._features)]
-        return {name: ops.cast(getattr(self, name), self._inner_dtype) for name in names}
+        weights = self._variables_by_name()
+        return {name: ops.cast(weight, self._inner_dtype) for name, weight in weights.items()}
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
@@ -248,10 +270,9 @@ class ArithmeticLayer(keras.layers.Layer):
 
     def _values(self) -> dict[str, npt.NDArray[np.float64]]:
         """The weights by name, for `discrete`."""
-        names = [spec.name for spec in self._weight_specs(self._features)]
         return {
-            name: np.asarray(ops.convert_to_numpy(getattr(self, name)), np.float64)
-            for name in names
+            name: np.asarray(ops.convert_to_numpy(weight), np.float64)
+            for name, weight in self._variables_by_name().items()
         }
 
     def get_config(self) -> dict[str, Any]:
