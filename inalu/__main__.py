@@ -1,4 +1,4 @@
-"""``python -m inalu train | ablation``: the thesis' experiment over many seeds."""
+"""``python -m inalu train | ablation | plot``: the thesis' experiment over many seeds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 import verify
 from inalu import campaign
 from inalu.experiment import Result, Settings
+from inalu.plots import runs, seeds, window
 from inalu.variants import VARIANTS
 
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except verify.GraphAssertionError as error:
         print(f"A graph is not what its config says:\n\n{error}", file=sys.stderr)
         return 1
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -43,6 +44,23 @@ def _ablation(options: argparse.Namespace, console: Console) -> None:
     for name in options.variants:
         console.print(f"{name}: {VARIANTS[name].about}")
     _note(options, rows, console)
+
+
+def _plot(options: argparse.Namespace, console: Console) -> None:
+    drawn = seeds.pictures(runs.read_runs(options.directory))
+    output = options.output or options.directory / "plots"
+    try:
+        seeds.write(drawn, output)
+    except OSError as error:
+        raise ValueError(f"--output: {error}") from error
+    together = [name for name in drawn if "/" not in name]
+    written = f"{output} has {', '.join(together)} and, for each seed, loss-per-step/seed-*.png"
+    console.print(written, soft_wrap=True, markup=False, highlight=False)
+    if options.show:
+        try:
+            window.show(drawn)
+        except window.NoDisplayError as error:
+            raise ValueError(f"--show: {error}. {written}") from error
 
 
 def _run(options: argparse.Namespace, variants: Sequence[str], console: Console) -> list[Result]:
@@ -91,6 +109,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which"
     )
     _campaign(ablation, "inalu-output/ablation")
+    plot = commands.add_parser("plot", help="pictures of what train left")
+    plot.set_defaults(command=_plot)
+    plot.add_argument(
+        "directory",
+        nargs="?",
+        type=Path,
+        default=Path("inalu-output"),
+        metavar="DIRECTORY",
+        help="train's --output, or a variant's directory in ablation's (default: inalu-output)",
+    )
+    plot.add_argument("--output", type=Path, help="for the pictures (default: DIRECTORY/plots)")
+    plot.add_argument("--show", action="store_true", help="them in a window, too")
     return parser.parse_args(arguments)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-REINITIALIZED, STOPPED = "weights drawn anew", "early stop"
+REINITIALIZED, STOPPED = "reinitialisation", "early stop"
 """What the marks are called."""
 
 # More points than pixels only make the file slow to draw.
@@ -137,7 +137,10 @@ def draw_training(
     # With room for a mark after the last step.
     axes.set_xlim(0, 1.01 * steps)
     (strips or [axes])[-1].set_xlabel("train step")
-    figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    legend = figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    for line in legend.get_lines():
+        # Of the thin line of all steps one stroke can hardly be seen.
+        line.set_linewidth(1.2)
 
 
 def _columns(

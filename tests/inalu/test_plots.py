@@ -39,6 +39,18 @@ def test_training_with_phases_of_other_names(tmp_path):
     assert "noise" not in text
 
 
+def test_training_with_marks(tmp_path):
+    """Each kind of mark is in the legend once, and what did not happen is not."""
+
+    def text(**marks):
+        return plot_training(history(40), tmp_path / "a.svg", **marks).read_text()
+
+    assert "reinitialisation" not in text()
+    assert "early stop" not in text()
+    marked = text(reinitialized=(10, 20), stopped=40)
+    assert marked.count("reinitialisation") == marked.count("early stop") == 1
+
+
 def test_evaluation(tmp_path):
     path = plot_evaluation({0: 1.0, 1: 1e-9}, {0: 30.0, 1: 1e-6}, tmp_path / "errors.png")
     assert path.read_bytes().startswith(PNG)
