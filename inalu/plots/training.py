@@ -164,7 +164,9 @@ def _draw_loss(axes: Axes, loss: npt.NDArray[np.float64]) -> None:
 
 
 def _draw_strip(axes: Axes, state: npt.NDArray[Any], label: str) -> None:
-    share = [part.mean() for part in np.array_split(state, min(len(state), _BINS))]
+    # As wide as they are drawn: `array_split` would have the wider parts first.
+    edges = np.linspace(0, len(state), min(len(state), _BINS) + 1).astype(int)
+    share = [part.mean() for part in np.split(state, edges[1:-1])]
     extent = (0.0, float(len(state)), 0.0, 1.0)
     axes.imshow([share], aspect="auto", cmap="Blues", vmin=0.0, vmax=1.0, extent=extent)
     axes.set_yticks([])

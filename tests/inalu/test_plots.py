@@ -5,6 +5,8 @@ import pytest
 
 from inalu import explain
 from inalu.plots import plot_evaluation, plot_explanation, plot_training
+from inalu.plots.figures import new_figure
+from inalu.plots.training import draw_training
 from tests.inalu.discrete import solved
 
 PNG = b"\x89PNG\r\n"
@@ -37,6 +39,18 @@ def test_training_with_phases_of_other_names(tmp_path):
     assert "warming up" in text
     assert "Mine" in text
     assert "noise" not in text
+
+
+def test_strips_are_where_the_steps_are():
+    """Also with less than two steps to a stretch, of which some have one and some have two."""
+    figure = new_figure(4.0)
+    columns = {"loss": np.ones(1000), "delay": np.arange(1000) >= 500}
+    draw_training(figure, columns, {"delay": "noise"}, "Mine")
+    (image,) = figure.axes[1].images
+    first, last, *_ = image.get_extent()
+    assert (first, last) == (0, 1000)
+    shares = image.get_array()[0]
+    assert np.flatnonzero(shares)[0] == len(shares) // 2
 
 
 def test_training_with_marks(tmp_path):
