@@ -1,4 +1,4 @@
-"""``python -m inalu train | ablation | plot``: the thesis' experiment over many seeds."""
+"""``python -m inalu train | ablation | plot | benchmark``: the thesis' experiment, and others'."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from rich.console import Console
 
 import verify
 from inalu import campaign
+from inalu.benchmark import minimal, nalm, report, suite
 from inalu.experiment import Result, Settings
 from inalu.plots import runs, seeds, window
+from inalu.tables import Rows
 from inalu.variants import VARIANTS
 
 
@@ -44,6 +46,31 @@ def _ablation(options: argparse.Namespace, console: Console) -> None:
     for name in options.variants:
         console.print(f"{name}: {VARIANTS[name].about}")
     _note(options, rows, console)
+
+
+def _benchmark(options: argparse.Namespace, console: Console) -> None:
+    runs = []
+    if options.only != "minimal":
+        runs += suite.nalm_runs(options.seeds or nalm.SEEDS, options.iterations)
+    if options.only != "nalm":
+        runs += suite.minimal_runs(options.seeds or minimal.SEEDS, options.epochs)
+    if options.modules:
+        runs = [run for run in runs if run.module in options.modules]
+    outcomes = suite.execute(runs, options.output, jobs=options.jobs, console=console)
+    text = []
+    for operation, rows in report.nalm_tables(outcomes).items():
+        title = f"NALM, {operation}: successes [95% interval of the rate, %]"
+        console.print(rows.table(title))
+        text += [f"**{title}**", rows.markdown()]
+    for module, rows in report.minimal_tables(outcomes).items():
+        title = f"Minimal tasks, {module}: ours [95% interval of the rate, %] / published, of 10"
+        console.print(rows.table(title))
+        text += [f"**{title}**", rows.markdown()]
+    if options.only != "nalm":
+        differ = report.disagreements(outcomes)
+        console.print(f"* {differ} published rates are outside of the intervals of ours")
+    (options.output / "results.md").write_text("\n\n".join(text) + "\n")
+    console.print(f"Outcomes as JSON and Markdown: {options.output}")
 
 
 def _plot(options: argparse.Namespace, console: Console) -> None:
@@ -82,7 +109,7 @@ def _run(options: argparse.Namespace, variants: Sequence[str], console: Console)
     )
 
 
-def _note(options: argparse.Namespace, rows: campaign.Rows, console: Console) -> None:
+def _note(options: argparse.Namespace, rows: Rows, console: Console) -> None:
     (options.output / "results.md").write_text(rows.markdown() + "\n")
     console.print(
         f"Results of each run, and of all as JSON, Parquet and Markdown: {options.output}"
@@ -121,6 +148,28 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     plot.add_argument("--output", type=Path, help="for the pictures (default: DIRECTORY/plots)")
     plot.add_argument("--show", action="store_true", help="them in a window, too")
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="published tasks for single modules; a killed command goes on where it was",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    benchmark.set_defaults(command=_benchmark)
+    benchmark.add_argument("--only", choices=("nalm", "minimal"), help="one of the two")
+    benchmark.add_argument("--modules", nargs="+", choices=nalm.MODULES, help="only these")
+    benchmark.add_argument("--seeds", type=_at_least(1), help="how many; as published if left out")
+    benchmark.add_argument(
+        "--iterations",
+        type=_at_least(nalm.INTERVAL),
+        default=nalm.ITERATIONS,
+        help=f"train steps of NALM, in multiples of {nalm.INTERVAL}",
+    )
+    benchmark.add_argument(
+        "--epochs", type=_at_least(1), default=minimal.EPOCHS, help="of the minimal tasks"
+    )
+    benchmark.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
+    benchmark.add_argument(
+        "--output", type=Path, default=Path("inalu-output/benchmark"), help="directory"
+    )
     return parser.parse_args(arguments)
 
 

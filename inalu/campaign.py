@@ -17,9 +17,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from inalu.experiment import Result, Settings, reinitialized, train
+from inalu.experiment import Result, Settings, one_thread, reinitialized, train
+from inalu.tables import Rows
 
 # Seconds between two looks at the workers' files.
 _LOOK = 0.5
@@ -92,34 +92,6 @@ def variants(results: Sequence[Result]) -> Rows:
     return Rows(headings, [_variant(name, group) for name, group in groups.items()])
 
 
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """A table: its headings, and text for each cell. The first and last column may be words."""
-
-    headings: tuple[str, ...]
-    cells: list[tuple[str, ...]]
-
-    def table(self, title: str = "") -> Table:
-        """For a terminal."""
-        rows = Table(title=title or None, title_justify="left")
-        for heading, right in zip(self.headings, self._numbers(), strict=True):
-            rows.add_column(heading, justify="right" if right else "left")
-        for row in self.cells:
-            rows.add_row(*row)
-        return rows
-
-    def markdown(self) -> str:
-        """For a page of documentation."""
-        rule = tuple("---:" if right else "---" for right in self._numbers())
-        lines = [self.headings, rule, *self.cells]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-    def _numbers(self) -> list[bool]:
-        """Per column, whether all begin like a number."""
-        columns = zip(*self.cells, strict=True)
-        return [all(cell[:1] in "–->0123456789" for cell in column) for column in columns]
-
-
 def _seed(result: Result) -> tuple[str, ...]:
     ending = "proved" if result.proved else result.formula if result.discrete else "not discrete"
     return (
@@ -152,12 +124,7 @@ def _variant(name: str, results: Sequence[Result]) -> tuple[str, ...]:
 
 def _alone(settings: Settings, directory: Path) -> Result:
     """`train` in a process that shares its machine with others."""
-    import tensorflow as tf
-
-    # Once TensorFlow has begun they can't be set any more: the second run of a process.
-    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    one_thread()
     return train(settings, directory)
 
 

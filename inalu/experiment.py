@@ -271,6 +271,14 @@ def _result(
     )
 
 
+def one_thread() -> None:
+    """Let TensorFlow use one thread, in a process that shares its machine with others."""
+    # Once TensorFlow has begun they can't be set any more: the second run of a process.
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def environment() -> dict[str, str]:
     """Versions and machine, as far as a result may depend on them."""
     return {

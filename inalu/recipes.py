@@ -1,0 +1,133 @@
+"""How each module is trained in its paper, as configs for `LoopControllerCallback`.
+
+`inalu.recipe` holds the thesis' own scripts, as printed; these are for any module of the family.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from inalu.layers import (
+    NAC,
+    NALU,
+    NAU,
+    NLRL,
+    NMU,
+    NPU,
+    NSR,
+    ArithmeticLayer,
+    OriginalNALU,
+    RealNPU,
+)
+from inalu.schedules import Ramp, staircase
+from loopctl import LoopControllerCallback, presets, when
+
+Config = dict[str, Any]
+
+# Steps between which the regulariser of NAU and NMU grows to its full strength.
+RAMP = (20_000, 35_000)
+# Steps after which an iNALU is regularised, and between two strengths of an NPU's regulariser.
+DELAY = 10_000
+
+
+def plain() -> Config:
+    """Every step as compiled, without the layers' regularisers."""
+    return {"all": {"cond": when.always, True: {}}}
+
+
+def ramped() -> Config:
+    """The regulariser from the step on at which its strength begins to grow."""
+    return presets.delayed_regularization(when.batches >= RAMP[0])
+
+
+def regularized() -> Config:
+    """The regulariser in every step."""
+    return {"all": {"cond": when.always, True: {"regularize": True}}}
+
+
+def clipped_and_delayed(loss: float = 1.0) -> Config:
+    """Gradients clipped to ±0.1, and the regulariser once the loss is small.
+
+    Source: `NALM`'s settings of iNALU; the benchmark looks at the interpolation error where this
+    looks at the mean loss of the last 1000 steps.
+    """
+    return presets.delayed_regularization(
+        (when.batches > DELAY) & (when.loss.mean(1000) < loss), clipping=(-0.1, 0.1)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One way to train a module.
+
+    `layer`: makes it, of a number of units; `source`: of initial values, schedule and settings;
+    `config`, `optimizer`: make what their names say, anew for every model.
+    """
+
+    layer: Callable[[int], ArithmeticLayer]
+    source: str
+    config: Callable[[], Config] = plain
+    optimizer: Callable[[], Any] = keras.optimizers.Adam
+
+    def compile(self, model: Any, **options: Any) -> LoopControllerCallback:
+        """Compile a built model for MSE, and attach the config to it.
+
+        Args:
+            model: with layers of this module.
+            **options: further arguments of `Model.compile`, such as steps_per_execution.
+        """
+        model.compile(self.optimizer(), **{"loss": "mse", **options})
+        for layer in model.layers:
+            if hasattr(layer, "follow"):
+                layer.follow(model.optimizer.iterations)
+        return LoopControllerCallback(self.config()).attach(model)
+
+
+_TRASK = "Trask et al. 2018; initial values of Madsen and Johansen 2020; settings of NALM"
+_MADSEN = "Madsen and Johansen 2020; settings of NALM"
+_HEIM = "Heim, Pevný and Šmídl 2020; settings of NALM"
+_SCHLOER = "Schlör, Ring and Hotho 2020; settings of NALM"
+
+
+def _layer_defaults(units: int) -> NALU:
+    """An iNALU with the initial values of the authors' layer, which NALM uses."""
+    normal = keras.initializers.RandomNormal
+    return NALU(
+        units,
+        w_initializer=normal(0.88, 0.2),
+        m_initializer=normal(0.5, 0.2),
+        g_initializer=normal(0.0, 0.2),
+    )
+
+
+def _power(kind: Callable[..., ArithmeticLayer], strongest: float) -> Recipe:
+    """An NPU whose regulariser grows a hundredfold to its greatest strength."""
+    return Recipe(
+        lambda units: kind(units, strength=staircase(strongest / 100, strongest, DELAY)),
+        _HEIM,
+        regularized,
+        lambda: keras.optimizers.Adam(5e-3),
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "NAC": Recipe(lambda units: NAC(units), _TRASK),
+    "NAC*": Recipe(lambda units: NAC(units, "*"), _TRASK),
+    "NALU": Recipe(lambda units: OriginalNALU(units), _TRASK),
+    "iNALU": Recipe(_layer_defaults, _SCHLOER, clipped_and_delayed),
+    "NAU": Recipe(lambda units: NAU(units, strength=Ramp(0.01, *RAMP)), _MADSEN, ramped),
+    "NMU": Recipe(lambda units: NMU(units, strength=Ramp(10.0, *RAMP)), _MADSEN, ramped),
+    "NPU": _power(NPU, 1e-5),
+    "NPU for quotients": _power(NPU, 1e-7),
+    "RealNPU": _power(RealNPU, 1e-5),
+    "RealNPU for quotients": _power(RealNPU, 1e-7),
+    "NLRL": Recipe(
+        lambda units: NLRL(units), "Reimann, Schwung and Ding 2022; optimizer our choice"
+    ),
+    "NSR": Recipe(lambda units: NSR(units), "Faber and Wattenhofer 2020; optimizer our choice"),
+}
+"""By module; chapter 6's recipe of iNALU is `inalu.recipe`."""
