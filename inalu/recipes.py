@@ -34,6 +34,14 @@ RAMP = (20_000, 35_000)
 DELAY = 10_000
 
 
+def adam(learning_rate: float = 1e-3) -> Any:
+    """Adam as the published code has it: PyTorch's epsilon is a tenth of Keras'.
+
+    Near a solution the weights of a NAC saturate and gradients fall below both.
+    """
+    return keras.optimizers.Adam(learning_rate, epsilon=1e-8)
+
+
 def plain() -> Config:
     """Every step as compiled, without the layers' regularisers."""
     return {"all": {"cond": when.always, True: {}}}
@@ -71,7 +79,7 @@ class Recipe:
     layer: Callable[[int], ArithmeticLayer]
     source: str
     config: Callable[[], Config] = plain
-    optimizer: Callable[[], Any] = keras.optimizers.Adam
+    optimizer: Callable[[], Any] = adam
 
     def compile(self, model: Any, **options: Any) -> LoopControllerCallback:
         """Compile a built model for MSE, and attach the config to it.
@@ -110,7 +118,7 @@ def _power(kind: Callable[..., ArithmeticLayer], strongest: float) -> Recipe:
         lambda units: kind(units, strength=staircase(strongest / 100, strongest, DELAY)),
         _HEIM,
         regularized,
-        lambda: keras.optimizers.Adam(5e-3),
+        lambda: adam(5e-3),
     )
 
 

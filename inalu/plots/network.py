@@ -1,4 +1,4 @@
-"""A trained stack as a network of sums and products."""
+"""A trained stack as a network of what its units do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from inalu.explanation import Explanation
 
 
+_LABELS = {"*": "×", "==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "never": "0", "always": "1"}
+
+
 def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
-    """Write a trained stack as a network of sums and products; what is ignored is grey.
+    """Write a trained stack as a network of what its units do; what is ignored is grey.
 
     Args:
         explanation: what `inalu.explain` found.
@@ -29,7 +32,7 @@ def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
     columns = [
         [(name, name not in explanation.ignored) for name in explanation.inputs],
         *(
-            [("+" if unit.operation == "+" else "×", True) for unit in units]
+            [(_LABELS.get(unit.operation, unit.operation), True) for unit in units]
             for units in explanation.layers
         ),
     ]
@@ -74,13 +77,28 @@ def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
                 },
             )
     last = 2.5 * (len(columns) - 1)
-    axes.plot([], [], color="#1f4e9c", label="added, multiplied")
-    axes.plot([], [], color="#b3261e", linestyle="--", label="subtracted, divided by")
+    positive, negative = _meanings(explanation)
+    axes.plot([], [], color="#1f4e9c", label=positive)
+    axes.plot([], [], color="#b3261e", linestyle="--", label=negative)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.set_xlim(-0.8, last + 0.8)
     half = (max(map(len, columns)) - 1) / 2
     axes.set_ylim(-half - 0.5, half + 0.5)
     return save(figure, path)
+
+
+def _meanings(explanation: Explanation) -> tuple[str, str]:
+    """What lines of positive and of negative weight stand for, as far as the stack has them."""
+    operations = {unit.operation for units in explanation.layers for unit in units}
+    words = [("added", "subtracted")] if "+" in operations else []
+    if "*" in operations:
+        words.append(("multiplied", "divided by"))
+    if operations & {"and", "or"}:
+        words.append(("as it is", "negated"))
+    if operations - {"+", "*", "and", "or", "never", "always"}:
+        words.append(("left side", "right side"))
+    positive, negative = zip(*words, strict=True) if words else (("used",), ("used",))
+    return ", ".join(positive), ", ".join(negative)
 
 
 def _used(explanation: Explanation) -> list[list[bool]]:

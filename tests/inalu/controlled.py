@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from inalu import recipe
 from inalu.experiment import Settings, controlled
+from inalu.recipes import RECIPES
 from loopctl import LoopControllerCallback
 
 BATCH = (tf.TensorSpec((64, 7)), tf.TensorSpec((64, 1)))
@@ -33,3 +35,24 @@ def plain() -> Any:
     model: keras.Model = recipe.build_model()
     recipe.compile_model(model)
     return model, BATCH
+
+
+def published(name: str) -> Any:
+    """One unit of a module under the control of its paper's recipe, for two inputs."""
+    recipe_of = RECIPES[name]
+    model = keras.Sequential([keras.Input((2,)), recipe_of.layer(1)])
+    recipe_of.compile(model)
+    outputs = model.output_shape[-1]
+    return model, (tf.TensorSpec((128, 2)), tf.TensorSpec((128, outputs)))
+
+
+nac = partial(published, "NAC")
+multiplying_nac = partial(published, "NAC*")
+nalu = partial(published, "NALU")
+inalu = partial(published, "iNALU")
+nau = partial(published, "NAU")
+nmu = partial(published, "NMU")
+npu = partial(published, "NPU")
+real_npu = partial(published, "RealNPU")
+nlrl = partial(published, "NLRL")
+nsr = partial(published, "NSR")
