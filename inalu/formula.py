@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-_SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4  # how tightly a text holds together
+_JOINED, _NEGATED, _SUM, _PRODUCT, _POWER, _ATOM = range(6)  # how tightly a text holds together
 _COMPARED = {
     "<": sympy.Lt,
     "<=": sympy.Le,
@@ -76,7 +76,7 @@ def _constant(operation: str, _: Chosen) -> Term:
 
 def _sum(_: str, terms: Chosen) -> Term:
     """Positive terms first, so that no text begins with a minus if it can be helped."""
-    ordered = sorted(terms, key=lambda entry: entry[0] < 0)
+    ordered = sorted(terms, key=lambda entry: entry[0] < 0 or entry[1].text.startswith("-"))
     expression = sympy.Add(*(_number(weight) * term.expression for weight, term in terms))
     if not ordered:
         return Term("0", _ATOM, expression)
@@ -88,9 +88,11 @@ def _sum(_: str, terms: Chosen) -> Term:
             part = f"{abs(weight)} * {term.within(_SUM)}"
         else:
             # After a minus, a sum needs parentheses; after a plus, it does not.
-            part = term.text if weight > 0 else term.within(_SUM)
-        sign = " + " if weight > 0 else " - "
-        text += (sign if text else sign.strip().replace("+", "")) + part
+            part = term.within(_NEGATED if weight > 0 else _SUM)
+        part = part if weight > 0 else f"-{part}"
+        if text:
+            part = f" - {part[1:]}" if part.startswith("-") else f" + {part}"
+        text += part
     return Term(text, _SUM, expression)
 
 
@@ -129,7 +131,7 @@ def _or(_: str, terms: Chosen) -> Term:
 def _literal(weight: Fraction | int, term: Term) -> Term:
     if weight > 0:
         return term
-    return Term(f"not {term.within(_POWER)}", _PRODUCT, 1 - term.expression)
+    return Term(f"not {term.within(_POWER)}", _NEGATED, 1 - term.expression)
 
 
 def _joined(word: str, neutral: str, factors: Sequence[Term], expression: Any) -> Term:
@@ -137,14 +139,20 @@ def _joined(word: str, neutral: str, factors: Sequence[Term], expression: Any) -
         return Term(neutral, _ATOM, expression)
     if len(factors) == 1:
         return factors[0]
-    return Term(f" {word} ".join(f.within(_SUM) for f in factors), _SUM, expression)
+    # "x and y + z" would be right, and be misread.
+    texts = [f.text if f.binding == _NEGATED else f.within(_SUM) for f in factors]
+    return Term(f" {word} ".join(texts), _JOINED, expression)
 
 
-def _comparison(operation: str, sides: Chosen) -> Term:
-    left, right = (term for _, term in sorted(sides, key=lambda entry: -entry[0]))
-    compared = _COMPARED[operation](left.expression, right.expression)
-    expression = sympy.Piecewise((1, compared), (0, True))
-    return Term(f"[{left.text} {operation} {right.text}]", _ATOM, expression)
+def _comparison(operation: str, chosen: Chosen) -> Term:
+    left, right = (term for _, term in sorted(chosen, key=lambda entry: -entry[0]))
+    try:
+        compared = _COMPARED[operation](left.expression, right.expression)
+        expression = sympy.Piecewise((1, compared), (0, True))
+    except TypeError:
+        expression = sympy.nan  # 1 / 0 is in it, for which SymPy has no order
+    texts = (side.within(_NEGATED) for side in (left, right))
+    return Term(f"[{f' {operation} '.join(texts)}]", _ATOM, expression)
 
 
 def _number(value: Fraction | int) -> Any:
