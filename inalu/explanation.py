@@ -8,6 +8,7 @@ layers is a formula. Source: figure 6.11 of the thesis.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ import numpy.typing as npt
 import sympy
 
 from inalu.formula import Unit, applied, variable
+
+# In the text of a formula, what is not arithmetic.
+_LOGIC = re.compile(r"\b(and|or|not)\b|\[")
 
 
 class Explained(Protocol):
@@ -36,7 +40,8 @@ class Explanation:
     of the model, as text and for SymPy. `distance`: the largest rounding of any weight that counts;
     `discrete`: whether it is at most the tolerance asked for. `ignored`: names of inputs that no
     formula uses. `error`: the largest relative difference between formula and model on the samples
-    given, None without samples.
+    given, None without samples; not a number if a formula is undefined for one of them, as 1 / x is
+    for 0 and x ** (1/2) for -1.
     """
 
     layers: tuple[tuple[Unit, ...], ...]
@@ -52,14 +57,21 @@ class Explanation:
         """Whether SymPy proves each formula equal to an expression, given as such or as text.
 
         Raises:
-            ValueError: not as many as there are formulas.
+            ValueError: not as many as there are formulas, or a text that is no arithmetic: SymPy
+                reads "x1 or x2" as x1.
         """
         if len(expected) != len(self.expressions):
             raise ValueError(
                 f"{len(expected)} expressions for {len(self.expressions)} outputs of the model"
             )
-        pairs = zip(self.expressions, map(sympy.sympify, expected), strict=True)
+        pairs = zip(self.expressions, map(self._read, expected), strict=True)
         return self.discrete and all(sympy.simplify(found - wanted) == 0 for found, wanted in pairs)
+
+    def _read(self, expected: Any) -> Any:
+        if isinstance(expected, str) and _LOGIC.search(expected):
+            raise ValueError(f"{expected!r} is no arithmetic: expected a SymPy expression")
+        # Or else an input named E were a number, and one named beta a function.
+        return sympy.sympify(expected, locals={name: sympy.Symbol(name) for name in self.inputs})
 
     def __str__(self) -> str:
         lines = [f"y{i} = {formula}" for i, formula in enumerate(self.formulas, 1)]
