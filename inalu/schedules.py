@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -42,11 +43,20 @@ def staircase(first: float, last: float, steps: int) -> Any:
     """A schedule that multiplies by ten every so many train steps until it is at `last`.
 
     Args:
-        first, last: powers of ten, first <= last.
-        steps: between two values.
+        first, last: powers of ten, 0 < first <= last.
+        steps: between two values, at least 1.
+
+    Raises:
+        ValueError: first, last or steps is out of range.
 
     Source: Heim, Pevný and Šmídl, "Neural Power Units", 2020.
     """
+    if not 0 < first <= last < math.inf:
+        raise ValueError(
+            f"staircase: first is {first} and last {last}, expected 0 < first <= last."
+        )
+    if steps < 1:
+        raise ValueError(f"staircase: steps is {steps}, expected at least 1.")
     values = [first]
     while values[-1] * 5 < last:
         values.append(values[-1] * 10)
