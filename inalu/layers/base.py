@@ -291,6 +291,32 @@ class ArithmeticLayer(keras.layers.Layer):
         return type(self).__name__
 
 
+class InitializedLayer(ArithmeticLayer):
+    """A layer whose weights have one kind of initial values, which can be chosen.
+
+    Args:
+        units: O, the number of outputs, at least 1.
+        initializer: initial values: whatever `keras.initializers.get` takes; `_default` if None.
+        **kwargs: see `ArithmeticLayer`.
+    """
+
+    def __init__(self, units: int, *, initializer: Any = None, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.initializer = keras.initializers.get(initializer)
+
+    def _default(self, features: int) -> Any:
+        raise NotImplementedError
+
+    def _initial(self, features: int) -> Any:
+        return self.initializer or self._default(features)
+
+    def get_config(self) -> dict[str, Any]:
+        initializer = self.initializer
+        if initializer is not None:
+            initializer = keras.initializers.serialize(initializer)
+        return {**super().get_config(), "initializer": initializer}
+
+
 def product(factors: Tensor) -> Tensor:
     """The product of factors (..., I, O) over I: (..., O).
 

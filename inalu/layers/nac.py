@@ -10,25 +10,21 @@ import numpy as np
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import ArithmeticLayer, WeightSpec, sigmoid
+from inalu.layers.base import InitializedLayer, WeightSpec, sigmoid
 
 # Added to |x| before its logarithm is taken; the value is that of the benchmarks' ports.
 EPSILON = 1e-7
 
 
-class _Accumulator(ArithmeticLayer):
+class _Accumulator(InitializedLayer):
     """What both layers have: weights of eq 2.1 and its paths."""
 
-    def __init__(self, units: int, *, initializer: Any = None, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
-        self.initializer = keras.initializers.get(initializer)
+    def _default(self, features: int) -> Any:
+        bound = _bound(features + self.units)
+        return keras.initializers.RandomUniform(-bound, bound)
 
     def _weight_specs(self, features: int) -> list[WeightSpec]:
-        initializer = self.initializer
-        if initializer is None:
-            bound = _bound(features + self.units)
-            initializer = keras.initializers.RandomUniform(-bound, bound)
-        matrix = (features, self.units)
+        initializer, matrix = self._initial(features), (features, self.units)
         return [WeightSpec("w", matrix, initializer), WeightSpec("m", matrix, initializer)]
 
     def _rounded(self) -> tuple[list[tuple[int, ...]], list[float]]:
@@ -38,12 +34,6 @@ class _Accumulator(ArithmeticLayer):
         rounded = np.rint(weights)
         whole = [tuple(int(weight) for weight in column) for column in rounded.T]
         return whole, np.max(np.abs(weights - rounded), axis=0).tolist()
-
-    def get_config(self) -> dict[str, Any]:
-        initializer = self.initializer
-        if initializer is not None:
-            initializer = keras.initializers.serialize(initializer)
-        return {**super().get_config(), "initializer": initializer}
 
 
 @keras.saving.register_keras_serializable(package="inalu")

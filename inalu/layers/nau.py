@@ -10,27 +10,19 @@ import numpy as np
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import ArithmeticLayer, Between, WeightSpec, product
+from inalu.layers.base import Between, InitializedLayer, WeightSpec, product
 
 
-class _Linear(ArithmeticLayer):
+class _Linear(InitializedLayer):
     """What both units have: one matrix, clipped to a range of whole numbers."""
 
     lower: float
     upper = 1.0
     operation: str
 
-    def __init__(self, units: int, *, initializer: Any = None, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
-        self.initializer = keras.initializers.get(initializer)
-
-    def _default(self, features: int) -> Any:
-        raise NotImplementedError
-
     def _weight_specs(self, features: int) -> list[WeightSpec]:
-        initializer = self.initializer or self._default(features)
         kept = Between(self.lower, self.upper)
-        return [WeightSpec("w", (features, self.units), initializer, kept)]
+        return [WeightSpec("w", (features, self.units), self._initial(features), kept)]
 
     def discrete(self) -> tuple[Unit, ...]:
         """The layer rounded."""
@@ -41,12 +33,6 @@ class _Linear(ArithmeticLayer):
             Unit(self.operation, tuple(int(weight) for weight in column), float(distance))
             for column, distance in zip(rounded.T, distances, strict=True)
         )
-
-    def get_config(self) -> dict[str, Any]:
-        initializer = self.initializer
-        if initializer is not None:
-            initializer = keras.initializers.serialize(initializer)
-        return {**super().get_config(), "initializer": initializer}
 
 
 @keras.saving.register_keras_serializable(package="inalu")

@@ -9,14 +9,14 @@ import numpy as np
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import ArithmeticLayer, WeightSpec, sigmoid
+from inalu.layers.base import InitializedLayer, WeightSpec, sigmoid
 
 # ln is taken of nothing smaller than this.
 EPSILON = 1e-10
 
 
 @keras.saving.register_keras_serializable(package="inalu")
-class NLRL(ArithmeticLayer):
+class NLRL(InitializedLayer):
     """Dense layer that learns conjunctions and disjunctions of its inputs and their negations.
 
     For input x of I features between 0 and 1, and output o::
@@ -45,18 +45,15 @@ class NLRL(ArithmeticLayer):
     it; section 2.4.3 of the thesis.
     """
 
-    def __init__(self, units: int, *, initializer: Any = None, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
-        if initializer is None:
-            initializer = keras.initializers.RandomUniform(-0.5, 0.5)
-        self.initializer = keras.initializers.get(initializer)
+    def _default(self, features: int) -> Any:
+        return keras.initializers.RandomUniform(-0.5, 0.5)
 
     def _weight_specs(self, features: int) -> list[WeightSpec]:
-        matrix = (features, self.units)
+        initializer, matrix = self._initial(features), (features, self.units)
         return [
-            WeightSpec("n", matrix, self.initializer),
-            WeightSpec("r", matrix, self.initializer),
-            WeightSpec("s", (self.units,), self.initializer),
+            WeightSpec("n", matrix, initializer),
+            WeightSpec("r", matrix, initializer),
+            WeightSpec("s", (self.units,), initializer),
         ]
 
     def _outputs(self, x: Any, *, n: Any, r: Any, s: Any) -> Any:
@@ -85,12 +82,6 @@ class NLRL(ArithmeticLayer):
                 )
             )
         return tuple(units)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "initializer": keras.initializers.serialize(self.initializer),
-        }
 
 
 def _conjunction(literals: Any, relevant: Any) -> Any:

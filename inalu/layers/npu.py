@@ -12,22 +12,21 @@ import numpy.typing as npt
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import ArithmeticLayer, WeightSpec
+from inalu.layers.base import InitializedLayer, WeightSpec
 
 # Added to |x| before its logarithm is taken: float32's distance from 1 to the next number.
 EPSILON = float(np.finfo(np.float32).eps)
 
 
-class _Power(ArithmeticLayer):
+class _Power(InitializedLayer):
     """What both units have: real exponents and a gate for each input."""
 
-    def __init__(self, units: int, *, initializer: Any = "glorot_uniform", **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
-        self.initializer = keras.initializers.get(initializer)
+    def _default(self, features: int) -> Any:
+        return keras.initializers.GlorotUniform()
 
     def _weight_specs(self, features: int) -> list[WeightSpec]:
         return [
-            WeightSpec("w_r", (features, self.units), self.initializer),
+            WeightSpec("w_r", (features, self.units), self._initial(features)),
             WeightSpec("g", (features,), keras.initializers.Constant(0.5)),
         ]
 
@@ -44,12 +43,6 @@ class _Power(ArithmeticLayer):
             _unit(gate, values["w_r"][:, output], imaginary[:, output])
             for output in range(self.units)
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "initializer": keras.initializers.serialize(self.initializer),
-        }
 
 
 @keras.saving.register_keras_serializable(package="inalu")
@@ -70,8 +63,8 @@ class NPU(_Power):
 
     Args:
         units: O, the number of outputs, at least 1.
-        initializer: initial values of `w_r`: whatever `keras.initializers.get` takes; those of
-            `w_i` are 0 and those of `g` 1/2.
+        initializer: initial values of `w_r`: whatever `keras.initializers.get` takes, Glorot's
+            uniform ones by default; those of `w_i` are 0 and those of `g` 1/2.
         **kwargs: see `ArithmeticLayer`; in the paper `strength` is a `staircase`.
 
     Attributes:
@@ -106,8 +99,8 @@ class RealNPU(_Power):
 
     Args:
         units: O, the number of outputs, at least 1.
-        initializer: initial values of `w_r`: whatever `keras.initializers.get` takes; those of `g`
-            are 1/2.
+        initializer: initial values of `w_r`: whatever `keras.initializers.get` takes, Glorot's
+            uniform ones by default; those of `g` are 1/2.
         **kwargs: see `ArithmeticLayer`; in the paper `strength` is a `staircase`.
 
     Attributes:
