@@ -58,18 +58,30 @@ class Batches(keras.callbacks.Callback):
         if not self.steps:
             raise ValueError(f"{len(samples.x)} samples do not fill a batch of {batch_size}.")
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-        x, y = tf.constant(samples.x), tf.constant(samples.y)
-
-        def shuffled(_: Any) -> Any:
-            # The whole epoch at once: shuffling sample by sample takes longer than a train step.
-            key = tf.stack([tf.cast(seed, tf.int64), self.epoch.read_value()])
-            order = tf.random.experimental.stateless_shuffle(tf.range(len(samples.x)), key)
-            order = tf.reshape(order[: self.steps * batch_size], (self.steps, batch_size))
-            return tf.data.Dataset.from_tensor_slices((tf.gather(x, order), tf.gather(y, order)))
-
-        epochs = tf.data.Dataset.from_tensors(0).flat_map(shuffled)
+        self._seed, self._samples = seed, (tf.constant(samples.x), tf.constant(samples.y))
+        epochs = tf.data.Dataset.from_tensors(0).flat_map(
+            lambda _: tf.data.Dataset.from_tensor_slices(self.arrays())
+        )
         sized = epochs.apply(tf.data.experimental.assert_cardinality(self.steps))
-        self.dataset = sized.prefetch(tf.data.AUTOTUNE)
+        # TensorFlow adds a prefetch where there is none. A batch that is only sliced is not worth
+        # being handed from one thread to another, which is a tenth of a train step.
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        self.dataset = sized.with_options(options)
+
+    def arrays(self) -> tuple[Any, Any]:
+        """The batches of the epoch of that number, for a loop of one's own.
+
+        Returns:
+            Tensors (steps, batch_size, features) and (steps, batch_size, outputs).
+        """
+        # The whole epoch at once: shuffling sample by sample takes longer than a train step.
+        x, y = self._samples
+        key = tf.stack([tf.cast(self._seed, tf.int64), self.epoch.read_value()])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(x)), key)
+        order = order[: self.steps * self.batch_size]
+        order = tf.reshape(order, (self.steps, self.batch_size))
+        return tf.gather(x, order), tf.gather(y, order)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch.assign(epoch)

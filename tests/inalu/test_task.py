@@ -54,6 +54,13 @@ def test_batches_are_full_shuffled_and_repeatable():
         np.testing.assert_array_equal(y, [lookup[row.tobytes()] for row in x.numpy()])
 
 
+def test_an_epoch_at_once_is_what_the_dataset_gives():
+    batches = arithmetic_dataset(70).train.batches(32, seed=3)
+    batches.on_epoch_begin(2)
+    for whole, parts in zip(batches.arrays(), zip(*batches.dataset, strict=True), strict=True):
+        np.testing.assert_array_equal(whole, parts)
+
+
 def test_too_few_samples_for_a_batch():
     with pytest.raises(ValueError, match="10 samples do not fill a batch of 32"):
         arithmetic_dataset(10).train.batches(32)
