@@ -104,6 +104,19 @@ class CopywiseRMSprop(keras.optimizers.Optimizer):
         variable.assign_sub(ops.where(given, step, ops.zeros_like(step)))
 
 
+def stuck(losses: npt.NDArray[Any]) -> bool:
+    """Whether a copy with these losses since it was last drawn, (n,), should start afresh.
+
+    That is, if the mean of the first half is at most that of the second half plus its standard
+    deviation, and the latter mean is above 1.
+
+    Source: the scripts of iNALU's authors, and NALM's.
+    """
+    first, second = np.array_split(losses, 2)
+    limit = second.mean() + second.std()
+    return bool(first.mean() <= limit and second.mean() > 1)
+
+
 def model_of(ensemble: Ensemble, batch_size: int, features: int = 2) -> Any:
     """A model of the ensemble alone, for inputs (C, batch_size, features), built."""
     shape = (ensemble.copies, batch_size, features)

@@ -20,7 +20,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 import verify
-from inalu.benchmark.copies import CopyLosses, CopywiseRMSprop, SumOfErrors, measured, model_of
+from inalu.benchmark.copies import (
+    CopyLosses,
+    CopywiseRMSprop,
+    SumOfErrors,
+    measured,
+    model_of,
+    stuck,
+)
 from inalu.benchmark.nalm import OPERATIONS
 from inalu.layers import NALU, ArithmeticLayer, OriginalNALU
 from inalu.layers.ensemble import Ensemble
@@ -219,9 +226,8 @@ def run(
 class Restarts(keras.callbacks.Callback):
     """Starts those copies afresh that have not come down in ten epochs.
 
-    That is, if the mean loss of the first half of all steps since the last start is at most that of
-    the second half plus its standard deviation, and the latter mean is above 1. New weights are
-    from U(-2, 2). The authors look in every batch of each tenth epoch, we look before the first.
+    Those that are `stuck` by the losses of all steps since the last start. New weights are from
+    U(-2, 2). The authors look in every batch of each tenth epoch, we look before the first.
     """
 
     def __init__(self, ensemble: Ensemble, losses: CopyLosses) -> None:
@@ -237,17 +243,14 @@ class Restarts(keras.callbacks.Callback):
             return
         self._since.append(np.array(self.losses.losses))
         self._kept += 1
-        stuck = np.array([self._stuck(copy) for copy in range(self.ensemble.copies)])
-        if stuck.any():
-            self.ensemble.reinitialize(stuck, lambda shape: self._draws.uniform(-2, 2, shape))
-        self._kept[stuck] = 0
-        self.count += stuck
+        those = np.array([stuck(self._losses(copy)) for copy in range(self.ensemble.copies)])
+        if those.any():
+            self.ensemble.reinitialize(those, lambda shape: self._draws.uniform(-2, 2, shape))
+        self._kept[those] = 0
+        self.count += those
 
-    def _stuck(self, copy: int) -> bool:
-        losses = np.concatenate([block[:, copy] for block in self._since[-self._kept[copy] :]])
-        first, second = np.array_split(losses, 2)
-        limit = second.mean() + second.std()
-        return bool(first.mean() <= limit and second.mean() > 1)
+    def _losses(self, copy: int) -> Floats:
+        return np.concatenate([block[:, copy] for block in self._since[-self._kept[copy] :]])
 
 
 def _sparsity(**weights: Any) -> Any:

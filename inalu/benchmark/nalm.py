@@ -21,7 +21,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 import verify
-from inalu.benchmark.copies import SumOfErrors, measured, model_of
+from inalu.benchmark.copies import SumOfErrors, measured, model_of, stuck
 from inalu.layers.ensemble import Ensemble
 from inalu.recipes import DELAY, RECIPES
 from loopctl import presets, when
@@ -35,6 +35,8 @@ SEEDS = 25
 # Between two looks at the errors, as published.
 INTERVAL = 1000
 SAMPLES = 10_000
+# Looks since the last start of an iNALU before it may start afresh: after 5000 iterations.
+PATIENCE = 6
 
 # Of arrays and of tensors.
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -146,7 +148,7 @@ def run(
     if name == "iNALU":
         # Each copy by its own interpolation error, which is looked at as often as it is here.
         recipe = dataclasses.replace(recipe, config=_delayed)
-        looks.regularised_below = 1.0
+        looks.improving = True
         ensemble.active.assign(np.zeros(len(of_copy)))
     control = recipe.compile(
         model, loss=SumOfErrors(), steps_per_execution=min(INTERVAL, iterations)
@@ -171,18 +173,20 @@ def _delayed() -> dict[str, Any]:
 class Looks(keras.callbacks.Callback):
     """Errors of all copies inside and outside, before training and after every epoch.
 
-    With `regularised_below`, the copies whose error inside is below that are regularised.
+    With `improving`, those copies are regularised whose error inside is below 1, and those start
+    afresh that are `stuck` by their errors inside, after at least `PATIENCE` looks.
 
     `inside`, `outside`: a row of (C,) errors for each look.
     """
 
-    regularised_below: float | None = None
+    improving = False
 
     def __init__(self, of_copy: Sequence[Range], operation: str) -> None:
         super().__init__()
         self.of_copy, self.operation = of_copy, operation
         self.inside: list[Floats] = []
         self.outside: list[Floats] = []
+        self._since = np.zeros(len(of_copy), int)  # looks before the last start
         distinct = dict.fromkeys(of_copy)
         draws = np.random.default_rng(1)
         inner = {r: _drawn(draws, (r.inside,), SAMPLES) for r in distinct}
@@ -199,9 +203,23 @@ class Looks(keras.callbacks.Callback):
         errors = [measured(self.model, x, _target(x, self.operation)) for x in self._samples]
         self.inside.append(errors[0])
         self.outside.append(errors[1])
-        if self.regularised_below is not None:
+        if self.improving:
             (ensemble,) = self.model.layers
-            ensemble.active.assign((errors[0] < self.regularised_below).astype("float32"))
+            ensemble.active.assign((errors[0] < 1).astype("float32"))
+            self._restart(ensemble)
+
+    def _restart(self, ensemble: Ensemble) -> None:
+        looks = len(self.inside)
+        rows = np.array(self.inside)
+        those = np.array(
+            [
+                looks - since >= PATIENCE and stuck(rows[since:, copy])
+                for copy, since in enumerate(self._since)
+            ]
+        )
+        if those.any():
+            ensemble.reinitialize(those)
+        self._since[those] = looks
 
     def outcomes(self, module: str, operation: str, ranges: Sequence[Range]) -> list[Outcome]:
         """One for each range."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,6 +66,26 @@ def test_success_is_where_the_error_inside_is_least():
     assert (outcome.successes, outcome.seeds) == (2, 3)
     assert outcome.solved_at == nalm.INTERVAL
     assert outcome.extrapolation == 0.5
+
+
+def test_an_inalu_that_is_stuck_starts_afresh(monkeypatch):
+    """The second of three: one comes down, one does not, one is near enough."""
+    restarted = []
+    looks = Looks([RANGES[0]] * 3, "add")
+    looks.improving = True
+    active = SimpleNamespace(assign=lambda values: actives.append(values.tolist()))
+    actives = []
+    ensemble = SimpleNamespace(
+        active=active, reinitialize=lambda which: restarted.append(which.tolist())
+    )
+    looks.set_model(SimpleNamespace(layers=[ensemble]))
+    for look in range(2 * nalm.PATIENCE):
+        errors = np.array([2.0 ** (9 - look), 5.0, 0.5])
+        monkeypatch.setattr(nalm, "measured", lambda *_, errors=errors: errors)
+        looks.on_epoch_end(look)
+    assert restarted == [[False, True, False]] * 2
+    assert actives[0] == [0, 0, 1]
+    assert actives[-1] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("module", ["NAU", "iNALU"])
