@@ -186,9 +186,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few samples, epochs and rounds")
     parser.add_argument("--seed", type=int, default=SEED, help="of data and weights")
+    parser.add_argument("--rounds", type=int, help="counted ones of each way (default: 5)")
     options = parser.parse_args()
     seed, quick = options.seed, options.quick
     rounds, samples, epochs = (2, 6_400, 3) if quick else (5, 64_000, 120)
+    rounds = options.rounds or rounds
     # As each of several runs in parallel has.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
