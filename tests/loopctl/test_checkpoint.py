@@ -68,7 +68,7 @@ def test_a_fit_goes_on_from_a_state(model: keras.Model, data: Data) -> None:
 def test_weights_loaded_last_for_a_fit_without_epochs_bring_their_history(
     model: keras.Model, data: Data, tmp_path: Path
 ) -> None:
-    """A run that was killed after its last epoch: nothing is left to train, all is there to read."""
+    """A run that was killed after its last epoch has nothing left to train, and all to read."""
     file = tmp_path / "last.weights.h5"
     save = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.save_weights(file))
     load = keras.callbacks.LambdaCallback(on_train_begin=lambda *_: model.load_weights(file))
