@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -185,18 +185,18 @@ def _campaign(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--output", type=Path, default=Path(output), help="directory")
 
 
-class _at_least:  # noqa: N801
-    """Integers from a bound on."""
+def _at_least(least: int) -> Callable[[str], int]:
+    """A type of arguments: integers from a bound on."""
 
-    def __init__(self, least: int) -> None:
-        self.least = least
-        self.__name__ = f"integer of at least {least}"
-
-    def __call__(self, text: str) -> int:
+    def read(text: str) -> int:
         number = int(text)
-        if number < self.least:
-            raise argparse.ArgumentTypeError(f"{text} is below {self.least}")
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
         return number
+
+    # What argparse calls it if it is no integer at all.
+    read.__name__ = f"integer of at least {least}"
+    return read
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from inalu.experiment import Result, Settings, one_thread, reinitialized, train
+from inalu.files import write_json
 from inalu.tables import Rows
 
 # Seconds between two looks at the workers' files.
@@ -203,5 +204,5 @@ def _save(results: Sequence[Result], directory: Path) -> None:
     from pyarrow import parquet
 
     rows = [dataclasses.asdict(result) for result in results]
-    (directory / "results.json").write_text(json.dumps(rows, indent=1))
+    write_json(directory / "results.json", rows)
     parquet.write_table(pyarrow.Table.from_pylist(rows), directory / "results.parquet")

@@ -19,8 +19,9 @@ import tensorflow as tf
 import verify
 from inalu import recipe
 from inalu.explanation import explain
+from inalu.files import check_settings, write_json
 from inalu.task import FORMULA, ArithmeticDataset, Batches, arithmetic_dataset
-from inalu.variants import VARIANTS, WINDOW
+from inalu.variants import CONVERGED, VARIANTS, WINDOW
 from loopctl import LoopControllerCallback
 
 # Successful is a run with a lower mean squared error outside of the training range. Source: Schlör,
@@ -143,7 +144,7 @@ def train(settings: Settings, directory: Path) -> Result:
     seconds = time.perf_counter() - start
     _write_history(control, directory / "history.parquet")
     result = _result(settings, model, control, epochs, data, seconds)
-    _write(directory / "result.json", dataclasses.asdict(result))
+    write_json(directory / "result.json", dataclasses.asdict(result))
     shutil.rmtree(backup.directory)
     return result
 
@@ -225,12 +226,7 @@ class Epochs(keras.callbacks.Callback):
         }
         row |= {name: self._error(*pair) for name, pair in self._samples.items()}
         self.rows.append(row)
-        _write(self.path, self.rows)
-
-    @property
-    def reinitialized(self) -> tuple[int, ...]:
-        """After how many epochs weights were drawn anew and trained."""
-        return reinitialized(self.rows)
+        write_json(self.path, self.rows)
 
     def _error(self, x: Any, y: Any) -> float:
         predicted = np.asarray(self.model.predict_on_batch(x), np.float64)
@@ -257,8 +253,8 @@ def _result(
     return Result(
         settings=settings,
         epochs=len(epochs.rows),
-        reinitialized=epochs.reinitialized,
-        converged=loss < 1e-10,
+        reinitialized=reinitialized(epochs.rows),
+        converged=loss < CONVERGED,
         log10_loss=float(np.log10(loss)) if loss > 0 else -np.inf,
         interpolation_mse=last["interpolation"],
         extrapolation_mse=last["extrapolation"],
@@ -293,17 +289,8 @@ def _claim(path: Path, settings: Settings) -> None:
     """Note the settings, or refuse a directory in which there are others."""
     wanted = dataclasses.asdict(settings)
     if path.exists():
-        found = json.loads(path.read_text())
-        if found != wanted:
-            raise ValueError(f"{path} is of a run with other settings: {found}, not {wanted}")
-    _write(path, wanted)
-
-
-def _write(path: Path, values: Any) -> None:
-    """As JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=1))
-    os.replace(part, path)
+        check_settings(path, json.loads(path.read_text()), wanted)
+    write_json(path, wanted)
 
 
 def _write_history(control: LoopControllerCallback, path: Path) -> None:

@@ -23,6 +23,7 @@ from inalu.layers import (
     OriginalNALU,
     RealNPU,
 )
+from inalu.layers.nalu import LAYER_DEFAULTS
 from inalu.schedules import Ramp, staircase
 from loopctl import LoopControllerCallback, presets, when
 
@@ -98,18 +99,7 @@ class Recipe:
 _TRASK = "Trask et al. 2018; initial values of Madsen and Johansen 2020; settings of NALM"
 _MADSEN = "Madsen and Johansen 2020; settings of NALM"
 _HEIM = "Heim, Pevný and Šmídl 2020; settings of NALM"
-_SCHLOER = "Schlör, Ring and Hotho 2020; settings of NALM"
-
-
-def _layer_defaults(units: int) -> NALU:
-    """An iNALU with the initial values of the authors' layer, which NALM uses."""
-    normal = keras.initializers.RandomNormal
-    return NALU(
-        units,
-        w_initializer=normal(0.88, 0.2),
-        m_initializer=normal(0.5, 0.2),
-        g_initializer=normal(0.0, 0.2),
-    )
+_SCHLOER = "Schlör, Ring and Hotho 2020; settings of NALM, initial values of the authors' layer"
 
 
 def _power(kind: Callable[..., ArithmeticLayer], strongest: float) -> Recipe:
@@ -126,7 +116,7 @@ RECIPES: dict[str, Recipe] = {
     "NAC": Recipe(lambda units: NAC(units), _TRASK),
     "NAC*": Recipe(lambda units: NAC(units, "*"), _TRASK),
     "NALU": Recipe(lambda units: OriginalNALU(units), _TRASK),
-    "iNALU": Recipe(_layer_defaults, _SCHLOER, clipped_and_delayed),
+    "iNALU": Recipe(lambda units: NALU(units, **LAYER_DEFAULTS), _SCHLOER, clipped_and_delayed),
     "NAU": Recipe(lambda units: NAU(units, strength=Ramp(0.01, *RAMP)), _MADSEN, ramped),
     "NMU": Recipe(lambda units: NMU(units, strength=Ramp(10.0, *RAMP)), _MADSEN, ramped),
     "NPU": _power(NPU, 1e-5),

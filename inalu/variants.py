@@ -9,13 +9,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keras.initializers import RandomNormal
-
 from inalu import recipe
+from inalu.layers.nalu import LAYER_DEFAULTS, normal_values
 from loopctl import LoopControllerCallback, presets, when
 
 # The mean loss of this many steps decides whether to start afresh and whether to stop: figure 6.5.
 WINDOW = 3000
+# A run has converged, and stops, once that mean is below this: figure 6.5.
+CONVERGED = 1e-10
 
 Config = dict[str, Any]
 
@@ -29,11 +30,6 @@ def restart(callback: LoopControllerCallback) -> None:
 def stop(callback: LoopControllerCallback) -> None:
     """End `fit` after this epoch."""
     callback.model.stop_training = True
-
-
-def clipped() -> Config:
-    """What both branches of the gate action do with gradients."""
-    return {"clipping": (-0.1, 0.1)}
 
 
 def reinitialization(**changes: Any) -> Config:
@@ -52,8 +48,8 @@ def reinitialization(**changes: Any) -> Config:
 
 
 def early_stopping() -> Config:
-    """Stop once the mean loss is below 1e-10."""
-    return {"cond": when.loss.mean(WINDOW) < 1e-10, "callback": stop}
+    """Stop once the mean loss is low enough."""
+    return {"cond": when.loss.mean(WINDOW) < CONVERGED, "callback": stop}
 
 
 def _async() -> Config:
@@ -76,7 +72,8 @@ class Variant:
 
 def _without_gating() -> Config:
     """Weights and gates in every batch."""
-    return {"all": {"cond": when.batches >= 0, True: clipped()}, "delay": presets.inalu()["delay"]}
+    together = {"cond": when.always, True: {"clipping": (-0.1, 0.1)}}
+    return {"all": together, "delay": presets.inalu()["delay"]}
 
 
 def _without_clipping() -> Config:
@@ -88,7 +85,7 @@ def _without_clipping() -> Config:
 
 def _regularized_from_the_start() -> Config:
     config = presets.inalu()
-    return {**config, "delay": {**config["delay"], "cond": when.batches >= 0}}
+    return {**config, "delay": {**config["delay"], "cond": when.always}}
 
 
 def _never_regularized() -> Config:
@@ -104,23 +101,15 @@ def _with_slots_kept() -> Config:
     return {"reinitialize": changed, "early_stopping": early_stopping()}
 
 
-def _normal(w: tuple[float, float], m: tuple[float, float], g: tuple[float, float]) -> Config:
-    return {
-        "w_initializer": RandomNormal(*w),
-        "m_initializer": RandomNormal(*m),
-        "g_initializer": RandomNormal(*g),
-    }
-
-
 VARIANTS: dict[str, Variant] = {
     "chapter-6": Variant("nothing"),
     "layer-defaults": Variant(
         "initial values of the authors' layer: w N(0.88, 0.2), m N(0.5, 0.2), g N(0, 0.2)",
-        layer=_normal((0.88, 0.2), (0.5, 0.2), (0.0, 0.2)),
+        layer=LAYER_DEFAULTS,
     ),
     "centred": Variant(
         "initial values w N(0, 0.5), m N(0.5, 0.5), g N(0, 0.5)",
-        layer=_normal((0.0, 0.5), (0.5, 0.5), (0.0, 0.5)),
+        layer=normal_values((0.0, 0.5), (0.5, 0.5), (0.0, 0.5)),
     ),
     "no-gating": Variant("weights and gates trained together", _without_gating),
     "no-clipping": Variant("gradients as they are", _without_clipping),

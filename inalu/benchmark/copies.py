@@ -104,6 +104,11 @@ class CopywiseRMSprop(keras.optimizers.Optimizer):
         variable.assign_sub(ops.where(given, step, ops.zeros_like(step)))
 
 
+def median(values: npt.NDArray[Any]) -> float:
+    """The median, with what is not a number as the largest."""
+    return float(np.median(np.where(np.isnan(values), np.inf, values)))
+
+
 def stuck(losses: npt.NDArray[Any]) -> bool:
     """Whether a copy with these losses since it was last drawn, (n,), should start afresh.
 

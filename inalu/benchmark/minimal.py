@@ -25,10 +25,11 @@ from inalu.benchmark.copies import (
     CopywiseRMSprop,
     SumOfErrors,
     measured,
+    median,
     model_of,
     stuck,
 )
-from inalu.benchmark.nalm import OPERATIONS
+from inalu.benchmark.nalm import OPERATIONS, target
 from inalu.layers import NALU, ArithmeticLayer, OriginalNALU
 from inalu.layers.ensemble import Ensemble
 from inalu.layers.nalu import sparsity
@@ -216,7 +217,7 @@ def run(
                 distribution.name,
                 int((errors[those] < SUCCESS).sum()),
                 int(those.sum()),
-                float(np.median(np.where(np.isnan(errors[those]), np.inf, errors[those]))),
+                median(errors[those]),
                 int(restarts.count[those].sum()),
             )
         )
@@ -266,9 +267,8 @@ def _samples(
 ) -> tuple[Floats, Floats]:
     """Inputs (C, count, 2) and answers (C, count, 1), float32."""
     x = np.stack([distribution.draw(draws, count, outside=outside) for distribution, _ in tasks])
-    left, right = np.split(x.astype(np.float64), 2, axis=-1)
-    y = [OPERATIONS[op](a, b) for (_, op), a, b in zip(tasks, left, right, strict=True)]
-    return x, np.stack(y).astype(np.float32)
+    y = np.stack([target(own, op) for (_, op), own in zip(tasks, x, strict=True)])
+    return x, y.astype(np.float32)
 
 
 def _batched(samples: Floats) -> Floats:

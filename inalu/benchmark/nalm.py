@@ -10,7 +10,6 @@ authors' code (bmistry4/nalm-benchmark on GitHub).
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 import verify
-from inalu.benchmark.copies import SumOfErrors, measured, model_of, stuck
+from inalu.benchmark.copies import SumOfErrors, measured, median, model_of, stuck
 from inalu.layers.ensemble import Ensemble
 from inalu.recipes import DELAY, RECIPES
 from loopctl import presets, when
@@ -149,10 +148,7 @@ def run(
         # Each copy by its own interpolation error, which is looked at as often as it is here.
         recipe = dataclasses.replace(recipe, config=_delayed)
         looks.improving = True
-        ensemble.active.assign(np.zeros(len(of_copy)))
-    control = recipe.compile(
-        model, loss=SumOfErrors(), steps_per_execution=min(INTERVAL, iterations)
-    )
+    control = recipe.compile(model, loss=SumOfErrors(), steps_per_execution=INTERVAL)
     verify.assert_config(model, control, data)
     model.fit(
         data,
@@ -183,7 +179,7 @@ class Looks(keras.callbacks.Callback):
 
     def __init__(self, of_copy: Sequence[Range], operation: str) -> None:
         super().__init__()
-        self.of_copy, self.operation = of_copy, operation
+        self.of_copy = of_copy
         self.inside: list[Floats] = []
         self.outside: list[Floats] = []
         self._since = np.zeros(len(of_copy), int)  # looks before the last start
@@ -191,7 +187,8 @@ class Looks(keras.callbacks.Callback):
         draws = np.random.default_rng(1)
         inner = {r: _drawn(draws, (r.inside,), SAMPLES) for r in distinct}
         outer = {r: _drawn(draws, r.outside, SAMPLES) for r in distinct}
-        self._samples = [np.stack([of[r] for r in of_copy]) for of in (inner, outer)]
+        samples = [np.stack([of[r] for r in of_copy]) for of in (inner, outer)]
+        self._samples = [(x, target(x, operation)) for x in samples]
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._look()
@@ -200,7 +197,7 @@ class Looks(keras.callbacks.Callback):
         self._look()
 
     def _look(self) -> None:
-        errors = [measured(self.model, x, _target(x, self.operation)) for x in self._samples]
+        errors = [measured(self.model, x, y) for x, y in self._samples]
         self.inside.append(errors[0])
         self.outside.append(errors[1])
         if self.improving:
@@ -243,18 +240,13 @@ class Looks(keras.callbacks.Callback):
                     int(solved[those].sum()),
                     int(those.sum()),
                     float(np.median(when_solved)) if when_solved.size else None,
-                    _median(best[those]),
+                    median(best[those]),
                 )
             )
         return found
 
 
-def _median(values: Floats) -> float:
-    """With what is not finite as the largest."""
-    return float(np.median(np.where(np.isnan(values), math.inf, values)))
-
-
-def _target(x: Floats, operation: str) -> Floats:
+def target(x: Floats, operation: str) -> Floats:
     """Answers (..., 1) to inputs (..., 2), in double precision."""
     left, right = np.split(x.astype(np.float64), 2, axis=-1)
     answer: Floats = OPERATIONS[operation](left, right)

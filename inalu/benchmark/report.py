@@ -54,24 +54,40 @@ def minimal_tables(outcomes: Outcomes) -> dict[str, Rows]:
     A star marks where the published rate is outside of the interval of ours.
     """
     tables = {}
-    for run, found in outcomes.items():
-        if run.operation is not None:
-            continue
-        ours = {(o["distribution"], o["operation"]): o for o in found}
-        cells = []
-        for name, published in minimal.PUBLISHED[run.module].items():
-            pairs = zip(nalm.OPERATIONS, published, strict=True)
-            cells.append((name, *(_beside(ours[name, op], figure) for op, figure in pairs)))
-        tables[run.module] = Rows(("trained on", *nalm.OPERATIONS), cells)
+    for module, rows in _compared(outcomes).items():
+        cells = [(name, *(_beside(*pair) for pair in pairs)) for name, pairs in rows.items()]
+        tables[module] = Rows(("trained on", *nalm.OPERATIONS), cells)
     return tables
 
 
 def disagreements(outcomes: Outcomes) -> int:
     """How many published rates of the minimal tasks are outside of the intervals of ours."""
-    cells = [
-        cell for rows in minimal_tables(outcomes).values() for row in rows.cells for cell in row
-    ]
-    return sum(cell.endswith("*") for cell in cells)
+    modules = _compared(outcomes).values()
+    return sum(not _agree(*pair) for rows in modules for pairs in rows.values() for pair in pairs)
+
+
+Pair = tuple[Mapping[str, Any], int]
+
+
+def _compared(outcomes: Outcomes) -> dict[str, dict[str, list[Pair]]]:
+    """By module and distribution: our outcome and the published successes of each operation."""
+    modules = {}
+    for run, found in outcomes.items():
+        if run.operation is None:
+            ours = {(o["distribution"], o["operation"]): o for o in found}
+            modules[run.module] = {
+                name: [
+                    (ours[name, operation], figure)
+                    for operation, figure in zip(nalm.OPERATIONS, published, strict=True)
+                ]
+                for name, published in minimal.PUBLISHED[run.module].items()
+            }
+    return modules
+
+
+def _agree(outcome: Mapping[str, Any], published: int) -> bool:
+    low, high = interval(outcome["successes"], outcome["seeds"])
+    return low <= published / minimal.SEEDS <= high
 
 
 def _rate(outcome: Mapping[str, Any]) -> str:
@@ -79,6 +95,5 @@ def _rate(outcome: Mapping[str, Any]) -> str:
 
 
 def _beside(outcome: Mapping[str, Any], published: int) -> str:
-    low, high = interval(outcome["successes"], outcome["seeds"])
-    star = "" if low <= published / minimal.SEEDS <= high else " *"
+    star = "" if _agree(outcome, published) else " *"
     return f"{_rate(outcome)} / {published}{star}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.progress import Progress
 
 from inalu.benchmark import minimal, nalm
 from inalu.experiment import environment, one_thread
+from inalu.files import check_settings, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +33,8 @@ class Run:
     @property
     def name(self) -> str:
         """Of its file, without the ending."""
-        return (
-            f"minimal-{self.module}"
-            if self.operation is None
-            else (f"nalm-{self.operation}-{self.module}")
-        )
+        task = "minimal" if self.operation is None else f"nalm-{self.operation}"
+        return f"{task}-{self.module}"
 
     def outcomes(self) -> list[dict[str, Any]]:
         """Trains it, and says what came of it in numbers."""
@@ -101,10 +98,7 @@ def _kept(run: Run, path: Path) -> list[dict[str, Any]]:
     settings = dataclasses.asdict(run)
     if path.exists():
         values = json.loads(path.read_text())
-        if values["settings"] != settings:
-            raise ValueError(
-                f"{path} is of a run with other settings: {values['settings']}, not {settings}"
-            )
+        check_settings(path, values["settings"], settings)
         kept: list[dict[str, Any]] = values["outcomes"]
         return kept
     one_thread()
@@ -116,7 +110,5 @@ def _kept(run: Run, path: Path) -> list[dict[str, Any]]:
         "seconds": time.perf_counter() - start,
         "environment": environment(),
     }
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=1))
-    os.replace(part, path)
+    write_json(path, values)
     return outcomes

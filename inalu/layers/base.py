@@ -333,6 +333,16 @@ def product(factors: Tensor) -> Tensor:
     return ops.squeeze(factors, axis=-2)
 
 
+def rounded(weights: npt.NDArray[np.float64]) -> list[tuple[tuple[int, ...], float]]:
+    """Per column of (I, O) weights: the nearest whole numbers, and the largest distance."""
+    whole = np.rint(weights)
+    distances = np.max(np.abs(weights - whole), axis=0)
+    return [
+        (tuple(int(weight) for weight in column), float(distance))
+        for column, distance in zip(whole.T, distances, strict=True)
+    ]
+
+
 def sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The logistic function, for `discrete`: NumPy has none that does not overflow."""
     result: npt.NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * values))

@@ -83,7 +83,7 @@ class Ensemble(keras.layers.Layer):
             which: (C,), true for those that start afresh.
             drawn: function of a shape to values, instead of the template's initial values.
         """
-        values = self._drawn()
+        values = self._drawn() if drawn is None else {}
         for spec in self._specs:
             weight = getattr(self, spec.name)
             new = values[spec.name] if drawn is None else drawn(weight.shape)

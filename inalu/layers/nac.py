@@ -7,17 +7,18 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import InitializedLayer, WeightSpec, sigmoid
+from inalu.layers.base import InitializedLayer, WeightSpec, rounded, sigmoid
 
 # Added to |x| before its logarithm is taken; the value is that of the benchmarks' ports.
 EPSILON = 1e-7
 
 
 class _Accumulator(InitializedLayer):
-    """What both layers have: weights of eq 2.1 and its paths."""
+    """What both layers have: the weights of eq 2.1."""
 
     def _default(self, features: int) -> Any:
         bound = _bound(features + self.units)
@@ -27,13 +28,11 @@ class _Accumulator(InitializedLayer):
         initializer, matrix = self._initial(features), (features, self.units)
         return [WeightSpec("w", matrix, initializer), WeightSpec("m", matrix, initializer)]
 
-    def _rounded(self) -> tuple[list[tuple[int, ...]], list[float]]:
-        """Per output: the effective weights rounded, and how far they were from that."""
+    def _effective(self) -> npt.NDArray[np.float64]:
+        """The weights of eq 2.1, (I, O), for `discrete`."""
         values = self._values()
-        weights = np.tanh(values["w"]) * sigmoid(values["m"])
-        rounded = np.rint(weights)
-        whole = [tuple(int(weight) for weight in column) for column in rounded.T]
-        return whole, np.max(np.abs(weights - rounded), axis=0).tolist()
+        effective: npt.NDArray[np.float64] = np.tanh(values["w"]) * sigmoid(values["m"])
+        return effective
 
 
 @keras.saving.register_keras_serializable(package="inalu")
@@ -76,11 +75,11 @@ class NAC(_Accumulator):
         weights = ops.tanh(w) * ops.sigmoid(m)
         if self.operation == "+":
             return ops.matmul(x, weights)
-        return ops.exp(ops.matmul(ops.log(ops.abs(x) + EPSILON), weights))
+        return _multiplied(x, weights)
 
     def discrete(self) -> tuple[Unit, ...]:
         """The layer rounded. A product's formula has the signs that the layer leaves out."""
-        return tuple(Unit(self.operation, *column) for column in zip(*self._rounded(), strict=True))
+        return tuple(Unit(self.operation, *column) for column in rounded(self._effective()))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "operation": self.operation}
@@ -130,20 +129,18 @@ class OriginalNALU(_Accumulator):
     def _outputs(self, x: Any, *, w: Any, m: Any, g: Any) -> Any:
         weights = ops.tanh(w) * ops.sigmoid(m)
         summed = ops.matmul(x, weights)
-        multiplied = ops.exp(ops.matmul(ops.log(ops.abs(x) + EPSILON), weights))
         gate = ops.sigmoid(ops.matmul(x, g))
-        return gate * summed + (1.0 - gate) * multiplied
+        return gate * summed + (1.0 - gate) * _multiplied(x, weights)
 
     def discrete(self) -> tuple[Unit, ...]:
         """The layer rounded, with the gate as it is for inputs that are all one.
 
         A gate that depends on the input is never discrete: the distance is infinite.
         """
-        whole, _ = self._rounded()
         gates = self._values()["g"].sum(axis=0)
         return tuple(
             Unit("+" if gate >= 0 else "*", weights, math.inf)
-            for gate, weights in zip(gates, whole, strict=True)
+            for gate, (weights, _) in zip(gates, rounded(self._effective()), strict=True)
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -151,6 +148,11 @@ class OriginalNALU(_Accumulator):
             **super().get_config(),
             "g_initializer": keras.initializers.serialize(self.g_initializer),
         }
+
+
+def _multiplied(x: Any, weights: Any) -> Any:
+    """Equation 2.3."""
+    return ops.exp(ops.matmul(ops.log(ops.abs(x) + EPSILON), weights))
 
 
 def _bound(fans: int) -> float:

@@ -11,12 +11,24 @@ import numpy as np
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import ArithmeticLayer, WeightSpec, product, sigmoid
+from inalu.layers.base import ArithmeticLayer, WeightSpec, product, rounded, sigmoid
 
 # ln(x) is taken of nothing smaller than this; the value is the authors'.
 EPSILON = 1e-7
 # The largest exponents whose exp is finite, with room for the sign and the gate.
 _MAX_CLIPPING = {"float32": 88.0, "float64": 709.0}
+
+
+def normal_values(
+    w: tuple[float, float], m: tuple[float, float], g: tuple[float, float]
+) -> dict[str, Any]:
+    """Normal initial values, as arguments of `NALU`; each of a mean and a standard deviation."""
+    normal = keras.initializers.RandomNormal
+    return {"w_initializer": normal(*w), "m_initializer": normal(*m), "g_initializer": normal(*g)}
+
+
+LAYER_DEFAULTS = normal_values((0.88, 0.2), (0.5, 0.2), (0.0, 0.2))
+"""The initial values of the authors' layer, which their training scripts override."""
 
 
 def sparsity(variables: Sequence[Any], threshold: float = 20.0) -> Any:
@@ -147,16 +159,13 @@ class NALU(ArithmeticLayer):
     def discrete(self) -> tuple[Unit, ...]:
         """The layer rounded: sums where the gate is open, products where it is closed."""
         values = self._values()
-        added = np.tanh(values["w_a"]) * sigmoid(values["m_a"])
-        multiplied = np.tanh(values["w_m"]) * sigmoid(values["m_m"])
+        added = rounded(np.tanh(values["w_a"]) * sigmoid(values["m_a"]))
+        multiplied = rounded(np.tanh(values["w_m"]) * sigmoid(values["m_m"]))
         units = []
         for output, gate in enumerate(sigmoid(values["g"])):
             adds = gate >= 0.5
-            weights = (added if adds else multiplied)[:, output]
-            rounded = np.rint(weights)
-            distance = max(abs(gate - adds), float(np.max(np.abs(weights - rounded))))
-            whole = tuple(int(weight) for weight in rounded)
-            units.append(Unit("+" if adds else "*", whole, float(distance)))
+            whole, distance = (added if adds else multiplied)[output]
+            units.append(Unit("+" if adds else "*", whole, max(float(abs(gate - adds)), distance)))
         return tuple(units)
 
     def get_config(self) -> dict[str, Any]:

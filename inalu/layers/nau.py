@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from inalu.formula import Unit
-from inalu.layers.base import Between, InitializedLayer, WeightSpec, product
+from inalu.layers.base import Between, InitializedLayer, WeightSpec, product, rounded
 
 
 class _Linear(InitializedLayer):
@@ -27,12 +27,7 @@ class _Linear(InitializedLayer):
     def discrete(self) -> tuple[Unit, ...]:
         """The layer rounded."""
         weights = np.clip(self._values()["w"], self.lower, self.upper)
-        rounded = np.rint(weights)
-        distances = np.max(np.abs(weights - rounded), axis=0)
-        return tuple(
-            Unit(self.operation, tuple(int(weight) for weight in column), float(distance))
-            for column, distance in zip(rounded.T, distances, strict=True)
-        )
+        return tuple(Unit(self.operation, *column) for column in rounded(weights))
 
 
 @keras.saving.register_keras_serializable(package="inalu")

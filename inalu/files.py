@@ -1,0 +1,25 @@
+"""Files of results: JSON that is there whole or not at all, and of one run's settings."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(values, indent=1))
+    os.replace(part, path)
+
+
+def check_settings(path: Path, found: Any, wanted: Any) -> None:
+    """Refuse a file of a run with other settings.
+
+    Raises:
+        ValueError: found is not what is wanted.
+    """
+    if found != wanted:
+        raise ValueError(f"{path} is of a run with other settings: {found}, not {wanted}")
