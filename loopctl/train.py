@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from loopctl.execution import AtOnce, one_by_one, takes
+
 Record = Callable[[tuple[str, ...], Any, frozenset[str]], None]
 _ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
 
@@ -45,6 +47,8 @@ class TrainFunction:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
+        program = model.jit_compile and not model.run_eagerly and self._count > 1
+        self._at_once = AtOnce(self._one, self._count) if program else None
 
     def serves(self, model: keras.Model) -> bool:
         """Whether `model` still wants its steps run in the way this was made for."""
@@ -91,25 +95,10 @@ class TrainFunction:
 
     def _in_graph(self, iterator: Any) -> tuple[Any, Mapping[str, Any], Any]:
         """Up to `count` steps: values (count, names), the last logs, the number of steps."""
-        values = self._one(iterator.get_next())
-        if self._count == 1:
-            return values[None], self._report(values), tf.constant(1)
-        stack = tf.TensorArray(values.dtype, self._count, element_shape=values.shape)
-
-        def body(done: Any, batch: Any, stack: Any) -> Any:
-            stack = stack.write(done, self._one(batch.get_value()))
-            done += 1
-            # The data of the next execution must not be drawn in this one.
-            batch = tf.cond(done < self._count, iterator.get_next_as_optional, lambda: batch)
-            return done, batch, stack
-
-        done, _, stack = tf.while_loop(
-            lambda done, batch, stack: tf.logical_and(done < self._count, batch.has_value()),
-            body,
-            (tf.constant(1), iterator.get_next_as_optional(), stack.write(0, values)),
-            parallel_iterations=1,
-        )
-        rows = stack.stack()
+        if self._at_once and takes(iterator):
+            rows, done = self._at_once(iterator)
+        else:
+            rows, done = one_by_one(self._one, iterator, self._count)
         return rows, self._report(rows[done - 1]), done
 
 
