@@ -60,7 +60,8 @@ class Fit:
         assign(self.variables, self.initial)
         self.model.stop_training = False
         self.model.fit(
-            self.batches.dataset,
+            self.batches.dataset.repeat(),
+            steps_per_epoch=self.batches.steps,
             epochs=self.most,
             shuffle=False,
             verbose=0,

@@ -43,7 +43,7 @@ class Settings:
     batch_size: int = 64
     epochs: int = 120
     steps_per_execution: int = 1000
-    jit_compile: bool = False
+    jit_compile: bool = True
     variant: str = "chapter-6"
 
     def __post_init__(self) -> None:
@@ -132,7 +132,9 @@ def train(settings: Settings, directory: Path) -> Result:
     backup = Backup(directory / "backup")
     start = time.perf_counter()
     model.fit(
-        batches.dataset,
+        # One iterator for all epochs: Keras makes two for each otherwise, at a cost of many steps.
+        batches.dataset.repeat(),
+        steps_per_epoch=batches.steps,
         epochs=settings.epochs,
         initial_epoch=settings.epochs if backup.stopped else backup.epoch,
         shuffle=False,
