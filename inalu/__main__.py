@@ -181,9 +181,8 @@ def _campaign(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--samples", type=_at_least(64), default=64_000, help="of each data set")
     parser.add_argument(
         "--jit-compile",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="train under XLA, which is several times faster",
+        action="store_true",
+        help="train under XLA: slow to begin, then several times faster",
     )
     parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
     parser.add_argument("--dask", metavar="ADDRESS", help="train on this cluster instead")

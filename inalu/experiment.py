@@ -43,7 +43,7 @@ class Settings:
     batch_size: int = 64
     epochs: int = 120
     steps_per_execution: int = 1000
-    jit_compile: bool = True
+    jit_compile: bool = False
     variant: str = "chapter-6"
 
     def __post_init__(self) -> None:
