@@ -354,4 +354,6 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         self._restore()  # loaded by a callback that comes after this one, with no epoch left
+        if self._steps is not None:
+            self._steps.optimizers.finalize()
         self._uninstall(self.model)

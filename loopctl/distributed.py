@@ -74,6 +74,8 @@ def fit(
         every.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
+    if epochs > 0:  # as `fit` does
+        model.optimizer.finalize_variable_values(model.trainable_variables)
     every.on_train_end(logs)
     history: keras.callbacks.History = model.history
     return history

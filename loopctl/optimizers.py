@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from loopctl.errors import ConfigError
 from loopctl.plan import ControlPlan, Substep
@@ -85,6 +86,15 @@ class Optimizers:
         """The optimizer without its loss scaling."""
         return getattr(self.of(substep), "inner_optimizer", self.of(substep))
 
+    def finalize(self) -> None:
+        """Puts averages of weights in their place (`use_ema`), if a branch's own optimizer has any.
+
+        As `fit` does by itself for the compiled one.
+        """
+        for optimizer in self._own.values():
+            if optimizer is not self.compiled and int(tf.convert_to_tensor(optimizer.iterations)):
+                optimizer.finalize_variable_values(_known(optimizer))
+
     def _variables(self, key: int) -> list[Any]:
         served = self._served[key]
         chosen = {id(v) for substep in served for v in self._selections[substep.name]}
@@ -94,10 +104,7 @@ class Optimizers:
         """Whether an optimizer that is built already can train `variables`."""
         if optimizer is self.compiled or not optimizer.built:
             return
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        # Private: there is no public way to ask an optimizer what it was built for.
-        # tests/loopctl/test_optimizers.py notices when it moves.
-        known = {id(variable) for variable in inner._trainable_variables}
+        known = {id(variable) for variable in _known(optimizer)}
         unknown = [variable.path for variable in variables if id(variable) not in known]
         if unknown:
             raise ConfigError(
@@ -117,3 +124,13 @@ class Optimizers:
             for slot in fresh.variables:
                 if id(slot) not in own and slot.path in slots:
                     slots[slot.path].assign(slot)
+
+
+def _known(optimizer: Any) -> list[Any]:
+    """What a built optimizer was built for.
+
+    Private: there is no public way to ask. tests/loopctl/test_optimizers.py notices when it moves.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    variables: list[Any] = inner._trainable_variables
+    return variables

@@ -34,7 +34,14 @@ OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
     "rmsprop": lambda: keras.optimizers.RMSprop(0.01),
     "adam": lambda: keras.optimizers.Adam(0.01),
     "adamw": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.01),
-    "clipping": lambda: keras.optimizers.Adam(0.01, clipvalue=0.05),
+    "nesterov": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "amsgrad": lambda: keras.optimizers.Adam(0.01, amsgrad=True),
+    "nadam": lambda: keras.optimizers.Nadam(0.01),
+    "adagrad": lambda: keras.optimizers.Adagrad(0.05),
+    "averaged": lambda: keras.optimizers.RMSprop(0.01, use_ema=True, ema_momentum=0.9),
+    "clipvalue": lambda: keras.optimizers.Adam(0.01, clipvalue=0.05),
+    "clipnorm": lambda: keras.optimizers.SGD(0.05, clipnorm=0.2),
+    "global_clipnorm": lambda: keras.optimizers.SGD(0.05, global_clipnorm=0.2),
 }
 REGULARIZERS: dict[str, Callable[[], Any]] = {
     "none": lambda: None,

@@ -31,7 +31,7 @@ def mirrored() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-@settings(max_examples=8)
+@settings(max_examples=settings.default.max_examples // 3)
 @given(strategies.setups(strategies.predicate_pairs()))
 def test_two_replicas_train_as_an_eager_loop(setup: strategies.Setup) -> None:
     x, y = setup.data(STEPS, SIZE)

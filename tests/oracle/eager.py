@@ -53,6 +53,8 @@ def train(
         for state in (True, False)
         if "optimizer" in action.get(state, {})
     }
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        own = {key: keras.optimizers.LossScaleOptimizer(one) for key, one in own.items()}
     for _ in range(epochs):
         context.batches_in_epochs = 0
         for batch in batches:
@@ -68,6 +70,8 @@ def train(
             context.batches += 1
             context.batches_in_epochs += 1
         context.epochs += 1
+    # As `fit` ends: an optimizer that averages weights puts the averages in their place.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     return context.history
 
 
@@ -85,26 +89,32 @@ def substep(
     elif "excluded_variables" in settings:
         excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
         variables = [variable for variable in variables if variable.path not in excluded]
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scale = float(optimizer.dynamic_scale) if scales else 1.0
     with tf.GradientTape() as tape:
-        prediction = model(x, training=True)
+        prediction = tf.cast(model(x, training=True), keras.config.floatx())
         total = data_loss(settings.get("loss", model.loss), y, prediction, *weights)
         for term in penalties(settings.get("regularize", False), model):
             total = total + term
+        scaled = total * scale
     pairs = [
         (tf.convert_to_tensor(gradient), variable)
         for variable, gradient in zip(
-            variables, tape.gradient(total, [v.value for v in variables]), strict=True
+            variables, tape.gradient(scaled, [v.value for v in variables]), strict=True
         )
         if gradient is not None
     ]
-    if pairs and "gradients" in settings:
-        gradients, reached = ([pair[i] for pair in pairs] for i in (0, 1))
-        pairs = list(zip(settings["gradients"](gradients, reached), reached, strict=True))
-    if pairs and "clipping" in settings:
-        pairs = clip(settings["clipping"], pairs)
-    if pairs:
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
+    if pairs and all(bool(tf.reduce_all(tf.math.is_finite(g))) for g, _ in pairs):
+        pairs = [(g / scale, v) for g, v in pairs]
+        if "gradients" in settings:
+            gradients, reached = ([pair[i] for pair in pairs] for i in (0, 1))
+            pairs = list(zip(settings["gradients"](gradients, reached), reached, strict=True))
+        if "clipping" in settings:
+            pairs = clip(settings["clipping"], pairs)
+        pairs = [(g * scale, v) for g, v in pairs]
+    if pairs:  # gradients that have overflown are the loss scale's to skip
         optimizer.apply_gradients(pairs)
     return float(total)
 

@@ -1,0 +1,73 @@
+"""Optimizers of branches: what they were built for, and the averages they keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from loopctl import ConfigError, LoopControllerCallback, distributed, when
+
+X = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
+
+
+def build(optimizer: Any = "sgd") -> keras.Model:
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Dense(2, name="below"), keras.layers.Dense(1, name="head")]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def averaging() -> keras.optimizers.Optimizer:
+    return keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5)
+
+
+def test_an_optimizer_that_was_built_for_another_model_is_refused() -> None:
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(build().trainable_variables)
+    callback = LoopControllerCallback({"a": {"cond": when.always, True: {"optimizer": optimizer}}})
+    with pytest.raises(ConfigError, match="has been built for other variables than sequential"):
+        callback.attach(build())
+
+
+def test_averages_of_a_branch_s_own_optimizer_replace_what_it_trains_when_fit_ends() -> None:
+    head: dict[str, Any] = {"variables": "*/head/*", "optimizer": averaging()}
+    callback = LoopControllerCallback({"a": {"cond": when.always, True: head}})
+    model = build()
+    below = model.layers[0].get_weights()
+    seen: list[Any] = [[w.numpy() for w in model.layers[1].weights]]
+    watch = keras.callbacks.Callback()
+    watch.on_train_batch_end = lambda batch, logs: seen.append(
+        [w.numpy() for w in model.layers[1].weights]
+    )
+    model.fit(X, X[:, :1], batch_size=8, verbose=0, callbacks=[callback, watch])
+    for i, weight in enumerate(model.layers[1].weights):
+        average = seen[1][i]  # Keras' average begins with what the first step left
+        for step in seen[2:]:
+            average = 0.5 * average + 0.5 * step[i]
+        np.testing.assert_allclose(weight.numpy(), average, rtol=1e-5)
+        assert not np.allclose(weight.numpy(), seen[-1][i], rtol=1e-4)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], below[0])
+
+
+def test_an_optimizer_that_never_ran_replaces_nothing() -> None:
+    config = {"a": {"cond": when.batches < 0, True: {"optimizer": averaging()}}}
+    model = build()
+    before = model.get_weights()
+    model.fit(X, X[:, :1], verbose=0, callbacks=[LoopControllerCallback(config)])
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_averages_of_the_compiled_optimizer_come_out_of_both_kinds_of_fit() -> None:
+    config = {"a": {"cond": when.always, True: {}}}
+    data = tf.data.Dataset.from_tensor_slices((X, X[:, :1])).batch(8)
+    one, other = build(averaging()), build(averaging())
+    one.fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[LoopControllerCallback(config)])
+    distributed.fit(other, data, callbacks=[LoopControllerCallback(config)], epochs=2, verbose=0)
+    for weight, expected in zip(other.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5)
