@@ -162,10 +162,12 @@ class Clips:
         """
         flow = self.flow
         checks = frozenset(n.index for n in self.flat.nodes if n.op in _FINITENESS)
-        around = flow.descendants((s.node for s in flow.seeds), without=clips | checks)
-        below = {clip: flow.descendants([clip], without=checks) for clip in clips}
+        aside = checks | self._factors
+        around = flow.descendants((s.node for s in flow.seeds), without=clips | aside)
+        below = {clip: flow.descendants([clip], without=aside) for clip in clips}
         after = set[int]().union(*below.values()) - clips
-        changed = flow.descendants(index for index in after if self._takes_data(index))
+        taking = [index for index in after if self._takes_data(index)]
+        changed = flow.descendants(taking, without=aside)
         # Scaled again and then unscaled, as for an optimizer that unscales itself, is no change.
         scaling = after & self._takes_scale
         unscaled = flow.descendants(
@@ -175,7 +177,7 @@ class Clips:
             == len(scaling & flow.ancestors([index]))
             == 1
         )
-        added = flow.descendants(self._sums(clips, after))
+        added = flow.descendants(self._sums(clips, after), without=aside)
         updated = {update.node.index for update in updates}
         above: dict[int, list[int]] = {}
         for clip in sorted(clips):
@@ -194,6 +196,17 @@ class Clips:
                 misses = "only parts of its gradient are, which are added up after it"
             for clip in above.get(index, ()):
                 yield update, clip, misses
+
+    @functools.cached_property
+    def _factors(self) -> frozenset[int]:
+        """What makes factors of global norms, and nothing else.
+
+        By way of it all gradients depend on each other, but are not added to each other: a factor
+        is at most one.
+        """
+        inside = set[int]().union(*(self._ops_of[root] for root in self._scaled))
+        consumers = self.flow.consumers
+        return frozenset(i for i in inside - set(self._scaled) if inside.issuperset(consumers[i]))
 
     def _takes_data(self, index: int) -> bool:
         flow = self.flow

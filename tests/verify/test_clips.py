@@ -74,6 +74,32 @@ def test_the_optimizers_own_clips(name: str, constructed: Any, expected: Any) ->
     assert f"{kind.replace('_', ' ')} {norm:g} on" in str(verify.facts(model, batch()))
 
 
+@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize("clipped", [4, 3, 0])
+def test_clips_before_the_global_norm_of_an_optimizer(clipped: int, square: bool) -> None:
+    """By way of the norm each gradient depends on those that are not clipped."""
+    width = 3 if square else 4
+    layers = [keras.layers.Dense(width, "tanh"), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    variables = [v.value for v in model.trainable_variables]
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=2.0)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = MSE(y, model(x))
+        gradients = tape.gradient(loss, variables)
+        treated = [tf.clip_by_value(g, -0.1, 0.1) for g in gradients[:clipped]]
+        optimizer.apply([*treated, *gradients[clipped:]], model.trainable_variables)
+
+    x = tf.ones((8, 3))
+    if clipped == 4:
+        verify.assert_graph(train, x, x, clipping=(-0.1, 0.1))
+    else:
+        assert f"{clipped} of 4 gradients clipped so" in fails(train, x, x, clipping=(-0.1, 0.1))
+
+
 FAULTY: dict[str, tuple[Treat, Any, str]] = {
     "one gradient is not clipped": (
         lambda g: [*each(0.5)(g[:-1]), g[-1]],
