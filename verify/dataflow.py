@@ -234,10 +234,6 @@ class Flow:
         above = self.ancestors(before)
         return frozenset(v.key for node, v in self.flat.reads() if node.index in above)
 
-    def reaches(self, index: int, updates: Iterable[Update]) -> list[Update]:
-        below = self.descendants([index])
-        return [update for update in updates if update.node.index in below]
-
     def spec(self, tensor: Tensor) -> Spec:
         return self.flat.shape(tensor), self.flat.dtype(tensor)
 
