@@ -16,6 +16,7 @@ from inalu.experiment import Result, Settings
 from inalu.plots import runs, seeds, window
 from inalu.tables import Rows
 from inalu.variants import VARIANTS
+from loopctl.whole import whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +70,8 @@ def _benchmark(options: argparse.Namespace, console: Console) -> None:
     if options.only != "nalm":
         differ = report.disagreements(outcomes)
         console.print(f"* {differ} published rates are outside of the intervals of ours")
-    (options.output / "results.md").write_text("\n\n".join(text) + "\n")
+    with whole(options.output / "results.md") as part:
+        part.write_text("\n\n".join(text) + "\n")
     console.print(f"Outcomes as JSON and Markdown: {options.output}")
 
 
@@ -110,7 +112,8 @@ def _run(options: argparse.Namespace, variants: Sequence[str], console: Console)
 
 
 def _note(options: argparse.Namespace, rows: Rows, console: Console) -> None:
-    (options.output / "results.md").write_text(rows.markdown() + "\n")
+    with whole(options.output / "results.md") as part:
+        part.write_text(rows.markdown() + "\n")
     console.print(
         f"Results of each run, and of all as JSON, Parquet and Markdown: {options.output}"
     )

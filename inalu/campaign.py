@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from inalu.experiment import Result, Settings, one_thread, reinitialized, train
 from inalu.files import write_json
 from inalu.tables import Rows
+from loopctl.whole import whole
 
 # Seconds between two looks at the workers' files.
 _LOOK = 0.5
@@ -205,4 +206,5 @@ def _save(results: Sequence[Result], directory: Path) -> None:
 
     rows = [dataclasses.asdict(result) for result in results]
     write_json(directory / "results.json", rows)
-    parquet.write_table(pyarrow.Table.from_pylist(rows), directory / "results.parquet")
+    with whole(directory / "results.parquet") as part:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), part)

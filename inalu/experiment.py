@@ -23,6 +23,7 @@ from inalu.files import check_settings, write_json
 from inalu.task import FORMULA, ArithmeticDataset, Batches, arithmetic_dataset
 from inalu.variants import CONVERGED, VARIANTS, WINDOW
 from loopctl import LoopControllerCallback
+from loopctl.whole import whole
 
 # Successful is a run with a lower mean squared error outside of the training range. Source: Schlör,
 # Ring and Hotho, "iNALU: Improved Neural Arithmetic Logic Unit", 2020.
@@ -300,4 +301,5 @@ def _write_history(control: LoopControllerCallback, path: Path) -> None:
     from pyarrow import parquet
 
     columns = control.history.to_dict()
-    parquet.write_table(pyarrow.table({name: columns[name] for name in columns}), path)
+    with whole(path) as part:
+        parquet.write_table(pyarrow.table({name: columns[name] for name in columns}), part)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from loopctl.whole import whole
 
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=1))
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_text(json.dumps(values, indent=1))
 
 
 def check_settings(path: Path, found: Any, wanted: Any) -> None:

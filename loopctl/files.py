@@ -27,6 +27,7 @@ from loopctl.errors import ConfigError, place
 from loopctl.names import is_dotted, name_of, resolve
 from loopctl.predicate import Condition
 from loopctl.predicate_text import parse as parse_predicate
+from loopctl.whole import whole
 
 ASYNC = "async"  # a keyword of Python, hence never the name of an action
 _BRANCHES = {"true": True, "false": False}
@@ -73,7 +74,9 @@ def save_config(
             name: {k: _written(k, v, place(name, k, root="async_config")) for k, v in entry.items()}
             for name, entry in async_config.items()
         }
-    path.write_text(_format(path).write(document), encoding="utf-8")
+    text = _format(path).write(document)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

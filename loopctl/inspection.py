@@ -10,6 +10,7 @@ from loopctl.export import module_text
 from loopctl.steps import Steps, separated
 from loopctl.summary import table
 from loopctl.train import TrainFunction
+from loopctl.whole import whole
 
 
 class Inspected:
@@ -74,4 +75,6 @@ class Inspected:
             ConfigError: not attached; or the config holds what has no dotted name.
         """
         path = Path(path)
-        path.write_text(module_text(separated(self.steps), path.stem), encoding="utf-8")
+        text = module_text(separated(self.steps), path.stem)
+        with whole(path) as part:
+            part.write_text(text, encoding="utf-8")
