@@ -22,7 +22,7 @@ from inalu.explanation import explain
 from inalu.files import check_settings, write_json
 from inalu.task import FORMULA, ArithmeticDataset, Batches, arithmetic_dataset
 from inalu.variants import CONVERGED, VARIANTS, WINDOW
-from loopctl import LoopControllerCallback
+from loopctl import Backup, LoopControllerCallback
 from loopctl.whole import whole
 
 # Successful is a run with a lower mean squared error outside of the training range. Source: Schlör,
@@ -150,46 +150,6 @@ def train(settings: Settings, directory: Path) -> Result:
     write_json(directory / "result.json", dataclasses.asdict(result))
     shutil.rmtree(backup.directory)
     return result
-
-
-class Backup(keras.callbacks.Callback):
-    """Saves a run after each epoch, and has it go on from there.
-
-    Keras' BackupAndRestore overwrites its one file in place, and the epoch's number is in another:
-    a kill while it writes leaves nothing to go on from, or an epoch that is trained twice.
-
-    `epoch`: the first that is not yet trained; `stopped`: whether training ended itself before.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__()
-        self.directory = directory
-        directory.mkdir(exist_ok=True)
-        files = sorted(self.directory.glob(self._name("*", "*")), key=self._number)
-        self.file = files[-1] if files else None
-        self.epoch = self._number(self.file) if self.file else 0
-        self.stopped = bool(self.file and self.file.name == self._name(self.epoch, "stopped"))
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self.file:
-            self.model.load_weights(self.file)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch, self.stopped = epoch + 1, self.model.stop_training
-        part, old = self.directory / "part.weights.h5", self.file
-        self.model.save_weights(part)
-        self.file = self.directory / self._name(self.epoch, "stopped" if self.stopped else "going")
-        os.replace(part, self.file)
-        if old:
-            old.unlink()
-
-    @staticmethod
-    def _name(epoch: int | str, state: str) -> str:
-        return f"epoch-{epoch}-{state}.weights.h5"
-
-    @staticmethod
-    def _number(path: Path) -> int:
-        return int(path.name.split("-")[1])
 
 
 class Epochs(keras.callbacks.Callback):

@@ -1,11 +1,13 @@
 """Control of Keras training steps from a plain dict of named actions."""
 
 from loopctl import distributed, presets, when
+from loopctl.backup import Backup
 from loopctl.callback import LoopControllerCallback
 from loopctl.errors import ConfigError
 from loopctl.files import load_async_config, load_config, save_config
 
 __all__ = [
+    "Backup",
     "ConfigError",
     "LoopControllerCallback",
     "distributed",
