@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,10 @@ def _known_keys(entry: Mapping[Any, Any], allowed: tuple[Any, ...], where: str) 
 
 def _action(name: Any, entry: Any) -> Action:
     where = place(name)
-    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+    # It is written into source: a subclass of str could write something else, and Python reads
+    # some letters, such as ligatures, as others.
+    plain = type(name) is str and unicodedata.normalize("NFKC", name) == name
+    if not plain or not name.isidentifier() or keyword.iskeyword(name):
         raise ConfigError(
             f"{where}: {name!r} can't name an action: an identifier such as 'gate' is needed, "
             "since the substeps are bound to the model as '<action>_on' and '<action>_off'"

@@ -203,6 +203,10 @@ class Series:
 
     name: str
 
+    def __post_init__(self) -> None:
+        if type(self.name) is not str:  # a subclass could write another text into source
+            raise TypeError(f"a column has a plain string for its name, not a {type(self.name)}")
+
     def last(self) -> Number:
         """Its value in the last train step."""
         return SeriesMean(self.name, 1)
@@ -211,7 +215,7 @@ class Series:
         """The mean of its last `window` values, or of all since the last reinitialisation."""
         if isinstance(window, bool) or not isinstance(window, int) or window < 1:
             raise ValueError(f"{self!r}.mean({window!r}): a window of at least 1 step is needed")
-        return SeriesMean(self.name, window)
+        return SeriesMean(self.name, int(window))
 
     def __lt__(self, other: Any) -> Condition:
         raise TypeError(f"{self!r} is a column of the history: compare its .last() or .mean(n)")
@@ -375,7 +379,8 @@ def _number(value: Any) -> Number:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} can't be used in a graph predicate: a number is needed")
-    return Constant(value)
+    # Plain numbers: a predicate's text becomes source, and a subclass could write anything.
+    return Constant(int(value) if isinstance(value, int) else float(value))
 
 
 def _divisor(value: Any) -> Number:
@@ -408,4 +413,4 @@ def every(period: int) -> Condition:
     """True in one of `period` train steps, beginning with the first."""
     if isinstance(period, bool) or not isinstance(period, int) or period < 1:
         raise ValueError(f"when.every({period!r}): a period of at least 1 step is needed")
-    return Every(period)
+    return Every(int(period))
