@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +79,44 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> None:
-    """Their local losses differ; the branches are chosen by the loss of the global batch."""
+def started(folder: Path, *arguments: str) -> list[subprocess.Popen[bytes]]:
+    """The two workers of a cluster."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     processes = []
     for index in range(2):
         task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
         root = str(Path(__file__).parents[2])
         environment = {**os.environ, "TF_CONFIG": json.dumps(task), "PYTHONPATH": root}
-        command = [sys.executable, worker.__file__, str(tmp_path / f"{index}.json")]
+        command = [sys.executable, worker.__file__, str(folder / f"{index}.json"), *arguments]
         processes.append(
             subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
         )
+    return processes
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_dies_ends_the_other(index: int, tmp_path: Path) -> None:
+    """TensorFlow notices by missing heartbeats, some seconds later; nobody waits forever."""
+    processes = started(tmp_path, "slowly")
+    try:
+        deadline = time.monotonic() + 240
+        while not all((tmp_path / f"{i}.begun").exists() for i in range(2)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        processes[index].kill()
+        log = processes[1 - index].communicate(timeout=240)[0].decode()
+    finally:
+        for process in processes:
+            process.kill()
+    assert processes[1 - index].returncode == 1
+    assert "UnavailableError" in log
+
+
+def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> None:
+    """Their local losses differ; the branches are chosen by the loss of the global batch."""
+    processes = started(tmp_path)
     try:
         logs = [process.communicate(timeout=240)[0].decode() for process in processes]
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,19 @@ def batches() -> list[tuple[Any, Any]]:
     return [(part, 2 * part.sum(axis=1, keepdims=True)) for part in x]
 
 
-def main(path: Path) -> None:
+class Slowly(keras.callbacks.Callback):
+    """Leaves time to be killed, and says by a file that it may happen now."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.path.touch()
+        time.sleep(0.3)
+
+
+def main(path: Path, slowly: bool) -> None:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     with strategy.scope():
         model = build()
@@ -50,6 +63,9 @@ def main(path: Path) -> None:
     except ValueError as error:
         plain = str(error)
     callback = LoopControllerCallback(CONFIG)
+    if slowly:
+        slow = Slowly(path.with_suffix(".begun"))
+        distributed.fit(model, data, callbacks=[callback, slow], epochs=100)
     distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS)
     result = {
         "control": [bool(step["gate"]) for step in callback.history],
@@ -60,4 +76,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] == ["slowly"])
