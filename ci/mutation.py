@@ -13,6 +13,7 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import json
 import os
 import random
@@ -123,13 +124,18 @@ class Tests:
             if match := re.match(r"([\d.]+)s (?:call|setup|teardown) +(\S.*)$", line):
                 self._seconds[match[2]] = self._seconds.get(match[2], 0.0) + float(match[1])
 
-    def of(self, module: str, line: int) -> list[str]:
-        """Ids, quickest first; all of the module's for a line that runs at import."""
+    def of(self, module: str, line: int, limit: float) -> list[str]:
+        """Ids, quickest first, of `limit` seconds together.
+
+        All of the module's for a line that runs at import.
+        """
         contexts = self._contexts.get(module, {})
         names = {context.split("|")[0] for context in contexts.get(str(line), [])} - {""}
         if not names:
             names = {c.split("|")[0] for some in contexts.values() for c in some} - {""}
-        return sorted(names, key=lambda name: (self._seconds.get(name, 0.0), name))
+        ordered = sorted(names, key=lambda name: (self._seconds.get(name, 0.0), name))
+        total = itertools.accumulate(self._seconds.get(name, 0.0) for name in ordered)
+        return [name for name, until in zip(ordered, total, strict=True) if until <= limit]
 
 
 def tried(mutant: Mutant, source: str, tests: list[str], log: Path) -> None:
@@ -191,6 +197,7 @@ def main() -> None:
     parser.add_argument("--coverage", type=Path, required=True, help="JSON report with contexts")
     parser.add_argument("--durations", type=Path, required=True, help="pytest's output")
     parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn at random")
+    parser.add_argument("--seconds", type=float, default=60, help="of tests for each, as measured")
     parser.add_argument("--minutes", type=float, default=1e9, help="to go on for at most")
     parser.add_argument("--output", type=Path, default=Path("mutation.json"), help="outcomes")
     options = parser.parse_args()
@@ -207,15 +214,20 @@ def main() -> None:
     import pydantic  # noqa: F401
     import tensorflow  # noqa: F401
 
+    log = options.output.with_suffix(".log")
+    for module in options.modules:
+        same = Mutant(module, "none", 0, 0, "")
+        tried(same, Path(module).read_text(), tests.of(module, 0, options.seconds), log)
+        if same.outcome != "survived":
+            sys.exit(f"{module} as it is: {same.outcome} by {same.by}")
     done: list[Mutant] = []
     end = time.monotonic() + options.minutes * 60
     for mutant, source in chosen:
         if time.monotonic() > end:
             break
         start = time.monotonic()
-        tried(
-            mutant, source, tests.of(mutant.module, mutant.line), options.output.with_suffix(".log")
-        )
+        some = tests.of(mutant.module, mutant.line, options.seconds)
+        tried(mutant, source, some, log)
         done.append(mutant)
         seconds = time.monotonic() - start
         place = f"{mutant.module}:{mutant.line}"
