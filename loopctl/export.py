@@ -234,6 +234,11 @@ class _Writer:
         served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]
         if served[0] is not substep:
             return [f"    {name} = {served[0].name}_optimizer"]
+        if optimizers.inner(substep).use_ema:
+            raise ConfigError(
+                f"{substep.place('optimizer')} averages weights (use_ema=True): an exported module "
+                "does that with the compiled optimizer only"
+            )
         form = serialized(optimizer, substep.place("optimizer"))
         places = sorted({self.places[id(v)] for s in served for v in self.steps.selections[s.name]})
         return [

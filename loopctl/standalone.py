@@ -104,4 +104,6 @@ class Trainer:
                 self.train_on_batch(data)
             self.__dict__["epochs"] += 1
             self.__dict__["reinit_epochs"] += 1
+        # As Keras' fit ends: averages of weights take their place, if the optimizer has any.
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         return self.history

@@ -57,6 +57,16 @@ def test_the_same_weights(
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_own_optimizers_that_average_are_refused(tmp_path: Path) -> None:
+    own = keras.optimizers.SGD(0.1, use_ema=True)
+    config = {"gate": {"cond": when.always, True: {"optimizer": own}}}
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = LoopControllerCallback(config).attach(model)
+    with pytest.raises(ConfigError, match="averages weights"):
+        callback.export(tmp_path / "exported.py")
+
+
 CONFIG: dict[str, Any] = {
     "gate": {
         "cond": file_config.often,
