@@ -50,7 +50,7 @@ def main(path: Path) -> None:
     except ValueError as error:
         plain = str(error)
     callback = LoopControllerCallback(CONFIG)
-    distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS)
+    distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS, verbose=0)
     result = {
         "control": [bool(step["gate"]) for step in callback.history],
         "weights": [weight.tolist() for weight in model.get_weights()],
