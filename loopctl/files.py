@@ -50,7 +50,7 @@ def load_async_config(path: str | Path) -> dict[str, Any]:
 
 
 def save_config(
-    path: str | Path, config: Mapping[str, Any], async_config: Mapping[str, Any] | None = None
+    config: Mapping[str, Any], path: str | Path, async_config: Mapping[str, Any] | None = None
 ) -> None:
     """Writes a config to a file, from which `load_config` reads its equal.
 
