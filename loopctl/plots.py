@@ -8,14 +8,14 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 
-from loopctl.history import History
+from loopctl.history import StepHistory
 
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")  # Paul Tol, bright
+_COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")  # Paul Tol, bright
 _MOST_POINTS = 4000  # more than that no screen shows
 
 
 def plot_history(
-    history: History, names: Sequence[str] | None = None, *, smooth: int = 1
+    history: StepHistory, names: Sequence[str] | None = None, *, smooth: int = 1
 ) -> matplotlib.figure.Figure:
     """Losses and metrics by train step, the phases in which each action was on shaded.
 
@@ -31,8 +31,14 @@ def plot_history(
 
     Raises:
         ValueError: the history is empty.
+        TypeError: it is another history, such as Keras'.
         KeyError: it has no such column.
     """
+    if not isinstance(history, StepHistory):
+        raise TypeError(
+            f"{type(history).__name__} is no history of train steps: give callback.history, of the "
+            "LoopControllerCallback"
+        )
     if not len(history):
         raise ValueError("the history is empty: there is nothing to plot")
     columns = history.to_dict()
@@ -44,9 +50,9 @@ def plot_history(
     ratios = [12, max(len(actions), 1)]
     lines, phases = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
     for i, name in enumerate(names):
-        values = _running_mean(history.column(name), smooth)
+        values = _running_mean(history.column(name).astype(float), smooth)
         steps, shown = _thinned(values)
-        lines.plot(steps, shown, label=name, color=COLOURS[i % len(COLOURS)], linewidth=1)
+        lines.plot(steps, shown, label=name, color=_COLORS[i % len(_COLORS)], linewidth=1)
     lines.set_yscale("log")
     lines.set_ylabel("value" if len(names) > 1 else names[0])
     if len(names) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loopctl.history import Array, History
+from loopctl.history import Array, StepHistory
 
 COUNTERS = ("epochs", "batches", "batches_in_epochs", "reinit_epochs", "reinit_batches")
 
@@ -25,12 +25,12 @@ class Tracked:
     def restart(self) -> None:
         """Begins anew."""
         self.counters = dict.fromkeys(COUNTERS, 0)
-        self._history, self._reinit_start = History(), 0
+        self._history, self._reinit_start = StepHistory(), 0
         self.stale = True
 
     def record(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
         """Counts train steps: their values, (steps, names), float64; `states` hold booleans."""
-        self._history.extend(names, values, states)
+        self._history.record(names, values, states)
         for name in ("batches", "batches_in_epochs", "reinit_batches"):
             self.counters[name] += len(values)
 
@@ -48,7 +48,7 @@ class Tracked:
     def track_from(self, state: Mapping[str, Any]) -> None:
         """Takes over what `tracked_state` gave."""
         self.counters = dict(state["counters"])
-        self._history = History.of_columns(state["history"])
+        self._history = StepHistory.from_dict(state["history"])
         self._reinit_start, self.stale = state["reinit_start"], True
 
     def _assign(self, **counters: int) -> None:
@@ -96,16 +96,16 @@ class Tracked:
         self._assign(reinit_batches=value)
 
     @property
-    def history(self) -> History:
+    def history(self) -> StepHistory:
         return self._history
 
     @history.setter
     def history(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._history = History(rows)
+        self._history = StepHistory(rows)
         self._reinit_start, self.stale = len(self._history), True
 
     @property
-    def reinit_history(self) -> History:
+    def reinit_history(self) -> StepHistory:
         return self._history.since(self._reinit_start)
 
     @reinit_history.setter

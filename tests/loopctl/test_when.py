@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopctl import ConfigError, LoopControllerCallback, predicate, when
+from loopctl import ConfigError, LoopControllerCallback, StepHistory, predicate, when
 from verify import strategies
 
 Data = tuple[Any, Any]
@@ -98,9 +98,7 @@ class Seen:
     batches = batches_in_epochs = epochs = reinit_batches = reinit_epochs = 0
 
     def __init__(self, *losses: float) -> None:
-        from loopctl.history import History
-
-        self.reinit_history = History([{"loss": loss} for loss in losses])
+        self.reinit_history = StepHistory([{"loss": loss} for loss in losses])
 
 
 def test_nothing_seen_and_nan_compare_as_nan_does() -> None:
