@@ -58,14 +58,14 @@ def regularized() -> Config:
     return {"all": {"cond": when.always, True: {"regularize": True}}}
 
 
-def clipped_and_delayed(loss: float = 1.0) -> Config:
-    """Gradients clipped to ±0.1, and the regulariser once the loss is small.
+def clipped_and_delayed(loss_below: float = 1.0) -> Config:
+    """Gradients clipped to ±0.1, and the regulariser once the loss is below `loss_below`.
 
     Source: `NALM`'s settings of iNALU; the benchmark looks at the interpolation error where this
     looks at the mean loss of the last 1000 steps.
     """
     return presets.delayed_regularization(
-        (when.batches > DELAY) & (when.loss.mean(1000) < loss), clipping=(-0.1, 0.1)
+        (when.batches > DELAY) & (when.loss.mean(1000) < loss_below), clipping=(-0.1, 0.1)
     )
 
 

@@ -124,7 +124,9 @@ def _condition(value: Any, where: str) -> Any:
         return value
     plain = value.removeprefix("when.").isidentifier()  # such as when.always
     return (
-        resolve(value, where) if is_dotted(value) and not plain else parse_predicate(value, where)
+        resolve(value, where)
+        if is_dotted(value) and not plain
+        else parse_predicate(value, where=where)
     )
 
 

@@ -85,12 +85,12 @@ def delayed_regularization(after: Condition, **branch: Any) -> Config:
     }
 
 
-def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss: float = 1.0) -> Config:
+def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss_below: float = 1.0) -> Config:
     """The recipe of chapter 6 for iNALU layers, in the graph.
 
     Weights are trained in 8 of 10 batches and gates in the others, both clipped to ±0.1; `delay`
     epochs after the last reinitialisation and later, the regulariser is applied in a substep of its
-    own whenever the last loss was below `loss`.
+    own whenever the last loss was below `loss_below`.
 
     Source: figures 6.3 and 6.4 of the thesis, whose counter counts an epoch as it begins: its
     ``epochs > 10`` holds from the eleventh epoch on, as ``reinit_epochs >= 10`` does here.
@@ -102,7 +102,7 @@ def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss: float = 1.0) 
             False: {"clipping": (-0.1, 0.1), "variables": gates},
         },
         "delay": {
-            "cond": (when.reinit_epochs >= delay) & (when.loss.last() < loss),
+            "cond": (when.reinit_epochs >= delay) & (when.loss.last() < loss_below),
             True: {"loss": False, "regularize": True},
         },
     }

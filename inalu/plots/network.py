@@ -40,7 +40,9 @@ def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
     axes = figure.subplots()
     axes.axis("off")
     axes.set_aspect("equal")
-    axes.set_title("\n".join(explanation.formulas) + ("" if explanation.discrete else " (rounded)"))
+    axes.set_title(
+        "\n".join(explanation.formulas) + ("" if explanation.is_discrete else " (rounded)")
+    )
     places = [
         [(2.5 * column, (len(nodes) - 1) / 2 - row) for row in range(len(nodes))]
         for column, nodes in enumerate(columns)
