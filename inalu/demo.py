@@ -217,6 +217,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--samples", type=_samples, default=64_000, help="of each data set (default: 64000)"
     )
     parser.add_argument(
+        "-o",
         "--output",
         type=Path,
         default=Path("demo-output"),

@@ -27,6 +27,8 @@ from inalu.layers.nalu import LAYER_DEFAULTS
 from inalu.schedules import Ramp, staircase
 from loopctl import LoopControllerCallback, presets, when
 
+__all__ = ["RECIPES", "Recipe", "adam", "clipped_and_delayed", "plain", "ramped", "regularized"]
+
 Config = dict[str, Any]
 
 # Steps between which the regulariser of NAU and NMU grows to its full strength.

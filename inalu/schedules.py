@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+__all__ = ["Ramp", "staircase"]
+
 
 @keras.saving.register_keras_serializable(package="inalu")
 class Ramp(keras.optimizers.schedules.LearningRateSchedule):

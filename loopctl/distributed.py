@@ -18,6 +18,8 @@ from loopctl.callback import LoopControllerCallback
 from loopctl.errors import ConfigError
 from loopctl.train import build_metrics
 
+__all__ = ["fit"]
+
 
 def fit(
     model: keras.Model,

@@ -10,6 +10,8 @@ import numpy as np
 
 from loopctl.history import StepHistory
 
+__all__ = ["plot_history"]
+
 _COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")  # Paul Tol, bright
 _MOST_POINTS = 4000  # more than that no screen shows
 

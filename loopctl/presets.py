@@ -13,6 +13,8 @@ from loopctl import when
 from loopctl.plan import Selector
 from loopctl.predicate import Condition
 
+__all__ = ["alternating", "delayed_regularization", "gradual_unfreezing", "inalu"]
+
 Config = dict[str, Any]
 
 
