@@ -38,6 +38,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file can't be read or is no valid config; names the file and the place.
+        ImportError: YAML needs pyyaml, of the extra ``files``.
     """
     found, _ = _load(Path(path))
     return found
@@ -56,6 +57,7 @@ def save_config(
 
     Raises:
         ConfigError: it is not valid, or holds what has no name, such as a lambda.
+        ImportError: YAML needs pyyaml and TOML tomli-w, of the extra ``files``.
     """
     parse(config, async_config)
     path = Path(path)
@@ -209,16 +211,17 @@ class _Toml:
 
     @staticmethod
     def write(document: Any) -> str:
-        import tomli_w
-
+        try:
+            import tomli_w
+        except ImportError as error:
+            raise _missing("Writing TOML", "tomli-w") from error
         return tomli_w.dumps(document)
 
 
 class _Yaml:
     @staticmethod
     def read(text: str) -> Any:
-        import yaml
-
+        yaml = _yaml()
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -226,10 +229,21 @@ class _Yaml:
 
     @staticmethod
     def write(document: Any) -> str:
-        import yaml
-
-        written: str = yaml.safe_dump(document, sort_keys=False)
+        written: str = _yaml().safe_dump(document, sort_keys=False)
         return written
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise _missing("YAML", "pyyaml") from error
+    return yaml
+
+
+def _missing(what: str, package: str) -> ImportError:
+    told = f"{what} needs {package}, which is not installed: pip install 'loopctl[files]'"
+    return ImportError(told)
 
 
 _FORMATS: dict[str, Any] = {".toml": _Toml, ".json": _Json, ".yaml": _Yaml, ".yml": _Yaml}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.figure
 import numpy as np
 
 from loopctl.history import StepHistory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_history"]
 
@@ -18,7 +20,7 @@ _MOST_POINTS = 4000  # more than that no screen shows
 
 def plot_history(
     history: StepHistory, names: Sequence[str] | None = None, *, smooth: int = 1
-) -> matplotlib.figure.Figure:
+) -> Figure:
     """Losses and metrics by train step, the phases in which each action was on shaded.
 
     Where an action changes too often to be seen, its shade is as dense as it was often on.
@@ -35,6 +37,7 @@ def plot_history(
         ValueError: the history is empty.
         TypeError: it is another history, such as Keras'.
         KeyError: it has no such column.
+        ImportError: matplotlib is missing.
     """
     if not isinstance(history, StepHistory):
         raise TypeError(
@@ -48,7 +51,7 @@ def plot_history(
     if names is None:
         names = [name for name in columns if name == "loss" or name.startswith("loss_")]
         names = [n for n in names if n == "loss" or _tells(columns[n], columns["loss"])]
-    figure = matplotlib.figure.Figure(figsize=(9, 4 + 0.3 * len(actions)), layout="constrained")
+    figure = _figure()(figsize=(9, 4 + 0.3 * len(actions)), layout="constrained")
     ratios = [12, max(len(actions), 1)]
     lines, phases = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
     for i, name in enumerate(names):
@@ -69,6 +72,16 @@ def plot_history(
     for boundary in range(1, len(actions)):
         phases.axhline(boundary - 0.5, color="white", linewidth=2)
     return figure
+
+
+def _figure() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Plots need matplotlib, which is not installed: pip install 'loopctl[plot]'"
+        ) from error
+    return Figure
 
 
 def _tells(column: Any, loss: Any) -> bool:

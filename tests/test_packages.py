@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import loopctl
+import verify
+
 SUBMODULES = {
     "loopctl": ("board", "distributed", "plots", "presets", "when"),
     "verify": ("strategies",),
@@ -31,6 +34,34 @@ def test_public_submodules_and_the_version(package: str) -> None:
     assert [module.split("'")[1] for module in modules] == names
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = importlib.import_module(package).nothing
+
+
+@pytest.mark.parametrize(
+    ("hidden", "code", "extra"),
+    [
+        ("matplotlib", "loopctl.plots.plot_history(loopctl.StepHistory([{'loss': 1.0}]))", "plot"),
+        ("tomli_w", "loopctl.save_config(config, folder / 'a.toml')", "files"),
+        ("yaml", "loopctl.save_config(config, folder / 'a.yaml')", "files"),
+        ("yaml", "(folder / 'b.yaml').touch(); loopctl.load_config(folder / 'b.yaml')", "files"),
+        ("hypothesis", "verify.strategies", "hypothesis"),
+    ],
+)
+def test_what_is_missing_says_what_to_install(
+    hidden: str, code: str, extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == hidden]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, hidden, None)
+    monkeypatch.delitem(sys.modules, "verify.strategies", raising=False)
+    monkeypatch.delitem(vars(verify), "strategies", raising=False)
+    scope = {
+        "loopctl": loopctl,
+        "verify": verify,
+        "folder": tmp_path,
+        "config": loopctl.presets.delayed_regularization(loopctl.when.always),
+    }
+    with pytest.raises(ImportError, match=rf"not installed: pip install 'loopctl\[{extra}\]'$"):
+        exec(code, scope)
 
 
 @pytest.mark.parametrize(

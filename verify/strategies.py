@@ -8,7 +8,7 @@ For fuzzing a training set-up of one's own against the graph::
         callback = LoopControllerCallback(setup.config).attach(model)
         verify.assert_config(model, callback, setup.batch())
 
-Needs hypothesis, which the extra ``test`` installs.
+Needs hypothesis, which the extra ``hypothesis`` installs: ``pip install 'loopctl[hypothesis]'``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from hypothesis import strategies as st
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError(
+        "verify.strategies needs hypothesis, which is not installed: "
+        "pip install 'loopctl[hypothesis]'"
+    ) from error
 
 from loopctl import when
 
