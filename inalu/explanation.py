@@ -56,6 +56,8 @@ class Explanation:
     def proves(self, *expected: Any) -> bool:
         """Whether SymPy proves each formula equal to an expression, given as such or as text.
 
+        False of what is not discrete: its formulas are not what the model computes.
+
         Raises:
             ValueError: not as many as there are formulas, or a text that is no arithmetic: SymPy
                 reads "x1 or x2" as x1.

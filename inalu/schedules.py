@@ -41,8 +41,12 @@ class Ramp(keras.optimizers.schedules.LearningRateSchedule):
         return {"scale": self.scale, "start": self.start, "end": self.end}
 
 
-def staircase(first: float, last: float, steps: int) -> Any:
+def staircase(
+    first: float, last: float, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """A schedule that multiplies by ten every so many train steps until it is at `last`.
+
+    Where it begins there, a number.
 
     Args:
         first, last: powers of ten, 0 < first <= last.

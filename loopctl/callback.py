@@ -99,6 +99,10 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
         Returns:
             This callback.
+
+        Raises:
+            ConfigError: the model is not compiled or built, or is being trained under another
+                callback, or the plan does not fit it.
         """
         self._bind(model, self._compile(model))
         return self

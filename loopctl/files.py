@@ -36,6 +36,8 @@ _CALLABLES = ("regularize", "variables", "excluded_variables", "gradients", "mod
 def load_config(path: str | Path) -> dict[str, Any]:
     """The config that a ``.toml``, ``.json``, ``.yaml`` or ``.yml`` file holds.
 
+    Its table ``async`` is left to `load_async_config`.
+
     Raises:
         ConfigError: the file can't be read or is no valid config; names the file and the place.
         ImportError: YAML needs pyyaml, of the extra ``files``.
@@ -45,7 +47,11 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
 
 def load_async_config(path: str | Path) -> dict[str, Any]:
-    """The async config that such a file holds; empty if there is none."""
+    """The async config that such a file holds; empty if there is none.
+
+    Raises:
+        ConfigError, ImportError: as `load_config`.
+    """
     _, found = _load(Path(path))
     return found
 
