@@ -98,7 +98,7 @@ def check(seed: int) -> None:
 
     def make() -> Controlled:
         model, _ = controlled(Settings(seed, steps_per_execution=batches.steps))
-        config = presets.inalu(delay=1, loss=40.0)
+        config = presets.inalu(delay=1, loss_below=40.0)
         return model, LoopControllerCallback(config).attach(model)
 
     expected = Fit(make, batches, 2).train()

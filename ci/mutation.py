@@ -130,12 +130,17 @@ class Tests:
         All of the module's for a line that runs at import.
         """
         contexts = self._contexts.get(module, {})
-        names = {context.split("|")[0] for context in contexts.get(str(line), [])} - {""}
+        names = {_test(context) for context in contexts.get(str(line), [])} - {""}
         if not names:
-            names = {c.split("|")[0] for some in contexts.values() for c in some} - {""}
+            names = {_test(c) for some in contexts.values() for c in some} - {""}
         ordered = sorted(names, key=lambda name: (self._seconds.get(name, 0.0), name))
         total = itertools.accumulate(self._seconds.get(name, 0.0) for name in ordered)
         return [name for name, until in zip(ordered, total, strict=True) if until <= limit]
+
+
+def _test(context: str) -> str:
+    """The id of a test from what coverage calls it: with the phase, after the last bar."""
+    return context.rpartition("|")[0]
 
 
 def tried(mutant: Mutant, source: str, tests: list[str], log: Path) -> None:

@@ -33,7 +33,7 @@ def main() -> None:
     for low, high in ((-3, 3), (10, 15)):
         _, error = model.evaluate(*data(low, high), verbose=0)
         print(f"mean squared error on [{low}, {high}]: {error:.1e}")
-    print(control.summary())
+    control.summary()
 
 
 if __name__ == "__main__":

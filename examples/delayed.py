@@ -39,7 +39,7 @@ def main() -> None:
     print("real:   ", COEFFICIENTS)
     print("learned:", model.layers[0].kernel.numpy()[:, 0].round(3))
     print(f"regularised from step {int(control.history.column('regularized').argmax())} on")
-    print(control.summary())
+    control.summary()
 
 
 if __name__ == "__main__":

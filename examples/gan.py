@@ -100,7 +100,7 @@ def main() -> None:
     points = np.asarray(model.sample(2000))
     radius = np.linalg.norm(points, axis=1)
     print(f"radius of generated points: {radius.mean():.2f} ± {radius.std():.2f}, real: {RADIUS}")
-    print(control.summary())
+    control.summary()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main() -> None:
     _, control = train(epochs)
     for group, loss in zip(GROUPS, losses(control, epochs)[:, -1], strict=True):
         print(f"loss at the end of the stage that unfroze {group:<9} {loss:.4f}")
-    print(control.summary())
+    control.summary()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 import verify
-from inalu import campaign
+from inalu import __version__, campaign
 from inalu.benchmark import minimal, nalm, report, suite
 from inalu.experiment import Result, Settings
 from inalu.plots import runs, seeds, window
@@ -121,6 +121,7 @@ def _note(options: argparse.Namespace, rows: Rows, console: Console) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inalu", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"loopctl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser(
         "train",
@@ -149,7 +150,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIRECTORY",
         help="train's --output, or a variant's directory in ablation's (default: inalu-output)",
     )
-    plot.add_argument("--output", type=Path, help="for the pictures (default: DIRECTORY/plots)")
+    plot.add_argument(
+        "-o", "--output", type=Path, help="for the pictures (default: DIRECTORY/plots)"
+    )
     plot.add_argument("--show", action="store_true", help="them in a window, too")
     benchmark = commands.add_parser(
         "benchmark",
@@ -171,7 +174,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     benchmark.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
     benchmark.add_argument(
-        "--output", type=Path, default=Path("inalu-output/benchmark"), help="directory"
+        "-o", "--output", type=Path, default=Path("inalu-output/benchmark"), help="directory"
     )
     return parser.parse_args(arguments)
 
@@ -189,7 +192,7 @@ def _campaign(parser: argparse.ArgumentParser, output: str) -> None:
     )
     parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
     parser.add_argument("--dask", metavar="ADDRESS", help="train on this cluster instead")
-    parser.add_argument("--output", type=Path, default=Path(output), help="directory")
+    parser.add_argument("-o", "--output", type=Path, default=Path(output), help="directory")
 
 
 def _at_least(least: int) -> Callable[[str], int]:

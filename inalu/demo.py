@@ -20,6 +20,7 @@ import verify
 from inalu import recipe
 from inalu.explanation import explain
 from inalu.plots import plot_evaluation, plot_explanation, plot_training
+from inalu.plots.figures import save
 from inalu.task import FORMULA, ArithmeticDataset, arithmetic_dataset
 from loopctl import LoopControllerCallback
 
@@ -85,11 +86,12 @@ def _run(options: argparse.Namespace) -> None:
     verdict = "proved equal to" if formula.proves(FORMULA) else "not, or not yet,"
     print(f"  {verdict} {FORMULA}\n")
     _verify(model, expected, batch, "after training")
-    loss = plot_training(callback.history, options.output / "loss.png")
-    errors = plot_evaluation(
-        evaluation.int_results, evaluation.ext_results, options.output / "errors.png"
-    )
-    diagram = plot_explanation(formula, options.output / "formula.png")
+    figures = {
+        "loss.png": plot_training(callback.history),
+        "errors.png": plot_evaluation(evaluation.int_results, evaluation.ext_results),
+        "formula.png": plot_explanation(formula),
+    }
+    loss, errors, diagram = (save(figures[name], options.output / name) for name in figures)
     print(f"\nPlots: {loss}, {errors} and {diagram}")
 
 
@@ -217,6 +219,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--samples", type=_samples, default=64_000, help="of each data set (default: 64000)"
     )
     parser.add_argument(
+        "-o",
         "--output",
         type=Path,
         default=Path("demo-output"),

@@ -223,7 +223,7 @@ def _result(
         extrapolation_mse=last["extrapolation"],
         success=last["extrapolation"] < SUCCESS,
         formula=found.formulas[0],
-        discrete=found.discrete,
+        discrete=found.is_discrete,
         proved=found.proves(FORMULA),
         seconds=seconds,
         environment=environment(),

@@ -38,7 +38,7 @@ class Explanation:
 
     `layers`: the units of each layer, first to last. `formulas`, `expressions`: one for each output
     of the model, as text and for SymPy. `distance`: the largest rounding of any weight that counts;
-    `discrete`: whether it is at most the tolerance asked for. `ignored`: names of inputs that no
+    `is_discrete`: whether it is at most the tolerance asked for. `ignored`: names of inputs that no
     formula uses. `error`: the largest relative difference between formula and model on the samples
     given, None without samples; not a number if a formula is undefined for one of them, as 1 / x is
     for 0 and x ** (1/2) for -1.
@@ -49,12 +49,14 @@ class Explanation:
     formulas: tuple[str, ...]
     expressions: tuple[Any, ...]
     distance: float
-    discrete: bool
+    is_discrete: bool
     ignored: tuple[str, ...]
     error: float | None
 
     def proves(self, *expected: Any) -> bool:
         """Whether SymPy proves each formula equal to an expression, given as such or as text.
+
+        False of what is not discrete: its formulas are not what the model computes.
 
         Raises:
             ValueError: not as many as there are formulas, or a text that is no arithmetic: SymPy
@@ -65,7 +67,9 @@ class Explanation:
                 f"{len(expected)} expressions for {len(self.expressions)} outputs of the model"
             )
         pairs = zip(self.expressions, map(self._read, expected), strict=True)
-        return self.discrete and all(sympy.simplify(found - wanted) == 0 for found, wanted in pairs)
+        return self.is_discrete and all(
+            sympy.simplify(found - wanted) == 0 for found, wanted in pairs
+        )
 
     def _read(self, expected: Any) -> Any:
         if isinstance(expected, str) and _LOGIC.search(expected):
@@ -77,7 +81,7 @@ class Explanation:
         lines = [f"y{i} = {formula}" for i, formula in enumerate(self.formulas, 1)]
         if len(lines) == 1:
             lines = [f"y = {self.formulas[0]}"]
-        if not self.discrete:
+        if not self.is_discrete:
             lines = [f"not discrete: rounded by up to {self.distance:.3g}", *lines]
         else:
             lines.append(f"rounded by at most {self.distance:.3g}")

@@ -19,6 +19,22 @@ from inalu.task import FEATURES
 if TYPE_CHECKING:
     from loopctl import LoopControllerCallback
 
+__all__ = [
+    "InExtrapolationEvaluationCallback",
+    "async_config",
+    "build_model",
+    "compile_model",
+    "config",
+    "delay_reg",
+    "early_stopping",
+    "gate_open",
+    "get_gates_variables",
+    "reinit_cond",
+    "reinitialise_fn",
+    "reinitialise_metrics",
+    "stop_training",
+]
+
 
 def build_model(input_dim: tuple[int, ...] = (FEATURES,), **nalu: Any) -> Any:
     """The 3-2-1 stack of iNALU layers for inputs (batch, *input_dim), not compiled.

@@ -27,6 +27,8 @@ from inalu.layers.nalu import LAYER_DEFAULTS
 from inalu.schedules import Ramp, staircase
 from loopctl import LoopControllerCallback, presets, when
 
+__all__ = ["RECIPES", "Recipe", "adam", "clipped_and_delayed", "plain", "ramped", "regularized"]
+
 Config = dict[str, Any]
 
 # Steps between which the regulariser of NAU and NMU grows to its full strength.
@@ -44,28 +46,28 @@ def adam(learning_rate: float = 1e-3) -> Any:
 
 
 def plain() -> Config:
-    """Every step as compiled, without the layers' regularisers."""
+    """A config: every step as compiled, without the layers' regularisers."""
     return {"all": {"cond": when.always, True: {}}}
 
 
 def ramped() -> Config:
-    """The regulariser from the step on at which its strength begins to grow."""
+    """A config: the regulariser from the step on at which its strength begins to grow."""
     return presets.delayed_regularization(when.batches >= RAMP[0])
 
 
 def regularized() -> Config:
-    """The regulariser in every step."""
+    """A config: the regulariser in every step."""
     return {"all": {"cond": when.always, True: {"regularize": True}}}
 
 
-def clipped_and_delayed(loss: float = 1.0) -> Config:
-    """Gradients clipped to ±0.1, and the regulariser once the loss is small.
+def clipped_and_delayed(loss_below: float = 1.0) -> Config:
+    """A config: gradients clipped to ±0.1, the regulariser once the loss is below `loss_below`.
 
     Source: `NALM`'s settings of iNALU; the benchmark looks at the interpolation error where this
     looks at the mean loss of the last 1000 steps.
     """
     return presets.delayed_regularization(
-        (when.batches > DELAY) & (when.loss.mean(1000) < loss), clipping=(-0.1, 0.1)
+        (when.batches > DELAY) & (when.loss.mean(1000) < loss_below), clipping=(-0.1, 0.1)
     )
 
 
@@ -88,6 +90,9 @@ class Recipe:
         Args:
             model: with layers of this module.
             **options: further arguments of `Model.compile`, such as steps_per_execution.
+
+        Returns:
+            The callback, attached to the model, for `fit`.
         """
         model.compile(self.optimizer(), **{"loss": "mse", **options})
         for layer in model.layers:

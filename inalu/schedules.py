@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+__all__ = ["Ramp", "staircase"]
+
 
 @keras.saving.register_keras_serializable(package="inalu")
 class Ramp(keras.optimizers.schedules.LearningRateSchedule):
@@ -39,8 +41,12 @@ class Ramp(keras.optimizers.schedules.LearningRateSchedule):
         return {"scale": self.scale, "start": self.start, "end": self.end}
 
 
-def staircase(first: float, last: float, steps: int) -> Any:
+def staircase(
+    first: float, last: float, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """A schedule that multiplies by ten every so many train steps until it is at `last`.
+
+    Where it begins there, a number.
 
     Args:
         first, last: powers of ten, 0 < first <= last.

@@ -8,6 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+__all__ = [
+    "FEATURES",
+    "FORMULA",
+    "ArithmeticDataset",
+    "Batches",
+    "Samples",
+    "arithmetic_dataset",
+    "target",
+]
+
 FEATURES = 7
 FORMULA = "(x1 - x2) * (x3 - x4) + x5 * x6"
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from loopctl.callback import LoopControllerCallback
 
+__all__ = ["StepBoard"]
+
 
 class StepBoard(keras.callbacks.Callback):
     """Writes what a `LoopControllerCallback` records, step by step, at each epoch's end.

@@ -99,6 +99,10 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
         Returns:
             This callback.
+
+        Raises:
+            ConfigError: the model is not compiled or built, or is being trained under another
+                callback, or the plan does not fit it.
         """
         self._bind(model, self._compile(model))
         return self
@@ -135,7 +139,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self.release()
         self._steps, self._function = steps, None
         super().set_model(model)
-        self._known_states, self.stale = {}, True
+        self._known_states, self._stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
         # neither its weights nor what it saves.
         object.__setattr__(model, _OWNER, self)
@@ -164,7 +168,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         own = [] if steps is None else steps.optimizers.own
         controls = {} if steps is None else steps.state.controls
         return {
-            **self.tracked_state(),
+            **self._tracked_state(),
             "epoch": self._epoch,
             "controls": {name: bool(variable) for name, variable in controls.items()},
             "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
@@ -191,7 +195,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 f"with {len(state['optimizers'])} optimizers of their own: this config has "
                 f"{', '.join(sorted(self.plan.names))} with {len(own)}"
             )
-        self.track_from(state)
+        self._track_from(state)
         self._epoch = state["epoch"]
         for name, control in state["controls"].items():
             self._steps.state.controls[name].assign(control)
@@ -212,7 +216,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        self.restart()
+        self._restart()
         self._epoch, self._known_states = None, {}
         current = self._is_current(model)
         try:
@@ -260,11 +264,11 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
     def _execute(self, iterator: Any) -> Mapping[str, Any]:
         if self._function is None or not self._function.serves(self.model):
             self._function = TrainFunction(
-                self.model, self.steps.plain_main, self.steps.logs, self.record
+                self.model, self.steps.plain_main, self.steps.logs, self._record
             )
-        if self.stale:
-            self.steps.state.progress.load(self.counters, self.reinit_history)
-            self.stale = False
+        if self._stale:
+            self.steps.state.progress.load(self._counters, self.reinit_history)
+            self._stale = False
         return self._function(iterator)
 
     def _build(self, iterator: Any) -> None:
@@ -349,7 +353,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def _end_epoch(self, epoch: int) -> None:
         self._epoch = None
-        self.count_epoch()
+        self._count_epoch()
         run_async(self, "epoch_end", f"after epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -18,6 +18,8 @@ from loopctl.callback import LoopControllerCallback
 from loopctl.errors import ConfigError
 from loopctl.train import build_metrics
 
+__all__ = ["fit"]
+
 
 def fit(
     model: keras.Model,
@@ -25,7 +27,8 @@ def fit(
     *,
     callbacks: Sequence[keras.callbacks.Callback],
     epochs: int = 1,
-    verbose: int = 0,
+    initial_epoch: int = 0,
+    verbose: int | str = "auto",
 ) -> keras.callbacks.History:
     """Trains `model` under control, on the workers of the strategy in whose scope it was made.
 
@@ -37,7 +40,9 @@ def fit(
         dataset: finite, of global batches ``(x, y)`` or ``(x, y, sample_weight)``; its sharding
             among the workers is that of its options.
         callbacks: as for ``model.fit``; one of them a `LoopControllerCallback`.
-        epochs: passes through `dataset`.
+        epochs: number of the last pass through `dataset`, counted from 1.
+        initial_epoch: passes that are done already; what Keras' ``BackupAndRestore`` has restored
+            counts instead.
         verbose: as for ``model.fit``.
 
     Returns:
@@ -67,7 +72,9 @@ def fit(
     model.stop_training = False
     every.on_train_begin()
     logs: Any = None
-    for epoch in range(epochs):
+    # Private: where Keras' own fit looks for what BackupAndRestore restored as training began.
+    initial_epoch = model._initial_epoch or initial_epoch
+    for epoch in range(initial_epoch, epochs):
         model.reset_metrics()
         every.on_epoch_begin(epoch)
         logs = _epoch(model, iter(distributed), every)

@@ -37,26 +37,34 @@ _CALLABLES = ("regularize", "variables", "excluded_variables", "gradients", "mod
 def load_config(path: str | Path) -> dict[str, Any]:
     """The config that a ``.toml``, ``.json``, ``.yaml`` or ``.yml`` file holds.
 
+    Its table ``async`` is left to `load_async_config`.
+
     Raises:
         ConfigError: the file can't be read or is no valid config; names the file and the place.
+        ImportError: YAML needs pyyaml, of the extra ``files``.
     """
     found, _ = _load(Path(path))
     return found
 
 
 def load_async_config(path: str | Path) -> dict[str, Any]:
-    """The async config that such a file holds; empty if there is none."""
+    """The async config that such a file holds; empty if there is none.
+
+    Raises:
+        ConfigError, ImportError: as `load_config`.
+    """
     _, found = _load(Path(path))
     return found
 
 
 def save_config(
-    path: str | Path, config: Mapping[str, Any], async_config: Mapping[str, Any] | None = None
+    config: Mapping[str, Any], path: str | Path, async_config: Mapping[str, Any] | None = None
 ) -> None:
     """Writes a config to a file, from which `load_config` reads its equal.
 
     Raises:
         ConfigError: it is not valid, or holds what has no name, such as a lambda.
+        ImportError: YAML needs pyyaml and TOML tomli-w, of the extra ``files``.
     """
     parse(config, async_config)
     path = Path(path)
@@ -127,7 +135,9 @@ def _condition(value: Any, where: str) -> Any:
         return value
     plain = value.removeprefix("when.").isidentifier()  # such as when.always
     return (
-        resolve(value, where) if is_dotted(value) and not plain else parse_predicate(value, where)
+        resolve(value, where)
+        if is_dotted(value) and not plain
+        else parse_predicate(value, where=where)
     )
 
 
@@ -210,16 +220,17 @@ class _Toml:
 
     @staticmethod
     def write(document: Any) -> str:
-        import tomli_w
-
+        try:
+            import tomli_w
+        except ImportError as error:
+            raise _missing("Writing TOML", "tomli-w") from error
         return tomli_w.dumps(document)
 
 
 class _Yaml:
     @staticmethod
     def read(text: str) -> Any:
-        import yaml
-
+        yaml = _yaml()
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -227,10 +238,21 @@ class _Yaml:
 
     @staticmethod
     def write(document: Any) -> str:
-        import yaml
-
-        written: str = yaml.safe_dump(document, sort_keys=False)
+        written: str = _yaml().safe_dump(document, sort_keys=False)
         return written
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise _missing("YAML", "pyyaml") from error
+    return yaml
+
+
+def _missing(what: str, package: str) -> ImportError:
+    told = f"{what} needs {package}, which is not installed: pip install 'loopctl[files]'"
+    return ImportError(told)
 
 
 _FORMATS: dict[str, Any] = {".toml": _Toml, ".json": _Json, ".yaml": _Yaml, ".yml": _Yaml}

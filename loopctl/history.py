@@ -12,7 +12,7 @@ Value = float | bool
 Array = np.ndarray[Any, Any]
 
 
-class History(Sequence[Mapping[str, Value]]):
+class StepHistory(Sequence[Mapping[str, Value]]):
     """One mapping per train step: every loss, metric and control state by name.
 
     Numbers are stored in columns, 8 bytes each (1 for a control state). A name that is missing in
@@ -27,7 +27,7 @@ class History(Sequence[Mapping[str, Value]]):
             self.append(row)
 
     @classmethod
-    def of_columns(cls, columns: Mapping[str, Any]) -> History:
+    def from_dict(cls, columns: Mapping[str, Any]) -> StepHistory:
         """From arrays of one length by name, as `to_dict` gives them."""
         history = cls()
         names = list(columns)
@@ -38,9 +38,9 @@ class History(Sequence[Mapping[str, Value]]):
                 history._columns[name] = array(typecode, values.astype(typecode).tobytes())
         return history
 
-    def since(self, start: int) -> History:
+    def since(self, start: int) -> StepHistory:
         """The steps from `start` on, without a copy."""
-        view = History()
+        view = StepHistory()
         view._columns, view._start = self._columns, self._start + start
         return view
 
@@ -48,9 +48,9 @@ class History(Sequence[Mapping[str, Value]]):
         """Adds one step."""
         states = frozenset(name for name, value in row.items() if isinstance(value, bool))
         values = np.array([[float(value) for value in row.values()]])
-        self.extend(tuple(row), values, states)
+        self.record(tuple(row), values, states)
 
-    def extend(
+    def record(
         self, names: Sequence[str], values: Array, states: frozenset[str] = frozenset()
     ) -> None:
         """Adds steps.
@@ -75,7 +75,7 @@ class History(Sequence[Mapping[str, Value]]):
             column.extend([float("nan")] * steps)
 
     def column(self, name: str, last: int | None = None) -> Array:
-        """The (last) values of one name, (steps,): float64, or int8 of a control state. A copy.
+        """The (last) values of one name, (steps,): float64, or bool of a control state. A copy.
 
         Raises:
             KeyError: no step has a value of that name.
@@ -84,15 +84,13 @@ class History(Sequence[Mapping[str, Value]]):
             raise KeyError(f"no step has a value {name!r}: there are {', '.join(self._columns)}")
         column = self._columns[name]
         start = self._start if last is None else max(self._start, len(column) - last)
+        dtype = bool if column.typecode == "b" else float
         # A copy: an array that something looks into can't grow.
-        return np.frombuffer(column, column.typecode)[start:].copy()
+        return np.frombuffer(column, dtype)[start:].copy()
 
     def to_dict(self) -> dict[str, Array]:
         """Arrays (steps,) by name: float64, bool of control states. Made for a pandas.DataFrame."""
-        return {
-            name: self.column(name).astype(bool) if c.typecode == "b" else self.column(name)
-            for name, c in self._columns.items()
-        }
+        return {name: self.column(name) for name in self._columns}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,4 +132,4 @@ class History(Sequence[Mapping[str, Value]]):
     __hash__ = None  # type: ignore[assignment]  # mutable, like a list
 
     def __repr__(self) -> str:
-        return f"<History of {len(self)} steps: {', '.join(self._columns) or 'empty'}>"
+        return f"<StepHistory of {len(self)} steps: {', '.join(self._columns) or 'empty'}>"

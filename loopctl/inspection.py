@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ class Inspected:
 
     @property
     def main_step(self) -> Any:
-        """The main step as a ``tf.function`` of one argument `data`; None before `attach`."""
-        return None if self._steps is None else self._steps.main
+        """The main step as a ``tf.function`` of one argument `data`.
+
+        Raises:
+            ConfigError: not attached.
+        """
+        return self.steps.main
 
     @property
     def steps(self) -> Steps:
@@ -50,12 +55,13 @@ class Inspected:
             raise ConfigError(f"{place(action, branch)} is no substep of this config")
         return texts[name]
 
-    def summary(self, batch: Any = None) -> str:
-        """A table of what each substep does, and of the sizes of its graph.
+    def summary(self, batch: Any = None, *, print_fn: Callable[[str], object] = print) -> None:
+        """Prints a table of what each substep does, and of the sizes of its graph.
 
         Args:
             batch: ``(x, y)`` or ``(x, y, sample_weight)``, tensors, arrays or ``tf.TensorSpec``, to
                 trace the steps with; without it, that of the last fit.
+        print_fn: called once, with the whole text.
 
         Raises:
             ConfigError: not attached.
@@ -64,7 +70,7 @@ class Inspected:
         if batch is None and self._function is not None:
             batch = self._function.batch
         shares = any(steps.ground.shares(action) for action in steps.plan.actions)
-        return table(steps, batch, separated(steps) if shares and batch is not None else None)
+        print_fn(table(steps, batch, separated(steps) if shares and batch is not None else None))
 
     def export(self, path: str | Path) -> None:
         """Writes a stand-alone module that trains an equal model in the same way.

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.figure
 import numpy as np
 
-from loopctl.history import History
+from loopctl.history import StepHistory
 
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")  # Paul Tol, bright
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_history"]
+
+_COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")  # Paul Tol, bright
 _MOST_POINTS = 4000  # more than that no screen shows
 
 
 def plot_history(
-    history: History, names: Sequence[str] | None = None, *, smooth: int = 1
-) -> matplotlib.figure.Figure:
+    history: StepHistory, names: Sequence[str] | None = None, *, smooth: int = 1
+) -> Figure:
     """Losses and metrics by train step, the phases in which each action was on shaded.
 
     Where an action changes too often to be seen, its shade is as dense as it was often on.
@@ -31,8 +35,15 @@ def plot_history(
 
     Raises:
         ValueError: the history is empty.
+        TypeError: it is another history, such as Keras'.
         KeyError: it has no such column.
+        ImportError: matplotlib is missing.
     """
+    if not isinstance(history, StepHistory):
+        raise TypeError(
+            f"{type(history).__name__} is no history of train steps: give callback.history, of the "
+            "LoopControllerCallback"
+        )
     if not len(history):
         raise ValueError("the history is empty: there is nothing to plot")
     columns = history.to_dict()
@@ -40,13 +51,13 @@ def plot_history(
     if names is None:
         names = [name for name in columns if name == "loss" or name.startswith("loss_")]
         names = [n for n in names if n == "loss" or _tells(columns[n], columns["loss"])]
-    figure = matplotlib.figure.Figure(figsize=(9, 4 + 0.3 * len(actions)), layout="constrained")
+    figure = _figure()(figsize=(9, 4 + 0.3 * len(actions)), layout="constrained")
     ratios = [12, max(len(actions), 1)]
     lines, phases = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
     for i, name in enumerate(names):
-        values = _running_mean(history.column(name), smooth)
+        values = _running_mean(history.column(name).astype(float), smooth)
         steps, shown = _thinned(values)
-        lines.plot(steps, shown, label=name, color=COLOURS[i % len(COLOURS)], linewidth=1)
+        lines.plot(steps, shown, label=name, color=_COLORS[i % len(_COLORS)], linewidth=1)
     lines.set_yscale("log")
     lines.set_ylabel("value" if len(names) > 1 else names[0])
     if len(names) > 1:
@@ -61,6 +72,16 @@ def plot_history(
     for boundary in range(1, len(actions)):
         phases.axhline(boundary - 0.5, color="white", linewidth=2)
     return figure
+
+
+def _figure() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Plots need matplotlib, which is not installed: pip install 'loopctl[plot]'"
+        ) from error
+    return Figure
 
 
 def _tells(column: Any, loss: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 COUNTERS = ("batches", "batches_in_epochs", "epochs", "reinit_batches", "reinit_epochs")
-RESERVED = frozenset((*COUNTERS, "always", "annotations", "every", "metric", "parse"))
+RESERVED = frozenset((*COUNTERS, "always", "annotations", "column", "every", "parse"))
 """Names in `loopctl.when` that are no columns of the history."""
 
 
@@ -224,7 +224,7 @@ class Series:
 
     def __repr__(self) -> str:
         plain = self.name.isidentifier() and self.name not in RESERVED
-        return f"when.{self.name}" if plain else f"when.metric({self.name!r})"
+        return f"when.{self.name}" if plain else f"when.column({self.name!r})"
 
 
 _ARITHMETIC: dict[str, tuple[int, Callable[[Any, Any], Any]]] = {

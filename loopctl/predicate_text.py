@@ -29,11 +29,11 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 }
 _ALLOWED = (
     "counters (" + ", ".join(predicate.COUNTERS) + "), every(n), always, <name>.last(), "
-    '<name>.mean(n), metric("<name>"), numbers, + - * / // %, comparisons, & | ~ (or: and, or, not)'
+    '<name>.mean(n), column("<name>"), numbers, + - * / // %, comparisons, & | ~ (or: and, or, not)'
 )
 
 
-def parse(text: str, where: str = "predicate") -> predicate.Condition:
+def parse(text: str, *, where: str = "predicate") -> predicate.Condition:
     """The graph predicate that `text` spells, with or without the prefix ``when.``.
 
     Raises:
@@ -138,9 +138,9 @@ def _call(node: ast.Call) -> Any:
 
 
 def _series(node: ast.expr) -> predicate.Series:
-    if isinstance(node, ast.Call) and _name(node.func) == "metric" and len(node.args) == 1:
+    if isinstance(node, ast.Call) and _name(node.func) == "column" and len(node.args) == 1:
         argument = node.args[0]
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             return predicate.Series(argument.value)
-        raise ValueError(f"{ast.unparse(node)!r}: the name of a metric is needed")
+        raise ValueError(f"{ast.unparse(node)!r}: the name of a column is needed")
     return predicate.Series(_name(node))

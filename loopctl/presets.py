@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loopctl import when
+from loopctl.errors import ConfigError
 from loopctl.plan import Selector
 from loopctl.predicate import Condition
+
+__all__ = ["alternating", "delayed_regularization", "gradual_unfreezing", "inalu"]
 
 Config = dict[str, Any]
 
 
 def alternating(branches: Mapping[str, Mapping[str, Any]], steps: Sequence[int] = ()) -> Config:
-    """Trains by one branch after the other, as the two halves of a GAN are.
+    """A config that trains by one branch after the other, as the two halves of a GAN are.
 
     Args:
         branches: by action name, what a branch of a config holds: ``{"loss": ..., "variables":
@@ -25,11 +28,11 @@ def alternating(branches: Mapping[str, Mapping[str, Any]], steps: Sequence[int] 
         steps: for how many train steps each; 1 if left out.
 
     Raises:
-        ValueError: there are not as many steps as branches.
+        ConfigError: there are not as many steps as branches.
     """
     steps = list(steps) or [1] * len(branches)
     if len(steps) != len(branches):
-        raise ValueError(f"{len(steps)} numbers of steps for {len(branches)} branches")
+        raise ConfigError(f"{len(steps)} numbers of steps for {len(branches)} branches")
     period, config, begin = sum(steps), Config(), 0
     for (name, branch), count in zip(branches.items(), steps, strict=True):
         turn, end = when.batches % period, begin + count
@@ -43,7 +46,7 @@ def alternating(branches: Mapping[str, Mapping[str, Any]], steps: Sequence[int] 
 def gradual_unfreezing(
     groups: Sequence[str | Sequence[str]], epochs: int = 1, **branch: Any
 ) -> Config:
-    """Trains the first group of variables, some epochs later the second as well, and so on.
+    """A config that trains one group of variables, some epochs later the second as well, and so on.
 
     One action per stage, so that `loss`, the first action's, is NaN from the second stage on; that
     of a stage is ``loss_stage_<n>``.
@@ -70,7 +73,7 @@ def gradual_unfreezing(
 
 
 def delayed_regularization(after: Condition, **branch: Any) -> Config:
-    """Trains without the layers' regularisation until `after` holds, and with it whenever it does.
+    """A config that trains with the layers' regularisation whenever `after` holds, else without.
 
     Args:
         after: e.g. ``(when.epochs >= 10) & (when.loss.mean(1000) < 1)``.
@@ -85,12 +88,12 @@ def delayed_regularization(after: Condition, **branch: Any) -> Config:
     }
 
 
-def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss: float = 1.0) -> Config:
-    """The recipe of chapter 6 for iNALU layers, in the graph.
+def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss_below: float = 1.0) -> Config:
+    """A config: the recipe of chapter 6 for iNALU layers, in the graph.
 
     Weights are trained in 8 of 10 batches and gates in the others, both clipped to ±0.1; `delay`
     epochs after the last reinitialisation and later, the regulariser is applied in a substep of its
-    own whenever the last loss was below `loss`.
+    own whenever the last loss was below `loss_below`.
 
     Source: figures 6.3 and 6.4 of the thesis, whose counter counts an epoch as it begins: its
     ``epochs > 10`` holds from the eleventh epoch on, as ``reinit_epochs >= 10`` does here.
@@ -102,7 +105,7 @@ def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss: float = 1.0) 
             False: {"clipping": (-0.1, 0.1), "variables": gates},
         },
         "delay": {
-            "cond": (when.reinit_epochs >= delay) & (when.loss.last() < loss),
+            "cond": (when.reinit_epochs >= delay) & (when.loss.last() < loss_below),
             True: {"loss": False, "regularize": True},
         },
     }

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl.errors import ConfigError, closest
-from loopctl.history import History
+from loopctl.history import StepHistory
 from loopctl.predicate import Condition, Statistic
 
 PER_STEP = ("batches", "batches_in_epochs", "reinit_batches")  # counters that a step increases
@@ -84,7 +84,7 @@ class Progress:
                 )
             window.append(values[window.name])
 
-    def load(self, counters: Mapping[str, int], history: History) -> None:
+    def load(self, counters: Mapping[str, int], history: StepHistory) -> None:
         """Takes over the host's counters and the history since the last reinitialisation."""
         for name, variable in self._counters.items():
             variable.assign(counters[name])

@@ -37,13 +37,13 @@ class When:
     def every(self, period: int) -> Any:
         return np.int64(self.trainer.batches) % period == 0
 
-    def metric(self, name: str) -> Column:
+    def column(self, name: str) -> Column:
         return Column([float(step[name]) for step in self.trainer.reinit_history])
 
     def __getattr__(self, name: str) -> Any:
         if name in Trainer.COUNTERS:
             return np.int64(getattr(self.trainer, name))
-        return self.metric(name)
+        return self.column(name)
 
 
 class Trainer:

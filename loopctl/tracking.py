@@ -5,59 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from loopctl.history import Array, History
+from loopctl.history import Array, StepHistory
 
 COUNTERS = ("epochs", "batches", "batches_in_epochs", "reinit_epochs", "reinit_batches")
 
 
 class Tracked:
-    """Counters and history, on the host.
-
-    Attributes:
-        counters: all counters by name.
-        stale: whether they were changed otherwise than by counting steps.
-    """
+    """Counters and history, on the host."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.restart()
+        self._restart()
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """Begins anew."""
-        self.counters = dict.fromkeys(COUNTERS, 0)
-        self._history, self._reinit_start = History(), 0
-        self.stale = True
+        self._counters = dict.fromkeys(COUNTERS, 0)  # all by name
+        self._history, self._reinit_start = StepHistory(), 0
+        self._stale = True  # whether they were changed otherwise than by counting steps
 
-    def record(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
+    def _record(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
         """Counts train steps: their values, (steps, names), float64; `states` hold booleans."""
-        self._history.extend(names, values, states)
+        self._history.record(names, values, states)
         for name in ("batches", "batches_in_epochs", "reinit_batches"):
-            self.counters[name] += len(values)
+            self._counters[name] += len(values)
 
-    def count_epoch(self) -> None:
+    def _count_epoch(self) -> None:
         self._assign(epochs=self.epochs + 1, reinit_epochs=self.reinit_epochs + 1)
 
-    def tracked_state(self) -> dict[str, Any]:
+    def _tracked_state(self) -> dict[str, Any]:
         """Everything tracked, as plain numbers and arrays."""
         return {
-            "counters": dict(self.counters),
+            "counters": dict(self._counters),
             "history": self._history.to_dict(),
             "reinit_start": self._reinit_start,
         }
 
-    def track_from(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `tracked_state` gave."""
-        self.counters = dict(state["counters"])
-        self._history = History.of_columns(state["history"])
-        self._reinit_start, self.stale = state["reinit_start"], True
+    def _track_from(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `_tracked_state` gave."""
+        self._counters = dict(state["counters"])
+        self._history = StepHistory.from_dict(state["history"])
+        self._reinit_start, self._stale = state["reinit_start"], True
 
     def _assign(self, **counters: int) -> None:
-        self.counters.update({name: int(value) for name, value in counters.items()})
-        self.stale = True
+        self._counters.update({name: int(value) for name, value in counters.items()})
+        self._stale = True
 
     @property
     def epochs(self) -> int:
-        return self.counters["epochs"]
+        return self._counters["epochs"]
 
     @epochs.setter
     def epochs(self, value: int) -> None:
@@ -65,7 +60,7 @@ class Tracked:
 
     @property
     def batches(self) -> int:
-        return self.counters["batches"]
+        return self._counters["batches"]
 
     @batches.setter
     def batches(self, value: int) -> None:
@@ -73,7 +68,7 @@ class Tracked:
 
     @property
     def batches_in_epochs(self) -> int:
-        return self.counters["batches_in_epochs"]
+        return self._counters["batches_in_epochs"]
 
     @batches_in_epochs.setter
     def batches_in_epochs(self, value: int) -> None:
@@ -81,7 +76,7 @@ class Tracked:
 
     @property
     def reinit_epochs(self) -> int:
-        return self.counters["reinit_epochs"]
+        return self._counters["reinit_epochs"]
 
     @reinit_epochs.setter
     def reinit_epochs(self, value: int) -> None:
@@ -89,28 +84,28 @@ class Tracked:
 
     @property
     def reinit_batches(self) -> int:
-        return self.counters["reinit_batches"]
+        return self._counters["reinit_batches"]
 
     @reinit_batches.setter
     def reinit_batches(self, value: int) -> None:
         self._assign(reinit_batches=value)
 
     @property
-    def history(self) -> History:
+    def history(self) -> StepHistory:
         return self._history
 
     @history.setter
     def history(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._history = History(rows)
-        self._reinit_start, self.stale = len(self._history), True
+        self._history = StepHistory(rows)
+        self._reinit_start, self._stale = len(self._history), True
 
     @property
-    def reinit_history(self) -> History:
+    def reinit_history(self) -> StepHistory:
         return self._history.since(self._reinit_start)
 
     @reinit_history.setter
     def reinit_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
         kept = list(rows)
-        self._reinit_start, self.stale = len(self._history), True
+        self._reinit_start, self._stale = len(self._history), True
         for row in kept:
             self._history.append(row)

@@ -19,7 +19,7 @@ from loopctl import predicate as _predicate
 from loopctl.predicate import every
 from loopctl.predicate_text import parse
 
-__all__ = [*_predicate.COUNTERS, "always", "every", "metric", "parse"]
+__all__ = [*_predicate.COUNTERS, "always", "column", "every", "parse"]
 
 batches = _predicate.Counter("batches")
 """Train steps since ``fit`` began, or since `callback.batches` was assigned."""
@@ -35,7 +35,7 @@ always: _predicate.Condition = _predicate.Always()
 """True in every train step."""
 
 
-def metric(name: str) -> _predicate.Series:
+def column(name: str) -> _predicate.Series:
     """The history's column `name`, if it is no identifier or hidden by a name of this module."""
     return _predicate.Series(name)
 

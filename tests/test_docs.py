@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+import inalu
+import loopctl
+import verify
 from loopctl import LoopControllerCallback
 from loopctl.config import parse
 from loopctl.files import load_config
@@ -32,6 +36,17 @@ def test_sessions_on_a_page_are_what_python_prints(name: str) -> None:
     outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(session, out=told.append)
     assert outcome.attempted > 0
     assert outcome.failed == 0, "".join(told)
+
+
+def test_the_reference_names_what_is_there() -> None:
+    names = re.findall(r"^::: (\S+)$", (DOCS / "reference.md").read_text("utf-8"), re.MULTILINE)
+    for name in names:
+        assert pkgutil.resolve_name(name) is not None
+    for package in (loopctl, verify, inalu):
+        public = {f"{package.__name__}.{name}" for name in package.__all__}
+        told = {name for name in names if name.startswith(f"{package.__name__}.")}
+        # A layer stands among all layers.
+        assert public - told <= {"inalu.NALU"}
 
 
 def test_the_page_on_control_runs() -> None:

@@ -115,7 +115,7 @@ def test_numbers_are_written_as_numbers(kind: str, tmp_path: Path) -> None:
 
 def test_names_of_columns_are_plain_text() -> None:
     with pytest.raises(TypeError, match="plain string"):
-        when.metric(Text("mae"))
+        when.column(Text("mae"))
 
 
 def test_names_of_variables_and_layers_stay_out_of_the_source() -> None:
@@ -139,7 +139,7 @@ def test_names_of_variables_and_layers_stay_out_of_the_source() -> None:
         "f'{batches}' < 1",
         "batches if epochs else batches",
         "(batches := 3) < 4",
-        "metric(open('/etc/passwd').read()).last() < 1",
+        "column(open('/etc/passwd').read()).last() < 1",
         "batches ** 10 ** 10 < 1",
         "'a' * 10 ** 9 == 'b'",
     ],

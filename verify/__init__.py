@@ -1,9 +1,11 @@
 """Graph introspection: what a TensorFlow training step does, read from its traced graph."""
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from verify import strategies as strategies
     from verify.control import assert_config
     from verify.expect import assert_graph
     from verify.failure import GraphAssertionError
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from verify.retrace import assert_no_retrace
     from verify.same import assert_same_step
     from verify.step_facts import StepFacts, facts
+
+    __version__: str
 
 __all__ = [
     "GraphAssertionError",
@@ -24,7 +28,7 @@ __all__ = [
 ]
 
 # Where each is. Imported when first asked for, since pytest imports this package for its plugin in
-# every run, and TensorFlow takes seconds.
+# every run, and TensorFlow takes seconds; `strategies` needs hypothesis besides.
 _HOMES = {
     "GraphAssertionError": "verify.failure",
     "StepFacts": "verify.step_facts",
@@ -38,9 +42,15 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    found: Any
+    if name == "__version__":
+        found = importlib.metadata.version("loopctl")
+    elif name == "strategies":
+        found = importlib.import_module("verify.strategies")
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = found
     return found
 

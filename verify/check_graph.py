@@ -13,6 +13,8 @@ _SHOWN = 6  # longer lists of ops are abridged
 
 
 def forbids(detector: Detector, globs: Any) -> list[Violation]:
+    if globs is None:
+        raise TypeError("forbids: None is no glob: to check nothing, leave the keyword out")
     listed = [globs] if isinstance(globs, str) else list(globs)
     for glob in listed:
         if not isinstance(glob, str):

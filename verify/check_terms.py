@@ -20,7 +20,7 @@ def terms(detector: Detector, expected: Any) -> list[Violation]:
     present = detector.terms
     labels = [f"{t.label} on {_path(detector, t)}" for t in present]
     labels += [
-        f"an unrecognised one on {u.variable.path}" for u in _unknown_terms(detector, present)
+        f"an unrecognized one on {u.variable.path}" for u in _unknown_terms(detector, present)
     ]
     found = f"{len(labels)}: {'; '.join(labels)}" if labels else "none"
     weighted = [
@@ -73,7 +73,7 @@ def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> lis
     blamed = mentioned - {found.variable for found in recognised.all}
     labels = [f"{t.label} on {_path(detector, t)}" for t in extra if t.variable not in blamed]
     labels += [
-        f"an unrecognised one on {u.variable.path}"
+        f"an unrecognized one on {u.variable.path}"
         for u in _unknown_terms(detector, [*recognised.all, *extra])
     ]
     if labels:

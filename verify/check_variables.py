@@ -12,7 +12,9 @@ from verify.state import stopped
 
 
 def watched(detector: Detector, selection: Any) -> list[Violation]:
-    expected = {v.path for v in select(detector, selection, "watched")}
+    expected = set[str]()
+    if selection is not None:
+        expected = {v.path for v in select(detector, selection, "watched")}
     found = {update.variable.path for update in detector.flow.trained}
     violations = _repeated(detector)
     if expected == found:
@@ -40,6 +42,8 @@ def unwatched(
     detector: Detector, selection: Any, by_gradient: bool, by_hand: bool
 ) -> list[Violation]:
     """`by_gradient`, `by_hand`: which kinds of write are violations."""
+    if selection is None:
+        raise TypeError("unwatched: None is no selection: to check nothing, leave the keyword out")
     wanted = {v.path for v in select(detector, selection, "unwatched")}
     written = {
         u.variable.path: u

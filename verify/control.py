@@ -44,8 +44,8 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
     violations: list[Violation] = []
     reference: ModelReference | None = None
     main: Step | None = None
-    if _attached(callback, model):
-        main = capture(callback.main_step, batch, model=model)
+    if (main_step := _main_step(callback, model)) is not None:
+        main = capture(main_step, batch, model=model)
         reference = main.reference
     for action, settings in callback.config.items():
         for branch in (True, False):
@@ -186,8 +186,12 @@ def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     return UNSET if "gradients" in settings else None
 
 
-def _attached(callback: Any, model: keras.Model) -> bool:
-    return getattr(callback, "main_step", None) is not None and callback.model is model
+def _main_step(callback: Any, model: keras.Model) -> Any:
+    """The main step of a callback that is attached to this model, else None."""
+    try:
+        return callback.main_step if callback.model is model else None
+    except (AttributeError, ValueError):  # a config and no more; a callback that was released
+        return None
 
 
 def _branch_region(step: Step, control: Any, branch: bool) -> Region | None:

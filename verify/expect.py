@@ -127,25 +127,26 @@ def assert_graph(
         loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name or a list
             of these: exactly these data losses have a gradient that reaches an update, with their
             constants and reduction, multiplied by no constant, or by that of a pair ``(loss,
-            weight)``. ``None``: no data loss does.
+            weight)``. ``None`` or ``[]``: no data loss does.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; a list of ``(variable, regulariser)``:
-            exactly these.
+            exactly these, ``[]`` none.
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
             reaches an update is clipped so, before the optimizer; ``None``: none is.
         watched: variables, paths or globs over ``variable.path``: exactly these trainable
-            variables are updated from their gradients. ``"!glob"`` makes an exception.
+            variables are updated from their gradients. ``"!glob"`` makes an exception. ``None``
+            or ``[]``: none is.
         unwatched: the same: none of these is updated from a gradient, nor written by hand unless
-            `allow_writes`.
+            `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on
-            top of any gradient (weight decay); ``None``: none does.
+            top of any gradient (weight decay); ``None`` or ``[]``: none does.
         guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
             expectations})``: the variable's value chooses branches of the step, and where it has
             that value, the step is as these keywords of `assert_graph` say (which may hold
             `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
             variable chooses a branch.
         forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
-            makes an exception.
+            makes an exception. ``[]`` forbids nothing; ``None`` is refused.
         max_ops, max_bytes: at most so many ops, and bytes of constants.
         model: the model that the step trains, if `target` does not tell: what counts as trainable,
             and the regularisers that its layers add, are then taken from it.

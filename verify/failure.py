@@ -7,6 +7,7 @@ import dataclasses
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,10 @@ class GraphAssertionError(AssertionError):
     def __init__(self, message: str, violations: Sequence[Violation]) -> None:
         super().__init__(message)
         self.violations = tuple(violations)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException would call it again with the message alone.
+        return type(self), (str(self), self.violations)
 
 
 @dataclasses.dataclass(frozen=True)

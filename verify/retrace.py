@@ -26,13 +26,14 @@ def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
     Raises:
         GraphAssertionError: naming, for each call that was traced again, the arguments that differ
             from those of the call before which is most like it.
-        TypeError: `fn` is no ``tf.function``, or there are fewer than two calls.
+        TypeError: `fn` is no ``tf.function``.
+        ValueError: there are fewer than two calls.
     """
     __tracebackhide__ = True
     if not hasattr(fn, "experimental_get_tracing_count"):
         raise TypeError(f"{fn!r} is no tf.function: nothing is ever traced")
     if len(calls) < 2:
-        raise TypeError("it takes two calls to trace again")
+        raise ValueError("it takes two calls to trace again")
     given = [_arguments(call) for call in calls]
     violations: list[Violation] = []
     name = getattr(fn, "__name__", "step")

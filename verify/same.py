@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from verify.canonical import Canonical, Effect, canonical, unmatched
@@ -14,7 +15,14 @@ from verify.match import show
 from verify.pause import no_collection
 
 
-def assert_same_step(a: Any, b: Any, *args: Any, model: Any = None, outputs: bool = False) -> None:
+def assert_same_step(
+    a: Any,
+    b: Any,
+    *args: Any,
+    model: Any = None,
+    signature: str | None = None,
+    outputs: bool = False,
+) -> None:
     """Asserts that two steps do the same: up to names, and up to order where that has no effect.
 
     What a step does is what it writes to variables and which stateful ops it runs, computed from
@@ -26,6 +34,7 @@ def assert_same_step(a: Any, b: Any, *args: Any, model: Any = None, outputs: boo
         a, b: targets, as for `assert_graph`.
         args: a batch to trace both with, as for `assert_graph`; none for what is traced.
         model: as for `assert_graph`, if both steps train the same one.
+        signature: which function of a SavedModel, or of both if both are, if it has several.
         outputs: whether they have to return the same as well.
 
     Raises:
@@ -34,7 +43,12 @@ def assert_same_step(a: Any, b: Any, *args: Any, model: Any = None, outputs: boo
     """
     __tracebackhide__ = True
     with no_collection():
-        first, second = (capture(target, *args, model=model) for target in (a, b))
+        saved = [isinstance(target, str | Path) for target in (a, b)]
+        first, second = (
+            capture(target, *args, model=model, signature=signature if by_path else None)
+            # Where neither is saved, both are asked for it, and say what is wrong.
+            for target, by_path in zip((a, b), saved if any(saved) else [True, True], strict=True)
+        )
         violations = differences(first, second, outputs)
     fail(f"{first.name} and {second.name}", violations)
 

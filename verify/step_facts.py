@@ -179,7 +179,7 @@ def _losses(detector: Detector) -> Iterator[LossFact]:
     unknown = detector.rest([*(found for _, found in losses), *detector.terms])[0]
     if unknown:
         paths = tuple(sorted({update.variable.path for update in unknown}))
-        yield LossFact("unrecognised data loss", None, "", paths)
+        yield LossFact("unrecognized data loss", None, "", paths)
 
 
 def _terms(detector: Detector) -> Iterator[TermFact]:
@@ -189,7 +189,7 @@ def _terms(detector: Detector) -> Iterator[TermFact]:
             yield TermFact(names[term.variable], term.label, term.weight)
     found = [*(found for _, found in known_losses(detector)), *detector.terms]
     for update in detector.rest(found)[1]:
-        yield TermFact(update.variable.path, "unrecognised", None)
+        yield TermFact(update.variable.path, "unrecognized", None)
 
 
 def _clips(detector: Detector) -> Iterator[ClipFact]:

@@ -8,7 +8,7 @@ For fuzzing a training set-up of one's own against the graph::
         callback = LoopControllerCallback(setup.config).attach(model)
         verify.assert_config(model, callback, setup.batch())
 
-Needs hypothesis, which the extra ``test`` installs.
+Needs hypothesis, which the extra ``hypothesis`` installs: ``pip install 'loopctl[hypothesis]'``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,33 @@ from typing import Any
 
 import keras
 import numpy as np
-from hypothesis import strategies as st
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError(
+        "verify.strategies needs hypothesis, which is not installed: "
+        "pip install 'loopctl[hypothesis]'"
+    ) from error
 
 from loopctl import when
 
+__all__ = [
+    "Setup",
+    "branches",
+    "condition_pairs",
+    "conditions",
+    "configs",
+    "predicate_pairs",
+    "setups",
+]
+
 Config = dict[str, Any]
 
-FEATURES = 3
-HIDDEN, OUTPUT = "below", "above"  # names of layers
-LOSSES = ("mse", "mae", "huber", "log_cosh")
-OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
+_FEATURES = 3
+_HIDDEN, _OUTPUT = "below", "above"  # names of layers
+_LOSSES = ("mse", "mae", "huber", "log_cosh")
+_OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
     "sgd": lambda: keras.optimizers.SGD(0.05),
     "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
     "rmsprop": lambda: keras.optimizers.RMSprop(0.01),
@@ -43,7 +60,7 @@ OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
     "clipnorm": lambda: keras.optimizers.SGD(0.05, clipnorm=0.2),
     "global_clipnorm": lambda: keras.optimizers.SGD(0.05, global_clipnorm=0.2),
 }
-REGULARIZERS: dict[str, Callable[[], Any]] = {
+_REGULARIZERS: dict[str, Callable[[], Any]] = {
     "none": lambda: None,
     "l1": lambda: keras.regularizers.L1(0.02),
     "l2": lambda: keras.regularizers.L2(0.03),
@@ -87,22 +104,22 @@ class Setup:
         hidden = keras.layers.Dense(
             self.units,
             self.activation,
-            kernel_regularizer=REGULARIZERS[self.kernel](),
-            bias_regularizer=REGULARIZERS[self.bias](),
+            kernel_regularizer=_REGULARIZERS[self.kernel](),
+            bias_regularizer=_REGULARIZERS[self.bias](),
             bias_initializer="random_normal",
-            name=HIDDEN,
+            name=_HIDDEN,
         )
-        output = keras.layers.Dense(1, kernel_regularizer=REGULARIZERS[self.bias](), name=OUTPUT)
+        output = keras.layers.Dense(1, kernel_regularizer=_REGULARIZERS[self.bias](), name=_OUTPUT)
         if self.kind == "sequential":
-            model = keras.Sequential([keras.Input((FEATURES,)), hidden, output])
+            model = keras.Sequential([keras.Input((_FEATURES,)), hidden, output])
         elif self.kind == "functional":
-            inputs = keras.Input((FEATURES,))
+            inputs = keras.Input((_FEATURES,))
             model = keras.Model(inputs, output(hidden(inputs)))
         else:
             model = TwoLayers(hidden, output)
-            model(np.zeros((1, FEATURES), "float32"))
+            model(np.zeros((1, _FEATURES), "float32"))
         model.compile(
-            OPTIMIZERS[self.optimizer](),
+            _OPTIMIZERS[self.optimizer](),
             self.loss,
             metrics=["mae"] if self.metrics else None,
             **compile_options,
@@ -112,7 +129,7 @@ class Setup:
     def data(self, batches: int, size: int = 8, seed: int = 0) -> tuple[Any, Any]:
         """Arrays x (batches * size, features) and y (batches * size, 1), float32."""
         generator = np.random.default_rng(seed)
-        x = generator.normal(size=(batches * size, FEATURES)).astype("float32")
+        x = generator.normal(size=(batches * size, _FEATURES)).astype("float32")
         return x, np.sin(x.sum(axis=1, keepdims=True)).astype("float32")
 
     def batch(self, size: int = 8) -> tuple[Any, Any]:
@@ -198,13 +215,13 @@ def conditions() -> st.SearchStrategy[Any]:
 def branches() -> st.SearchStrategy[Config]:
     """Any legal combination of the keys of one branch."""
     losses = st.sampled_from(
-        [None, False, *LOSSES, keras.losses.Huber(0.5), keras.losses.MeanSquaredError(), quartic]
+        [None, False, *_LOSSES, keras.losses.Huber(0.5), keras.losses.MeanSquaredError(), quartic]
     )
     bounds = st.sampled_from(
         [(-0.1, 0.1), (-0.01, 0.02), (-1, 1), (0.0, 0.5), {"norm": 0.3}, {"global_norm": 0.2}]
     )
-    layers: Any = [True, False, HIDDEN, [HIDDEN, OUTPUT], lambda m: m.layers[-1:]]
-    selections = st.sampled_from([kernels, biases, first, "*kernel", [f"*{HIDDEN}/*", "*bias"]])
+    layers: Any = [True, False, _HIDDEN, [_HIDDEN, _OUTPUT], lambda m: m.layers[-1:]]
+    selections = st.sampled_from([kernels, biases, first, "*kernel", [f"*{_HIDDEN}/*", "*bias"]])
     free = st.fixed_dictionaries(
         {},
         optional={
@@ -249,7 +266,7 @@ def setups(pairs: st.SearchStrategy[Pair] | None = None) -> st.SearchStrategy[Se
         )
         return Setup(config=config, twin=twin, **settings)
 
-    regularizers = st.sampled_from(sorted(REGULARIZERS))
+    regularizers = st.sampled_from(sorted(_REGULARIZERS))
     return st.builds(
         build,
         _actions(condition_pairs() if pairs is None else pairs),
@@ -258,7 +275,7 @@ def setups(pairs: st.SearchStrategy[Pair] | None = None) -> st.SearchStrategy[Se
         activation=st.sampled_from(["linear", "tanh", "softplus"]),
         kernel=regularizers,
         bias=regularizers,
-        loss=st.sampled_from(LOSSES),
-        optimizer=st.sampled_from(sorted(OPTIMIZERS)),
+        loss=st.sampled_from(_LOSSES),
+        optimizer=st.sampled_from(sorted(_OPTIMIZERS)),
         metrics=st.booleans(),
     )

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inalu.plots.figures import new_figure, save
+from inalu.plots.figures import new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from inalu.explanation import Explanation
 
 
 _LABELS = {"*": "×", "==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "never": "0", "always": "1"}
 
 
-def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
-    """Write a trained stack as a network of what its units do; what is ignored is grey.
+def plot_explanation(explanation: Explanation) -> Figure:
+    """A trained stack as a network of what its units do; what is ignored is grey.
 
     Args:
         explanation: what `inalu.explain` found.
-        path: file to write; the ending chooses the format.
 
     Returns:
-        The path written.
+        A figure that belongs to no window: ``figure.savefig("formula.png")``.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -40,7 +40,9 @@ def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
     axes = figure.subplots()
     axes.axis("off")
     axes.set_aspect("equal")
-    axes.set_title("\n".join(explanation.formulas) + ("" if explanation.discrete else " (rounded)"))
+    axes.set_title(
+        "\n".join(explanation.formulas) + ("" if explanation.is_discrete else " (rounded)")
+    )
     places = [
         [(2.5 * column, (len(nodes) - 1) / 2 - row) for row in range(len(nodes))]
         for column, nodes in enumerate(columns)
@@ -84,7 +86,7 @@ def plot_explanation(explanation: Explanation, path: str | Path) -> Path:
     axes.set_xlim(-0.8, last + 0.8)
     half = (max(map(len, columns)) - 1) / 2
     axes.set_ylim(-half - 0.5, half + 0.5)
-    return save(figure, path)
+    return figure
 
 
 def _meanings(explanation: Explanation) -> tuple[str, str]:

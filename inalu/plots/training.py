@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from inalu.plots.figures import log_axes, new_figure, save
+from inalu.plots.figures import log_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,21 +24,19 @@ _BINS = 600
 
 def plot_training(
     history: Sequence[Mapping[str, Any]],
-    path: str | Path,
     *,
     phases: Mapping[str, str] | None = None,
     title: str = "Training loss",
     reinitialized: Sequence[int] = (),
     stopped: int | None = None,
-) -> Path:
-    """Write the loss of every train step, on a log scale, over the control states as strips.
+) -> Figure:
+    """The loss of every train step, on a log scale, over the control states as strips.
 
     A strip's shade at a step is the share of steps around it in which the action was on.
 
     Args:
         history: one mapping per step with "loss" and the control states, such as
             `LoopControllerCallback.history`.
-        path: file to write; the ending chooses the format.
         phases: action name -> what to call it. By default chapter 6's, as far as they
             occur in the history.
         title: above the picture.
@@ -47,7 +44,7 @@ def plot_training(
         stopped: after how many training stopped itself, to mark it.
 
     Returns:
-        The path written.
+        A figure that belongs to no window: ``figure.savefig("loss.png")``.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -62,21 +59,18 @@ def plot_training(
     columns = _columns(history, ["loss", *phases])
     figure = new_figure(height=4.3 + 0.4 * len(phases))
     draw_training(figure, columns, phases, title, reinitialized, stopped)
-    return save(figure, path)
+    return figure
 
 
-def plot_evaluation(
-    int_results: Mapping[int, float], ext_results: Mapping[int, float], path: str | Path
-) -> Path:
-    """Write the interpolation and extrapolation error of every epoch, on a log scale.
+def plot_evaluation(int_results: Mapping[int, float], ext_results: Mapping[int, float]) -> Figure:
+    """The interpolation and extrapolation error of every epoch, on a log scale.
 
     Args:
         int_results, ext_results: epoch -> mean squared error, as
             `InExtrapolationEvaluationCallback` collects them.
-        path: file to write; the ending chooses the format.
 
     Returns:
-        The path written.
+        A figure that belongs to no window: ``figure.savefig("loss.png")``.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -92,7 +86,7 @@ def plot_evaluation(
         axes.plot(list(results), list(results.values()), marker=".", label=label)
     log_axes(axes, "epoch", "mean squared error")
     axes.legend()
-    return save(figure, path)
+    return figure
 
 
 def known_phases(names: Iterable[str]) -> dict[str, str]:
@@ -109,7 +103,7 @@ def draw_training(
     reinitialized: Sequence[int] = (),
     stopped: int | None = None,
 ) -> None:
-    """Draw what `plot_training` writes.
+    """Draw what `plot_training` gives.
 
     Args:
         figure: an empty one.

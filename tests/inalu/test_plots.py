@@ -5,7 +5,7 @@ import pytest
 
 from inalu import explain
 from inalu.plots import plot_evaluation, plot_explanation, plot_training
-from inalu.plots.figures import new_figure
+from inalu.plots.figures import new_figure, save
 from inalu.plots.training import draw_training
 from tests.inalu.discrete import solved
 
@@ -20,22 +20,27 @@ def history(steps):
     ]
 
 
+def written(figure, path):
+    figure.savefig(path)
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize("steps", [1, 7, 45_000])
 def test_training(tmp_path, steps):
-    path = plot_training(history(steps), tmp_path / "new" / "loss.png")
+    path = save(plot_training(history(steps)), tmp_path / "new" / "loss.png")
     assert path == tmp_path / "new" / "loss.png"
     assert path.read_bytes().startswith(PNG)
 
 
 def test_training_without_control_and_with_what_a_log_scale_cannot_show(tmp_path):
     steps = [{"loss": value} for value in (1.0, 0.0, float("nan"), float("inf"), 1e-12)]
-    assert plot_training(steps, tmp_path / "loss.png").read_bytes().startswith(PNG)
+    assert written(plot_training(steps), tmp_path / "loss.png").startswith(PNG)
 
 
 def test_training_with_phases_of_other_names(tmp_path):
     steps = [{"loss": 1.0, "warm": True, "noise": False}] * 3
-    path = plot_training(steps, tmp_path / "a.svg", phases={"warm": "warming up"}, title="Mine")
-    text = path.read_text()
+    figure = plot_training(steps, phases={"warm": "warming up"}, title="Mine")
+    text = written(figure, tmp_path / "a.svg").decode()
     assert "warming up" in text
     assert "Mine" in text
     assert "noise" not in text
@@ -57,7 +62,7 @@ def test_training_with_marks(tmp_path):
     """Each kind of mark is in the legend once, and what did not happen is not."""
 
     def text(**marks):
-        return plot_training(history(40), tmp_path / "a.svg", **marks).read_text()
+        return written(plot_training(history(40), **marks), tmp_path / "a.svg").decode()
 
     assert "reinitialisation" not in text()
     assert "early stop" not in text()
@@ -66,18 +71,18 @@ def test_training_with_marks(tmp_path):
 
 
 def test_evaluation(tmp_path):
-    path = plot_evaluation({0: 1.0, 1: 1e-9}, {0: 30.0, 1: 1e-6}, tmp_path / "errors.png")
-    assert path.read_bytes().startswith(PNG)
+    figure = plot_evaluation({0: 1.0, 1: 1e-9}, {0: 30.0, 1: 1e-6})
+    assert written(figure, tmp_path / "errors.png").startswith(PNG)
 
 
-def test_nothing_to_plot(tmp_path):
+def test_nothing_to_plot():
     with pytest.raises(ValueError, match="history is empty"):
-        plot_training([], tmp_path / "a.png")
+        plot_training([])
     with pytest.raises(ValueError, match="no results"):
-        plot_evaluation({}, {}, tmp_path / "a.png")
+        plot_evaluation({}, {})
 
 
-def test_matplotlib_missing(tmp_path, monkeypatch):
+def test_matplotlib_missing(monkeypatch):
     found = builtins.__import__
 
     def missing(name, *args, **kwargs):
@@ -87,9 +92,9 @@ def test_matplotlib_missing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ImportError, match=r"pip install 'loopctl\[plot\]'"):
-        plot_training(history(3), tmp_path / "a.png")
+        plot_training(history(3))
 
 
 def test_an_explanation(tmp_path):
-    path = plot_explanation(explain(solved()), tmp_path / "new" / "formula.png")
-    assert path.read_bytes().startswith(PNG)
+    figure = plot_explanation(explain(solved()))
+    assert written(figure, tmp_path / "formula.png").startswith(PNG)

@@ -19,7 +19,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from loopctl import ConfigError, LoopControllerCallback, distributed, when
-from tests.loopctl import worker
+from tests.loopctl import resumed, worker
 from tests.oracle import eager
 from verify import strategies
 
@@ -154,6 +154,46 @@ def test_a_distributed_fit_needs_a_controller_and_a_built_model() -> None:
     callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}})
     with pytest.raises(ConfigError, match="must be compiled and built"):
         distributed.fit(model, data, callbacks=[callback])
+
+
+def test_a_killed_fit_is_resumed_where_it_was(tmp_path: Path) -> None:
+    """On one process; that `fit` reads what Keras keeps in private is noticed here."""
+    x, y = resumed.data()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(resumed.SIZE)
+
+    def train(*others: Any, **options: Any) -> tuple[keras.callbacks.History, dict[str, Any]]:
+        model = resumed.build()
+        control = LoopControllerCallback(resumed.CONFIG, resumed.ASYNC)
+        callbacks = [control, *others]
+        history = distributed.fit(
+            model, data, callbacks=callbacks, epochs=resumed.EPOCHS, verbose=0, **options
+        )
+        return history, resumed.outcome(model, control)
+
+    def kill(epoch: int, logs: Any) -> None:
+        if epoch == resumed.KILLED_IN:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+            keras.callbacks.LambdaCallback(on_epoch_begin=kill),
+        )
+    history, result = train(keras.callbacks.BackupAndRestore(tmp_path / "backup"))
+    assert history.epoch == list(range(resumed.KILLED_IN, resumed.EPOCHS))
+    whole, expected = train()
+    assert whole.epoch == list(range(resumed.EPOCHS))
+    assert result == expected
+
+
+def test_epochs_that_are_done_and_a_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    model, (x, y) = resumed.build(), resumed.data()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(resumed.SIZE)
+    control = LoopControllerCallback(resumed.CONFIG)
+    history = distributed.fit(model, data, callbacks=[control], initial_epoch=2, epochs=3)
+    assert history.epoch == [2]
+    assert control.batches == resumed.STEPS
+    assert "Epoch 3/3" in capsys.readouterr().out
 
 
 def scaled() -> keras.Model:

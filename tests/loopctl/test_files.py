@@ -94,7 +94,7 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
     original["late"][True]["optimizer"] = keras.optimizers.Adam(0.25)
     original["gate"][False]["loss"] = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
     path = tmp_path / f"again{suffix}"
-    save_config(path, original, extra)
+    save_config(original, path, extra)
     config = load_config(path)
     loss = config["gate"][False].pop("loss")
     assert loss.get_config() == original["gate"][False].pop("loss").get_config()
@@ -118,7 +118,7 @@ def test_random_configs_train_the_same_from_a_file(
 ) -> None:
     path = tmp_path_factory.mktemp("files") / "control.json"
     try:
-        save_config(path, setup.config)
+        save_config(setup.config, path)
     except ConfigError as error:  # a lambda, or a loss that does not tell its settings
         assert "can't be named" in str(error) or "Keras does not tell" in str(error)  # noqa: PT017
         return
@@ -186,7 +186,7 @@ def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
 def test_what_has_no_name_is_not_written(branch: Any, message: str, tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     with pytest.raises(ConfigError) as error:
-        save_config(path, {"gate": {"cond": when.always, True: branch}})
+        save_config({"gate": {"cond": when.always, True: branch}}, path)
     assert message in str(error.value)
     assert not path.exists()
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from loopctl.history import History
+from loopctl import StepHistory
 from loopctl.plots import plot_history
 
 
 @pytest.fixture
-def history() -> History:
+def history() -> StepHistory:
     steps = np.arange(2000)
     loss = 1 / (steps + 1.0)
     late = np.where(steps > 1000, loss / 2, np.nan)
     columns = {"loss": loss, "mae": 2 * loss, "loss_gate": loss, "loss_late": late}
-    return History.of_columns({**columns, "gate": steps % 10 < 8, "late": steps > 1000})
+    return StepHistory.from_dict({**columns, "gate": steps % 10 < 8, "late": steps > 1000})
 
 
-def test_lines_and_phases(history: History, tmp_path: Path) -> None:
+def test_lines_and_phases(history: StepHistory, tmp_path: Path) -> None:
     figure = plot_history(history)
     lines, phases = figure.axes
     assert [line.get_label() for line in lines.lines] == ["loss", "loss_late"]
@@ -35,7 +36,7 @@ def test_lines_and_phases(history: History, tmp_path: Path) -> None:
     figure.savefig(tmp_path / "training.png")
 
 
-def test_chosen_and_smoothed_columns(history: History) -> None:
+def test_chosen_and_smoothed_columns(history: StepHistory) -> None:
     lines = plot_history(history, ["mae"], smooth=10).axes[0]
     (line,) = lines.lines
     assert line.get_ydata()[9] == pytest.approx(history.column("mae")[:10].mean())
@@ -44,8 +45,10 @@ def test_chosen_and_smoothed_columns(history: History) -> None:
     assert not np.isnan(smoothed[1001:]).any()
 
 
-def test_nothing_to_plot(history: History) -> None:
+def test_nothing_to_plot(history: StepHistory) -> None:
     with pytest.raises(ValueError, match="the history is empty"):
-        plot_history(History())
+        plot_history(StepHistory())
+    with pytest.raises(TypeError, match=r"^History is no history of train.*callback\.history"):
+        plot_history(keras.callbacks.History())
     with pytest.raises(KeyError, match="no step has a value 'maee'"):
         plot_history(history, ["maee"])

@@ -9,7 +9,7 @@ import pytest
 
 import verify
 from inalu import recipe
-from loopctl import LoopControllerCallback, presets, when
+from loopctl import ConfigError, LoopControllerCallback, presets, when
 
 
 def conditions(config: dict[str, Any]) -> dict[str, str]:
@@ -24,7 +24,7 @@ def test_taking_turns() -> None:
         "c": "when.batches % 6 >= 3",
     }
     assert config["a"][True] == {"loss": "mae"}
-    with pytest.raises(ValueError, match="1 numbers of steps for 2 branches"):
+    with pytest.raises(ConfigError, match="1 numbers of steps for 2 branches"):
         presets.alternating({"a": {}, "b": {}}, steps=[1])
 
 

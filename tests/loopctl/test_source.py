@@ -73,10 +73,10 @@ def test_hostile_names_never_reach_the_source() -> None:
 
 
 def test_a_column_of_any_name_stays_in_its_comment(model: keras.Model) -> None:
-    cond = when.metric("x\nraise SystemExit\r#").last() < 1
+    cond = when.column("x\nraise SystemExit\r#").last() < 1
     source = LoopControllerCallback({"gate": {"cond": cond, True: {}}}).attach(model).source()
     (line,) = [line for line in source.splitlines() if "SystemExit" in line]
-    assert line.strip() == "# when.metric('x\\nraise SystemExit\\r#').last() < 1"
+    assert line.strip() == "# when.column('x\\nraise SystemExit\\r#').last() < 1"
 
 
 def test_source_of_what_is_not_there(model: keras.Model) -> None:

@@ -35,8 +35,15 @@ CONFIG: dict[str, Any] = {
 BATCH = (tf.TensorSpec((4, 3)), tf.TensorSpec((4, 1)))
 
 
+def summary(callback: LoopControllerCallback, batch: Any = None) -> str:
+    texts: list[str] = []
+    callback.summary(batch, print_fn=texts.append)
+    (text,) = texts
+    return text
+
+
 def test_every_substep_has_a_row(model: keras.Model) -> None:
-    text = LoopControllerCallback(CONFIG).attach(model).summary(BATCH)
+    text = summary(LoopControllerCallback(CONFIG).attach(model), BATCH)
     rows = [line for line in text.splitlines() if line.startswith("│")]
     assert len(rows) == 4
     for row, expected in zip(
@@ -57,15 +64,20 @@ def test_every_substep_has_a_row(model: keras.Model) -> None:
     assert max(map(len, text.splitlines())) <= 160
 
 
-def test_sizes_of_the_last_fit(model: keras.Model, data: tuple[Any, Any]) -> None:
+def test_sizes_of_the_last_fit(
+    model: keras.Model, data: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     callback = LoopControllerCallback(CONFIG)
     with pytest.raises(ConfigError, match="attach the callback"):
         callback.summary()
     callback.attach(model)
-    assert "nodes with" not in callback.summary()
+    callback.summary()
+    printed = capsys.readouterr().out
+    assert printed == summary(callback) + "\n"
+    assert "nodes with" not in printed
     model.fit(*data, verbose=0, callbacks=[callback])
     shared, separate = (
-        int(word) for word in callback.summary().splitlines()[-1].split() if word.isdigit()
+        int(word) for word in summary(callback).splitlines()[-1].split() if word.isdigit()
     )
     assert shared < separate
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopctl import ConfigError, LoopControllerCallback, predicate, when
+from loopctl import ConfigError, LoopControllerCallback, StepHistory, predicate, when
 from verify import strategies
 
 Data = tuple[Any, Any]
@@ -41,7 +41,7 @@ CASES: list[tuple[predicate.Condition, Callable[[Any], bool]]] = [
     (when.loss.last() < 0.9, lambda self: mean(column(self, "loss", 1)) < 0.9),
     (when.loss.mean(4) >= 0.8, lambda self: mean(column(self, "loss", 4)) >= 0.8),
     (when.mae.mean(100) < 1, lambda self: mean(column(self, "mae", 100)) < 1),
-    (when.metric("loss_gate").last() < 9, lambda self: mean(column(self, "loss_gate", 1)) < 9),
+    (when.column("loss_gate").last() < 9, lambda self: mean(column(self, "loss_gate", 1)) < 9),
     (when.gate.last() < 1, lambda self: mean(column(self, "gate", 1)) < 1),
     (when.always, lambda self: True),
 ]
@@ -98,9 +98,7 @@ class Seen:
     batches = batches_in_epochs = epochs = reinit_batches = reinit_epochs = 0
 
     def __init__(self, *losses: float) -> None:
-        from loopctl.history import History
-
-        self.reinit_history = History([{"loss": loss} for loss in losses])
+        self.reinit_history = StepHistory([{"loss": loss} for loss in losses])
 
 
 def test_nothing_seen_and_nan_compare_as_nan_does() -> None:
@@ -210,12 +208,12 @@ def test_words_and_chains_in_the_text_form() -> None:
         ("batches % 0 == 1", "division by zero"),
         ("batches <", "invalid syntax"),
         ("every(x)", "a period of at least 1 step"),
-        ("metric(3).last() < 1", "the name of a metric is needed"),
+        ("column(3).last() < 1", "the name of a column is needed"),
     ],
 )
 def test_text_that_is_no_predicate(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        when.parse(text, 'config["gate"]["cond"]')
+        when.parse(text, where='config["gate"]["cond"]')
     assert str(error.value).startswith(f'config["gate"]["cond"] is {text!r}')
     assert message in str(error.value)
 

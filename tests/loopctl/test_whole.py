@@ -24,7 +24,7 @@ WRITES = {
     "config": """
         from loopctl import save_config, when
         branch = {"clipping": (-1, 1), "loss": "mae", "variables": "*kernel"}
-        save_config(path, {"gate": {"cond": when.every(3), True: branch}})
+        save_config({"gate": {"cond": when.every(3), True: branch}}, path)
     """,
     "export": """
         import keras

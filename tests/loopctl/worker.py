@@ -65,8 +65,8 @@ def main(path: Path, slowly: bool) -> None:
     callback = LoopControllerCallback(CONFIG)
     if slowly:
         slow = Slowly(path.with_suffix(".begun"))
-        distributed.fit(model, data, callbacks=[callback, slow], epochs=100)
-    distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS)
+        distributed.fit(model, data, callbacks=[callback, slow], epochs=100, verbose=0)
+    distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS, verbose=0)
     result = {
         "control": [bool(step["gate"]) for step in callback.history],
         "weights": [weight.tolist() for weight in model.get_weights()],

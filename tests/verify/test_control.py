@@ -103,6 +103,12 @@ def test_a_model_that_is_not_controlled_is_refused() -> None:
         verify.assert_config(model, callback, BATCH)
 
 
+def test_of_a_callback_that_was_replaced_the_config_counts() -> None:
+    model, first = controlled(INTENDED)
+    LoopControllerCallback(INTENDED).attach(model)
+    verify.assert_config(model, first, BATCH)
+
+
 def test_a_loss_for_one_of_two_outputs() -> None:
     inputs = keras.Input((4,))
     outputs = [keras.layers.Dense(1)(inputs), keras.layers.Dense(1)(inputs)]

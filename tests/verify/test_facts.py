@@ -188,10 +188,10 @@ def test_candidates_for_what_a_step_may_not_contain() -> None:
     }
 
 
-def test_a_loss_nobody_knows_is_reported_as_unrecognised() -> None:
+def test_a_loss_nobody_knows_is_reported_as_unrecognized() -> None:
     train = step(dense(), lambda y, p: tf.reduce_sum(tf.math.expm1((y - p) ** 2)))
     (loss,) = verify.facts(train, *batch()).losses
-    assert loss.name == "unrecognised data loss"
+    assert loss.name == "unrecognized data loss"
     assert len(loss.variables) == 4
 
 

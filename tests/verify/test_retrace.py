@@ -55,5 +55,5 @@ def test_only_the_call_that_is_traced_again_is_told() -> None:
 def test_what_can_never_retrace_is_refused() -> None:
     with pytest.raises(TypeError, match=r"no tf\.function"):
         verify.assert_no_retrace(len, [1, 2])
-    with pytest.raises(TypeError, match="two calls"):
+    with pytest.raises(ValueError, match="two calls"):
         verify.assert_no_retrace(function(), [tf.zeros(2)])

@@ -174,6 +174,14 @@ def test_a_saved_model(saved: Path, signature: str) -> None:
     assert_linear(str(saved), signature=signature)
 
 
+def test_a_saved_step_is_the_same_as_that_it_was_saved_of(saved: Path) -> None:
+    other = tf.function(Linear().train)
+    verify.assert_same_step(saved, other, *batch(), signature="step")
+    verify.assert_same_step(str(saved), saved, signature="step")
+    with pytest.raises(TypeError, match="a signature chooses among the functions"):
+        verify.assert_same_step(other, other, *batch(), signature="step")
+
+
 def test_a_saved_model_says_what_it_has(saved: Path) -> None:
     with pytest.raises(ValueError, match=r"choose one, signature=\.\.\.: step, train"):
         verify.facts(saved)

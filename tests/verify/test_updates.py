@@ -38,6 +38,21 @@ def fails(*args: object, **expected: object) -> str:
 # -- watched ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("nothing", [None, []])
+def test_nothing_is_watched(nothing: Any) -> None:
+    model = dense()
+    idle = tf.function(lambda x, y: model(x) - y)
+    verify.assert_graph(idle, *batch(), watched=nothing, unwatched=[], forbids=[], model=model)
+    verify.assert_graph(idle, *batch(), loss=nothing, regularization=[], decayed=nothing)
+    assert "watched: expected none" in fails(step(model, MSE), *batch(), watched=nothing)
+
+
+@pytest.mark.parametrize("keyword", ["unwatched", "forbids"])
+def test_what_forbids_by_itself_has_no_none(keyword: str) -> None:
+    with pytest.raises(TypeError, match=f"^{keyword}: None is no .*leave the keyword out"):
+        verify.assert_graph(step(dense(), MSE), *batch(), **{keyword: None})
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_watched_variables_under_every_optimizer(name: str) -> None:
     model = dense()

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from verify import __version__
 from verify.cli import check, diff, draw, init, selfcheck, show
 from verify.contracts.files import ContractError
 
@@ -20,7 +21,7 @@ attribute of that: shop.training:controlled#warmup_on. Or it is the path of a Sa
 
 examples:
   python -m verify show shop.training:controlled#warmup_on
-  python -m verify init shop.training:plain --output shop.graph.toml
+  python -m verify init shop.training:plain -o shop.graph.toml
   python -m verify check --format github
 """
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"loopctl {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_to(commands)

@@ -10,12 +10,19 @@ from typing import Any
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "draw",
-        help="draw a step: HTML to explore, SVG, GraphML, DOT or a TensorBoard graph",
+        help="draw a step: HTML to explore, SVG, PNG, GraphML, DOT or a TensorBoard graph",
         description="Writes a picture of a step; the kind goes by the file's name: .html (one file "
-        "with everything in it), .svg, .graphml, .dot, or a folder for TensorBoard.",
+        "with everything in it), .svg, .png, .graphml, .dot, or a folder for TensorBoard.",
     )
     parser.add_argument("target", metavar="TARGET")
-    parser.add_argument("output", type=Path, metavar="FILE")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="*.html, *.svg, *.png, *.graphml, *.dot, or a folder",
+    )
     parser.set_defaults(run=run)
 
 

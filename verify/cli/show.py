@@ -11,7 +11,7 @@ from typing import Any
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("show", help="print the facts of a step")
     parser.add_argument("target", metavar="TARGET")
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the facts")
     parser.set_defaults(run=run)
 
 
@@ -20,5 +20,5 @@ def run(options: argparse.Namespace) -> int:
     from verify.step_facts import step_facts
 
     facts = step_facts(captured(subject_from(options.target)))
-    print(json.dumps(dataclasses.asdict(facts), indent=2) if options.json else facts)
+    print(json.dumps(dataclasses.asdict(facts), indent=2) if options.format == "json" else facts)
     return 0

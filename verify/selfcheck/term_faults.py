@@ -151,7 +151,7 @@ class WrongOrthogonal(OnOrthogonal):
         return [keras.regularizers.OrthogonalRegularizer(0.02)(self.first.value)]
 
 
-@planted("regularization", "none there|first difference|unrecognised")
+@planted("regularization", "none there|first difference|unrecognized")
 class WrongOwn(OnOwn):
     """A user's regulariser with another constant."""
 

@@ -103,7 +103,7 @@ def test_distance(make: Callable[[], Any], distance: float) -> None:
     """The largest of any weight that counts."""
     found = make().explain()
     assert found.distance == pytest.approx(distance)
-    assert found.discrete == (distance <= 0.05)
+    assert found.is_discrete == (distance <= 0.05)
 
 
 def undecided(layer: Any, name: str, entry: Any) -> Any:
@@ -150,7 +150,7 @@ def test_a_gate_that_sees_the_input_is_never_discrete() -> None:
     found = adds.explain(abs(NUMBERS))
     assert (found.formulas, found.error) == (("x1 + x2",), pytest.approx(0, abs=1e-6))
     assert math.isinf(found.distance)
-    assert not found.discrete
+    assert not found.is_discrete
     assert str(found).startswith("not discrete: rounded by up to inf")
     multiplies = original_nalu([[1], [1], [0]], gate=-1.0)
     assert multiplies.explain().formulas == ("x1 * x2",)

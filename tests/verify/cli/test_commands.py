@@ -17,7 +17,7 @@ SHOP = "tests.verify.contracts.shop"
 def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", f"{SHOP}:controlled#warmup_on"]) == 0
     assert "[-0.1, 0.1] on shop/head/kernel" in capsys.readouterr().out
-    assert main(["show", "--json", f"{SHOP}:plain"]) == 0
+    assert main(["show", "--format", "json", f"{SHOP}:plain"]) == 0
     assert json.loads(capsys.readouterr().out)["losses"][0]["name"] == "mse"
 
 
@@ -46,13 +46,23 @@ def test_init_writes_contracts_that_are_kept(
     assert "not overwritten" in capsys.readouterr().err
 
 
-def test_help_needs_no_tensorflow() -> None:
+@pytest.mark.parametrize(("option", "told"), [("--help", "exit status: 0"), ("--version", "0.")])
+def test_what_is_told_at_once_needs_no_tensorflow(option: str, told: str) -> None:
     code = (
         "import sys; from verify.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main(['{option}'])\n"
         "except SystemExit as e: assert e.code == 0\n"
         "assert 'tensorflow' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "exit status: 0" in done.stdout
+    assert told in done.stdout
+
+
+def test_draw_says_where_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "step.dot"
+    assert main(["draw", f"{SHOP}:plain", "-o", str(path)]) == 0
+    assert path.read_text().startswith("digraph")
+    with pytest.raises(SystemExit):
+        main(["draw", f"{SHOP}:plain"])
+    assert "-o/--output" in capsys.readouterr().err

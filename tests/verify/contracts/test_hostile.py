@@ -144,7 +144,7 @@ def test_the_command_line_ends_with_2(
     (tmp_path / "a.graph.toml").write_text(f'[contracts.a]\nfile = "{name}"\nloss = false\n')
     assert main(["check", str(tmp_path)]) == 2
     assert main(["show", str(tmp_path / name)]) == 2
-    assert main(["draw", str(tmp_path / name), str(tmp_path / "x.html")]) == 2
+    assert main(["draw", str(tmp_path / name), "-o", str(tmp_path / "x.html")]) == 2
     told = capsys.readouterr()
     assert "Traceback" not in told.out + told.err
     assert not (tmp_path / "x.html").exists()
