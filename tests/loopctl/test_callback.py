@@ -1,4 +1,7 @@
-"""Training under control in an ordinary fit: what stays as in Keras, and what is added."""
+"""Training under control in an ordinary fit: what stays as in Keras, and what is added.
+
+More than 400 lines, to have all that a reader of the callback's docstring may ask in one place.
+"""
 
 from __future__ import annotations
 
