@@ -96,6 +96,13 @@ def detector_of(subject: Subject) -> Detector:
     return _DETECTORS[subject]
 
 
+def forget() -> None:
+    """Lets go of every step and model."""
+    _MADE.clear()
+    _STEPS.clear()
+    _DETECTORS.clear()
+
+
 def _made(place: str, target: str) -> tuple[Any, tuple[Any, ...]]:
     """A target and its arguments, as the factory gave them."""
     if target not in _MADE:
