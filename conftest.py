@@ -31,6 +31,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile(
     "thorough",
+    derandomize=False,
     deadline=None,
     max_examples=500,
     suppress_health_check=_quiet,
