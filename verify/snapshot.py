@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from verify.failure import GraphAssertionError, user_line
+from verify.files import write_whole
 from verify.golden import changes, golden
 from verify.step_facts import facts
 
@@ -16,6 +18,12 @@ class GraphFacts(SingleFileSnapshotExtension):  # type: ignore[misc, unused-igno
 
     _write_mode = WriteMode.TEXT
     file_extension = "graph"
+
+    @classmethod
+    def write_snapshot_collection(cls, *, snapshot_collection: Any, **_: Any) -> None:
+        """As syrupy does, but whole or not at all."""
+        (snapshot,) = snapshot_collection
+        write_whole(Path(snapshot_collection.location), snapshot.data)
 
 
 class GraphSnapshot:

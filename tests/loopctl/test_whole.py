@@ -38,6 +38,13 @@ WRITES = {
         from inalu.files import write_json
         write_json(Path(path), list(range(100)))
     """,
+    "snapshot": """
+        from syrupy.data import Snapshot, SnapshotCollection
+        from verify.snapshot import GraphFacts
+        collection = SnapshotCollection(location=path)
+        collection.add(Snapshot(name="facts", data="x" * 100))
+        GraphFacts.write_snapshot_collection(snapshot_collection=collection)
+    """,
     "contract": """
         from pathlib import Path
         from verify.files import write_whole
