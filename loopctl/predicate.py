@@ -1,7 +1,7 @@
 """Expressions that graph predicates are made of, evaluated in the graph or on the host.
 
-More than 400 lines: numbers make conditions and conditions hold numbers, so that their classes can't
-be parted without a cycle of imports.
+More than 400 lines: numbers make conditions and conditions hold numbers, so that their classes
+can't be parted without a cycle of imports.
 """
 
 from __future__ import annotations
