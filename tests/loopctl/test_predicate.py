@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -135,8 +136,31 @@ def test_with_nothing_seen_yet_comparisons_are_false() -> None:
     assert (~(when.loss.last() < 1))(empty)
 
 
-def test_expressions_can_be_keys_and_not_changed() -> None:
-    condition: Any = when.batches < 3
-    assert len({condition: 1, when.batches: 2}) == 2
-    with pytest.raises(AttributeError):
-        condition.symbol = ">"
+EXPRESSIONS: list[Any] = [
+    when.batches,
+    when.loss,
+    when.loss.last(),
+    when.batches + 1,
+    (when.batches + 1).right,  # type: ignore[attr-defined]  # a constant
+    when.batches < 3,
+    ~(when.batches < 3),
+    when.every(2),
+    when.always,
+    *(when.loss.last() < 1).statistics,
+]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS, ids=repr)
+def test_expressions_can_be_keys_and_not_changed(expression: Any) -> None:
+    assert {expression: 1}[expression] == 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        expression.name = "another"
+
+
+def test_conditions_are_the_same_only_as_themselves() -> None:
+    """To compare numbers makes a condition."""
+    assert (when.batches < 3) != (when.batches < 3)
+    assert when.every(2) != when.every(2)
+    assert isinstance(when.batches == when.epochs, predicate.Condition)
+    assert isinstance(when.loss.last() == when.loss.last(), predicate.Condition)
+    assert isinstance((when.batches + 1) == (when.batches + 1), predicate.Condition)
