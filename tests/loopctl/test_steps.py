@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loopctl import LoopControllerCallback
-from loopctl.steps import compiled_loss
+from loopctl import LoopControllerCallback, when
+from loopctl.steps import _takes_training, compiled_loss
 
 
 def always(callback: LoopControllerCallback) -> bool:
@@ -74,3 +74,60 @@ def test_a_substep_of_no_loss_at_all_changes_nothing(
     assert callback.history[-1]["loss"] == 0
     for old, new in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+class Positional(keras.Model):
+    def call(self, x: Any, training: bool = False) -> Any:
+        return x
+
+
+class KeywordOnly(keras.Model):
+    def call(self, x: Any, *, training: bool = False) -> Any:
+        return x
+
+
+class Collecting(keras.Model):
+    def call(self, x: Any, **options: Any) -> Any:
+        return x
+
+
+class Without(keras.Model):
+    def call(self, x: Any, *more: Any) -> Any:
+        training = x  # a local of that name is no argument
+        return training
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes"),
+    [
+        (Positional, True),
+        (KeywordOnly, True),
+        (Collecting, True),
+        (Without, False),
+        (keras.Sequential, True),
+    ],
+)
+def test_which_models_take_training(kind: type, takes: bool) -> None:
+    assert _takes_training(kind()) is takes
+
+
+def test_a_repetition_moves_no_statistics_and_measures_nothing() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
+    model.add(keras.layers.Dense(1))
+    model.compile("sgd", "mse", metrics=["mae"])
+    config = {"gate": {"cond": when.always, True: {"repeat": 2}, False: {}}}
+    sources = LoopControllerCallback(config).attach(model).steps.source
+    assert "statistics.settle(" not in sources["gate_on"]
+    assert "compute_metrics" in sources["gate_on"]
+    assert "statistics.settle(scope)" in sources["gate_on_again"]
+    assert "compute_metrics" not in sources["gate_on_again"]
+    assert "gate_off_again" not in sources
+
+
+@pytest.mark.parametrize(("repeat", "again"), [(1, False), (2, True), (3, True)])
+def test_a_substep_that_is_repeated_has_a_twin(
+    repeat: int, again: bool, model: keras.Model
+) -> None:
+    config = {"gate": {"cond": when.always, True: {"repeat": repeat}}}
+    callback = LoopControllerCallback(config).attach(model)
+    assert ("gate_on_again" in callback.steps.source) is again
