@@ -70,7 +70,14 @@ def conditions() -> st.SearchStrategy[Paired]:
         st.builds(
             lambda s, a, b: combined(s)(a, b), st.sampled_from(compare), numbers(), constants
         ),
-        st.sampled_from([(when.always, True), (when.every(7), True), (when.every(2), False)]),
+        st.sampled_from(
+            [
+                (when.always, True),
+                (when.every(1), True),
+                (when.every(7), True),
+                (when.every(2), False),
+            ]
+        ),
     )
 
     def extended(inner: st.SearchStrategy[Paired]) -> st.SearchStrategy[Paired]:
@@ -114,6 +121,8 @@ def test_the_text_of_a_condition_is_that_condition(pair: Paired) -> None:
         "-when.batches < 1",
         "-(when.batches + 1) < 1",
         "1 - when.batches < 1",
+        "when.batches - when.epochs * 2 < 1",
+        "when.epochs + when.batches % 3 < 1",
     ],
 )
 def test_parentheses_stand_where_they_are_needed(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -175,3 +176,39 @@ def test_a_branch_of_its_own(weight: tf.Variable) -> None:
     for path in paths:
         region = flow(step, region=path)
         assert [update.node.path for update in region.updates] == [path]
+
+
+def test_an_update_can_not_be_changed(weight: tf.Variable) -> None:
+    (update,) = flow(lambda x: weight.assign(x)).updates
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        update.node = update.node  # type: ignore[misc]
+
+
+def test_decay_is_a_share_of_the_weight_itself(weight: tf.Variable, state: tf.Variable) -> None:
+    """Of no gradient, no data, and nothing else."""
+    other = tf.Variable([3.0, 4.0], name="other")
+    assert len(flow(lambda x: weight.assign_sub(0.1 * weight)).decayed) == 1
+    for step in (
+        lambda x: weight.assign_sub(0.1 * weight * x),
+        lambda x: weight.assign_sub(loss_gradient(weight, x)),
+        lambda x: weight.assign_sub(0.1 * other),
+        lambda x: weight.assign(tf.sin(weight)),
+        lambda x: weight.assign(tf.constant([1.0, 2.0])),
+    ):
+        assert flow(step).decayed == []
+
+
+def test_a_loss_scale_multiplies_what_is_differentiated(weight: tf.Variable) -> None:
+    scale = tf.Variable(8.0, trainable=False, name="scale")
+    factor = tf.Variable([2.0, 3.0], trainable=False, name="factor")
+
+    def step(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((weight * factor * x) ** 2)
+            scaled = loss * scale
+        weight.assign_sub(tape.gradient(scaled, weight) / scale)
+
+    found = flow(step)
+    paths = {v.path.split(":")[0] for v in found.flat.variables.values() if v.key in found.scales}
+    assert paths == {"scale"}
+    assert flow(lambda x: weight.assign_sub(loss_gradient(weight, x))).scales == frozenset()
