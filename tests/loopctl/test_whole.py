@@ -60,8 +60,9 @@ def test_a_full_disk_leaves_the_old_file(kind: str, before: str | None, tmp_path
     if before is not None:
         path.write_text(before)
     code = "path = " + repr(str(path)) + textwrap.dedent(FULL) + textwrap.dedent(WRITES[kind])
+    # Python would leave half of the modules that it compiles, and nobody could import them then.
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 1
     assert "OSError: [Errno 27] File too large" in run.stderr
