@@ -13,6 +13,7 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import importlib
 import itertools
 import json
 import os
@@ -217,11 +218,8 @@ def main() -> None:
     chosen = chosen[: round(len(chosen) * options.share)]
     chosen = chosen[options.shard[0] :: options.shard[1]]
     tests = Tests(options.coverage, options.durations)
-    import hypothesis  # noqa: F401
-    import keras  # noqa: F401
-    import networkx  # noqa: F401
-    import pydantic  # noqa: F401
-    import tensorflow  # noqa: F401
+    for name in ("hypothesis", "keras", "networkx", "pydantic", "tensorflow"):
+        importlib.import_module(name)  # for the forks
 
     log = options.output.with_suffix(".log")
     for module in options.modules:

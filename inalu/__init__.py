@@ -1,11 +1,10 @@
 """Neural arithmetic: the iNALU layer, its task, its training recipe, its plots, its formulas."""
 
-import importlib
-import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inalu.explanation import Explanation, explain
 from inalu.layers import NALU
+from loopctl.on_demand import on_demand
 
 if TYPE_CHECKING:
     from inalu import plots as plots
@@ -19,16 +18,4 @@ if TYPE_CHECKING:
 __all__ = ["NALU", "Explanation", "explain"]
 
 # Imported when first asked for: who explains a model has no use for the others.
-_ON_DEMAND = ("plots", "recipe", "recipes", "schedules", "task")
-
-
-def __getattr__(name: str) -> Any:
-    found: Any
-    if name == "__version__":
-        found = importlib.metadata.version("loopctl")
-    elif name in _ON_DEMAND:
-        found = importlib.import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
-    return found
+__getattr__ = on_demand(__name__, ("plots", "recipe", "recipes", "schedules", "task"))

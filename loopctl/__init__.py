@@ -1,8 +1,6 @@
 """Control of Keras training steps from a plain dict of named actions."""
 
-import importlib
-import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loopctl import distributed, presets, when
 from loopctl.backup import Backup
@@ -10,6 +8,7 @@ from loopctl.callback import LoopControllerCallback
 from loopctl.errors import ConfigError
 from loopctl.files import load_async_config, load_config, save_config
 from loopctl.history import StepHistory
+from loopctl.on_demand import on_demand
 
 if TYPE_CHECKING:
     from loopctl import board as board
@@ -31,16 +30,4 @@ __all__ = [
 ]
 
 # Imported when first asked for: they need packages that not everyone has.
-_ON_DEMAND = ("board", "plots")
-
-
-def __getattr__(name: str) -> Any:
-    found: Any
-    if name == "__version__":
-        found = importlib.metadata.version("loopctl")
-    elif name in _ON_DEMAND:
-        found = importlib.import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
-    return found
+__getattr__ = on_demand(__name__, ("board", "plots"))

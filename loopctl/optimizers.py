@@ -84,7 +84,7 @@ class Optimizers:
 
     def inner(self, substep: Substep) -> Any:
         """The optimizer without its loss scaling."""
-        return getattr(self.of(substep), "inner_optimizer", self.of(substep))
+        return _inner(self.of(substep))
 
     def finalize(self) -> None:
         """Puts averages of weights in their place (`use_ema`), if a branch's own optimizer has any.
@@ -115,7 +115,7 @@ class Optimizers:
     def reset_slots(self, variables: list[Any]) -> None:
         """Sets what the optimizers remember of `variables` back to its initial values."""
         for optimizer in (self.compiled, *self._own.values()):
-            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            inner = _inner(optimizer)
             slots = {slot.path: slot for slot in inner.variables}
             fresh = type(inner).from_config(inner.get_config())
             with self._model.distribute_strategy.scope():
@@ -126,11 +126,15 @@ class Optimizers:
                     slots[slot.path].assign(slot)
 
 
+def _inner(optimizer: Any) -> Any:
+    """An optimizer without its loss scaling."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def _known(optimizer: Any) -> list[Any]:
     """What a built optimizer was built for.
 
     Private: there is no public way to ask. tests/loopctl/test_optimizers.py notices when it moves.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    variables: list[Any] = inner._trainable_variables
+    variables: list[Any] = _inner(optimizer)._trainable_variables
     return variables
