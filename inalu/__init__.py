@@ -7,9 +7,9 @@ from inalu.layers import NALU
 from loopctl.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from inalu import papers as papers
     from inalu import plots as plots
     from inalu import recipe as recipe
-    from inalu import recipes as recipes
     from inalu import schedules as schedules
     from inalu import task as task
 
@@ -18,4 +18,4 @@ if TYPE_CHECKING:
 __all__ = ["NALU", "Explanation", "explain"]
 
 # Imported when first asked for: who explains a model has no use for the others.
-__getattr__ = on_demand(__name__, ("plots", "recipe", "recipes", "schedules", "task"))
+__getattr__ = on_demand(__name__, ("papers", "plots", "recipe", "schedules", "task"))

@@ -1,4 +1,4 @@
-"""``python -m inalu train | ablation | plot | benchmark``: the thesis' experiment, and others'."""
+"""``python -m inalu train | ablate | plot | benchmark``: the thesis' experiment, and others'."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
     _note(options, rows, console)
 
 
-def _ablation(options: argparse.Namespace, console: Console) -> None:
+def _ablate(options: argparse.Namespace, console: Console) -> None:
     results = _run(options, options.variants, console)
     rows = campaign.variants(results)
     console.print(rows.table())
@@ -130,16 +130,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     train.set_defaults(command=_train)
     _campaign(train, "inalu-output")
-    ablation = commands.add_parser(
-        "ablation",
+    ablate = commands.add_parser(
+        "ablate",
         help="the same without one part of the recipe each",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    ablation.set_defaults(command=_ablation)
-    ablation.add_argument(
+    ablate.set_defaults(command=_ablate)
+    ablate.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which"
     )
-    _campaign(ablation, "inalu-output/ablation")
+    _campaign(ablate, "inalu-output/ablation")
     plot = commands.add_parser("plot", help="pictures of what train left")
     plot.set_defaults(command=_plot)
     plot.add_argument(
@@ -148,7 +148,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path("inalu-output"),
         metavar="DIRECTORY",
-        help="train's --output, or a variant's directory in ablation's (default: inalu-output)",
+        help="train's --output, or a variant's directory in ablate's (default: inalu-output)",
     )
     plot.add_argument(
         "-o", "--output", type=Path, help="for the pictures (default: DIRECTORY/plots)"

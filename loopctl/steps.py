@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import types
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -205,6 +206,8 @@ def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[.
     scope: dict[str, Any] = {"tf": tf, **namespace}
     exec(compile(source, filename, "exec"), scope)
     function: Callable[..., Any] = scope[name]
+    # No longer than the code, which a traceback holds: a search makes thousands of models.
+    weakref.finalize(function.__code__, linecache.cache.pop, filename, None)
     return function
 
 

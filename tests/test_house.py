@@ -19,7 +19,7 @@ PACKAGES = ["loopctl", "verify", "inalu"]
 PUBLIC = [
     *PACKAGES,
     *("loopctl.when", "loopctl.presets", "loopctl.distributed", "loopctl.plots", "loopctl.board"),
-    *("verify.strategies", "inalu.layers", "inalu.recipes", "inalu.schedules", "inalu.task"),
+    *("verify.strategies", "inalu.layers", "inalu.papers", "inalu.schedules", "inalu.task"),
     "inalu.plots",
 ]
 

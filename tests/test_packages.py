@@ -16,7 +16,7 @@ import verify
 SUBMODULES = {
     "loopctl": ("board", "distributed", "plots", "presets", "when"),
     "verify": ("strategies",),
-    "inalu": ("layers", "plots", "recipe", "recipes", "schedules", "task"),
+    "inalu": ("layers", "papers", "plots", "recipe", "schedules", "task"),
 }
 
 

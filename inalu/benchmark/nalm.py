@@ -22,7 +22,7 @@ import tensorflow as tf
 import verify
 from inalu.benchmark.copies import SumOfErrors, measured, median, model_of, stuck
 from inalu.layers.ensemble import Ensemble
-from inalu.recipes import DELAY, RECIPES
+from inalu.papers import DELAY, RECIPES
 from loopctl import presets, when
 
 Floats = npt.NDArray[Any]

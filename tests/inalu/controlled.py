@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from inalu import recipe
 from inalu.experiment import Settings, controlled
-from inalu.recipes import RECIPES
+from inalu.papers import RECIPES
 from loopctl import LoopControllerCallback
 
 BATCH = (tf.TensorSpec((64, 7)), tf.TensorSpec((64, 1)))

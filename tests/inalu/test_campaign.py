@@ -101,7 +101,7 @@ def test_variants():
 def test_ablation(tmp_path, capsys):
     """Every variant is trained, hence what its config says was found in its graphs."""
     short = ["--seeds", "1", "--samples", "640", "--epochs", "1", "--jobs", "1"]
-    assert main(["ablation", *short, "--output", str(tmp_path)]) == 0
+    assert main(["ablate", *short, "--output", str(tmp_path)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for name, variant in VARIANTS.items():
         assert name in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import linecache
 import traceback
 from typing import Any
@@ -64,6 +65,20 @@ def test_what_is_shown_is_what_runs(model: keras.Model) -> None:
     callback = LoopControllerCallback(CONFIG).attach(model)
     filename = model.gate_on.python_function.__func__.__code__.co_filename
     assert "".join(linecache.getlines(filename)) == callback.source("gate", True)
+
+
+def test_sources_go_with_what_they_are_the_source_of() -> None:
+    def texts() -> set[str]:
+        gc.collect()
+        return {name for name in linecache.cache if name.startswith("<loopctl ")}
+
+    before = texts()
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = LoopControllerCallback({"gate": {"cond": always, True: {}, False: {}}}).attach(model)
+    assert len(texts() - before) == len(callback.steps.source)
+    del model, callback
+    assert texts() <= before
 
 
 def test_hostile_names_never_reach_the_source() -> None:

@@ -133,4 +133,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "NSR": Recipe(lambda units: NSR(units), "Faber and Wattenhofer 2020; optimizer our choice"),
 }
-"""By module; chapter 6's recipe of iNALU is `inalu.recipe`."""
+"""By module, under the name that its paper gives it: "NALU" is `OriginalNALU`, "iNALU" is `NALU`.
+
+Chapter 6's recipe of iNALU is `inalu.recipe`.
+"""
