@@ -94,7 +94,8 @@ def capture(
 
     Raises:
         TypeError: `target` is nothing that can be traced, or needs arguments that are missing.
-        ValueError: no such signature.
+        ValueError: no such signature; a variable goes into a function that is not read, as in a
+            loop over a dataset.
     """
     found = traced(target, args, model, signature)
     model = found.model if model is None else model
@@ -103,6 +104,12 @@ def capture(
         variables = [*model.variables, *_others(model)]
         owners = components(variables, model.distribute_strategy)
     flat, structure = _flat(found, owners, optimized)
+    for node, variable in flat.unread():
+        raise ValueError(
+            f"{found.name}: {node.op} gets {variable.path} and runs a function that verify does "
+            "not read, such as the body of `for batch in dataset`: assert on the function that "
+            "takes one batch"
+        )
     roles = roles_of(structure, flat)
     if reference is None and model is not None and roles is not None:
         reference = ModelReference(model, roles.x)

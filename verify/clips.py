@@ -117,8 +117,9 @@ class Clips:
                 sides = [
                     flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
                 ]
-                lower, upper = (float(np.min(b)) for b in sides if b is not None)
-                found[match.root[0]] = ("value", lower, upper)
+                lower, upper = (b for b in sides if b is not None)
+                # Bounds may differ by element: it is clipped to the widest.
+                found[match.root[0]] = ("value", float(np.min(lower)), float(np.max(upper)))
         for rank, dtype in sorted(kinds):
             for match in self._matches(norm_patterns(rank, dtype)):
                 self._ops_of[match.root[0]] = match.nodes

@@ -215,6 +215,12 @@ class FlatGraph:
             if (variable := self.variable(node)) is not None:
                 yield node, variable
 
+    def unread(self) -> Iterator[tuple[Node, VariableRef]]:
+        """Variables that a function gets which is not inlined: of a loop over a dataset, say."""
+        for node, variable in self.writes():
+            if any(value.WhichOneof("value") == "func" for value in node.attrs.values()):
+                yield node, variable
+
     def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """The value of a ``Const`` node, None for any other."""
         node = self.nodes[tensor[0]]

@@ -157,3 +157,17 @@ def test_what_is_no_clipping() -> None:
     for wrong in ({"nrm": 1}, {"norm": 1, "global_norm": 2}):
         with pytest.raises(ValueError, match="is none of"):
             verify.assert_graph(train, *batch(), clipping=wrong)
+
+
+def test_a_bound_that_differs_by_element_is_the_widest() -> None:
+    weight = tf.Variable([1.0, 2.0], name="weight")
+
+    @tf.function(autograph=False)
+    def step(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(weight**2 * x)
+        gradient = tape.gradient(loss, weight)
+        weight.assign_sub(tf.clip_by_value(gradient, [-0.1, -0.1], [0.1, 9.0]))
+
+    with pytest.raises(verify.GraphAssertionError, match=r"clipped to \[-0\.1, 9\]"):
+        verify.assert_graph(step, tf.ones(2), clipping=(-0.1, 0.1))

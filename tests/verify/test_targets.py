@@ -310,3 +310,16 @@ def test_an_eager_train_function_has_no_graph() -> None:
     model.make_train_function()
     with pytest.raises(TypeError, match="runs eagerly"):
         verify.facts(model.train_function, *batch())
+
+
+def test_a_loop_over_a_dataset_is_refused() -> None:
+    weight = tf.Variable(1.0, name="weight")
+
+    @tf.function
+    def epoch(data: Any) -> None:
+        for x in data:
+            weight.assign_sub(0.1 * x)
+
+    batches = tf.data.Dataset.from_tensor_slices([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"epoch: \w+Dataset gets weight .* one batch"):
+        verify.facts(epoch.get_concrete_function(batches))
