@@ -76,6 +76,7 @@ def over_tracing() -> None:
         function = tf.function(model.train_step, autograph=False)
         batch = (x, tf.TensorSpec((4,), "int32"))
         traced: list[Any] = []
+        # B023: these functions are called at once, in the round of the loop that made them.
         tracing = seconds(lambda: traced.append(function.get_concrete_function(batch)))  # noqa: B023
         (concrete,) = traced
         gc.collect()
@@ -172,6 +173,7 @@ def per_node(most: int) -> None:
         everything = dataclasses.replace(expectation, loss=["mse"] * copies)
         with no_collection():
             steps: list[Step] = []
+            # B023: both are called at once.
             reading = seconds(lambda: steps.append(concatenated_step(concrete, copies)))  # noqa: B023
             count = len(steps[0].flat.nodes)
             violations: list[Any] = []
@@ -279,7 +281,7 @@ def memory() -> None:
     flat = flatten_definition(definition, "step")
     read = tracemalloc.get_traced_memory()[0]
     flow = Flow(flat)
-    flow.producers  # noqa: B018
+    flow.producers  # noqa: B018  # cached: asking makes the index that is measured
     indexed = tracemalloc.get_traced_memory()[0] - read
     public = to_networkx(flat)
     networkx = tracemalloc.get_traced_memory()[0] - read - indexed

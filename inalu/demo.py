@@ -175,8 +175,9 @@ def _break_clip(config: Config) -> Config:
 
 def _break_variables(config: Config) -> Config:
     """The weights' substep trains one gate too."""
-    all_but_one = lambda self: recipe.get_gates_variables(self)[1:]  # noqa: E731
-    return _changed(config, "gate", True, excluded_variables=all_but_one)
+    return _changed(
+        config, "gate", True, excluded_variables=lambda self: recipe.get_gates_variables(self)[1:]
+    )
 
 
 def _break_loss(config: Config) -> Config:

@@ -21,7 +21,7 @@ def run_async(callback: LoopControllerCallback, moment: str, when: str) -> None:
             continue
         if as_bool(action.cond(callback), place(action.name, "cond", root="async_config")):
             if callback.verbose:
-                print(f"\nloopctl: {action.name} {when}")  # noqa: T201
+                print(f"\nloopctl: {action.name} {when}")  # noqa: T201  # `verbose` asks for it
             _apply(action, callback)
 
 
