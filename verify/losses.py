@@ -53,8 +53,9 @@ class Losses:
         weights = sorted(self.step.weights or ())
         weight = self.flow.spec(weights[0]) if weights else None
         ops = self.flow.matcher.by_op
-        for target, prediction in self._meeting_specs:
-            yield from loss_patterns(loss, target, prediction, weight, ops)
+        for masked in (False, True) if self._masks else (False,):
+            for target, prediction in self._meeting_specs:
+                yield from loss_patterns(loss, target, prediction, weight, ops, masked)
 
     @functools.cached_property
     def _predicates(self) -> dict[str, Predicate]:
@@ -63,6 +64,7 @@ class Losses:
             "prediction": lambda t: t[0] in flow.of_weights and t[0] not in flow.backward,
             "target": self._is_target,
             "sample weight": self._is_sample_weight,
+            "mask": lambda t: t in self._masks,
             "upstream": self.search.is_upstream,
         }
 
@@ -89,6 +91,18 @@ class Losses:
     def _is_sample_weight(self, tensor: Tensor) -> bool:
         weights = self.step.weights or ()
         return tensor in weights or tensor[0] in self._of_sample_weight
+
+    @functools.cached_property
+    def _masks(self) -> frozenset[Tensor]:
+        """Which examples or steps of the batch count, as truth values that become numbers."""
+        cast = (self.flat.nodes[index].data[0] for index in self.flow.matcher.by_op.get("Cast", ()))
+        return frozenset(
+            tensor
+            for tensor in cast
+            if self.flat.dtype(tensor) == "bool"
+            and tensor[0] in self.flow.of_data
+            and tensor[0] not in self.flow.of_weights
+        )
 
     @functools.cached_property
     def _of_sample_weight(self) -> set[int]:

@@ -26,6 +26,7 @@ _MAX_PERMUTED = 4  # n-ary commutative ops beyond this are compared in order
 # What a tensor is not that may not stand for a role, to whoever reads a message.
 _ROLES = {
     "data": "computed from the batch alone",
+    "mask": "a mask, truth values made from the batch alone",
     "prediction": "a prediction, made from weights",
     "sample weight": "the batch's sample weight",
     "target": "the batch's target",

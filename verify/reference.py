@@ -81,7 +81,7 @@ def _function_loss(library: Any) -> type:
         """A plain function under the default reduction."""
 
         def __init__(self, function: Callable[..., Any]) -> None:
-            super().__init__(name=getattr(function, "__name__", "function_loss"))
+            super().__init__(name="function_loss")  # that of a lambda is no name scope
             self.function = function
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -170,62 +170,81 @@ class Itself:
 
 
 def loss_patterns(
-    loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None, ops: Collection[str]
+    loss: Any,
+    y_true: Spec,
+    y_pred: Spec,
+    weight: Spec | None,
+    ops: Collection[str],
+    masked: bool = False,
 ) -> list[Pattern]:
     """Patterns of the gradient of `loss` with respect to the prediction (or its logits).
 
-    `ops`: the op types of the graph in which these are to be found.
+    `ops`: the op types of the graph in which these are to be found. `masked`: of a prediction that
+    carries a Keras mask, of its shape but for the last axis, which a Loss heeds by itself.
     """
     itself = Itself(loss)
     found: list[Pattern] = []
     for op in PREDICTION_FORMS:
         if not op or op in ops:
-            found += _loss_patterns(itself, y_true, y_pred, weight, op)
+            found += _loss_patterns(itself, y_true, y_pred, weight, op, masked)
     return found
 
 
 @functools.lru_cache(maxsize=1024)
 def _loss_patterns(
-    itself: Itself, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str
+    itself: Itself, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str, masked: bool
 ) -> list[Pattern]:
     found: list[Pattern] = []
-    for activation in (PREDICTION_FORMS[op],):
-        for function in loss_forms(itself.value):
-            for weighted in (False, True) if weight is not None else (False,):
-
-                def gradient(
-                    target: Any,
-                    logits: Any,
-                    upstream: Any,
-                    *weights: Any,
-                    function: Callable[..., Any] = function,
-                    activation: Callable[[Any], Any] = activation,
-                ) -> Any:
-                    with tf.GradientTape() as tape:
-                        tape.watch(logits)
-                        value = function(target, activation(logits), *weights)
-                    result = tape.gradient(value, logits, output_gradients=upstream)
-                    return result, activation(logits)
-
-                # A Loss computes in its own dtype, a function in that of the prediction.
-                specs: list[Spec] = [y_true, y_pred, ((), getattr(function, "dtype", y_pred[1]))]
-                roles = ["target", "prediction", "upstream"]
-                if weighted and weight is not None:
-                    specs.append(weight)
-                    roles.append("sample weight")
-                try:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # Keras' advice on logits is not for us
-                        made = pattern(gradient, specs, roles)
-                except MISFIT:
-                    continue
-                if made is not None and _uses(made, "prediction", "target", "upstream"):
+    shape = y_pred[0]
+    if masked and not shape:
+        return found
+    for function in loss_forms(itself.value):
+        for weighted in (False, True) if weight is not None else (False,):
+            specs: dict[str, Spec] = {"target": y_true, "prediction": y_pred}
+            # A Loss computes in its own dtype, a function in that of the prediction.
+            specs["upstream"] = ((), getattr(function, "dtype", y_pred[1]))
+            if weighted and weight is not None:
+                specs["sample weight"] = weight
+            if masked and shape:
+                specs["mask"] = (shape[:-1], "bool")
+            try:
+                made = _loss_pattern(function, PREDICTION_FORMS[op], specs)
+            except MISFIT:
+                continue
+            if made is not None:
+                used = _used(made)
+                tells = "upstream" in used and not used.isdisjoint({"prediction", "target"})
+                if tells and ("mask" in used) == masked:
                     found.append(made)
     return found
 
 
-def _uses(made: Pattern, *roles: str) -> bool:
-    """Whether the roots depend on something a graph can tell: an upstream and a tensor of data."""
+def _loss_pattern(
+    function: Callable[..., Any], activation: Callable[[Any], Any], specs: Mapping[str, Spec]
+) -> Pattern | None:
+    """The gradient of one form of a loss by the prediction, before its activation; roles: specs."""
+
+    def gradient(*arguments: Any) -> Any:
+        given = dict(zip(specs, arguments, strict=True))
+        weights = [given["sample weight"]] if "sample weight" in given else []
+        with tf.GradientTape() as tape:
+            tape.watch(given["prediction"])
+            prediction = activation(given["prediction"])
+            if "mask" in given:
+                # Keras documents that a mask travels so, but has no public way to set one;
+                # tests/verify/test_losses.py notices if it moves.
+                prediction._keras_mask = given["mask"]
+            value = function(given["target"], prediction, *weights)
+        result = tape.gradient(value, given["prediction"], output_gradients=given["upstream"])
+        return result, activation(given["prediction"])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras' advice on logits is not for us
+        return pattern(gradient, list(specs.values()), list(specs))
+
+
+def _used(made: Pattern) -> set[str]:
+    """The roles that the roots depend on: what a graph can tell of the pattern."""
     reached: set[int] = set()
     stack = [root[0] for root in made.roots]
     while stack:
@@ -233,8 +252,7 @@ def _uses(made: Pattern, *roles: str) -> bool:
         if index not in reached:
             reached.add(index)
             stack.extend(source for source, _ in made.flat.nodes[index].data)
-    used = {role for index, role in made.leaves.items() if index in reached}
-    return "upstream" in used and bool(used & {"prediction", "target"} & set(roles))
+    return {role for index, role in made.leaves.items() if index in reached}
 
 
 def regulariser_pattern(

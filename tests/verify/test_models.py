@@ -104,3 +104,67 @@ def test_mixed_precision() -> None:
         watched="*",
         regularization=1,
     )
+
+
+MASKED: dict[str, Callable[[], keras.Model]] = {
+    "masking": lambda: sequential(layers.Masking(), features=(5, 2)),
+    "embedding": lambda: sequential(
+        layers.Embedding(11, 4, mask_zero=True),
+        layers.LSTM(3, return_sequences=True),
+        features=(5,),
+        dtype="int32",
+    ),
+    "each step": lambda: sequential(
+        layers.Masking(), layers.TimeDistributed(layers.Dense(3)), features=(5, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("size", [8, None])
+@pytest.mark.parametrize("kind", MASKED)
+def test_a_loss_heeds_the_mask_of_a_prediction(kind: str, size: int | None, weighted: bool) -> None:
+    """Keras passes the mask along by itself: nobody names it, and the loss is still that loss."""
+    model = MASKED[kind]()
+    model.compile("adam", "mse", metrics=["accuracy"])
+    x = tf.TensorSpec((size, *model.input_shape[1:]), model.inputs[0].dtype)
+    weights = [tf.TensorSpec((size, 1))] if weighted else []
+    batch = (x, tf.TensorSpec((size, 5, 1)), *weights)
+    verify.assert_graph(model, batch, loss="mse", watched="*")
+    for other in ("mae", keras.losses.MeanSquaredError(reduction="sum")):
+        with pytest.raises(
+            verify.GraphAssertionError, match=r"mse of|MeanSquaredError of|weight 0\.025"
+        ):
+            verify.assert_graph(model, batch, loss=other)
+
+
+def test_a_mask_is_made_from_the_batch() -> None:
+    """Truth values that the weights decide are no mask: the loss would be another one."""
+    model = sequential(features=(5, 2))
+    loss = keras.losses.MeanSquaredError()
+
+    def train(x: tf.Tensor, y: tf.Tensor, chosen: bool) -> None:
+        with tf.GradientTape() as tape:
+            prediction = model(x)
+            prediction._keras_mask = (prediction if chosen else y)[..., 0] > 0
+            value = loss(y, prediction)
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(value, variables), variables)
+
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    batch = (tf.TensorSpec((8, 5, 2)), tf.TensorSpec((8, 5, 1)))
+    verify.assert_graph(tf.function(lambda x, y: train(x, y, False)), *batch, loss=loss)
+    with pytest.raises(verify.GraphAssertionError, match="another data loss"):
+        verify.assert_graph(tf.function(lambda x, y: train(x, y, True)), *batch, loss=loss)
+
+
+def test_a_lambda_as_a_loss() -> None:
+    model = sequential(features=(4,))
+
+    def fourth(target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean((target - prediction) ** 4, axis=-1)
+
+    loss = lambda target, prediction: fourth(target, prediction)  # noqa: E731 - what is tested
+    model.compile("sgd", loss)
+    verify.assert_graph(model, (tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1))), loss=loss)
