@@ -15,6 +15,8 @@ from verify.search import Disjoint, Found
 from verify.selection import names
 from verify.step_facts import known_losses
 
+_SCALE_IT = "differentiate optimizer.scale_loss(loss), or the loss times the scale"
+
 
 def losses(detector: Detector, expected: Any) -> list[Violation]:
     wanted = _weighted(expected)
@@ -34,6 +36,9 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
             continue
         recognised.add([one])
         violations += weight("loss", loss_name(loss), one.weight, factor)
+        for scale in detector.search.scaling.divided(one.upstream, one.updates):
+            text = f"its gradient is divided by {scale}, a loss scale that multiplies no loss"
+            violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
     rest = detector.rest([*recognised.all, *detector.terms])[0]
     others = _other_losses(detector, recognised, [loss for loss, _ in missing]) if rest else []
     trained = names({update.variable.path for update in rest})

@@ -11,14 +11,13 @@ import functools
 import operator
 from collections.abc import Collection, Iterable, Mapping
 
-import numpy as np
-
 from verify.call_paths import exclusive
 from verify.capture import Region, Step
 from verify.dataflow import Flow, Update
 from verify.flat import Tensor
 from verify.match import Match, Miss, Pattern, Predicate
 from verify.reference import format_call
+from verify.scaling import Scaling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +81,7 @@ class Search:
     def __init__(self, step: Step, region: Region = ()) -> None:
         self.step, self.flat = step, step.flat
         self.flow = Flow(step.flat, region, step.trainable)
+        self.scaling = Scaling(self.flow)
         self._known_below: dict[int, set[int]] = {}
 
     def is_upstream(self, tensor: Tensor) -> bool:
@@ -121,7 +121,7 @@ class Search:
                         label or (format_call("", constants) if constants else ""),
                         frozenset(roots),
                         updates,
-                        self._weight(upstream, updates),
+                        self.scaling.weight(upstream, updates),
                         upstream[0],
                         "" if prediction is None else self.flat.node(prediction).id,
                         path=self.flat.node(match.root).path,
@@ -170,34 +170,6 @@ class Search:
         forward += [index for index in match.nodes if index in self.flat.variables]
         above = self.flow.ancestors(forward, without=self.flow.backward)
         return frozenset(v.replica for i, v in self.flat.variables.items() if i in above)
-
-    def _weight(self, upstream: Tensor, updates: tuple[Update, ...]) -> float | None:
-        """The constant that a gradient is multiplied by, unless every update divides by it again.
-
-        So a constant loss scale is no weight of the loss.
-        """
-        value = self.flow.folder.value(upstream)
-        if value is None or value.size != 1:
-            return None
-        weight = float(value.reshape(()))
-        if weight in (0.0, 1.0):
-            return weight
-        back = {index for index in self.flow.backward if self._divides(index, weight)}
-        if not back:
-            return weight
-        seeds = [seed.node for seed in self.flow.seeds]
-        around = self.flow.descendants(seeds, without=back)
-        return weight if any(update.node.index in around for update in updates) else 1.0
-
-    def _divides(self, index: int, weight: float) -> bool:
-        node = self.flat.nodes[index]
-        if node.op not in ("Mul", "RealDiv") or node.data[0][0] not in self.flow.backward:
-            return False
-        factor = self.flow.folder.value(node.data[1])
-        if factor is None or factor.size != 1:
-            return False
-        wanted = weight if node.op == "RealDiv" else 1.0 / weight
-        return bool(np.isclose(float(factor.reshape(())), wanted, rtol=1e-6, atol=0))
 
     def _candidates(
         self,

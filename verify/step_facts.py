@@ -168,13 +168,11 @@ def step_facts(step: Step, region: Region = ()) -> StepFacts:
 
 
 def _losses(detector: Detector) -> Iterator[LossFact]:
-    flow = detector.flow
     losses = known_losses(detector)
     for name, found in losses:
         scales = set[str]()
         if found.weight is None:
-            above = flow.ancestors([found.upstream])
-            scales = {v.path for node, v in detector.flat.reads() if node.index in above}
+            scales = {v.path for v in detector.search.scaling.multiplied(found.upstream)}
         yield LossFact(name, found.weight, found.prediction, found.paths, tuple(sorted(scales)))
     unknown = detector.rest([*(found for _, found in losses), *detector.terms])[0]
     if unknown:

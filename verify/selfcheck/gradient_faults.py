@@ -104,6 +104,14 @@ class ClippedTooEarly(Unscaled):
         return [g / self.scale for g in super().treat(gradients)]
 
 
+@planted("loss", "divided by scale, a loss scale that multiplies no loss")
+class NeverScaled(Unscaled):
+    """Divided by the loss scale, which multiplied no loss."""
+
+    def scale_loss(self, total: Any) -> Any:
+        return total
+
+
 @planted("clipping", "clipped to norm 0.1")
 class ByNormInstead(Training):
     """By norm instead of by value."""

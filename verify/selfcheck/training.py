@@ -16,7 +16,8 @@ Gradients = list[Any]
 class Training:
     """A train step as a person writes it: loss, regularisation, clipping, update, metric.
 
-    With a loss scale, gradients are unscaled before they are clipped. `expected` says what the
+    With a loss scale, gradients are unscaled before they are clipped, and the scale is halved when
+    they overflow. `expected` says what the
     step is, in the keywords of `verify.assert_graph`; it asks no piece that a fault can replace.
     """
 
@@ -70,11 +71,17 @@ class Training:
     def total(self, y: Any, prediction: Any) -> Any:
         return tf.add_n([self.data_loss(y, prediction), *self.terms()])
 
+    def scale_loss(self, total: Any) -> Any:
+        return total * self.scale if self.scaled else total
+
     def gradients(self, tape: tf.GradientTape, total: Any) -> Gradients:
         variables = [variable.value for variable in self.watched()]
         if not self.scaled:
             return list(tape.gradient(total, variables))
-        return [g / self.scale for g in tape.gradient(total, variables)]
+        gradients = [g / self.scale for g in tape.gradient(total, variables)]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+        self.scale.assign(self.scale * tf.where(finite, 1.0, 0.5))
+        return gradients
 
     def treat(self, gradients: Gradients) -> Gradients:
         if isinstance(self.clipping, tuple):
@@ -97,8 +104,7 @@ class Training:
                 tape.watch(variable.value)
             prediction = self.predict(x)
             total = self.total(y, prediction)
-            if self.scaled:
-                total *= self.scale
+            total = self.scale_loss(total)
         gradients = self.treat(self.gradients(tape, total))
         self.apply(gradients, self.watched())
         self.measure(y, prediction)
