@@ -135,7 +135,12 @@ class Flow:
     @functools.cached_property
     def of_weights(self) -> set[int]:
         """Nodes whose value depends on a trainable variable."""
-        return self.descendants(n.index for n, v in self.flat.reads() if self.is_trainable(v))
+        return self.descendants(self.weights)
+
+    @functools.cached_property
+    def weights(self) -> list[int]:
+        """Nodes that read a trainable variable."""
+        return [node.index for node, v in self.flat.reads() if self.is_trainable(v)]
 
     @functools.cached_property
     def updates(self) -> list[Update]:

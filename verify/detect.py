@@ -23,7 +23,7 @@ class Detector:
         self.step, self.flat = step, step.flat
         self.search = Search(step, region)
         self.flow = self.search.flow
-        self._losses = Losses(self.search)
+        self._losses = Losses(self.search, lambda found: bool(self.rest(found)[0]))
         self._terms = Terms(self.search, self._unexplained)
         self._leftover = Leftover(self.flow)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from verify.flat import Node, Tensor
@@ -13,14 +13,19 @@ from verify.search import Found, Search
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
+# Ops whose result is decided by the shape of what they take.
+_SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
 
 class Losses:
-    """Finds expected losses in one step, or in one branch of it."""
+    """Finds expected losses in one step, or in one branch of it.
 
-    def __init__(self, search: Search) -> None:
-        self.search, self.step = search, search.step
+    `rest` tells whether gradients of data are left when those that were found are taken away.
+    """
+
+    def __init__(self, search: Search, rest: Callable[[list[Found]], bool]) -> None:
+        self.search, self.step, self.rest = search, search.step, rest
         self.flow, self.flat = search.flow, search.flat
         self._known: dict[Itself, tuple[list[Found], Miss | None]] = {}
 
@@ -41,13 +46,18 @@ class Losses:
 
     def _search(self, loss: Any) -> tuple[list[Found], Miss | None]:
         nearest: Miss | None = None
+        every: list[Found] = []
         for pattern in self._patterns(loss):
             found, miss = self.search.find(pattern, self._predicates)
             if miss is not None and (nearest is None or miss.agreed > nearest.agreed):
                 nearest = miss
-            if found:
-                return self.search.joined(found), nearest
-        return [], nearest
+            # A gradient may be found again in another form, or by what a prediction was made of.
+            known = {node for one in every for node in one.nodes}
+            known = self.flow.descendants(known) | self.flow.ancestors(known) if found else known
+            every += [one for one in found if one.nodes.isdisjoint(known)]
+            if found and not self.rest([*self.found, *every]):
+                break
+        return self.search.joined(every), nearest
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
@@ -70,7 +80,7 @@ class Losses:
 
     def _is_target(self, tensor: Tensor) -> bool:
         """Whether a tensor is the target a step is fed, as it is fed: smoothing is a loss's own."""
-        if tensor[0] in self.flow.of_weights:
+        if tensor[0] in self._of_weights:
             return False
         if self.step.targets is None:
             return True
@@ -112,26 +122,47 @@ class Losses:
     def _meeting_specs(self) -> list[tuple[Spec, Spec]]:
         """(target, prediction) specs, read off where data that is a target meets a prediction."""
         flow, found = self.flow, dict[tuple[Spec, Spec], None]()
-        fed = self.step.targets
-        of_targets = flow.of_data if fed is None else flow.after(fed)
-        as_fed = fed or frozenset()
+        as_fed = self.step.targets or frozenset()
         fed_specs = list(dict.fromkeys(map(flow.spec, sorted(as_fed))))
-        meetings = (flow.of_weights & of_targets) - flow.backward
-        for node in (self.flat.nodes[index] for index in sorted(meetings)):
-            targets = [
-                t
-                for t in node.data
-                if (t[0] in of_targets or t in as_fed) and t[0] not in flow.of_weights
-            ]
+        for index in sorted(flow.of_weights - flow.backward):
+            node = self.flat.nodes[index]
             predictions = [t for t in node.data if t[0] in flow.of_weights]
-            for target in targets:
-                chain = filter(self._is_target, self._chain(target))
-                specs = dict.fromkeys([*fed_specs, *map(flow.spec, chain)])
-                for prediction in predictions:
+            for prediction in predictions:
+                targets = [t for t in node.data if self._meets(t, prediction)]
+                for target in targets:
+                    chain = filter(self._is_target, self._chain(target))
+                    specs = dict.fromkeys([*fed_specs, *map(flow.spec, chain)])
                     for p in self._chain(prediction):
                         found.update(dict.fromkeys((spec, flow.spec(p)) for spec in specs))
         usable = [pair for pair in found if all(shape is not None for shape, _ in pair)]
         return [pair for pair in usable if pair[1][1].startswith(("float", "bfloat"))]
+
+    def _meets(self, tensor: Tensor, prediction: Tensor) -> bool:
+        """Whether what an op takes beside a prediction may be made of a target."""
+        if tensor == prediction or tensor[0] in self._of_weights:
+            return False
+        if tensor[0] in self._of_targets or tensor in (self.step.targets or ()):
+            return True
+        # Where no target is fed, it may be made up: all ones of a discriminator's predictions.
+        target, shape = self.flat.shape(tensor), self.flat.shape(prediction)
+        return (
+            self.step.targets is None
+            and target is not None
+            and shape is not None
+            and target[:1] == shape[:1] != ()
+            and 0 <= len(shape) - len(target) <= 1
+        )
+
+    @functools.cached_property
+    def _of_targets(self) -> set[int]:
+        fed = self.step.targets
+        return self.flow.of_data if fed is None else self.flow.after(fed)
+
+    @functools.cached_property
+    def _of_weights(self) -> set[int]:
+        """What depends on the values of weights, not merely on the shape of what they make."""
+        shapes = {i for op in _SHAPES for i in self.flow.matcher.by_op.get(op, ())}
+        return self.flow.of_weights & self.flow.descendants(self.flow.weights, without=shapes)
 
     def _chain(self, tensor: Tensor) -> Iterator[Tensor]:
         """`tensor` and what it was made of by ops with one input that matters."""

@@ -73,6 +73,20 @@ def test_several_outputs_with_a_loss_each() -> None:
         verify.assert_graph(model, batch, loss="mse")
 
 
+@pytest.mark.parametrize("size", [8, None])
+def test_one_loss_for_outputs_of_several_widths(size: int | None) -> None:
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(3)(inputs)
+    model = keras.Model(inputs, [layers.Dense(1)(hidden), layers.Dense(3)(hidden)])
+    model.compile("adam", ["mse", "mse"])
+    targets = (tf.TensorSpec((size, 1)), tf.TensorSpec((size, 3)))
+    batch = (tf.TensorSpec((size, 4)), targets)
+    verify.assert_graph(model, batch, loss=["mse", "mse"])
+    for wrong in ("mse", ["mse", "mae"], ["mse", "mse", "mse"]):
+        with pytest.raises(verify.GraphAssertionError, match="loss"):
+            verify.assert_graph(model, batch, loss=wrong)
+
+
 def test_the_weights_of_the_losses_of_several_outputs() -> None:
     inputs = keras.Input((4,))
     hidden = layers.Dense(3)(inputs)
