@@ -26,10 +26,11 @@ from verify.clip_reference import value_patterns
 from verify.dataflow import Flow
 from verify.expect import Expectation
 from verify.flatten import flatten_definition
+from verify.loss_reference import loss_patterns
 from verify.match import Pattern
 from verify.network import to_networkx
 from verify.pause import no_collection
-from verify.reference import loss_patterns, regulariser_pattern
+from verify.reference import regulariser_pattern
 
 _ROUNDS = 5  # of which the fastest counts, where a search is over in milliseconds
 

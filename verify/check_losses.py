@@ -9,8 +9,8 @@ import numpy as np
 
 from verify.detect import Detector
 from verify.failure import Violation, nearest, weight
+from verify.loss_reference import Itself, loss_name, other_reductions
 from verify.match import Miss
-from verify.reference import Itself, loss_name, other_reductions
 from verify.search import Disjoint, Found
 from verify.selection import names
 from verify.step_facts import known_losses
@@ -95,5 +95,6 @@ def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) 
     for name, found in known:
         if recognised.fresh([found]):
             recognised.add([found])
-            told.append(f"{name} of {found.prediction}" if found.prediction else name)
+            weighted = "" if found.weight in (None, 1.0) else f" with weight {found.weight:.6g}"
+            told.append(name + weighted + (f" of {found.prediction}" if found.prediction else ""))
     return told

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from verify.flat import Node, Tensor
+from verify.loss_reference import Itself, loss_patterns
 from verify.match import Miss, Pattern, Predicate
-from verify.reference import Itself, Spec, loss_patterns
+from verify.reference import Spec
 from verify.search import Found, Search
 
 # Ops that move or re-encode a target without computing with its values.

@@ -17,9 +17,9 @@ from verify.capture import Region, Step, capture
 from verify.detect import Detector
 from verify.flat import IDENTITIES, WHILES, Guard, VariableRef
 from verify.hazards import HazardFact, hazards
+from verify.loss_reference import loss_name
 from verify.page import page
 from verify.pause import no_collection
-from verify.reference import loss_name
 from verify.search import Disjoint, Found
 from verify.specialise import choosers, constant_choice
 from verify.state import Written, stopped, written

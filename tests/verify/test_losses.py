@@ -122,6 +122,39 @@ def test_the_weight_of_a_loss_counts() -> None:
     assert "weight 0.5" in fails(train, *batch(), loss=mse)
 
 
+UNREDUCED = keras.losses.MeanSquaredError(reduction="none")
+BY_HAND = {
+    "a mean": lambda y, p: tf.reduce_mean(UNREDUCED(y, p)),
+    "a mean of a function": lambda y, p: tf.reduce_mean(keras.losses.mean_squared_error(y, p)),
+    "an average": lambda y, p: tf.nn.compute_average_loss(UNREDUCED(y, p)),
+    "Keras": keras.losses.MeanSquaredError(),
+}
+
+
+@pytest.mark.parametrize("size", [8, None])
+@pytest.mark.parametrize("reduced", BY_HAND)
+def test_a_loss_that_is_reduced_by_hand(reduced: str, size: int | None) -> None:
+    train = step(dense(), BY_HAND[reduced])
+    verify.assert_graph(train, *batch(size), loss=UNREDUCED)
+    if reduced != "an average":
+        verify.assert_graph(train, *batch(size), loss=keras.losses.MeanSquaredError())
+    assert "expected LogCosh" in fails(train, *batch(size), loss=keras.losses.LogCosh())
+
+
+def test_a_sum_is_no_mean_and_its_weight_is_told() -> None:
+    """The global batch of several replicas, say, which no reference can know."""
+    summed = keras.losses.MeanSquaredError(reduction="sum")
+
+    def average(y: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
+        return tf.nn.compute_average_loss(UNREDUCED(y, p), global_batch_size=32)
+
+    train = step(dense(), average)
+    for mean in (UNREDUCED, keras.losses.MeanSquaredError()):
+        assert "reduction='sum') with weight 0.03125 of" in fails(train, *batch(), loss=mean)
+        assert "reduction='sum') of" in fails(step(dense(), summed), *batch(), loss=mean)
+    verify.assert_graph(train, *batch(), loss=(summed, 1 / 32))
+
+
 def test_sample_weights_belong_to_the_loss() -> None:
     model = dense()
     model.compile("sgd", "mse")
