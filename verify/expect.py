@@ -127,7 +127,8 @@ def assert_graph(
         loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name or a list
             of these: exactly these data losses have a gradient that reaches an update, with their
             constants and reduction (a function, or ``reduction=None``: in some mean), multiplied
-            by no constant, or by that of a pair ``(loss, weight)``. ``None`` or ``[]``: no data loss does.
+            by no constant, or by that of a pair ``(loss, weight)``. ``None`` or ``[]``: no data
+            loss does.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; a list of ``(variable, regulariser)``:
             exactly these, ``[]`` none.
