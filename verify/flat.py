@@ -170,23 +170,45 @@ class FlatGraph:
             node = self.nodes[tensor[0]]
             if node.op in IDENTITIES or (node.op in WHILES and len(node.inputs) == 1):
                 tensor = node.inputs[tensor[1]]
-            elif node.op == "OptionalGetValue" and (made := self._made(node.inputs[0])) is not None:
+            elif node.op == "OptionalGetValue" and (made := self._made(node)) is not None:
                 tensor = made.inputs[tensor[1]]
             else:
                 return tensor
 
-    def _made(self, optional: Tensor) -> Node | None:
-        """The op that made an optional of values, where only one can have.
+    def _made(self, getter: Node) -> Node | None:
+        """The op that made the optional of values which another takes apart, if it is known.
 
         So the gradient of a branch is handed what the branch had computed, if it was taken.
         """
-        optional = self.through(optional)
-        node = self.nodes[optional[0]]
+        node = self.node(self.seen_from(getter.path, getter.inputs[0]))
         if node.op in IFS | CASES:
             choices = [self.nodes[self.through(choice)[0]] for choice in node.inputs[1:]]
             given = [choice for choice in choices if choice.op != "OptionalNone"]
             node = given[0] if len(given) == 1 else node
         return node if node.op == "OptionalFromValue" else None
+
+    def seen_from(self, path: tuple[str, ...], tensor: Tensor) -> Tensor:
+        """The tensor that an op gets whose call path leads, perhaps, through a branch.
+
+        There, every choice by the same predicate is made.
+        """
+        while True:
+            tensor = self.through(tensor)
+            node = self.node(tensor)
+            taken = self._taken(node, path) if node.op in IFS | CASES else None
+            if taken is None:
+                return tensor
+            tensor = node.inputs[1 + taken]
+
+    def _taken(self, choice: Node, path: tuple[str, ...]) -> int | None:
+        """Which branch of an op was taken, if a call path leads through one of another alike."""
+        for guard in self.guards if path else ():
+            for position, branch in enumerate(guard.branches):
+                if path[: len(branch)] == branch and guard.op in IFS | CASES:
+                    predicate = self.seen_from(choice.path, choice.inputs[0])
+                    if self.seen_from(guard.path, guard.predicate) == predicate:
+                        return position
+        return None
 
     def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
         shapes = self.nodes[tensor[0]].shapes

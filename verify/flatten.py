@@ -138,9 +138,9 @@ class _Flattener:
     def run(self, name: str | bytes) -> FlatGraph:
         self.flat.name = name.decode() if isinstance(name, bytes) else name
         self._body(_program_order(self.definition.node), {}, ())
-        through = self.flat.through
+        seen_from = self.flat.seen_from
         for node in self.flat.nodes:
-            node.data = [through(tensor) for tensor in node.inputs]
+            node.data = [seen_from(node.path, tensor) for tensor in node.inputs]
         return self.flat
 
     def _body(self, nodes: Sequence[Written], outputs: Outputs, path: tuple[str, ...]) -> Outputs:

@@ -138,7 +138,8 @@ class Search:
         for one in found:
             for group in groups:
                 if all(
-                    exclusive(one.path, other.path) or one.replicas.isdisjoint(other.replicas)
+                    one.replicas.isdisjoint(other.replicas)
+                    or (exclusive(one.path, other.path) and one.weight == other.weight)
                     for other in group
                 ):
                     group.append(one)

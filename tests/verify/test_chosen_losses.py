@@ -1,0 +1,122 @@
+"""Losses of which a step chooses one, under one tape: each has a gradient of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.steps import batch, dense
+from verify.capture import capture
+
+MSE, MAE = keras.losses.MeanSquaredError(), keras.losses.MeanAbsoluteError()
+HUBER = keras.losses.Huber()
+FLAG = tf.Variable(True, trainable=False, name="flag")
+WHICH = tf.Variable(0, trainable=False, name="which")
+Loss = Callable[[keras.Model, Any, Any], Any]
+
+
+def by_cond(model: keras.Model, x: Any, y: Any) -> Any:
+    prediction = model(x)
+    return tf.cond(FLAG, lambda: MSE(y, prediction), lambda: MAE(y, prediction))
+
+
+def by_if(model: keras.Model, x: Any, y: Any) -> Any:
+    prediction = model(x)
+    if FLAG:  # noqa: SIM108 - autograph makes a tf.cond of a statement
+        loss = MSE(y, prediction)
+    else:
+        loss = MAE(y, prediction)
+    return loss
+
+
+def with_the_forward_pass(model: keras.Model, x: Any, y: Any) -> Any:
+    return tf.cond(FLAG, lambda: MSE(y, model(x)), lambda: MAE(y, model(x)))
+
+
+def nested(model: keras.Model, x: Any, y: Any) -> Any:
+    prediction = model(x)
+    return tf.cond(
+        FLAG,
+        lambda: tf.cond(x[0, 0] > 0, lambda: MSE(y, prediction), lambda: MAE(y, prediction)),
+        lambda: HUBER(y, prediction),
+    )
+
+
+def by_case(model: keras.Model, x: Any, y: Any) -> Any:
+    prediction = model(x)
+    losses = [lambda: MSE(y, prediction), lambda: MAE(y, prediction), lambda: HUBER(y, prediction)]
+    return tf.switch_case(tf.identity(WHICH), losses)
+
+
+def step(loss: Loss, *, xla: bool = False) -> Any:
+    model, optimizer = dense(), keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(jit_compile=xla)
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            value = loss(model, x, y)
+        variables = model.trainable_variables
+        gradients = tape.gradient(value, variables)
+        optimizer.apply([tf.clip_by_norm(g, 1.0) for g in gradients], variables)
+
+    return train
+
+
+@pytest.mark.parametrize("size", [8, None])
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "all_of"),
+    [
+        (by_cond, [MSE, MAE]),
+        (by_if, [MSE, MAE]),
+        (with_the_forward_pass, [MSE, MAE]),
+        (nested, [MSE, MAE, HUBER]),
+        (by_case, [MSE, MAE, HUBER]),
+    ],
+)
+def test_each_of_the_losses(loss: Loss, all_of: list[Any], xla: bool, size: int | None) -> None:
+    train = step(loss, xla=xla)
+    clipping = {"norm": 1.0}
+    verify.assert_graph(train, *batch(size), loss=all_of, watched="*", clipping=clipping)
+    for wrong in (all_of[1:], [MSE, *all_of[:-1]]):
+        with pytest.raises(verify.GraphAssertionError, match=r"data loss|Mean|Huber"):
+            verify.assert_graph(train, *batch(size), loss=wrong)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_which_one_under_which_value(xla: bool) -> None:
+    cond, case = step(by_cond, xla=xla), step(by_case, xla=xla)
+    verify.assert_graph(
+        cond, *batch(), guards=[(FLAG, {True: {"loss": MSE}, False: {"loss": MAE}})]
+    )
+    of_case = {0: {"loss": MSE}, 1: {"loss": MAE}, 2: {"loss": HUBER}}
+    verify.assert_graph(case, *batch(), guards=[(WHICH, of_case)])
+    with pytest.raises(verify.GraphAssertionError, match=r"\['flag': True\] loss"):
+        verify.assert_graph(cond, *batch(), guards=[(FLAG, {True: {"loss": MAE}})])
+
+
+def test_a_weight_in_one_branch_is_not_lost_behind_the_other() -> None:
+    def twice(model: keras.Model, x: Any, y: Any) -> Any:
+        loss = MSE(y, model(x))
+        return tf.cond(FLAG, lambda: loss, lambda: 2.0 * MSE(y, model(x)))
+
+    with pytest.raises(verify.GraphAssertionError, match="MeanSquaredError with weight 2 of"):
+        verify.assert_graph(step(twice), *batch(), loss=MSE)
+    verify.assert_graph(step(twice), *batch(), loss=[MSE, (MSE, 2.0)])
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_branch_takes_what_others_by_the_same_choice_made(xla: bool) -> None:
+    """Every value that a gradient's branch takes is one of its forward branch, not a choice."""
+    flat = capture(step(nested, xla=xla), *batch()).flat
+    inside = [node for node in flat.nodes if node.path and node.path[0].startswith("gradient")]
+    assert inside
+    for node in inside:
+        for maker in map(flat.node, node.data):
+            assert maker.op not in ("If", "StatelessIf") or maker.path == node.path
