@@ -57,9 +57,9 @@ class Scaling:
 
     def divided(self, upstream: int, updates: Iterable[Update]) -> tuple[str, ...]:
         """Paths of the loss scales that divide a gradient, but do not multiply it first."""
-        scales = self._dynamic - {variable.key for variable in self.multiplied(upstream)}
-        if not scales:
+        if not self._dynamic:
             return ()
+        scales = self._dynamic - {variable.key for variable in self.multiplied(upstream)}
         above = self.flow.ancestors(update.node.index for update in updates)
         reads = {node.index: v for node, v in self.flat.reads() if v.key in scales}
         found = set[str]()
