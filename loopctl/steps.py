@@ -45,11 +45,13 @@ class Steps:
         optimize: bool,
         optimizers: Optimizers | None = None,
     ) -> None:
-        if not model.built or not model.trainable_variables:
+        if not model.built:
             raise ConfigError(
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
             )
+        if not model.trainable_variables:
+            raise ConfigError(f"model {model.name!r} has no trainable variable: nothing to train")
         self.plan, self.model, self.state = plan, model, state
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}

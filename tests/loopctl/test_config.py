@@ -64,6 +64,7 @@ BAD = [
         "bound must be below the upper one. Did you mean (-0.1, 0.1)?",
     ),
     (branch(clipping=(1, 1)), "the lower bound must be below the upper one."),
+    (branch(clipping={"globl_norm": 1}), "Did you mean 'global_norm'?"),
     (branch(clipping=(0, float("inf"))), "both bounds must be finite numbers"),
     (branch(clipping=("a", 1)), "both bounds must be finite numbers"),
     (branch(clipping=0.1), "a pair (lo, hi), e.g. (-0.1, 0.1), "),
@@ -173,6 +174,10 @@ def test_unbuilt_and_uncompiled_models_are_refused() -> None:
     unbuilt.compile("sgd", "mse")
     with pytest.raises(ConfigError, match="has no variables yet"):
         callback.attach(unbuilt)
+    frozen = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, trainable=False)])
+    frozen.compile("sgd", "mse")
+    with pytest.raises(ConfigError, match="has no trainable variable"):
+        callback.attach(frozen)
 
 
 def test_a_metric_that_is_named_like_an_action_is_found_when_fit_begins(

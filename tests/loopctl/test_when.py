@@ -204,6 +204,7 @@ def test_words_and_chains_in_the_text_form() -> None:
         ("batches < 8 & epochs < 2", "unsupported operand type"),
         ("__import__('os').abort()", "is not understood"),
         ("loss.mean(0) < 1", "a window of at least 1 step is needed"),
+        ("loss.mean(True) < 1", "a window of at least 1 step is needed"),
         ("loss.lst() < 1", "is not understood"),
         ("batches % 0 == 1", "division by zero"),
         ("batches <", "invalid syntax"),

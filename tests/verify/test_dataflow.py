@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from verify.dataflow import Flow
+from verify.dataflow import Flow, differentiated
 from verify.flatten import flatten
 
 
@@ -127,6 +127,15 @@ def test_a_gradient_that_is_applied_twice(weight: tf.Variable) -> None:
     assert flow(lambda x: weight.assign_sub(loss_gradient(weight, x))).repeated == []
 
 
+def test_a_variable_that_is_passed_as_an_argument_is_no_data() -> None:
+    passed = tf.Variable([1.0, 2.0], name="passed")
+    spec = tf.TensorSpec((2,))
+    function = tf.function(lambda v, x: tf.sin(v) * tf.cos(x), autograph=False)
+    found = Flow(flatten(function.get_concrete_function(passed, spec)))
+    assert "Sin" not in ops(found, found.of_data)
+    assert {"Cos", "Mul"} <= ops(found, found.of_data)
+
+
 def test_data_and_weights(weight: tf.Variable) -> None:
     found = flow(lambda x: tf.exp(x) + tf.sin(weight) + tf.cos(tf.random.normal((2,))))
     assert {"Exp", "Cos", "AddV2", "RandomStandardNormal"} <= ops(found, found.of_data)
@@ -198,6 +207,32 @@ def test_decay_is_a_share_of_the_weight_itself(weight: tf.Variable, state: tf.Va
         assert flow(step).decayed == []
 
 
+def test_each_variable_that_decays(weight: tf.Variable) -> None:
+    """Whatever happens to another one before it."""
+    other = tf.Variable([3.0, 4.0], name="other")
+
+    def step(x: Any) -> None:
+        weight.assign_sub(loss_gradient(weight, x))
+        other.assign(0.9 * other)
+
+    assert [update.variable.path.split(":")[0] for update in flow(step).decayed] == ["other"]
+
+
+def test_what_a_loss_is_differentiated_by_where_no_graph_says_what_is_trainable(
+    weight: tf.Variable, state: tf.Variable
+) -> None:
+    count = tf.Variable(2, trainable=False, name="count")
+
+    def step(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((weight * x * tf.cast(count, "float32")) ** 2)
+        state.assign(tape.gradient(loss, weight))
+
+    flat = flow(step).flat
+    paths = {v.path.split(":")[0] for v in flat.variables.values() if v.key in differentiated(flat)}
+    assert paths == {"weight"}
+
+
 def test_a_loss_scale_multiplies_what_is_differentiated(weight: tf.Variable) -> None:
     scale = tf.Variable(8.0, trainable=False, name="scale")
     factor = tf.Variable([2.0, 3.0], trainable=False, name="factor")
@@ -212,3 +247,10 @@ def test_a_loss_scale_multiplies_what_is_differentiated(weight: tf.Variable) -> 
     paths = {v.path.split(":")[0] for v in found.flat.variables.values() if v.key in found.scales}
     assert paths == {"scale"}
     assert flow(lambda x: weight.assign_sub(loss_gradient(weight, x))).scales == frozenset()
+
+    def regularised(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((weight * factor) ** 2)
+        weight.assign_sub(tape.gradient(loss, weight))
+
+    assert flow(regularised).scales == frozenset(), "no data, but weights are multiplied by it"

@@ -71,6 +71,26 @@ def test_attributes_count() -> None:
     assert isinstance(there, Miss)
 
 
+def test_a_variable_stands_for_itself_alone() -> None:
+    mine, other = tf.Variable([1.0, 2.0, 3.0]), tf.Variable([1.0, 2.0, 3.0])
+    assert isinstance(unify(lambda a, b: a * mine - b, lambda a, b: a * mine - b), Match)
+    for there in (lambda a, b: a * other - b, lambda a, b: a * tf.exp(b) - b):
+        result = unify(lambda a, b: a * mine - b, there)
+        assert isinstance(result, Miss)
+
+
+def test_a_constant_may_be_written_twice() -> None:
+    """As in a branch, whose gradient has copies of the constants of its forward pass."""
+    two = tf.constant([2.0, 2.0, 2.0])
+
+    def once(a: Any, b: Any) -> Any:
+        shared = two + 0.0
+        return tf.exp(a * shared) - b * shared
+
+    assert isinstance(unify(once, lambda a, b: tf.exp(a * two) - b * tf.fill((3,), 2.0)), Match)
+    assert isinstance(unify(once, lambda a, b: tf.exp(a * two) - b * tf.fill((3,), 3.0)), Miss)
+
+
 # -- what a match and a miss tell -----------------------------------------------------------------
 
 
