@@ -145,6 +145,14 @@ def test_with_nothing_seen_yet_comparisons_are_false() -> None:
     assert (~(when.loss.last() < 1))(empty)
 
 
+def test_whole_numbers_are_exact() -> None:
+    """However large: no detour by way of floats, which hold every one up to 2**53 only."""
+    large = SimpleNamespace(batches=2**53 + 1)
+    for number in (when.batches, when.batches // 1, when.batches * 1, when.batches - 0):
+        assert (number % 2 == 1)(large)
+    assert (when.batches / 2 == 2.0**52)(large)
+
+
 EXPRESSIONS: list[Any] = [
     when.batches,
     when.loss,
