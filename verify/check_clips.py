@@ -18,6 +18,9 @@ def clipping(detector: Detector, expected: Any) -> list[Violation]:
     if expected is None:
         return _no_clipping(detector)
     kind, lower, upper = wanted_bounds = _bounds(expected)
+    wish = f"every gradient clipped to {describe(wanted_bounds)}"
+    if not detector.flow.trained:
+        return [Violation("clipping", wish, "no gradient reaches an update")]
     good: list[str] = []
     others: dict[str, str] = {}
     for update in detector.flow.trained:
@@ -38,14 +41,7 @@ def clipping(detector: Detector, expected: Any) -> list[Violation]:
     hints = tuple(f"{path}: {note}" for path, note in sorted(others.items()))
     if len(hints) > _LISTED and not good and len(set(others.values())) == 1:
         hints = (f"each of them: {hints[0].partition(': ')[2]}",)
-    return [
-        Violation(
-            "clipping",
-            f"every gradient clipped to {describe(wanted_bounds)}",
-            f"{len(good)} of {total} gradients clipped so",
-            hints,
-        )
-    ]
+    return [Violation("clipping", wish, f"{len(good)} of {total} gradients clipped so", hints)]
 
 
 def _no_clipping(detector: Detector) -> list[Violation]:

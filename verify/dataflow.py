@@ -163,8 +163,24 @@ class Flow:
 
     @functools.cached_property
     def trained(self) -> list[Update]:
-        """The updates whose value depends on a gradient."""
-        return [update for update in self.updates if update.node.index in self.backward]
+        """The updates whose value depends on a gradient, and not on zero times that alone."""
+        zeroed = {index for index in self.backward if self._is_zeroed(self.flat.nodes[index])}
+        reached = self.backward
+        if zeroed:
+            reached = self.descendants((s.node for s in self.seeds), without=zeroed - self.inner)
+        return [update for update in self.updates if update.node.index in reached]
+
+    def _is_zeroed(self, node: Node) -> bool:
+        if node.op != "Mul":
+            return False
+        values = (self.folder.value(tensor) for tensor in node.data)
+        return any(value is not None and not value.any() for value in values)
+
+    @functools.cached_property
+    def inner(self) -> set[int]:
+        """The backward pass where it is not over: values that data decide enter it further on."""
+        fed = self.of_data - self.backward
+        return self.ancestors({u for i in fed for u in self.consumers[i]} & self.backward)
 
     @functools.cached_property
     def trained_of(self) -> dict[int | str, list[Update]]:

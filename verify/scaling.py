@@ -84,10 +84,7 @@ class Scaling:
                 inside = index in flow.backward and gradient[0] in flow.backward
                 if inside and factor[0] not in flow.backward and factor[0] not in flow.of_data:
                     found.append((index, factor))
-        fed = flow.of_data - flow.backward
-        entered = {user for index in fed for user in flow.consumers[index]} & flow.backward
-        before = flow.ancestors(entered)
-        return [(index, factor) for index, factor in found if index not in before]
+        return [(index, factor) for index, factor in found if index not in flow.inner]
 
     def _undoes(self, index: int, factor: Tensor, weight: float) -> bool:
         """Whether a product divides by a factor, and is no step size by which that is done."""

@@ -22,6 +22,12 @@ def fails(target: Any, *args: Any, **expected: Any) -> str:
     return str(error.value)
 
 
+def test_a_step_that_trains_nothing_clips_nothing() -> None:
+    train = tf.function(lambda x, y: MSE(y, x))
+    assert "no gradient reaches an update" in fails(train, *batch(features=1), clipping=(-1, 1))
+    verify.assert_graph(train, *batch(features=1), clipping=None)
+
+
 def each(norm: float) -> Treat:
     return lambda gradients: [tf.clip_by_norm(gradient, norm) for gradient in gradients]
 

@@ -136,6 +136,30 @@ def test_a_variable_that_is_passed_as_an_argument_is_no_data() -> None:
     assert {"Cos", "Mul"} <= ops(found, found.of_data)
 
 
+def test_zero_times_a_gradient_trains_nothing(weight: tf.Variable) -> None:
+    other = tf.Variable([3.0, 4.0], name="other")
+
+    def step(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((weight * x - other) ** 2)
+        of_weight, of_other = tape.gradient(loss, [weight, other])
+        weight.assign_sub(0.1 * of_weight)
+        other.assign_sub(0.1 * (of_other * tf.zeros((2,))))
+
+    found = flow(step)
+    assert [update.variable.path.split(":")[0] for update in found.trained] == ["weight"]
+    assert len(found.updates) == 2
+
+
+def test_zeros_of_the_forward_pass_are_not_meant(weight: tf.Variable) -> None:
+    def step(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.exp(weight * x) - weight * tf.zeros((2,)))
+        weight.assign_sub(tape.gradient(loss, weight))
+
+    assert len(flow(step).trained) == 1
+
+
 def test_data_and_weights(weight: tf.Variable) -> None:
     found = flow(lambda x: tf.exp(x) + tf.sin(weight) + tf.cos(tf.random.normal((2,))))
     assert {"Exp", "Cos", "AddV2", "RandomStandardNormal"} <= ops(found, found.of_data)

@@ -269,6 +269,15 @@ class NotApplied(Training):
         super().apply(gradients[1:], variables[1:])
 
 
+@planted("watched", "missing: ", also=("regularization",))
+class Masked(Training):
+    """A gradient that is masked with zeros."""
+
+    def treat(self, gradients: Gradients) -> Gradients:
+        treated = super().treat(gradients)
+        return [treated[0] * tf.zeros(treated[0].shape), *treated[1:]]
+
+
 @planted("watched", "but not from a gradient", also=("regularization", "decayed"))
 class ByHand(Training):
     """A variable that is scaled by hand, instead of updated from its gradient."""
