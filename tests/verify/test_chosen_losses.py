@@ -103,8 +103,8 @@ def test_which_one_under_which_value(xla: bool) -> None:
 
 def test_a_weight_in_one_branch_is_not_lost_behind_the_other() -> None:
     def twice(model: keras.Model, x: Any, y: Any) -> Any:
-        loss = MSE(y, model(x))
-        return tf.cond(FLAG, lambda: loss, lambda: 2.0 * MSE(y, model(x)))
+        prediction = model(x)
+        return tf.cond(FLAG, lambda: MSE(y, prediction), lambda: 2.0 * MSE(y, prediction))
 
     with pytest.raises(verify.GraphAssertionError, match="MeanSquaredError with weight 2 of"):
         verify.assert_graph(step(twice), *batch(), loss=MSE)

@@ -116,6 +116,14 @@ def test_two_losses_are_both_named() -> None:
     assert "MeanAbsoluteError" in fails(train, *batch(), loss=mse)
 
 
+def test_a_loss_behind_an_activation_is_found_once() -> None:
+    """By the probabilities as well as by their logits: that is one gradient."""
+    mse, mae = keras.losses.MeanSquaredError(), keras.losses.MeanAbsoluteError()
+    train = step(dense(activation="sigmoid"), mse, extra=mae)
+    verify.assert_graph(train, *batch(), loss=[mse, mae])
+    assert "no gradient of it" in fails(train, *batch(), loss=[mse, mse, mae])
+
+
 def test_the_weight_of_a_loss_counts() -> None:
     mse = keras.losses.MeanSquaredError()
     train = step(dense(), lambda y, p: 0.5 * mse(y, p))
