@@ -64,7 +64,7 @@ BAD = [
         "bound must be below the upper one. Did you mean (-0.1, 0.1)?",
     ),
     (branch(clipping=(1, 1)), "the lower bound must be below the upper one."),
-    (branch(clipping={"globl_norm": 1}), "Did you mean 'global_norm'?"),
+    (branch(clipping={"globl_norm": 1, "x": 2}), "Did you mean 'global_norm'?"),
     (branch(clipping=(0, float("inf"))), "both bounds must be finite numbers"),
     (branch(clipping=("a", 1)), "both bounds must be finite numbers"),
     (branch(clipping=0.1), "a pair (lo, hi), e.g. (-0.1, 0.1), "),
@@ -87,6 +87,12 @@ def test_a_bad_config_is_refused_at_construction(config: Any, message: str) -> N
     with pytest.raises(ConfigError) as error:
         LoopControllerCallback(config)
     assert message in str(error.value)
+
+
+def test_bounds_that_are_equal_have_no_closest_spelling() -> None:
+    with pytest.raises(ConfigError) as error:
+        LoopControllerCallback(branch(clipping=(1, 1)))
+    assert "Did you mean" not in str(error.value)
 
 
 @pytest.mark.parametrize(
