@@ -95,9 +95,11 @@ class Recipe:
             The callback, attached to the model, for `fit`.
         """
         model.compile(self.optimizer(), **{"loss": "mse", **options})
+        # In mixed precision it is wrapped; the one within counts the steps.
+        counting = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         for layer in model.layers:
             if hasattr(layer, "follow"):
-                layer.follow(model.optimizer.iterations)
+                layer.follow(counting.iterations)
         return LoopControllerCallback(self.config()).attach(model)
 
 

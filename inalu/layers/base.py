@@ -214,7 +214,8 @@ class ArithmeticLayer(keras.layers.Layer):
         """Let a schedule of `strength` count these steps.
 
         Args:
-            iterations: an optimizer's ``iterations``, or a function that returns them.
+            iterations: an optimizer's ``iterations``, or a function that returns them; of a
+                ``LossScaleOptimizer``, its ``inner_optimizer``'s: Keras 3.8 counts no others.
 
         Raises:
             TypeError: a tensor, which never changes. Such are the iterations of an optimizer that
