@@ -118,10 +118,13 @@ def test_two_losses_are_both_named() -> None:
 
 def test_a_loss_behind_an_activation_is_found_once() -> None:
     """By the probabilities as well as by their logits: that is one gradient."""
-    mse, mae = keras.losses.MeanSquaredError(), keras.losses.MeanAbsoluteError()
-    train = step(dense(activation="sigmoid"), mse, extra=mae)
-    verify.assert_graph(train, *batch(), loss=[mse, mae])
-    assert "no gradient of it" in fails(train, *batch(), loss=[mse, mse, mae])
+    inputs = keras.Input((4,))
+    heads = [keras.layers.Dense(1, "sigmoid")(inputs), keras.layers.Dense(2)(inputs)]
+    model = keras.Model(inputs, heads)
+    model.compile("sgd", ["mse", "mae"])
+    specs = (tf.TensorSpec((8, 4)), (tf.TensorSpec((8, 1)), tf.TensorSpec((8, 2))))
+    verify.assert_graph(model, specs, loss=["mse", "mae"])
+    assert "no gradient of it" in fails(model, specs, loss=["mse", "mse", "mae"])
 
 
 def test_the_weight_of_a_loss_counts() -> None:
