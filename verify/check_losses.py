@@ -15,7 +15,9 @@ from verify.search import Disjoint, Found
 from verify.selection import names
 from verify.step_facts import known_losses
 
-_SCALE_IT = "differentiate optimizer.scale_loss(loss), or the loss times the scale"
+_SCALE_IT = (
+    "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
+)
 
 
 def losses(detector: Detector, expected: Any) -> list[Violation]:
@@ -36,8 +38,8 @@ def losses(detector: Detector, expected: Any) -> list[Violation]:
             continue
         recognised.add([one])
         violations += weight("loss", loss_name(loss), one.weight, factor)
-        for scale in detector.search.scaling.divided(one.upstream, one.updates):
-            text = f"its gradient is divided by {scale}, a loss scale that multiplies no loss"
+        for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
+            text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
     rest = detector.rest([*recognised.all, *detector.terms])[0]
     others = _other_losses(detector, recognised, [loss for loss, _ in missing]) if rest else []

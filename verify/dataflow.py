@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from verify.call_paths import exclusive, same_branch
 from verify.flat import FlatGraph, Node, Tensor, VariableRef, draws
@@ -21,6 +21,7 @@ from verify.packing import Piece, pieces
 from verify.reference import Spec
 from verify.seeds import REAL, Seed, Seeds
 
+_SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 
 
@@ -86,9 +87,7 @@ class Flow:
                 if write.index < node.index and same_branch(write.path, node.path):
                     yield write.index, node.index
 
-    def descendants(
-        self, sources: Iterable[int], without: frozenset[int] | set[int] = frozenset()
-    ) -> set[int]:
+    def descendants(self, sources: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
         return _reached(sources, self.consumers, without)
 
@@ -100,9 +99,7 @@ class Flow:
             user for user in users if not wanted.isdisjoint(self.flat.nodes[user].data)
         )
 
-    def ancestors(
-        self, sinks: Iterable[int], without: frozenset[int] | set[int] = frozenset()
-    ) -> set[int]:
+    def ancestors(self, sinks: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
         """All that `sinks` (included) depend on, on paths that avoid the nodes `without`."""
         return _reached(sinks, self.producers, without)
 
@@ -124,13 +121,18 @@ class Flow:
         return producers
 
     @functools.cached_property
-    def of_data(self) -> set[int]:
-        """Nodes whose value depends on what the step is fed, or draws: random numbers are data."""
+    def data(self) -> list[int]:
+        """Nodes that are what the step is fed, or draws: random numbers are data."""
         fed = [i for i in self.flat.arguments if self.flat.nodes[i].dtypes[:1] != ["resource"]]
         drawn = [
             n.index for n in self.flat.nodes if n.op.startswith("IteratorGetNext") or draws(n.op)
         ]
-        return self.descendants([*fed, *drawn])
+        return [*fed, *drawn]
+
+    @functools.cached_property
+    def of_data(self) -> set[int]:
+        """Nodes whose value depends on data."""
+        return self.descendants(self.data)
 
     @functools.cached_property
     def of_weights(self) -> set[int]:
@@ -138,9 +140,9 @@ class Flow:
         return self.descendants(self.weights)
 
     @functools.cached_property
-    def weights(self) -> list[int]:
-        """Nodes that read a trainable variable."""
-        return [node.index for node, v in self.flat.reads() if self.is_trainable(v)]
+    def weights(self) -> dict[int, int | str]:
+        """Nodes that read a trainable variable, with its key."""
+        return {node.index: v.key for node, v in self.flat.reads() if self.is_trainable(v)}
 
     @functools.cached_property
     def updates(self) -> list[Update]:
@@ -164,11 +166,16 @@ class Flow:
     @functools.cached_property
     def trained(self) -> list[Update]:
         """The updates whose value depends on a gradient, and not on zero times that alone."""
-        zeroed = {index for index in self.backward if self._is_zeroed(self.flat.nodes[index])}
         reached = self.backward
-        if zeroed:
-            reached = self.descendants((s.node for s in self.seeds), without=zeroed - self.inner)
+        if self.zeroed:
+            seeds = (seed.node for seed in self.seeds)
+            reached = self.descendants(seeds, without=self.zeroed - self.inner)
         return [update for update in self.updates if update.node.index in reached]
+
+    @functools.cached_property
+    def zeroed(self) -> frozenset[int]:
+        """Where the backward pass is multiplied by zeros."""
+        return frozenset(i for i in self.backward if self._is_zeroed(self.flat.nodes[i]))
 
     def _is_zeroed(self, node: Node) -> bool:
         if node.op != "Mul":
@@ -179,8 +186,13 @@ class Flow:
     @functools.cached_property
     def inner(self) -> set[int]:
         """The backward pass where it is not over: values that data decide enter it further on."""
+        return self.ancestors(self.entries)
+
+    @functools.cached_property
+    def entries(self) -> set[int]:
+        """Where values of the forward pass that data decide enter the backward pass."""
         fed = self.of_data - self.backward
-        return self.ancestors({u for i in fed for u in self.consumers[i]} & self.backward)
+        return {user for index in fed for user in self.consumers[index]} & self.backward
 
     @functools.cached_property
     def trained_of(self) -> dict[int | str, list[Update]]:
@@ -214,27 +226,42 @@ class Flow:
 
     @functools.cached_property
     def decayed(self) -> list[Update]:
-        """The updates that make a variable a share of itself: by no gradient, data or other one."""
-        found = []
+        """The updates by which a variable shrinks by a share of itself, beside any gradient."""
+        found = set(self._shares_added)
         for update in self.updates:
-            if update.node.index in self.backward or update.node.index in self.of_data:
-                continue
-            above = self.ancestors([update.node.index])
-            sources = {
-                variable.key
-                for node, variable in self.flat.reads()
-                if node.index in above and self.is_trainable(variable)
-            }
-            if sources == {update.variable.key} and self._is_share(update, above):
-                found.append(update)
+            index = update.node.index
+            if index not in self.backward and self._share(index, {index}) == update.variable.key:
+                found.add(index)
+        return [update for update in self.updates if update.node.index in found]
+
+    @functools.cached_property
+    def _shares_added(self) -> set[int]:
+        """Updates by a gradient to which a share of the variable was added, after the tape."""
+        found, reads = set[int](), set(self.weights)
+        sums = {i for op in _SUMS for i in self.matcher.by_op.get(op, ())} & self.backward
+        for index in sums - self.inner if sums else ():
+            sources = {source for source, _ in self.flat.nodes[index].data} - self.backward
+            # ``w - step`` adds to the variable, not a share of it to the step.
+            for key in {self._share(source) for source in sources - reads} - {None}:
+                below = self.descendants([index])
+                updates = self.trained_of.get(key, ()) if key is not None else ()
+                found |= {u.node.index for u in updates if u.node.index in below}
         return found
 
-    def _is_share(self, update: Update, above: set[int]) -> bool:
-        """Whether a written value is the variable's own times something: by linear ops alone."""
-        reads = [n.index for n, v in self.flat.reads() if v.key == update.variable.key]
-        between = self.descendants(index for index in reads if index in above) & above
-        between -= {update.node.index, *reads}
-        return all(self.flat.nodes[index].op in _LINEAR for index in between)
+    def _share(self, index: int, written: Set[int] = frozenset()) -> int | str | None:
+        """Key of the variable that a value is made of alone: by linear ops and without data.
+
+        `written`: the node itself, if it writes that value.
+        """
+        if index in self.of_data or index not in self.of_weights:
+            return None
+        above = self.ancestors([index])
+        reads = [i for i in self.weights if i in above]
+        keys = {self.weights[i] for i in reads}
+        between = (self.descendants(reads) & above) - {*reads} - written
+        nodes = [self.flat.nodes[i] for i in between]
+        linear = all(node.op in _LINEAR and not self._is_zeroed(node) for node in nodes)
+        return keys.pop() if len(keys) == 1 and linear else None
 
     @functools.cached_property
     def scales(self) -> frozenset[int | str]:
@@ -270,9 +297,7 @@ def differentiated(flat: FlatGraph) -> frozenset[int | str]:
     return frozenset(v.key for node, v in flat.reads() if node.index in losses and v.key in real)
 
 
-def _reached(
-    starts: Iterable[int], edges: list[list[int]], without: frozenset[int] | set[int]
-) -> set[int]:
+def _reached(starts: Iterable[int], edges: list[list[int]], without: Set[int]) -> set[int]:
     reached = {start for start in starts if start not in without}
     stack = list(reached)
     while stack:

@@ -202,9 +202,12 @@ class FlatGraph:
 
     def _taken(self, choice: Node, path: tuple[str, ...]) -> int | None:
         """Which branch of an op was taken, if a call path leads through one of another alike."""
+        kind = IFS if choice.op in IFS else CASES
         for guard in self.guards if path else ():
+            if guard.op not in kind or len(guard.branches) != len(choice.inputs) - 1:
+                continue
             for position, branch in enumerate(guard.branches):
-                if path[: len(branch)] == branch and guard.op in IFS | CASES:
+                if path[: len(branch)] == branch:
                     predicate = self.seen_from(choice.path, choice.inputs[0])
                     if self.seen_from(guard.path, guard.predicate) == predicate:
                         return position

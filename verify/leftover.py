@@ -28,6 +28,7 @@ class Leftover:
 
     def _without(self, cut: frozenset[int]) -> tuple[list[Update], list[Update]]:
         flow = self.flow
+        cut |= flow.zeroed
         left = flow.descendants((seed.node for seed in flow.seeds), without=cut)
         fed = frozenset(left & self._fed)
         by_data = flow.descendants(fed, without=cut) & left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -54,11 +55,17 @@ class Losses:
                 nearest = miss
             # A gradient may be found again in another form, or by what a prediction was made of.
             known = {node for one in every for node in one.nodes}
-            known = self.flow.descendants(known) | self.flow.ancestors(known) if found else known
+            if found:
+                scales = self.search.scaling.dynamic.keys()
+                known = self.flow.descendants(known, scales) | self.flow.ancestors(known, scales)
             every += [one for one in found if one.nodes.isdisjoint(known)]
             if found and not self.rest([*self.found, *every]):
                 break
-        return self.search.joined(every), nearest
+        found = self.search.joined(every)
+        if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
+            # Each replica's sum is a part of the whole one, not a share of a mean.
+            found = [_averaged(one) for one in found]
+        return found, nearest
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
@@ -175,3 +182,9 @@ class Losses:
             if len(live) != 1:
                 return
             tensor = live[0]
+
+
+def _averaged(found: Found) -> Found:
+    if found.weight is None:
+        return found
+    return dataclasses.replace(found, weight=found.weight / len(found.replicas))

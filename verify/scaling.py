@@ -1,15 +1,17 @@
 """What multiplies the gradient of a loss on its way to an update, and what divides it again.
 
 A loss scale multiplies a loss so that small gradients survive in half precision, and divides the
-gradients before the optimizer uses them: between the tape and the optimizer, that is. There, a
-division by the factor of a loss makes that factor no weight of it; and there, a division by a loss
-scale that multiplied no loss makes all gradients too small.
+gradients before the optimizer uses them: between the tape and the optimizer, that is. It is a power
+of two, so that this changes no digit; any other factor of a loss is its weight, whatever step size
+or momentum may be its reciprocal. A scale has to do both: what is only divided by it trains too
+slowly, what is only multiplied by it trains too fast.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -17,9 +19,13 @@ from verify.dataflow import Flow, Update
 from verify.flat import IFS, Node, Tensor, VariableRef
 from verify.seeds import REAL
 
-_PRODUCTS = {"Mul", "RealDiv"}
+_QUOTIENTS = {"DivNoNan", "RealDiv"}
+_PRODUCTS = {"Mul", *_QUOTIENTS}
 _BOUNDS = {"Maximum", "Minimum"}
 _CHOICES = {"Select", "SelectV2", *IFS}
+# Ops that tell whether a gradient is a number: a scale is adapted to it, or the update left out.
+_FINITENESS = ("IsFinite", "IsInf", "IsNan")
+_MOST = 4  # divisions on one way that are told apart
 
 
 class Scaling:
@@ -31,43 +37,99 @@ class Scaling:
     def weight(self, upstream: Tensor, updates: Iterable[Update]) -> float | None:
         """The constant that a gradient is multiplied by, None if what multiplies it is none.
 
-        It is one where every update divides by a constant loss scale.
+        It is one where every update divides, once, by a constant loss scale.
         """
         value = self.flow.folder.value(upstream)
         if value is None or value.size != 1:
             return None
         weight = float(value.reshape(()))
-        if weight in (0.0, 1.0):
+        if weight <= 1 or math.frexp(weight)[0] != 0.5:
             return weight
-        back = {index for index, factor in self._factors if self._undoes(index, factor, weight)}
-        if not back:
-            return weight
-        around = self.flow.descendants((seed.node for seed in self.flow.seeds), without=back)
-        wanted = {update.node.index for update in updates}
-        # What an optimizer keeps of a gradient is as it got it: it multiplies for itself (Lion).
-        used = self.flow.ancestors(wanted)
-        kept = {variable.key for node, variable in self.flat.reads() if node.index in used}
-        wanted |= {node.index for node, variable in self.flat.writes() if variable.key in kept}
-        return 1.0 if around.isdisjoint(wanted) else weight
+        back = {index: 1 for index, factor in self._factors if self._undoes(index, factor, weight)}
+        return 1.0 if back and self._divisions(upstream[0], back, updates) == {1} else weight
 
     def multiplied(self, upstream: int) -> frozenset[VariableRef]:
         """The variables whose values multiply a gradient from the start."""
         above = self.flow.ancestors([upstream])
         return frozenset(variable for node, variable in self.flat.reads() if node.index in above)
 
-    def divided(self, upstream: int, updates: Iterable[Update]) -> tuple[str, ...]:
-        """Paths of the loss scales that divide a gradient, but do not multiply it first."""
-        if not self._dynamic:
-            return ()
-        scales = self._dynamic - {variable.key for variable in self.multiplied(upstream)}
+    def misuse(self, upstream: int, updates: Iterable[Update]) -> list[str]:
+        """What is wrong with the dynamic loss scales of a gradient, as text."""
+        if not self.dynamic:
+            return []
+        updates, wrong = list(updates), []
         above = self.flow.ancestors(update.node.index for update in updates)
-        reads = {node.index: v for node, v in self.flat.reads() if v.key in scales}
-        found = set[str]()
+        by = {variable.key for variable in self.multiplied(upstream)}
+        for variable in dict.fromkeys(self.dynamic.values()):
+            change = {index: n for index, n in self._changes(variable.key) if index in above}
+            if variable.key not in by and change:
+                wrong.append(f"divided by {variable.path}, a loss scale that multiplies no loss")
+            elif variable.key in by and self._divisions(upstream, change, updates) != {1}:
+                wrong.append(
+                    f"multiplied by the loss scale {variable.path}, not divided by it once"
+                )
+        return wrong
+
+    def _changes(self, key: int | str) -> Iterable[tuple[int, int]]:
+        """Products of a gradient with a scale, and how often they divide by it: once, or minus."""
         for index, factor in self._factors:
-            if index in above and (divisor := self._divisor(index, factor)) is not None:
-                variable = reads.get(divisor[0])
-                found |= {variable.path} if variable is not None else set()
-        return tuple(sorted(found))
+            reads = {self._read(factor): -1, self._divisor_read(factor): 1}
+            if self.flat.nodes[index].op in _QUOTIENTS:
+                reads = {read: -n for read, n in reads.items()}
+            for read, n in reads.items():
+                if read is not None and read in self.dynamic and self.dynamic[read].key == key:
+                    yield index, n
+
+    @functools.cached_property
+    def dynamic(self) -> dict[int, VariableRef]:
+        """What reads a dynamic loss scale: a variable that gradients make a multiple of itself.
+
+        Its writes depend on gradients, as on their being finite, or are chosen by them.
+        """
+        backward = self.flow.backward
+        chosen = [
+            branch
+            for guard in self.flat.guards
+            if guard.predicate[0] in backward
+            for branch in guard.branches
+        ]
+        keys = {
+            variable.key
+            for node, variable in self.flat.writes()
+            if not self.flow.is_trainable(variable)
+            and variable.shape == ()
+            and variable.dtype in REAL
+            and len(node.data) > 1
+            and self._is_multiple(node.data[1], variable.key)
+            and (node.index in backward or any(node.path[: len(b)] == b for b in chosen))
+        }
+        return {node.index: v for node, v in self.flat.reads() if v.key in keys}
+
+    def _divisions(
+        self, upstream: int, change: Mapping[int, int], updates: Iterable[Update]
+    ) -> set[int]:
+        """How often a gradient is divided on each of its ways to these updates.
+
+        `change`: by node, how often that divides; minus one where it multiplies instead.
+        """
+        flow = self.flow
+        wanted = {update.node.index for update in updates}
+        # What an optimizer keeps of a gradient is as it got it: it multiplies for itself.
+        used = flow.ancestors(wanted)
+        kept = {variable.key for node, variable in self.flat.reads() if node.index in used}
+        kept -= {variable.key for variable in self.dynamic.values()}
+        wanted |= {node.index for node, variable in self.flat.writes() if variable.key in kept}
+        aside = {i for op in _FINITENESS for i in flow.matcher.by_op.get(op, ())}
+        seen = {(upstream, 0)}
+        stack = list(seen)
+        while stack:
+            index, count = stack.pop()
+            for user in flow.consumers[index]:
+                way = (user, count + change.get(user, 0))
+                if user not in aside and way not in seen and abs(way[1]) <= _MOST:
+                    seen.add(way)
+                    stack.append(way)
+        return {count for index, count in seen if index in wanted}
 
     @functools.cached_property
     def _factors(self) -> list[tuple[int, Tensor]]:
@@ -76,26 +138,34 @@ class Scaling:
         Below them no value of the forward pass enters that data decide, as in backpropagation.
         """
         flow, found = self.flow, []
+        inner = flow.ancestors(flow.entries, self.dynamic.keys())
         for op in sorted(_PRODUCTS):
             for index in flow.matcher.by_op.get(op, ()):
                 gradient, factor = self.flat.nodes[index].data
                 if op == "Mul" and gradient[0] not in flow.backward:
                     gradient, factor = factor, gradient
-                inside = index in flow.backward and gradient[0] in flow.backward
-                if inside and factor[0] not in flow.backward and factor[0] not in flow.of_data:
+                if index in inner or index not in flow.backward:
+                    continue
+                if gradient[0] in flow.backward and not self._decided_by_data(factor):
                     found.append((index, factor))
-        return [(index, factor) for index, factor in found if index not in flow.inner]
+        return found
+
+    def _decided_by_data(self, factor: Tensor) -> bool:
+        """A scale that an earlier pass of the step has adapted is not."""
+        if {self._read(factor), self._divisor_read(factor)} & self.dynamic.keys():
+            return False
+        return factor[0] in self.flow.backward or factor[0] in self.flow.of_data
 
     def _undoes(self, index: int, factor: Tensor, weight: float) -> bool:
         """Whether a product divides by a factor, and is no step size by which that is done."""
         node, value = self.flat.nodes[index], self.flow.folder.value(factor)
         if value is None or value.size != 1:
             return False
-        wanted = weight if node.op == "RealDiv" else 1.0 / weight
+        wanted = weight if node.op in _QUOTIENTS else 1.0 / weight
         if not np.isclose(float(value.reshape(())), wanted, rtol=1e-6, atol=0):
             return False
-        # ``w - 0.1 * g``: nobody writes a step size as a division.
-        return node.op == "RealDiv" or not self._is_step(node)
+        # ``w - 0.5 * g``: nobody writes a step size as a division.
+        return node.op in _QUOTIENTS or not self._is_step(node)
 
     def _is_step(self, product: Node) -> bool:
         """Whether a product is what is written, or added to what is."""
@@ -105,29 +175,22 @@ class Scaling:
         writers = {user for index in sums for user in self.flow.consumers[index]}
         return not updates.isdisjoint(users) or not updates.isdisjoint(writers)
 
-    def _divisor(self, index: int, factor: Tensor) -> Tensor | None:
-        """What a product divides by."""
-        if self.flat.nodes[index].op == "RealDiv":
-            return factor
+    def _divisor_read(self, factor: Tensor) -> int | None:
+        """The read of the variable that something is the reciprocal of."""
         node = self.flat.node(factor)
+        while node.op == "Cast":
+            node = self.flat.node(node.data[0])
         if node.op in ("Reciprocal", "Inv"):
-            return node.data[0]
-        if node.op == "RealDiv" and self.flow.folder.value(node.data[0]) is not None:
-            return node.data[1]
+            return self._read(node.data[0])
+        if node.op in _QUOTIENTS and self.flow.folder.value(node.data[0]) is not None:
+            return self._read(node.data[1])
         return None
 
-    @functools.cached_property
-    def _dynamic(self) -> frozenset[int | str]:
-        """Keys of the variables that a step makes a multiple of themselves: dynamic loss scales."""
-        return frozenset(
-            variable.key
-            for node, variable in self.flat.writes()
-            if not self.flow.is_trainable(variable)
-            and variable.shape == ()
-            and variable.dtype in REAL
-            and len(node.data) > 1
-            and self._is_multiple(node.data[1], variable.key)
-        )
+    def _read(self, tensor: Tensor) -> int | None:
+        node = self.flat.node(tensor)
+        while node.op == "Cast":
+            node = self.flat.node(node.data[0])
+        return node.index if self.flat.variable(node) is not None else None
 
     def _is_multiple(self, value: Tensor, key: int | str) -> bool:
         """Whether a value is that of a variable times constants, perhaps one of several such."""

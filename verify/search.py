@@ -85,7 +85,13 @@ class Search:
         self._known_below: dict[int, set[int]] = {}
 
     def is_upstream(self, tensor: Tensor) -> bool:
-        return tensor[0] in self.flow.backward and tensor[0] not in self.flow.of_data
+        return tensor[0] in self.flow.backward and tensor[0] not in self._of_data
+
+    @functools.cached_property
+    def _of_data(self) -> set[int]:
+        """What depends on data other than by a loss scale that a pass before has adapted."""
+        scales = self.scaling.dynamic.keys()
+        return self.flow.descendants(self.flow.data, scales) if scales else self.flow.of_data
 
     def find(
         self,

@@ -242,6 +242,35 @@ def test_each_variable_that_decays(weight: tf.Variable) -> None:
     assert [update.variable.path.split(":")[0] for update in flow(step).decayed] == ["other"]
 
 
+@pytest.mark.parametrize(
+    ("write", "decays"),
+    [
+        (lambda w, g: w.assign_sub(0.1 * (g + 0.01 * w)), True),
+        (lambda w, g: w.assign((1.0 - 0.01) * w - 0.1 * g), True),
+        (lambda w, g: w.assign(w - 0.1 * g - 0.001 * w), True),
+        (lambda w, g: w.assign_sub(0.1 * tf.clip_by_value(g + 0.01 * w, -1.0, 1.0)), True),
+        (lambda w, g: w.assign_sub(0.1 * g), False),
+        (lambda w, g: w.assign(w - 0.1 * g), False),
+        (lambda w, g: w.assign_add(-0.1 * (g + 0.0 * w)), False),
+        (lambda w, g: w.assign_sub(0.1 * g * tf.norm(w)), False),
+    ],
+)
+def test_a_share_that_is_added_to_a_gradient(
+    write: Callable[[Any, Any], Any], decays: bool, weight: tf.Variable
+) -> None:
+    found = flow(lambda x: write(weight, loss_gradient(weight, x)))
+    assert found.decayed == (found.trained if decays else [])
+
+
+def test_an_l2_term_of_the_loss_is_no_decay(weight: tf.Variable) -> None:
+    def step(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((weight * x - 1.0) ** 2) + 0.01 * tf.reduce_sum(weight**2)
+        weight.assign_sub(0.1 * tape.gradient(loss, weight))
+
+    assert flow(step).decayed == []
+
+
 def test_what_a_loss_is_differentiated_by_where_no_graph_says_what_is_trainable(
     weight: tf.Variable, state: tf.Variable
 ) -> None:

@@ -166,6 +166,14 @@ def test_a_sum_is_no_mean_and_its_weight_is_told() -> None:
     verify.assert_graph(train, *batch(), loss=(summed, 1 / 32))
 
 
+def test_zero_times_a_loss_is_none() -> None:
+    mse, mae = keras.losses.MeanSquaredError(), keras.losses.MeanAbsoluteError()
+    train = step(dense(), mse, extra=lambda y, p: 0.0 * mae(y, p))
+    verify.assert_graph(train, *batch(), loss=mse, watched="*")
+    verify.assert_graph(train, *batch(), loss=[mse, (mae, 0.0)])
+    assert "weight 0" in fails(train, *batch(), loss=[mse, mae])
+
+
 def test_sample_weights_belong_to_the_loss() -> None:
     model = dense()
     model.compile("sgd", "mse")

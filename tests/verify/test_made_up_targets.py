@@ -69,6 +69,25 @@ def test_made_up_targets(
             verify.assert_graph(train, real, loss=wrong)
 
 
+def test_what_is_given_as_one_dict_is_no_target() -> None:
+    critic = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    generator = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+    optimizer = optimizers.SGD()
+    optimizer.build(generator.trainable_variables)
+
+    @tf.function
+    def train(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            fake = critic(generator(batch["noise"]))
+            loss = BCE(tf.ones_like(fake), fake)
+        variables = generator.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return critic(batch["real"])
+
+    batch = {"noise": tf.TensorSpec((8, 2)), "real": tf.TensorSpec((8, 3))}
+    verify.assert_graph(train, batch, loss=BCE)
+
+
 def test_constants_of_a_fixed_size() -> None:
     train = adversarial(apart, lambda fake: BCE(tf.ones((8, 1)), fake))
     verify.assert_graph(train, tf.TensorSpec((8, 3)), loss=[BCE, BCE, BCE])

@@ -72,9 +72,21 @@ WEIGHTED: dict[str, Callable[[], Any]] = {
     "a difference": lambda: by_hand(times(10), lambda v, g: v.assign(v - g * 0.1)),
     "a layer": lambda: step(model(layers.Rescaling(0.1)), times(10)),
     "a dropout": lambda: step(model(layers.Dropout(0.9)), times(0.1)),
+    "a step size that is clipped": lambda: by_hand(
+        times(10), lambda v, g: v.assign(tf.clip_by_value(v - 0.1 * g, -1.0, 1.0))
+    ),
+    "a momentum": lambda: step(
+        model(), times(10), optimizer=optimizers.Adam(beta_1=0.9, beta_2=0.9)
+    ),
     "momenta of Lion": lambda: step(model(), times(10), optimizer=optimizers.Lion()),
     "momenta of Adam": lambda: step(model(), times(10), optimizer=optimizers.Adam()),
 }
+
+
+def test_a_constant_scale_is_divided_out_once() -> None:
+    twice = step(model(), times(1024), treat=lambda gradients: [g / 1024 / 1024 for g in gradients])
+    with pytest.raises(verify.GraphAssertionError, match="weight 1024"):
+        verify.assert_graph(twice, *batch(), loss=MSE)
 
 
 @pytest.mark.parametrize("kind", SCALED)
@@ -135,12 +147,15 @@ def test_a_variable_that_divides_gradients_is_a_scale_only_if_it_is_adapted_as_o
 
     verify.assert_graph(step(model(), MSE, treat=treat), *batch(), loss=MSE)
 
+    def grown(gradients: Gradients) -> Gradients:
+        count.assign(2.0 * count)
+        return [g / count for g in gradients]
 
-@pytest.mark.parametrize(
-    "divide",
-    [lambda g, s: g / s, lambda g, s: g * (1.0 / s), lambda g, s: tf.math.reciprocal(s) * g],
-)
-def test_a_division_in_other_words(divide: Callable[[Any, Any], Any]) -> None:
+    verify.assert_graph(step(model(), MSE, treat=grown), *batch(), loss=MSE)
+
+
+def adapted(divide: Callable[[Any, Any], Any], *, multiply: bool = True) -> Any:
+    """A step with a dynamic loss scale by hand."""
     scale = tf.Variable(1024.0, trainable=False, name="scale")
 
     def treat(gradients: Gradients) -> Gradients:
@@ -149,7 +164,53 @@ def test_a_division_in_other_words(divide: Callable[[Any, Any], Any]) -> None:
         scale.assign(tf.cond(finite, lambda: tf.minimum(2.0 * scale, 1e5), lambda: scale / 2.0))
         return gradients
 
-    train = step(model(), lambda y, p: scale * MSE(y, p), treat=treat)
-    verify.assert_graph(train, *batch(), loss=MSE)
-    with pytest.raises(verify.GraphAssertionError, match="divided by scale"):
-        verify.assert_graph(step(model(), MSE, treat=treat), *batch(), loss=MSE)
+    return step(model(), lambda y, p: (scale if multiply else 1.0) * MSE(y, p), treat=treat)
+
+
+@pytest.mark.parametrize(
+    "divide",
+    [
+        lambda g, s: g / s,
+        lambda g, s: g * (1.0 / s),
+        lambda g, s: tf.math.reciprocal(s) * g,
+        lambda g, s: tf.math.divide_no_nan(g, s),
+        lambda g, s: g / tf.cast(tf.cast(s, "float64"), "float32"),
+        lambda g, s: tf.clip_by_value(g / s, -1, 1) * s / s,
+    ],
+)
+def test_a_division_in_other_words(divide: Callable[[Any, Any], Any]) -> None:
+    verify.assert_graph(adapted(divide), *batch(), loss=MSE)
+    with pytest.raises(verify.GraphAssertionError, match="divided by scale, a loss scale that"):
+        verify.assert_graph(adapted(divide, multiply=False), *batch(), loss=MSE)
+
+
+@pytest.mark.parametrize(
+    "divide",
+    [lambda g, s: g, lambda g, s: g / s / s, lambda g, s: g * s],
+    ids=["not", "twice", "*"],
+)
+def test_a_scale_divides_once(divide: Callable[[Any, Any], Any]) -> None:
+    with pytest.raises(verify.GraphAssertionError, match="not divided by it once"):
+        verify.assert_graph(adapted(divide), *batch(), loss=MSE)
+
+
+def test_a_scale_that_a_pass_before_has_adapted() -> None:
+    """As where a discriminator and a generator share one."""
+    first, second = model(), model()
+    scale = tf.Variable(1024.0, trainable=False, name="scale")
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        for trained in (first, second):
+            with tf.GradientTape() as tape:
+                loss = scale * MSE(y, trained(x))
+            variables = trained.trainable_variables
+            gradients = [g / scale for g in tape.gradient(loss, variables)]
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+            scale.assign(scale * tf.where(finite, 1.0, 0.5))
+            for variable, gradient in zip(variables, gradients, strict=True):
+                variable.assign_sub(0.1 * gradient)
+
+    verify.assert_graph(train, *batch(), loss=[MSE, MSE], watched="*")
+    with pytest.raises(verify.GraphAssertionError, match=r"data loss|MeanSquaredError"):
+        verify.assert_graph(train, *batch(), loss=MSE)

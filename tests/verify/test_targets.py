@@ -62,6 +62,17 @@ def test_a_model_of_two_replicas(steps: int) -> None:
     assert facts.watched == tuple(sorted(v.path for v in model.trainable_variables))
 
 
+def test_the_sum_of_two_replicas_is_the_whole_sum() -> None:
+    """While each has a share of a mean."""
+    summed = keras.losses.MeanSquaredError(reduction="sum")
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = dense()
+        model.compile("sgd", summed)
+    verify.assert_graph(model, batch(), loss=summed, watched="*")
+    with pytest.raises(verify.GraphAssertionError, match=r"reduction='sum'\)"):
+        verify.assert_graph(model, batch(), loss=keras.losses.MeanSquaredError())
+
+
 def test_a_clip_of_each_replicas_part_is_no_clip_of_the_gradient() -> None:
     """Keras clips before it reduces: two replicas' sum may be twice the bound."""
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():

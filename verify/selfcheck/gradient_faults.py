@@ -319,6 +319,15 @@ class FrozenWritten(Training):
         self.frozen[0].assign(tf.zeros_like(self.frozen[0].value))
 
 
+@planted("decayed", "too many: ", optimizers=("SGD", "Adam", "RMSprop"))
+class DecayedByHand(Training):
+    """A share of a variable added to its gradient."""
+
+    def treat(self, gradients: Gradients) -> Gradients:
+        first, *others = gradients
+        return super().treat([first + 0.01 * self.watched()[0].value, *others])
+
+
 # -- weight decay ----------------------------------------------------------------------------------
 
 
