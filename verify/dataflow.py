@@ -242,9 +242,10 @@ class Flow:
         for index in sums - self.inner if sums else ():
             sources = {source for source, _ in self.flat.nodes[index].data} - self.backward
             # ``w - step`` adds to the variable, not a share of it to the step.
-            for key in {self._share(source) for source in sources - reads} - {None}:
+            shares = (self._share(source) for source in sources - reads)
+            for key in {key for key in shares if key is not None}:
                 below = self.descendants([index])
-                updates = self.trained_of.get(key, ()) if key is not None else ()
+                updates = self.trained_of.get(key, ())
                 found |= {u.node.index for u in updates if u.node.index in below}
         return found
 

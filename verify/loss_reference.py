@@ -210,7 +210,7 @@ def _loss_pattern(
             prediction = activation(given["prediction"])
             if "mask" in given:
                 # Keras documents that a mask travels so, but has no public way to set one;
-                # tests/verify/test_losses.py notices if it moves.
+                # tests/verify/test_models.py notices if it moves.
                 prediction._keras_mask = given["mask"]
             value = function(given["target"], prediction, *weights)
         result = tape.gradient(value, given["prediction"], output_gradients=given["upstream"])
