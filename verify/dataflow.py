@@ -169,7 +169,7 @@ class Flow:
         reached = self.backward
         if self.zeroed:
             seeds = (seed.node for seed in self.seeds)
-            reached = self.descendants(seeds, without=self.zeroed - self.inner)
+            reached = self.descendants(seeds, without=self.zeroed)
         return [update for update in self.updates if update.node.index in reached]
 
     @functools.cached_property

@@ -120,3 +120,23 @@ def test_a_branch_takes_what_others_by_the_same_choice_made(xla: bool) -> None:
     for node in inside:
         for maker in map(flat.node, node.data):
             assert maker.op not in ("If", "StatelessIf") or maker.path == node.path
+
+
+def test_an_op_of_other_branches_by_the_same_index_is_not_alike() -> None:
+    """Where there is no such branch, the last one is taken: they may differ."""
+    spec, index = tf.TensorSpec((4,)), tf.TensorSpec((), tf.int32)
+
+    def branches(count: int) -> list[Any]:
+        made = [tf.function(lambda x, i=i: x * float(i)) for i in range(1, count + 1)]
+        return [function.get_concrete_function(spec) for function in made]
+
+    two, three = branches(2), branches(3)
+
+    def chosen(x: Any, i: Any) -> Any:
+        of = {"branch_index": i, "Tout": [tf.float32]}
+        (first,) = tf.raw_ops.Case(input=[x], branches=two, **of)
+        return tf.raw_ops.Case(input=[first], branches=three, **of)
+
+    flat = capture(tf.function(chosen), spec, index).flat
+    inside = [node for node in flat.nodes if node.op == "Mul" and "Case_1" in node.path[0]]
+    assert [flat.node(node.data[0]).op for node in inside] == ["Case"] * 3

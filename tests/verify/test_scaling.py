@@ -194,16 +194,35 @@ def test_a_scale_divides_once(divide: Callable[[Any, Any], Any]) -> None:
         verify.assert_graph(adapted(divide), *batch(), loss=MSE)
 
 
+@pytest.mark.parametrize(
+    ("finite", "waits"), [(tf.math.is_finite, True), (lambda gradient: gradient == gradient, False)]
+)
+def test_gradients_are_asked_whether_they_are_finite_before_they_are_divided(
+    finite: Callable[[Any], Any], waits: bool
+) -> None:
+    """That is no way around the division, neither to the scale nor to an update that waits."""
+    scale = tf.Variable(1024.0, trainable=False, name="scale")
+
+    def update(variable: Any, gradient: Any) -> None:
+        fine = tf.reduce_all(finite(gradient))
+        scale.assign(tf.where(fine, scale, 0.5 * scale))
+        step = variable - 0.1 * (gradient / scale)
+        variable.assign(tf.where(fine, step, variable) if waits else step)
+
+    train = by_hand(lambda y, p: scale * MSE(y, p), update)
+    verify.assert_graph(train, *batch(), loss=MSE)
+
+
 def test_a_scale_that_a_pass_before_has_adapted() -> None:
-    """As where a discriminator and a generator share one."""
-    first, second = model(), model()
+    """As where a discriminator and a generator share one; here, of predictions of two shapes."""
+    first, second = model(), model(layers.Reshape((1, 1)))
     scale = tf.Variable(1024.0, trainable=False, name="scale")
 
     @tf.function
     def train(x: Any, y: Any) -> None:
-        for trained in (first, second):
+        for trained, target in ((first, y), (second, tf.expand_dims(y, -1))):
             with tf.GradientTape() as tape:
-                loss = scale * MSE(y, trained(x))
+                loss = scale * MSE(target, trained(x))
             variables = trained.trainable_variables
             gradients = [g / scale for g in tape.gradient(loss, variables)]
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
