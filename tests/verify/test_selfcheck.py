@@ -90,6 +90,7 @@ def test_a_fault_that_is_named_wrongly_is_no_success() -> None:
 
 def test_the_command_prints_the_score(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selfcheck", "--fault", "Another lower bound"]) == 0
+    assert main(["selfcheck", "--fault", "Another lower bound", "--jobs", "2"]) == 0
     score = "1 faults: caught 5 of 5 planted, 5 named rightly; 0 false alarms on 5 correct steps"
     assert score in capsys.readouterr().out
     assert main(["selfcheck", "--fault", "no such thing"]) == 2

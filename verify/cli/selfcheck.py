@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import multiprocessing
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,6 +14,11 @@ from rich.progress import Progress
 
 if TYPE_CHECKING:
     from verify.selfcheck import Fault
+    from verify.selfcheck.score import Verdict
+
+    Case = tuple[Fault, str, str]
+
+_PART = 40  # cases in one process
 
 
 def add_to(commands: Any) -> None:
@@ -31,11 +40,25 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--fault", default="", metavar="TEXT", help="only faults whose names contain TEXT"
     )
+    parser.add_argument(
+        "--jobs",
+        type=_at_least_one,
+        metavar="N",
+        help="processes at a time, each of which plants a few faults: TensorFlow keeps in memory "
+        "what it has traced (the cores with --all, else this process alone)",
+    )
     parser.set_defaults(run=run)
 
 
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
 def run(options: argparse.Namespace) -> int:
-    from verify.selfcheck import Score, check
+    from verify.selfcheck import Score
 
     console = Console(soft_wrap=True, highlight=False)
     text = options.fault.lower()
@@ -43,11 +66,12 @@ def run(options: argparse.Namespace) -> int:
     if not cases:
         console.print(f"no fault is called so: {options.fault!r}", markup=False)
         return 2
+    jobs = options.jobs or ((os.cpu_count() or 1) if options.all else 1)
     verdicts = []
     planting = Progress(*Progress.get_default_columns(), console=console, transient=True)
     with planting:
         task = planting.add_task("planting faults", total=len(cases))
-        for verdict in check(cases):
+        for verdict in _verdicts(cases, jobs):
             verdicts.append(verdict)
             planting.advance(task, 0 if verdict.fault is None else 1)
             if not verdict.right:
@@ -60,7 +84,29 @@ def run(options: argparse.Namespace) -> int:
     return 1 if score.wrong else 0
 
 
-def _cases(everything: bool) -> list[tuple[Fault, str, str]]:
+def _verdicts(cases: list[Case], jobs: int) -> Iterator[Verdict]:
+    from verify.selfcheck import check
+
+    if jobs == 1:
+        yield from check(cases)
+        return
+    parts = [cases[i : i + _PART] for i in range(0, len(cases), _PART)]
+    # Not forked: TensorFlow has threads.
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, mp_context=spawn, max_tasks_per_child=1
+    ) as pool:
+        for verdicts in pool.map(_checked, parts):
+            yield from verdicts
+
+
+def _checked(cases: list[Case]) -> list[Verdict]:
+    from verify.selfcheck import check
+
+    return list(check(cases))
+
+
+def _cases(everything: bool) -> list[Case]:
     from verify.selfcheck import FAULTS, KINDS, OPTIMIZERS
 
     cases = []
