@@ -87,7 +87,8 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
         if by_data
         else None,
         regularization=len(terms),
-        clipping=_clipping(model, settings),
+        # Where nothing is trained, nothing can be clipped.
+        clipping=_clipping(model, settings) if trained else None,
         watched=trained,
         unwatched=_others(model, trained),
     )

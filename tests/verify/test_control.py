@@ -96,6 +96,11 @@ def test_swapped_branches_of_the_main_step_are_found() -> None:
         verify.assert_config(model, intended, BATCH)
 
 
+def test_a_branch_that_trains_nothing_clips_nothing() -> None:
+    idle = {"idle": {"cond": always, True: {"loss": None, "clipping": (-1, 1)}}}
+    verify.assert_config(*controlled(idle), BATCH)
+
+
 def test_a_model_that_is_not_controlled_is_refused() -> None:
     model, callback = controlled(INTENDED)
     callback.release()
