@@ -25,8 +25,6 @@ from verify.flat import CASES, IFS, WHILES, Tensor
 from verify.match import Match, Pattern, Predicate
 from verify.packing import REDUCTIONS
 
-# Ops that tell whether a number is one.
-_FINITENESS = {"IsFinite", "IsInf", "IsNan"}
 _MERGES = IFS | CASES | WHILES  # ops that hand on one of their inputs, and add nothing
 
 Bounds = tuple[str, float, float]
@@ -162,13 +160,11 @@ class Clips:
         That a gradient is finite is no gradient: a loss scale is adapted to it.
         """
         flow = self.flow
-        checks = frozenset(n.index for n in self.flat.nodes if n.op in _FINITENESS)
-        aside = checks | self._factors
+        aside = flow.checks | self._factors
         around = flow.descendants((s.node for s in flow.seeds), without=clips | aside)
         below = {clip: flow.descendants([clip], without=aside) for clip in clips}
         after = set[int]().union(*below.values()) - clips
-        taking = [index for index in after if self._takes_data(index)]
-        changed = flow.descendants(taking, without=aside)
+        changed = flow.descendants(after & flow.entries, without=aside)
         # Scaled again and then unscaled, as for an optimizer that unscales itself, is no change.
         scaling = after & self._takes_scale
         unscaled = flow.descendants(
@@ -208,11 +204,6 @@ class Clips:
         inside = set[int]().union(*(self._ops_of[root] for root in self._scaled))
         consumers = self.flow.consumers
         return frozenset(i for i in inside - set(self._scaled) if inside.issuperset(consumers[i]))
-
-    def _takes_data(self, index: int) -> bool:
-        flow = self.flow
-        sources = (source for source, _ in self.flat.nodes[index].data)
-        return any(source in flow.of_data and source not in flow.backward for source in sources)
 
     @functools.cached_property
     def _takes_scale(self) -> set[int]:

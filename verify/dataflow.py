@@ -21,6 +21,8 @@ from verify.packing import Piece, pieces
 from verify.reference import Spec
 from verify.seeds import REAL, Seed, Seeds
 
+# Ops that tell whether a number is one.
+_FINITENESS = ("IsFinite", "IsInf", "IsNan")
 _SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 
@@ -191,8 +193,23 @@ class Flow:
     @functools.cached_property
     def entries(self) -> set[int]:
         """Where values of the forward pass that data decide enter the backward pass."""
-        fed = self.of_data - self.backward
-        return {user for index in fed for user in self.consumers[index]} & self.backward
+        of_data = self.of_data
+        return {index for index, sources in self.takes.items() if not of_data.isdisjoint(sources)}
+
+    @functools.cached_property
+    def takes(self) -> dict[int, list[int]]:
+        """Where forward values enter the backward pass: by node of that, the values' nodes."""
+        backward, nodes = self.backward, self.flat.nodes
+        return {
+            index: sources
+            for index in backward
+            if (sources := [source for source, _ in nodes[index].data if source not in backward])
+        }
+
+    @functools.cached_property
+    def checks(self) -> frozenset[int]:
+        """What asks whether a gradient is a number: a loss scale is adapted to it."""
+        return frozenset(i for op in _FINITENESS for i in self.matcher.by_op.get(op, ()))
 
     @functools.cached_property
     def trained_of(self) -> dict[int | str, list[Update]]:
@@ -237,12 +254,12 @@ class Flow:
     @functools.cached_property
     def _shares_added(self) -> set[int]:
         """Updates by a gradient to which a share of the variable was added, after the tape."""
-        found, reads = set[int](), set(self.weights)
+        found = set[int]()
         sums = {i for op in _SUMS for i in self.matcher.by_op.get(op, ())} & self.backward
         for index in sums - self.inner if sums else ():
             sources = {source for source, _ in self.flat.nodes[index].data} - self.backward
             # ``w - step`` adds to the variable, not a share of it to the step.
-            shares = (self._share(source) for source in sources - reads)
+            shares = (self._share(source) for source in sources - self.weights.keys())
             for key in {key for key in shares if key is not None}:
                 below = self.descendants([index])
                 updates = self.trained_of.get(key, ())
@@ -270,16 +287,13 @@ class Flow:
 
         They enter the backward pass before any value does that data or weights decide.
         """
-        nodes, backward = self.flat.nodes, self.backward
-        takes = {
-            index: {source for source, _ in nodes[index].data} - backward for index in backward
-        }
+        takes = self.takes
         entered = self.descendants(
             index
             for index, sources in takes.items()
-            if not (sources.isdisjoint(self.of_data) and sources.isdisjoint(self.of_weights))
+            if not (self.of_data.isdisjoint(sources) and self.of_weights.isdisjoint(sources))
         )
-        before = [source for index in backward - entered for source in takes[index]]
+        before = [source for index in takes.keys() - entered for source in takes[index]]
         above = self.ancestors(before)
         return frozenset(v.key for node, v in self.flat.reads() if node.index in above)
 

@@ -173,17 +173,17 @@ def _loss_patterns(
     itself: Itself, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str, masked: bool
 ) -> list[Pattern]:
     found: list[Pattern] = []
-    shape = y_pred[0]
+    shape = y_pred[0] or ()
     if masked and not shape:
         return found
     for function in loss_forms(itself.value):
-        for weighted in (False, True) if weight is not None else (False,):
+        for given in dict.fromkeys((None, weight)):
             specs: dict[str, Spec] = {"target": y_true, "prediction": y_pred}
             # A Loss computes in its own dtype, a function in that of the prediction.
             specs["upstream"] = ((), getattr(function, "dtype", y_pred[1]))
-            if weighted and weight is not None:
-                specs["sample weight"] = weight
-            if masked and shape:
+            if given is not None:
+                specs["sample weight"] = given
+            if masked:
                 specs["mask"] = (shape[:-1], "bool")
             try:
                 made = _loss_pattern(function, PREDICTION_FORMS[op], specs)

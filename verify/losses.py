@@ -54,13 +54,13 @@ class Losses:
             if miss is not None and (nearest is None or miss.agreed > nearest.agreed):
                 nearest = miss
             # A gradient may be found again in another form, or by what a prediction was made of.
-            known = {node for one in every for node in one.nodes}
             if found:
+                nodes = {node for one in every for node in one.nodes}
                 scales = self.search.scaling.dynamic.keys()
-                known = self.flow.descendants(known, scales) | self.flow.ancestors(known, scales)
-            every += [one for one in found if one.nodes.isdisjoint(known)]
-            if found and not self.rest([*self.found, *every]):
-                break
+                known = self.flow.descendants(nodes, scales) | self.flow.ancestors(nodes, scales)
+                every += [one for one in found if one.nodes.isdisjoint(known)]
+                if not self.rest([*self.found, *every]):
+                    break
         found = self.search.joined(every)
         if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
             # Each replica's sum is a part of the whole one, not a share of a mean.
@@ -170,7 +170,7 @@ class Losses:
     def _of_weights(self) -> set[int]:
         """What depends on the values of weights, not merely on the shape of what they make."""
         shapes = {i for op in _SHAPES for i in self.flow.matcher.by_op.get(op, ())}
-        return self.flow.of_weights & self.flow.descendants(self.flow.weights, without=shapes)
+        return self.flow.descendants(self.flow.weights, without=shapes)
 
     def _chain(self, tensor: Tensor) -> Iterator[Tensor]:
         """`tensor` and what it was made of by ops with one input that matters."""

@@ -21,10 +21,9 @@ from verify.seeds import REAL
 
 _QUOTIENTS = {"DivNoNan", "RealDiv"}
 _PRODUCTS = {"Mul", *_QUOTIENTS}
+# What a scale may go through on its way back to its variable; none of this names a loss or a clip.
 _BOUNDS = {"Maximum", "Minimum"}
 _CHOICES = {"Select", "SelectV2", *IFS}
-# Ops that tell whether a gradient is a number: a scale is adapted to it, or the update left out.
-_FINITENESS = ("IsFinite", "IsInf", "IsNan")
 _MOST = 4  # divisions on one way that are told apart
 
 
@@ -119,14 +118,13 @@ class Scaling:
         kept = {variable.key for node, variable in self.flat.reads() if node.index in used}
         kept -= {variable.key for variable in self.dynamic.values()}
         wanted |= {node.index for node, variable in self.flat.writes() if variable.key in kept}
-        aside = {i for op in _FINITENESS for i in flow.matcher.by_op.get(op, ())}
         seen = {(upstream, 0)}
         stack = list(seen)
         while stack:
             index, count = stack.pop()
             for user in flow.consumers[index]:
                 way = (user, count + change.get(user, 0))
-                if user not in aside and way not in seen and abs(way[1]) <= _MOST:
+                if user not in flow.checks and way not in seen and abs(way[1]) <= _MOST:
                     seen.add(way)
                     stack.append(way)
         return {count for index, count in seen if index in wanted}
@@ -177,9 +175,7 @@ class Scaling:
 
     def _divisor_read(self, factor: Tensor) -> int | None:
         """The read of the variable that something is the reciprocal of."""
-        node = self.flat.node(factor)
-        while node.op == "Cast":
-            node = self.flat.node(node.data[0])
+        node = self._before_casts(factor)
         if node.op in ("Reciprocal", "Inv"):
             return self._read(node.data[0])
         if node.op in _QUOTIENTS and self.flow.folder.value(node.data[0]) is not None:
@@ -187,10 +183,14 @@ class Scaling:
         return None
 
     def _read(self, tensor: Tensor) -> int | None:
+        node = self._before_casts(tensor)
+        return node.index if self.flat.variable(node) is not None else None
+
+    def _before_casts(self, tensor: Tensor) -> Node:
         node = self.flat.node(tensor)
         while node.op == "Cast":
             node = self.flat.node(node.data[0])
-        return node.index if self.flat.variable(node) is not None else None
+        return node
 
     def _is_multiple(self, value: Tensor, key: int | str) -> bool:
         """Whether a value is that of a variable times constants, perhaps one of several such."""

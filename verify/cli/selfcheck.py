@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import multiprocessing
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -91,11 +90,8 @@ def _verdicts(cases: list[Case], jobs: int) -> Iterator[Verdict]:
         yield from check(cases)
         return
     parts = [cases[i : i + _PART] for i in range(0, len(cases), _PART)]
-    # Not forked: TensorFlow has threads.
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=spawn, max_tasks_per_child=1
-    ) as pool:
+    # With a limit of tasks, children are spawned; forks of TensorFlow's threads would hang.
+    with concurrent.futures.ProcessPoolExecutor(jobs, max_tasks_per_child=1) as pool:
         for verdicts in pool.map(_checked, parts):
             yield from verdicts
 

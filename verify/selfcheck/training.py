@@ -17,8 +17,8 @@ class Training:
     """A train step as a person writes it: loss, regularisation, clipping, update, metric.
 
     With a loss scale, gradients are unscaled before they are clipped, and the scale is halved when
-    they overflow. `expected` says what the
-    step is, in the keywords of `verify.assert_graph`; it asks no piece that a fault can replace.
+    they overflow. `expected` says what the step is, in the keywords of `verify.assert_graph`; it
+    asks no piece that a fault can replace.
     """
 
     loss: Any = None  # the sample's own
@@ -103,8 +103,7 @@ class Training:
             for variable in self.watched():
                 tape.watch(variable.value)
             prediction = self.predict(x)
-            total = self.total(y, prediction)
-            total = self.scale_loss(total)
+            total = self.scale_loss(self.total(y, prediction))
         gradients = self.treat(self.gradients(tape, total))
         self.apply(gradients, self.watched())
         self.measure(y, prediction)
