@@ -21,16 +21,13 @@ import tensorflow as tf
 from networkx.algorithms import isomorphism
 
 import verify
-from verify.capture import Step, capture
-from verify.clip_reference import value_patterns
-from verify.dataflow import Flow
-from verify.expect import Expectation
-from verify.flatten import flatten_definition
-from verify.loss_reference import loss_patterns
+from verify.assertions import Expectation
+from verify.flow import Flow
+from verify.graphs import no_collection, to_networkx
+from verify.graphs.inlining import flatten_definition
 from verify.match import Pattern
-from verify.network import to_networkx
-from verify.pause import no_collection
-from verify.reference import regulariser_pattern
+from verify.references import loss_patterns, regulariser_pattern, value_patterns
+from verify.step import Step, capture
 
 _ROUNDS = 5  # of which the fastest counts, where a search is over in milliseconds
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from verify import strategies as strategies
-    from verify.control import assert_config
-    from verify.expect import assert_graph
-    from verify.failure import GraphAssertionError
-    from verify.network import graph
-    from verify.retrace import assert_no_retrace
-    from verify.same import assert_same_step
+    from verify.assertions import (
+        GraphAssertionError,
+        assert_config,
+        assert_graph,
+        assert_no_retrace,
+        assert_same_step,
+    )
+    from verify.graphs import graph
     from verify.step_facts import StepFacts, facts
 
     __version__: str
@@ -30,14 +32,14 @@ __all__ = [
 # Where each is. Imported when first asked for, since pytest imports this package for its plugin in
 # every run, and TensorFlow takes seconds; `strategies` needs hypothesis besides.
 _HOMES = {
-    "GraphAssertionError": "verify.failure",
+    "GraphAssertionError": "verify.assertions",
     "StepFacts": "verify.step_facts",
-    "assert_config": "verify.control",
-    "assert_graph": "verify.expect",
-    "assert_no_retrace": "verify.retrace",
-    "assert_same_step": "verify.same",
+    "assert_config": "verify.assertions",
+    "assert_graph": "verify.assertions",
+    "assert_no_retrace": "verify.assertions",
+    "assert_same_step": "verify.assertions",
     "facts": "verify.step_facts",
-    "graph": "verify.network",
+    "graph": "verify.graphs",
 }
 
 

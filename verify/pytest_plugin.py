@@ -15,8 +15,7 @@ import pytest
 from verify.contracts import SUFFIX
 
 if TYPE_CHECKING:
-    from verify.contracts.files import Contract
-    from verify.snapshot import GraphSnapshot
+    from verify.contracts import Contract, GraphSnapshot
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +37,8 @@ class ContractFile(pytest.File):
     """A contract file; each of its contracts is an item of the contract's name."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        from verify.contracts.files import ContractError, read
+        from verify.contracts import read
+        from verify.errors import ContractError
 
         try:
             contracts = read(self.path)
@@ -64,7 +64,7 @@ class ContractItem(pytest.Item):
         self.contract = contract
 
     def runtest(self) -> None:
-        from verify.contracts.judge import judge
+        from verify.contracts import judge
 
         verdict = judge(self.contract)
         traced, checked = verdict.seconds
@@ -96,8 +96,7 @@ def graph_snapshot(request: pytest.FixtureRequest) -> GraphSnapshot:
     """
     if not request.config.pluginmanager.hasplugin("syrupy"):
         raise pytest.UsageError("graph_snapshot needs syrupy: pip install loopctl[pytest]")
-    from verify.fresh import fresh_names
-    from verify.snapshot import GraphSnapshot
+    from verify.contracts import GraphSnapshot, fresh_names
 
     fresh_names()
     return GraphSnapshot(request.getfixturevalue("snapshot"))

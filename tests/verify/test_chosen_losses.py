@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense
-from verify.capture import capture
+from verify.step import capture
 
 MSE, MAE = keras.losses.MeanSquaredError(), keras.losses.MeanAbsoluteError()
 HUBER = keras.losses.Huber()

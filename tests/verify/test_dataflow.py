@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from verify.dataflow import Flow, differentiated
-from verify.flatten import flatten
+from verify.flow import Flow, differentiated
+from verify.graphs import flatten
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense, step
-from verify.loss_reference import loss_name
+from verify.references import loss_name
 
 # What a loss is a loss of: activation, number of outputs, spec of the target.
 REAL: tuple[Any, ...] = (None, 3, tf.TensorSpec((8, 3)))

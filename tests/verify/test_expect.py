@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from verify.expect import UNSET, Expectation
+from verify.assertions import Expectation
+from verify.assertions.expectation import UNSET
 
 
 def test_nothing_is_checked_that_was_not_said() -> None:

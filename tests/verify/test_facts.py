@@ -8,9 +8,8 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense, step
-from verify.capture import capture
-from verify.flatten import flatten
-from verify.fold import Folder
+from verify.graphs import Folder, flatten
+from verify.step import capture
 
 
 def compiled() -> keras.Model:

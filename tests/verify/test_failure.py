@@ -6,7 +6,9 @@ import pickle
 
 import pytest
 
-from verify.failure import GraphAssertionError, Violation, fail
+from verify.assertions import GraphAssertionError
+from verify.assertions.failure import fail
+from verify.kinds import Violation
 
 
 def test_an_error_survives_pickling() -> None:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 import verify
-from verify.capture import capture
-from verify.flatten import flatten
+from verify.graphs import flatten
+from verify.step import capture
 
 
 @pytest.fixture

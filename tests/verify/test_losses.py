@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense, step, sum_of_losses
-from verify.capture import capture
-from verify.detect import Detector
+from verify.find import Detector
+from verify.step import capture
 
 LOSSES = {
     "mse": keras.losses.MeanSquaredError(),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from verify.flat import FlatGraph
-from verify.flatten import flatten
-from verify.match import Match, Matcher, Miss, Pattern, same_value, show
-from verify.reference import pattern
+from verify.graphs import FlatGraph, flatten
+from verify.match import Match, Matcher, Miss, Pattern, show
+from verify.match.structure import same_value
+from verify.references.tracing import pattern
 
 SPEC = ((3,), "float32")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from verify import __version__
 from verify.cli import check, diff, draw, init, selfcheck, show
-from verify.contracts.files import ContractError
+from verify.errors import ContractError
 
 _COMMANDS = (check, show, draw, diff, init, selfcheck)
 _EPILOG = """\

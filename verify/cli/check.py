@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from verify.contracts import SUFFIX
-from verify.contracts.files import ContractError, read
+from verify.errors import ContractError
 
 if TYPE_CHECKING:
-    from verify.contracts.files import Contract
-    from verify.contracts.judge import Verdict
+    from verify.contracts import Contract, Verdict
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
 _SKIPPED = {"node_modules", "site-packages", "__pycache__"}
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise ContractError(f"no contract is {what}")
 
     from verify.cli.formats import report
-    from verify.contracts.ratchet import tighten
+    from verify.contracts import tighten
 
     verdicts = list(_judged(contracts, options.ratchet))
     if options.write:
@@ -96,6 +95,8 @@ def _files(given: Sequence[Path]) -> Iterator[Path]:
 
 def _read(paths: Sequence[Path]) -> tuple[list[Contract], list[str]]:
     """The contracts of all files that can be read, and what is wrong with the others."""
+    from verify.contracts import read
+
     contracts: list[Contract] = []
     unreadable: list[str] = []
     for path in paths:
@@ -108,7 +109,7 @@ def _read(paths: Sequence[Path]) -> tuple[list[Contract], list[str]]:
 
 def _judged(contracts: Sequence[Contract], ratchet: bool) -> Iterator[Verdict]:
     """Verdicts one by one; on a terminal, a bar says how far it is."""
-    from verify.contracts.judge import judge
+    from verify.contracts import judge
 
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()

@@ -24,17 +24,16 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from verify.contracts.subject import captured, subject_from
-    from verify.golden import changes, golden
-    from verify.same import differences
-    from verify.step_facts import step_facts
+    from verify.assertions import differences
+    from verify.contracts import captured, subject_from
+    from verify.step_facts import changes, lines_of, step_facts
 
     a, b = (captured(subject_from(text)) for text in (options.a, options.b))
-    lines = changes(*(golden(step_facts(step)) for step in (a, b)))
+    lines = changes(*(lines_of(step_facts(step)) for step in (a, b)))
     if options.exact:
         lines += [str(violation) for violation in differences(a, b)]
     if options.html is not None:
-        from verify.picture.files import write_difference
+        from verify.picture import write_difference
 
         write_difference(a, b, options.html)
     print("\n".join(lines) if lines else "no difference")

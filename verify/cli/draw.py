@@ -27,8 +27,8 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from verify.contracts.subject import captured, subject_from
-    from verify.picture.files import write
+    from verify.contracts import captured, subject_from
+    from verify.picture import write
 
     write(captured(subject_from(options.target)), options.output)
     print(options.output)

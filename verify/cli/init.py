@@ -25,9 +25,8 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from verify.contracts.baseline import contract_text
-    from verify.contracts.files import ContractError
-    from verify.contracts.subject import Subject, subject_from
+    from verify.contracts import Subject, contract_text, subject_from
+    from verify.errors import ContractError
     from verify.files import write_whole
 
     output: Path | None = options.output

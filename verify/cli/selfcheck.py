@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 if TYPE_CHECKING:
-    from verify.selfcheck import Fault
-    from verify.selfcheck.score import Verdict
+    from verify.selfcheck import Fault, Verdict
 
     Case = tuple[Fault, str, str]
 

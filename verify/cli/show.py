@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from verify.contracts.subject import captured, subject_from
+    from verify.contracts import captured, subject_from
     from verify.step_facts import step_facts
 
     facts = step_facts(captured(subject_from(options.target)))

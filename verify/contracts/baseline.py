@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import tomlkit
 
-from verify.capture import Step
 from verify.contracts.expectation import expectation
-from verify.contracts.files import ContractError
 from verify.contracts.schema import Expected
 from verify.contracts.subject import Subject, captured
-from verify.hazards import CALLBACKS
-from verify.pause import no_collection
-from verify.specialise import choosers, specialised
-from verify.step_facts import StepFacts, step_facts
-
-_CALLBACK_GLOBS = sorted(CALLBACKS)
+from verify.errors import ContractError
+from verify.graphs import no_collection
+from verify.kinds import KINDS
+from verify.step import Step, choosers, specialised
+from verify.step_facts import step_facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +34,15 @@ def baseline(step: Step, inner: bool = False) -> Baseline:
     """
     with no_collection():
         facts = step_facts(step)
-        said = _said(facts)
+        said: dict[str, Any] = {}
+        for kind in KINDS:
+            said |= kind.baseline(facts)
         unsaid: dict[str, str] = {}
         if not inner:
             guards, unsaid = _guards(step)
-            said |= _limits(facts) | guards
+            for kind in KINDS:
+                said |= kind.limits(facts)
+            said |= guards
         for keyword, value in list(said.items()):
             reason = _why_not(step, keyword, value)
             if reason is None:
@@ -93,31 +92,6 @@ def _remark(keyword: str, reason: str, counted: bool) -> str:
     return f"{keyword}{' terms' * counted} {left}: {reason}"
 
 
-def _said(facts: StepFacts) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "loss": [_object(loss.name, loss.weight, "weight") for loss in facts.losses] or False,
-        "regularization": [
-            {"on": _literal(term.variable)} | _table(_object(term.kind, None, ""))
-            for term in facts.regularization
-        ]
-        or 0,
-        "clipping": _clipping(facts),
-        "watched": [_literal(path) for path in facts.watched],
-    }
-    if facts.decayed:
-        said["decayed"] = [_literal(path) for path in facts.decayed]
-    return said
-
-
-def _limits(facts: StepFacts) -> dict[str, Any]:
-    there = {hazard.op for hazard in facts.hazards if hazard.op in CALLBACKS}
-    return {
-        "forbids": [*_CALLBACK_GLOBS, *(f"!{op}" for op in sorted(there))],
-        "max_ops": facts.op_count,
-        "max_bytes": facts.constant_bytes,
-    }
-
-
 def _guards(step: Step) -> tuple[dict[str, Any], dict[str, str]]:
     """Per boolean variable that chooses branches: what the step is under each of its values.
 
@@ -140,15 +114,6 @@ def _guards(step: Step) -> tuple[dict[str, Any], dict[str, str]]:
     return ({"guards": guards} if guards else {}), unsaid
 
 
-def _clipping(facts: StepFacts) -> Any:
-    clips = {(clip.kind, clip.lower, clip.upper) for clip in facts.clipping}
-    if not clips:
-        return False
-    (kind, lower, upper), *_ = sorted(clips)  # several, or an incomplete one, do not hold
-    lower, upper = (float(f"{bound:.6g}") for bound in (lower, upper))  # they are float32
-    return [lower, upper] if kind == "value" else {kind: upper}
-
-
 def _why_not(step: Step, keyword: str, value: Any) -> str | None:
     """Why an expectation can't be said of this step; None if it holds."""
     try:
@@ -157,27 +122,6 @@ def _why_not(step: Step, keyword: str, value: Any) -> str | None:
     except (ContractError, ValueError, TypeError) as error:
         return str(error).splitlines()[0]
     return str(violations[0]).replace("\n", " ") if violations else None
-
-
-def _object(named: str, weight: float | None, key: str) -> Any:
-    """A class with its settings, as `loss_name` and the like tell it, for a contract."""
-    table: dict[str, Any] = {"is": named}
-    tree = ast.parse(named, mode="eval").body if "(" in named else None
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-        table = {"is": tree.func.id}
-        table |= {str(k.arg): ast.literal_eval(k.value) for k in tree.keywords}
-    if key and weight is not None and not np.isclose(weight, 1):
-        table[key] = float(f"{weight:.6g}")
-    return table if len(table) > 1 else table["is"]
-
-
-def _table(made: Any) -> dict[str, Any]:
-    return made if isinstance(made, dict) else {"is": made}
-
-
-def _literal(path: str) -> str:
-    """A glob that matches this path alone."""
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
 def _item(value: Any) -> Any:

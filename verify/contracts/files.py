@@ -11,7 +11,9 @@ from typing import Any
 
 import pydantic
 
-from verify.contracts.schema import Expected, File, Loss, Made, Promise, Term
+from verify.contracts.schema import Expected, File, Promise
+from verify.errors import ContractError
+from verify.kinds import FORMS
 
 _MAX_BYTES = 4 << 20  # a contract is written by people; larger files are something else
 _FIELDS = {
@@ -19,10 +21,6 @@ _FIELDS = {
     "Promise": list(Promise.model_fields),
     "Expected": list(Expected.model_fields),
 }
-
-
-class ContractError(ValueError):
-    """A contract that can't be read, or whose step can't be made; the message names the place."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +145,7 @@ def _asked(error: Any) -> str:
     """What one form would have allowed there, in the words of TOML."""
     form = next((str(part) for part in error["loc"][::-1] if _is_form(part)), "")
     if error["type"] in _TABLES:
-        return {"Norm": "{norm = n}", "GlobalNorm": "{global_norm = n}"}.get(form, "a table")
+        return FORMS.get(form, "a table")
     words: str = _WORDS.get(error["type"], error["msg"].removeprefix("Input should be "))
     return words
 
@@ -164,7 +162,7 @@ _WORDS = {
     "extra_forbidden": "without this key",
     "missing": "given",
 }
-_FORMS = {kind.__name__ for kind in (Loss, Term, Made)} | {"Norm", "GlobalNorm", "Expected"}
+_FORMS = {*FORMS, "Expected"}
 
 
 def _is_form(part: Any) -> bool:
@@ -177,7 +175,7 @@ _PLAIN_FORMS = {"str", "int", "float", "bool"}
 
 
 def _is_table(location: tuple[Any, ...]) -> bool:
-    return not any(form in location for form in ("Norm", "GlobalNorm"))
+    return not any(FORMS.get(form, "a table") != "a table" for form in map(str, location))
 
 
 def _short(value: Any) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from typing import Any
 
 import tomlkit
 
 from verify.contracts.files import Contract
 from verify.contracts.subject import detector_of, subject_of
-from verify.detect import Detector
 from verify.files import write_whole
-from verify.selection import without_exceptions
-from verify.step_facts import step_facts
+from verify.kinds import KEYWORDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +31,14 @@ def slack(contract: Contract) -> list[Slack]:
 
     All other keywords say exactly what has to be there, so that nothing of them can be loose.
     """
-    promise, found = contract.promise, list[Slack]()
-    detector = detector_of(subject_of(contract))
-    facts = step_facts(detector.step)
-    for keyword, there in (("max_ops", facts.op_count), ("max_bytes", facts.constant_bytes)):
-        said = getattr(promise, keyword)
-        if said is not None and there < said:
-            found.append(Slack(contract, keyword, said, there))
-    if isinstance(promise.forbids, list):
-        tight = _needed(promise.forbids, detector)
-        if tight != promise.forbids:
-            found.append(Slack(contract, "forbids", promise.forbids, tight))
+    promise, detector = contract.promise, detector_of(subject_of(contract))
+    found = []
+    for name, keyword in KEYWORDS.items():
+        said = getattr(promise, name)
+        if keyword.tight is not None and said is not None:
+            tight = keyword.tight(detector, said)
+            if tight != said:
+                found.append(Slack(contract, name, said, tight))
     return found
 
 
@@ -58,14 +52,3 @@ def tighten(slacks: list[Slack]) -> None:
         for one in several:
             document["contracts"][one.contract.name][one.keyword] = one.tight
         write_whole(path, tomlkit.dumps(document))
-
-
-def _needed(forbids: list[str], detector: Detector) -> list[str]:
-    """`forbids` without exceptions that except nothing."""
-    forbidden, _ = without_exceptions(forbids)
-    there = {
-        node.op
-        for node in detector.flat.nodes
-        if any(fnmatch.fnmatchcase(node.op, glob) for glob in forbidden)
-    }
-    return [glob for glob in forbids if not glob.startswith("!") or fnmatch.filter(there, glob[1:])]

@@ -1,78 +1,40 @@
-"""What a contract file may say, as pydantic models; the JSON schema that editors use is theirs."""
+"""What a contract file may say, as pydantic models; the JSON schema that editors use is theirs.
+
+The keys that say what a step has to be are those of the kinds, see `verify.kinds`.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 
-Globs = Annotated[
-    str | list[str],
-    pydantic.Field(description="Paths or globs over variable.path; `!glob` makes an exception."),
-]
-Off = Annotated[Literal[False], pydantic.Field(description="There is none.")]
+from verify.kinds import KEYWORDS, Keyword, Strict
 
 
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Made(pydantic.BaseModel):
-    """An object of Keras by its class's name, or of your own as `package.module:name`.
-
-    What is said besides `is` (and `weight`, `on`) are its settings.
-    """
-
-    model_config = pydantic.ConfigDict(extra="allow", strict=True, frozen=True)
-
-    is_: str = pydantic.Field(alias="is")
-
-
-class Loss(Made):
-    weight: float | int = 1.0
-
-
-class Term(Made):
-    on: Globs
-
-
-class Norm(_Strict):
-    norm: float | int
-
-
-class GlobalNorm(_Strict):
-    global_norm: float | int
-
-
-class Expected(_Strict):
+class _Expectations(Strict):
     """What a step has to be; see `verify.assert_graph`. What is left out is not checked."""
-
-    loss: Off | str | Loss | list[str | Loss] | None = None
-    regularization: bool | int | list[Term] | None = None
-    clipping: (
-        Off
-        | Annotated[list[float | int], pydantic.Field(min_length=2, max_length=2)]
-        | Norm
-        | GlobalNorm
-        | None
-    ) = None
-    watched: Globs | None = None
-    unwatched: Globs | None = None
-    decayed: Globs | None = None
-    guards: Off | dict[str, dict[str, Expected]] | None = None
-    forbids: Annotated[
-        str | list[str] | None,
-        pydantic.Field(description="Globs over op types; `!glob` makes an exception."),
-    ] = None
-    max_ops: Annotated[int | None, pydantic.Field(ge=0)] = None
-    max_bytes: Annotated[int | None, pydantic.Field(ge=0)] = None
-    allow_writes: bool = False
 
     @property
     def says_something_of_the_step(self) -> bool:
-        expectations = Expected.model_fields.keys() - {"allow_writes"}
-        return bool(self.model_fields_set & expectations)
+        checked = {name for name, keyword in KEYWORDS.items() if keyword.check is not None}
+        return bool(self.model_fields_set & checked)
+
+
+def _field(keyword: Keyword) -> Any:
+    spelling = keyword.spelling
+    return (spelling if keyword.check is None else spelling | None), keyword.default
+
+
+Expected: Any = pydantic.create_model(
+    "Expected",
+    __base__=_Expectations,
+    __module__=__name__,
+    __doc__=_Expectations.__doc__,
+    **{name: _field(keyword) for name, keyword in KEYWORDS.items()},
+)
+Expected.model_rebuild()  # `guards` holds expectations again
 
 
 class Promise(Expected):
@@ -96,10 +58,12 @@ class Promise(Expected):
     signature: Annotated[
         str | None, pydantic.Field(description="Which function of a SavedModel, if several.")
     ] = None
-    tags: list[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = []
+    tags: list[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = (
+        pydantic.Field([])
+    )
 
 
-class File(_Strict):
+class File(Strict):
     """A contract file, `*.graph.toml`."""
 
     contracts: Annotated[dict[str, Promise], pydantic.Field(min_length=1)]

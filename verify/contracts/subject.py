@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from verify.capture import Step, capture
-from verify.contracts.expectation import imported
-from verify.contracts.files import Contract, ContractError
-from verify.detect import Detector
-from verify.fresh import fresh_names
-from verify.pause import no_collection
+from verify.contracts.automatic_names import fresh_names
+from verify.contracts.files import Contract
+from verify.errors import ContractError
+from verify.find import Detector
+from verify.graphs import no_collection
+from verify.kinds import imported
+from verify.step import Step, capture
 
 _MADE: dict[str, Any] = {}
 _STEPS: dict[Subject, Step] = {}

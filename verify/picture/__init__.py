@@ -1,1 +1,9 @@
-"""Pictures of training steps, to look at and to explore."""
+"""Pictures of steps, to look at and to explore, and graphs for other tools.
+
+In: a step. Out: a file, by `write` or `write_difference`.
+May import: assertions, step_facts, and what these may.
+"""
+
+from verify.picture.files import write, write_difference
+
+__all__ = ["write", "write_difference"]

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from verify.dataflow import Flow
-from verify.detect import Detector
-from verify.step_facts import known_losses
+from verify.find import Detector, known_losses
+from verify.flow import Flow
+from verify.kinds import KINDS
+from verify.picture.colours import CLUSTERS
 
-# In the order in which a step runs through them.
-CLUSTERS = (
-    "input",
-    "forward",
-    "loss",
-    "regularization",
-    "backward",
-    "clip",
-    "optimizer",
-    "metrics and state",
-)
 _SUMS = {"Add", "AddV2", "AddN", "Pack", "Sum"}  # of losses, to the total
 _JOIN = "AddN"  # where contributions to one gradient meet
 
@@ -26,7 +16,8 @@ _JOIN = "AddN"  # where contributions to one gradient meet
 def clusters(detector: Detector) -> list[str]:
     """Per node of the flat graph, one of `CLUSTERS`."""
     flow, flat = detector.flow, detector.flat
-    clipping, optimizing = _update_ops(detector)
+    own = _of_kinds(detector)
+    optimizing = _optimizer_ops(detector) - own.keys()
     toward_loss = flow.ancestors(_totals(flow))
     needed = flow.ancestors(update.node.index for update in flow.trained)
     targets = _of_targets(detector) & toward_loss
@@ -37,8 +28,8 @@ def clusters(detector: Detector) -> list[str]:
 
     parts: list[str] = [""] * len(flat.nodes)
     for index in range(len(parts)):
-        if index in clipping:
-            parts[index] = "clip"
+        if index in own:
+            parts[index] = own[index]
         elif index in optimizing:
             parts[index] = "optimizer"
         elif index in flow.backward:
@@ -87,22 +78,28 @@ def _of_targets(detector: Detector) -> set[int]:
     return flow.descendants(predictions) - set(predictions)
 
 
-def _update_ops(detector: Detector) -> tuple[set[int], set[int]]:
-    """(ops that clip gradients, ops from there to the updates: the optimizer's)."""
+def _of_kinds(detector: Detector) -> dict[int, str]:
+    """The ops that kinds of facts know as their own, with the names of their clusters."""
+    return {
+        index: kind.cluster.name
+        for kind in KINDS
+        if kind.cluster is not None
+        for index in kind.ops(detector)
+    }
+
+
+def _optimizer_ops(detector: Detector) -> set[int]:
+    """Ops from where gradients are whole to the updates."""
     flow = detector.flow
-    clipping: set[int] = set()
     complete: set[int] = set()  # what hands a whole gradient on
     for update in flow.trained:
         clips = detector.clips(update)
         if clips:
-            for clip in clips:
-                clipping |= detector.clip_ops(clip)
-                complete.add(clip.node)
+            complete |= {clip.node for clip in clips}
         else:
             complete |= _gradients(flow, update.node.index, update.variable.shape)
     optimizing = flow.descendants(complete) - complete
-    optimizing |= {update.node.index for update in flow.trained}
-    return clipping, optimizing - clipping
+    return optimizing | {update.node.index for update in flow.trained}
 
 
 def _gradients(flow: Flow, write: int, shape: tuple[int | None, ...]) -> set[int]:

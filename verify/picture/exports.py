@@ -8,11 +8,11 @@ from pathlib import Path
 import networkx as nx
 import tensorflow as tf
 
-from verify.capture import Step
-from verify.detect import Detector
 from verify.files import write_whole
-from verify.network import to_networkx
+from verify.find import Detector
+from verify.graphs import to_networkx
 from verify.picture.clusters import clusters
+from verify.step import Step
 
 
 def write_graphml(step: Step, path: Path) -> None:

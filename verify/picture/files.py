@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from verify.capture import Step
-from verify.contracts.files import ContractError
+from verify.assertions import changed_ops
+from verify.errors import ContractError
 from verify.files import write_whole
-from verify.golden import changes, golden
 from verify.picture.exports import write_dot, write_graphml, write_tensorboard
 from verify.picture.html import page
 from verify.picture.outline import outline
 from verify.picture.overview import write_overview
-from verify.same import changed_ops
-from verify.step_facts import step_facts
+from verify.step import Step
+from verify.step_facts import changes, lines_of, step_facts
 
 _SHOWN = 50  # ops that are gone, listed
 
@@ -42,7 +41,7 @@ def write(step: Step, path: Path) -> None:
 def write_difference(a: Step, b: Step, path: Path) -> None:
     """An HTML picture of `b` in which what `a` lacks is coloured, and the reverse is told."""
     marks, gone = changed_ops(a, b)
-    told = changes(golden(step_facts(a)), golden(step_facts(b))) or ["no fact differs"]
+    told = changes(lines_of(step_facts(a)), lines_of(step_facts(b))) or ["no fact differs"]
     new = sum(mark == "added" for mark in marks.values())
     lines = [
         *told,

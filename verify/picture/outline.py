@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from verify.capture import Step
-from verify.detect import Detector
-from verify.flat import CASES, IFS, FlatGraph, Node
+from verify.find import Detector
+from verify.graphs import CASES, IFS, FlatGraph, Node
 from verify.picture.clusters import clusters
-from verify.specialise import choosers
+from verify.step import Step, choosers
 
 _CROWD = 60  # children beyond this are put into groups by number
 

@@ -6,11 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify.capture import Step
-from verify.contracts.files import ContractError
-from verify.picture.clusters import CLUSTERS
-from verify.picture.colours import COLOURS
+from verify.errors import ContractError
+from verify.picture.colours import CLUSTERS, COLOURS
 from verify.picture.outline import Group, outline
+from verify.step import Step
 from verify.step_facts import step_facts
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ _PLACES = {
     "regularization": (2, 1),
     "metrics and state": (0, 1),
 }
+_OTHERS = (3, 1)  # where the clusters of other kinds of facts begin
 _FLOW = (
     ("input", "forward"),
     ("forward", "loss"),
@@ -103,9 +103,11 @@ def _region(axes: Axes, label: str, region: Group, top: float) -> None:
         )
         axes.text(0.35, top - 0.15, label, fontsize=10, weight="bold", va="top", color="#7b1070")
     there = {name: region.groups[name] for name in CLUSTERS if name in region.groups}
+    others = (name for name in CLUSTERS if name not in _PLACES)
+    places = _PLACES | {name: (_OTHERS[0] + i, _OTHERS[1]) for i, name in enumerate(others)}
     centres: dict[str, tuple[float, float]] = {}
     for name, group in there.items():
-        column, row = _PLACES[name]
+        column, row = places[name]
         x, y = 0.5 + 2.4 * column, top - 0.5 - 1.15 * row - 0.8
         centres[name] = (x + 0.95, y + 0.4)
         axes.add_patch(

@@ -1,7 +1,7 @@
 """How far `verify` can be trusted here: faults planted in train steps, and correct twins."""
 
-from verify.selfcheck.faults import FAULTS, Fault
+from verify.selfcheck.planted import FAULTS, Fault
 from verify.selfcheck.samples import KINDS, OPTIMIZERS
-from verify.selfcheck.score import Score, check
+from verify.selfcheck.score import Score, Verdict, check
 
-__all__ = ["FAULTS", "KINDS", "OPTIMIZERS", "Fault", "Score", "check"]
+__all__ = ["FAULTS", "KINDS", "OPTIMIZERS", "Fault", "Score", "Verdict", "check"]

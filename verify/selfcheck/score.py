@@ -10,9 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from verify.expect import assert_graph
-from verify.failure import GraphAssertionError
-from verify.same import assert_same_step
+from verify.assertions import GraphAssertionError, assert_graph, assert_same_step
 from verify.selfcheck.planted import Fault
 from verify.selfcheck.samples import KINDS
 from verify.selfcheck.training import Training

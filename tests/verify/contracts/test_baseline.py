@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from verify.contracts.baseline import contract_text
-from verify.contracts.files import Contract, read
-from verify.contracts.judge import judge
-from verify.contracts.ratchet import slack, tighten
-from verify.contracts.subject import subject_from
+from verify.contracts import Contract, contract_text, judge, read, subject_from, tighten
+from verify.contracts.ratchet import slack
 
 SHOP = "tests.verify.contracts.shop"
 

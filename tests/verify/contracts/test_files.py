@@ -10,8 +10,10 @@ import jsonschema
 import pytest
 
 import verify.contracts
-from verify.contracts.files import ContractError, header_lines, read
+from verify.contracts import read
+from verify.contracts.files import header_lines
 from verify.contracts.schema import json_schema
+from verify.errors import ContractError
 
 GOOD = """
 # What the warm-up may train.

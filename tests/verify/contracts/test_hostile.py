@@ -13,8 +13,9 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from verify.cli import main
-from verify.contracts.files import ContractError, read
-from verify.contracts.subject import Subject, captured, forget
+from verify.contracts import Subject, captured, read
+from verify.contracts.subject import forget
+from verify.errors import ContractError
 
 PIECES = st.sampled_from(
     [

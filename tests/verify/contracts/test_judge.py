@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from verify.contracts import subject
-from verify.contracts.files import Contract, read
-from verify.contracts.judge import Verdict, judge
+from verify.contracts import Contract, Verdict, judge, read, subject
 
 SHOP = "tests.verify.contracts.shop"
 

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tests.verify.contracts import shop
-from verify.capture import Step, capture
-from verify.picture.files import write
+from verify.picture import write
+from verify.step import Step, capture
 
 pytestmark = pytest.mark.browser
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")

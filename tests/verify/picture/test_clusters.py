@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tests.verify.contracts import shop
 from tests.verify.steps import batch, dense, step
-from verify.capture import capture
-from verify.detect import Detector
+from verify.find import Detector
 from verify.picture.clusters import clusters
+from verify.step import capture
 
 
 def ops_of(target: Any, *args: Any, model: Any = None) -> dict[str, set[str]]:

@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 
 from tests.verify.contracts import shop
-from verify.capture import Step, capture
-from verify.contracts.files import ContractError
-from verify.picture.files import write, write_difference
+from verify.errors import ContractError
+from verify.picture import write, write_difference
 from verify.picture.outline import Group, outline
+from verify.step import Step, capture
 
 
 @pytest.fixture(scope="module")

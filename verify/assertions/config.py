@@ -1,0 +1,235 @@
+"""The pairing of callback and verifier: expectations derived from a control config itself.
+
+The expectations come from the user's dicts (``callback.config``), not from loopctl's plan: a fault
+in loopctl's reading of a config must not excuse itself here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from verify.assertions.expectation import UNSET, Expectation
+from verify.assertions.failure import fail
+from verify.graphs import Region, key_of, no_collection
+from verify.kinds import Violation
+from verify.references import ModelReference, Term
+from verify.step import Step, capture
+
+
+@no_collection()
+def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
+    """Asserts that every substep of a controlled model is what the callback's config says.
+
+    Checks each bound substep (``model.<action>_on`` / ``_off``) on its own and, where the callback
+    is attached to this model, each branch of the main step, guarded by its control variable.
+
+    Args:
+        model: a model under control (``callback.attach(model)`` or after ``fit``).
+        callback: the ``LoopControllerCallback``; only its ``config`` tells what is expected.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)``: tensors, arrays or ``tf.TensorSpec``.
+
+    Raises:
+        GraphAssertionError: with the violations of all substeps.
+        ValueError: the model is not under control.
+    """
+    __tracebackhide__ = True
+    if not hasattr(model, "control_variables"):
+        raise ValueError(f"model {model.name!r} is not controlled: attach the callback first")
+    violations: list[Violation] = []
+    reference: ModelReference | None = None
+    main: Step | None = None
+    if (main_step := _main_step(callback, model)) is not None:
+        main = capture(main_step, batch, model=model)
+        reference = main.reference
+    for action, settings in callback.config.items():
+        for branch in (True, False):
+            if branch not in settings:
+                continue
+            name = f"{action}_{'on' if branch else 'off'}"
+            place = f"config[{action!r}][{branch}]"
+            step = capture(getattr(model, name), batch, model=model, reference=reference)
+            reference = step.reference
+            if reference is None:
+                raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
+            expectation = expectation_of(reference, settings[branch])
+            own = expectation.violations(step)
+            there: list[Violation] = []
+            if main is not None:
+                region = _branch_region(main, model.control_variables[action], branch)
+                there = (
+                    _of_main(expectation, settings[branch]).violations(main, region)
+                    if region is not None
+                    else [_unguarded(action)]
+                )
+            violations += _located(place, name, own, there)
+    fail(f"model {model.name!r}", violations)
+
+
+def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
+    """What one branch of a config promises of its substep."""
+    model = reference.model
+    chosen = {key_of(v): v for v in _selected(model, settings)}
+    data_loss = settings.get("loss", model.loss)
+    by_data = reference.reached_by(data_loss) & chosen.keys()
+    terms = _terms(reference, settings.get("regularize", False))
+    terms = [term for term in terms if term.key in chosen]
+    reached = {term.key for term in terms}
+    reached |= by_data
+    trained = [variable for key, variable in chosen.items() if key in reached]
+    compiled = {} if "loss" in settings else model.get_compile_config()
+    return Expectation.of(
+        {
+            "loss": _flat(data_loss, compiled) if by_data else None,
+            "regularization": len(terms),
+            # Where nothing is trained, nothing can be clipped.
+            "clipping": _clipping(model, settings) if trained else None,
+            "watched": trained,
+            "unwatched": _others(model, trained),
+        }
+    )
+
+
+def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectation:
+    """What the main step's branch should be: a repeated substep is there once, and in a loop."""
+    if settings.get("repeat", 1) == 1:
+        return expectation
+    values = dict(expectation.values)
+    values["loss"] = None if values["loss"] is None else values["loss"] * 2
+    values["regularization"] *= 2
+    return Expectation.of(values)
+
+
+def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
+    if "variables" in settings:
+        return _chosen(model, settings["variables"])
+    if "excluded_variables" in settings:
+        return _others(model, _chosen(model, settings["excluded_variables"]))
+    return list(model.trainable_variables)
+
+
+def _chosen(model: keras.Model, selector: Any) -> list[Any]:
+    """What a function of the model or globs over paths choose."""
+    if callable(selector):
+        return list(selector(model))
+    globs = [selector] if isinstance(selector, str) else selector
+    return [
+        variable
+        for variable in model.trainable_variables
+        if any(fnmatch.fnmatchcase(variable.path, glob) for glob in globs)
+    ]
+
+
+def _others(model: keras.Model, variables: Any) -> list[Any]:
+    excluded = {id(variable) for variable in variables}
+    return [v for v in model.trainable_variables if id(v) not in excluded]
+
+
+def _terms(reference: ModelReference, regularize: Any) -> list[Term]:
+    """The regularisation terms that a branch adds: all, none, or those of some layers."""
+    if isinstance(regularize, bool):
+        return list(reference.terms) if regularize else []
+    model = reference.model
+    if callable(regularize):
+        layers = list(regularize(model))
+    else:
+        globs = [regularize] if isinstance(regularize, str) else regularize
+        everything = _nested(model)
+        layers = [
+            layer
+            for layer in everything
+            if any(fnmatch.fnmatchcase(layer.name, glob) for glob in globs)
+        ]
+    keys = {key_of(v) for layer in layers for v in layer.trainable_variables}
+    return [term for term in reference.terms if term.key in keys]
+
+
+def _nested(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model and of the models in it."""
+    found = []
+    for layer in model.layers:
+        found.append(layer)
+        if isinstance(layer, keras.Model):
+            found += _nested(layer)
+    return found
+
+
+def _flat(loss: Any, compiled: Mapping[str, Any]) -> list[tuple[Any, float]]:
+    """One loss, or those of several outputs, with the weights they were compiled with."""
+    weights = compiled.get("loss_weights")
+    if isinstance(loss, Mapping):
+        pairs = [(one, (weights or {}).get(output, 1.0)) for output, one in loss.items()]
+    elif isinstance(loss, list | tuple):
+        pairs = list(zip(loss, weights or [1.0] * len(loss), strict=True))
+    else:
+        pairs = [(loss, 1.0 if weights is None else tf.nest.flatten(weights)[0])]
+    return [(one, weight) for one, weight in pairs if one is not None and one is not False]
+
+
+def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
+    """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
+    if "clipping" in settings:
+        return settings["clipping"]
+    optimizer = keras.optimizers.get(settings.get("optimizer", model.optimizer))
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer.clipvalue:
+        return (-optimizer.clipvalue, optimizer.clipvalue)
+    if optimizer.clipnorm:
+        return {"norm": optimizer.clipnorm}
+    if optimizer.global_clipnorm:
+        return {"global_norm": optimizer.global_clipnorm}
+    # A transform of the user's may clip as it likes.
+    return UNSET if "gradients" in settings else None
+
+
+def _main_step(callback: Any, model: keras.Model) -> Any:
+    """The main step of a callback that is attached to this model, else None."""
+    try:
+        return callback.main_step if callback.model is model else None
+    except (AttributeError, ValueError):  # a config and no more; a callback that was released
+        return None
+
+
+def _branch_region(step: Step, control: Any, branch: bool) -> Region | None:
+    """The call path of the branch of the main step that `control` chooses for `branch`."""
+    flat, key = step.flat, id(control.handle)
+    for guard in flat.guards:
+        node = flat.node(flat.through(guard.predicate))
+        variable = flat.variable(node)
+        if len(guard.branches) == 2 and variable is not None and variable.key == key:
+            return guard.branches[0 if branch else 1]
+    return None
+
+
+def _unguarded(action: str) -> Violation:
+    return Violation(
+        "guards",
+        f"a branch chosen by control_variables[{action!r}]",
+        "no branch of the main step reads that variable",
+    )
+
+
+def _located(
+    place: str, name: str, own: list[Violation], there: list[Violation]
+) -> list[Violation]:
+    """Violations of a substep and of its branch of the main step; told once where they agree."""
+
+    def same(a: Violation, b: Violation) -> bool:
+        return (a.keyword, a.expected) == (b.keyword, b.expected)  # what is found has other paths
+
+    both = [v for v in own if any(same(v, other) for other in there)]
+    groups = [
+        (f"{name} and main step", both),
+        (name, [v for v in own if v not in both]),
+        ("main step", [v for v in there if not any(same(v, other) for other in both)]),
+    ]
+    return [
+        dataclasses.replace(v, keyword=f"{place} ({where}) {v.keyword}")
+        for where, group in groups
+        for v in group
+    ]

@@ -1,0 +1,62 @@
+"""Everything that is expected of a step at once: a value for each keyword that is checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from verify.find import Detector
+from verify.graphs import Region
+from verify.kinds import KEYWORDS, Violation
+from verify.step import Step
+
+
+class _Unset:
+    """The value of a keyword that was left out: not checked."""
+
+    def __repr__(self) -> str:
+        return "unchecked"
+
+
+UNSET: Any = _Unset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+    """What a step should be. What has no value, or `UNSET`, is not checked; see `assert_graph`."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, settings: Any) -> Expectation:
+        """An expectation, or a mapping of the keywords of `assert_graph`.
+
+        Raises:
+            TypeError: an unknown keyword.
+        """
+        if isinstance(settings, cls):
+            return settings
+        for name in settings:
+            if name not in KEYWORDS:
+                raise TypeError(
+                    f"no expectation is called {name!r}: there are {', '.join(KEYWORDS)}"
+                )
+        return cls({name: value for name, value in settings.items() if value is not UNSET})
+
+    def violations(self, step: Step, region: Region = ()) -> list[Violation]:
+        """Every way in which the step (or the branch at `region`) is not as expected."""
+        return self.violations_of(Detector(step, region))
+
+    def violations_of(self, detector: Detector) -> list[Violation]:
+        """The same, of what a detector looks at, which may have been asked before."""
+        return [
+            violation
+            for keyword in sorted(KEYWORDS.values(), key=lambda keyword: keyword.rank)
+            if keyword.check is not None and keyword.name in self.values
+            for violation in keyword.check(detector, self.values[keyword.name], self)
+        ]
+
+    def violations_in_branch(self, step: Step, settings: Any) -> list[Violation]:
+        """Every way in which a branch is not as `settings` say, an expectation or keywords."""
+        return Expectation.of(settings).violations(step)

@@ -1,0 +1,48 @@
+"""The error that lists what is not as it was asserted, and where that was asserted."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from verify.kinds import Violation
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+class GraphAssertionError(AssertionError):
+    """A step is not what it was asserted to be; the message lists every violation."""
+
+    def __init__(self, message: str, violations: Sequence[Violation]) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException would call it again with the message alone.
+        return type(self), (str(self), self.violations)
+
+
+def fail(name: str, violations: Sequence[Violation]) -> None:
+    """Raises if there are violations."""
+    __tracebackhide__ = True  # pytest shows the test's own line
+    if not violations:
+        return
+    count = f"{len(violations)} violation{'s' if len(violations) > 1 else ''}"
+    lines = [f"{name}: {count}"]
+    for number, violation in enumerate(violations, 1):
+        lines.append(f"{number}. " + str(violation).replace("\n", "\n   "))
+    if (line := user_line()) is not None:
+        lines.append(line)
+    raise GraphAssertionError("\n".join(lines), violations)
+
+
+def user_line() -> str | None:
+    """The line of the caller outside this package."""
+    for frame in reversed(traceback.extract_stack()):
+        inside = Path(frame.filename).is_relative_to(_PACKAGE)
+        if not inside and frame.filename != contextlib.__file__:
+            return f"asserted at {frame.filename}:{frame.lineno}: {frame.line}"
+    return None

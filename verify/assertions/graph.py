@@ -1,0 +1,94 @@
+"""`assert_graph`: what a training step does, from its traced graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verify.assertions.expectation import UNSET, Expectation
+from verify.assertions.failure import fail
+from verify.graphs import no_collection
+from verify.step import capture
+
+
+def assert_graph(
+    target: Any,
+    *args: Any,
+    loss: Any = UNSET,
+    regularization: Any = UNSET,
+    clipping: Any = UNSET,
+    watched: Any = UNSET,
+    unwatched: Any = UNSET,
+    decayed: Any = UNSET,
+    guards: Any = UNSET,
+    forbids: Any = UNSET,
+    max_ops: Any = UNSET,
+    max_bytes: Any = UNSET,
+    allow_writes: bool = False,
+    model: Any = None,
+    signature: str | None = None,
+) -> None:
+    """Asserts what a training step does, from its traced graph. Keywords left out are unchecked.
+
+    Args:
+        target: a ``tf.function``, any other callable or a ``ConcreteFunction``; a compiled Keras
+            model or one of its ``train_step``, ``train_function`` and so on; a ``FuncGraph``; a
+            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``.
+        args: a batch to trace with, ``(x, y)`` or ``(x, y, sample_weight)``, as one tuple or one
+            by one: tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such. None
+            for what has been traced before.
+        loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name or a list
+            of these: exactly these data losses have a gradient that reaches an update, with their
+            constants and reduction (a function, or ``reduction=None``: in some mean), multiplied
+            by no constant, or by that of a pair ``(loss, weight)``. ``None`` or ``[]``: no data
+            loss does.
+        regularization: an int: so many terms reach an update, one per variable and regulariser;
+            ``True``: at least one; ``False``: none; a list of ``(variable, regulariser)``:
+            exactly these, ``[]`` none.
+        clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
+            reaches an update is clipped so, before the optimizer; ``None``: none is.
+        watched: variables, paths or globs over ``variable.path``: exactly these trainable
+            variables are updated from their gradients. ``"!glob"`` makes an exception. ``None``
+            or ``[]``: none is.
+        unwatched: the same: none of these is updated from a gradient, nor written by hand unless
+            `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
+        decayed: the same: exactly these trainable variables shrink by a share of themselves, on
+            top of any gradient (weight decay); ``None`` or ``[]``: none does.
+        guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
+            expectations})``: the variable's value chooses branches of the step, and where it has
+            that value, the step is as these keywords of `assert_graph` say (which may hold
+            `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
+            variable chooses a branch.
+        forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
+            makes an exception. ``[]`` forbids nothing; ``None`` is refused.
+        max_ops, max_bytes: at most so many ops, and bytes of constants.
+        model: the model that the step trains, if `target` does not tell: what counts as trainable,
+            and the regularisers that its layers add, are then taken from it.
+        signature: which function of a SavedModel, if it has several.
+
+    Raises:
+        GraphAssertionError: with all violations.
+        TypeError, ValueError: an argument is not of the kinds above, or a glob or exception matches
+            nothing.
+    """
+    __tracebackhide__ = True
+    # Written out, so that editors, type checkers and `help` know the keywords;
+    # tests/verify/assertions/test_graph.py holds them against `verify.kinds`.
+    expectation = Expectation.of(
+        {
+            "loss": loss,
+            "regularization": regularization,
+            "clipping": clipping,
+            "watched": watched,
+            "unwatched": unwatched,
+            "decayed": decayed,
+            "guards": guards,
+            "forbids": forbids,
+            "max_ops": max_ops,
+            "max_bytes": max_bytes,
+            "allow_writes": allow_writes,
+        }
+    )
+    with no_collection():
+        step = capture(target, *args, model=model, signature=signature)
+        violations = expectation.violations(step)
+    fail(step.name, violations)

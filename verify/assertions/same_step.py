@@ -1,0 +1,187 @@
+"""Whether two steps do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from verify.assertions.failure import fail
+from verify.flow import Canonical, Effect, Flow, canonical, unmatched
+from verify.graphs import READS, Node, Tensor, is_commutative, no_collection
+from verify.kinds import Violation
+from verify.match import show
+from verify.step import Step, capture
+
+
+def assert_same_step(
+    a: Any,
+    b: Any,
+    *args: Any,
+    model: Any = None,
+    signature: str | None = None,
+    outputs: bool = False,
+) -> None:
+    """Asserts that two steps do the same: up to names, and up to order where that has no effect.
+
+    What a step does is what it writes to variables and which stateful ops it runs, computed from
+    what, and under which conditions. Variables that both steps use have to be treated alike, one
+    by one; others, of two models say, are matched by what is done with them. Seeds of random ops
+    are not compared.
+
+    Args:
+        a, b: targets, as for `assert_graph`.
+        args: a batch to trace both with, as for `assert_graph`; none for what is traced.
+        model: as for `assert_graph`, if both steps train the same one.
+        signature: which function of a SavedModel, or of both if both are, if it has several.
+        outputs: whether they have to return the same as well.
+
+    Raises:
+        GraphAssertionError: with each effect that only one of them has, and the first difference
+            to the one in the other step that is nearest to it.
+    """
+    __tracebackhide__ = True
+    with no_collection():
+        saved = [isinstance(target, str | Path) for target in (a, b)]
+        first, second = (
+            capture(target, *args, model=model, signature=signature if by_path else None)
+            # Where neither is saved, both are asked for it, and say what is wrong.
+            for target, by_path in zip((a, b), saved if any(saved) else [True, True], strict=True)
+        )
+        violations = differences(first, second, outputs)
+    fail(f"{first.name} and {second.name}", violations)
+
+
+def differences(a: Step, b: Step, outputs: bool = False) -> list[Violation]:
+    """What one of two steps does and the other does not."""
+    first, second = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
+    comparison = _Comparison(first, second)
+    names = ("the first", "the second") if a.name == b.name else (a.name, b.name)
+    found = comparison.effects(*names)
+    if outputs:
+        found += comparison.outputs()
+    return found
+
+
+class _Comparison:
+    def __init__(self, a: Canonical, b: Canonical) -> None:
+        self.a, self.b = a, b
+
+    def effects(self, a: str, b: str) -> list[Violation]:
+        only_a = unmatched(self.a.effects, self.b.effects)
+        only_b = unmatched(self.b.effects, self.a.effects)
+        found = []
+        for effect in only_a:
+            other = _nearest(effect, only_b)
+            if other is None:
+                found.append(Violation("same step", f"{_told(effect)}, as in {a}", f"not in {b}"))
+                continue
+            only_b.remove(other)
+            difference = self._difference((effect.node.index, 0), (other.node.index, 0))
+            told = _told(other) if _told(other) != _told(effect) else "one that differs"
+            found.append(Violation("same step", _told(effect), told, (difference,)))
+        for effect in only_b:
+            found.append(Violation("same step", f"no {_told(effect)}, as in {a}", f"it is in {b}"))
+        return found
+
+    def outputs(self) -> list[Violation]:
+        pairs = zip(self.a.flat.outputs, self.b.flat.outputs, strict=False)
+        found = [
+            Violation("same step", f"output {i} alike", self._difference(one, other))
+            for i, (one, other) in enumerate(pairs)
+            if self.a.output(one) != self.b.output(other)
+        ]
+        counts = len(self.a.flat.outputs), len(self.b.flat.outputs)
+        if counts[0] != counts[1]:
+            found.append(Violation("same step", f"{counts[0]} outputs", f"{counts[1]}"))
+        return found
+
+    def _difference(self, a: Tensor, b: Tensor) -> str:
+        """Where two tensors that are not alike first differ, seen from them."""
+        while True:
+            a, b = self.a.flat.through(a), self.b.flat.through(b)
+            one, other = self.a.flat.node(a), self.b.flat.node(b)
+            places = f"{one.id} and {other.id}"
+            values = self.a.folder.value(a), self.b.folder.value(b)
+            if values[0] is not None and values[1] is not None:
+                return f"first difference: {show(values[0])} and {show(values[1])} at {places}"
+            if one.op != other.op:
+                return f"first difference: {one.op} and {other.op} at {places}"
+            variables = self.a.flat.variable(one), self.b.flat.variable(other)
+            if one.op in READS and variables[0] is not None and variables[1] is not None:
+                mine, theirs = (
+                    side.variables[v.key]
+                    for side, v in zip((self.a, self.b), variables, strict=True)
+                    if v is not None
+                )
+                same = mine == theirs
+                what = "before or after another write" if same else "of different variables"
+                return f"first difference: {one.op} {what} at {places}"
+            pair = self._differing_inputs(one, other)
+            if pair is None:
+                return f"first difference: {one.op} under other conditions or settings at {places}"
+            a, b = pair
+
+    def _differing_inputs(self, a: Node, b: Node) -> tuple[Tensor, Tensor] | None:
+        ours, theirs = list(a.data), list(b.data)
+        if is_commutative(a.op):
+            mine = [self.a.output(tensor) for tensor in ours]
+            others = [self.b.output(tensor) for tensor in theirs]
+            ours = [t for t, digest in zip(ours, mine, strict=True) if digest not in others]
+            theirs = [t for t, digest in zip(theirs, others, strict=True) if digest not in mine]
+        return next(
+            (
+                (one, other)
+                for one, other in zip(ours, theirs, strict=False)
+                if self.a.output(one) != self.b.output(other)
+                and not (one[0] in self.a.flat.variables and other[0] in self.b.flat.variables)
+            ),
+            None,
+        )
+
+
+def _nearest(effect: Effect, others: Sequence[Effect]) -> Effect | None:
+    """The effect that was probably meant to be the same: on that variable, or on one like it."""
+
+    def likeness(other: Effect) -> tuple[bool, bool, bool]:
+        ours, theirs = effect.variable, other.variable
+        if ours is None or theirs is None:
+            return ours is theirs, effect.node.op == other.node.op, False
+        same = ours.key == theirs.key or ours.path == theirs.path
+        return (
+            same,
+            (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype),
+            (effect.node.op == other.node.op),
+        )
+
+    best = max(others, key=likeness, default=None)
+    return best if best is not None and any(likeness(best)[:2]) else None
+
+
+def _told(effect: Effect) -> str:
+    if effect.variable is None:
+        return f"{effect.node.op} at {effect.node.id}"
+    return f"{effect.node.op} of {effect.variable.path}"
+
+
+def changed_ops(a: Step, b: Step) -> tuple[dict[str, str], list[str]]:
+    """What sets `b` apart from `a`, op by op.
+
+    Returns:
+        Marks by id of an op of `b`: "added" where something new begins, "touched" where only what
+        it is computed from is new; and ids of the ops of `a` that begin what `b` lacks.
+    """
+    sides = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
+    first, second = (_begun(*pair) for pair in (sides, sides[::-1]))
+    return second, [place for place, mark in first.items() if mark == "added"]
+
+
+def _begun(one: Canonical, other: Canonical) -> dict[str, str]:
+    """Ops of `one` that compute what nothing in `other` does."""
+    there = set(other.digests)
+    marks: dict[str, str] = {}
+    for node, digest in zip(one.flat.nodes, one.digests, strict=True):
+        if digest not in there:
+            known = all(one.digests[source] in there for source, _ in node.data)
+            marks[node.id] = "added" if known else "touched"
+    return marks

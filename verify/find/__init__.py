@@ -1,0 +1,27 @@
+"""What is in a step: one module for each kind of thing that is looked for. Nothing here prints.
+
+In: a step, or one branch of it. Out: `Detector`, which finds losses, terms, clips; what is written.
+May import: graphs, match, references, flow, step.
+"""
+
+from verify.find.clips import Bounds, describe
+from verify.find.detector import Detector
+from verify.find.known_losses import known_losses
+from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
+from verify.find.search import Disjoint, Found
+from verify.find.writes import Written, stopped, written
+
+__all__ = [
+    "CALLBACKS",
+    "Bounds",
+    "Detector",
+    "Disjoint",
+    "Found",
+    "HazardFact",
+    "Written",
+    "describe",
+    "hazards",
+    "known_losses",
+    "stopped",
+    "written",
+]

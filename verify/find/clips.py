@@ -1,0 +1,259 @@
+"""Which clips lie on every path of a gradient to the update that it trains.
+
+A clip is found by structure (`clip_reference`) and counts as one if it is a cut: no path from a
+backward pass's seed to the update avoids it, and no forward value enters after it. A global norm
+has to be that of exactly the gradients that are scaled by it. Parts of a gradient that are clipped
+one by one and then added up are no clipped gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from verify.flow import Flow, Update
+from verify.graphs import CASES, IFS, REDUCTIONS, WHILES, Tensor
+from verify.match import Match, Pattern, Predicate
+from verify.references import global_norm_patterns, norm_patterns, scale_patterns, value_patterns
+
+_MERGES = IFS | CASES | WHILES  # ops that hand on one of their inputs, and add nothing
+
+Bounds = tuple[str, float, float]
+"""Kind and bounds: ``("value", lo, hi)``, ``("norm", 0, n)`` or ``("global_norm", 0, n)``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A clip on the way to one update; `complete` if the update's gradient is clipped so.
+
+    `misses` tells why it is not.
+    """
+
+    kind: str
+    lower: float
+    upper: float
+    node: int
+    misses: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return not self.misses
+
+    def __str__(self) -> str:
+        return describe((self.kind, self.lower, self.upper))
+
+
+def describe(bounds: Bounds) -> str:
+    kind, lower, upper = bounds
+    if kind == "value":
+        return f"[{lower:.6g}, {upper:.6g}]"
+    return f"{kind.replace('_', ' ')} {upper:.6g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scaled:
+    """A gradient that is scaled by a global norm."""
+
+    gradient: Tensor
+    norm: Tensor
+
+
+class Clips:
+    """Finds clips in one graph, or in one branch of it."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow, self.flat = flow, flow.flat
+        self._scaled: dict[int, _Scaled] = {}
+        self._ops_of: dict[int, frozenset[int]] = {}
+
+    def ops(self, clip: Clip) -> frozenset[int]:
+        """The nodes that clip."""
+        return self._ops_of[clip.node]
+
+    def of(self, update: Update) -> list[Clip]:
+        return self._all.get(update.node.index, [])
+
+    @functools.cached_property
+    def _all(self) -> dict[int, list[Clip]]:
+        """By the node of each trained update."""
+        clips: dict[int, list[Clip]] = {}
+        # Clips of one kind on gradients of one shape are judged together: they may share an update.
+        alike: dict[tuple[Bounds, object], list[int]] = {}
+        for node, bounds in self._candidates.items():
+            alike.setdefault((bounds, self.flat.shape((node, 0))), []).append(node)
+        for (bounds, shape), nodes in alike.items():
+            updates = [u for u in self.flow.trained if u.variable.shape == shape]
+            for update, node, misses in self._judged(frozenset(nodes), updates):
+                clips.setdefault(update.node.index, []).append(Clip(*bounds, node, misses))
+        return {
+            index: [
+                dataclasses.replace(clip, misses=clip.misses or self._norm_misses(clip, clips))
+                for clip in found
+            ]
+            for index, found in clips.items()
+        }
+
+    # -- what is there ------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _candidates(self) -> dict[int, Bounds]:
+        """What clips a tensor of the backward pass, by node."""
+        flow, found = self.flow, dict[int, Bounds]()
+        kinds = {(len(u.variable.shape), u.variable.dtype) for u in flow.trained}
+        for dtype in sorted({dtype for _, dtype in kinds}):
+            for match in self._matches(value_patterns(dtype)):
+                self._ops_of[match.root[0]] = match.nodes
+                sides = [
+                    flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
+                ]
+                lower, upper = (b for b in sides if b is not None)
+                # Bounds may differ by element: it is clipped to the widest.
+                found[match.root[0]] = ("value", float(np.min(lower)), float(np.max(upper)))
+        for rank, dtype in sorted(kinds):
+            for match in self._matches(norm_patterns(rank, dtype)):
+                self._ops_of[match.root[0]] = match.nodes
+                found[match.root[0]] = ("norm", 0.0, match.constants["norm"])
+            for match in self._matches(scale_patterns(rank, dtype)):
+                self._ops_of[match.root[0]] = match.nodes
+                norm = match.constants["norm"]
+                if np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5):
+                    found[match.root[0]] = ("global_norm", 0.0, norm)
+                    self._scaled[match.root[0]] = _Scaled(
+                        match.leaves["gradient"], match.leaves["global norm"]
+                    )
+        return found
+
+    def _matches(self, patterns: list[Pattern]) -> Iterator[Match]:
+        flow = self.flow
+        predicates: dict[str, Predicate] = {
+            "gradient": lambda t: t[0] in flow.backward,
+            "global norm": lambda t: t[0] in flow.backward,
+            "lower bound": lambda t: flow.folder.value(t) is not None,
+            "upper bound": lambda t: flow.folder.value(t) is not None,
+        }
+        for pattern in patterns:
+            if pattern.ops <= self._ops:
+                yield from flow.matcher.find(pattern, pattern.roots[0], predicates, flow.backward)[
+                    0
+                ]
+
+    @functools.cached_property
+    def _ops(self) -> frozenset[str]:
+        return frozenset(self.flat.nodes[index].op for index in self.flow.backward)
+
+    # -- whether it is a cut ------------------------------------------------------------------
+
+    def _judged(
+        self, clips: frozenset[int], updates: list[Update]
+    ) -> Iterator[tuple[Update, int, str]]:
+        """Each update below a clip, that clip, and why it does not clip the update's gradient.
+
+        That a gradient is finite is no gradient: a loss scale is adapted to it.
+        """
+        flow = self.flow
+        aside = flow.checks | self._factors
+        around = flow.descendants((s.node for s in flow.seeds), without=clips | aside)
+        below = {clip: flow.descendants([clip], without=aside) for clip in clips}
+        after = set[int]().union(*below.values()) - clips
+        changed = flow.descendants(after & flow.entries, without=aside)
+        # Scaled again and then unscaled, as for an optimizer that unscales itself, is no change.
+        scaling = after & self._takes_scale
+        unscaled = flow.descendants(
+            index
+            for index in scaling
+            if len(scaling & flow.descendants([index]))
+            == len(scaling & flow.ancestors([index]))
+            == 1
+        )
+        added = flow.descendants(self._sums(clips, after), without=aside)
+        updated = {update.node.index for update in updates}
+        above: dict[int, list[int]] = {}
+        for clip in sorted(clips):
+            for index in below[clip] & updated:
+                above.setdefault(index, []).append(clip)
+        for update in updates:
+            index = update.node.index
+            misses = ""
+            if index in around:
+                misses = "part of its gradient goes around the clip"
+            elif index in changed:
+                misses = "its gradient is changed after the clip"
+            elif index in unscaled:
+                misses = "it is divided by the loss scale after the clip"
+            elif index in added:
+                misses = "only parts of its gradient are, which are added up after it"
+            for clip in above.get(index, ()):
+                yield update, clip, misses
+
+    @functools.cached_property
+    def _factors(self) -> frozenset[int]:
+        """What makes factors of global norms, and nothing else.
+
+        By way of it all gradients depend on each other, but are not added to each other: a factor
+        is at most one.
+        """
+        inside = set[int]().union(*(self._ops_of[root] for root in self._scaled))
+        consumers = self.flow.consumers
+        return frozenset(i for i in inside - set(self._scaled) if inside.issuperset(consumers[i]))
+
+    @functools.cached_property
+    def _takes_scale(self) -> set[int]:
+        """Nodes that take a forward value which is computed from a loss scale."""
+        flow = self.flow
+        reads = [node.index for node, v in self.flat.reads() if v.key in flow.scales]
+        of_scale = flow.descendants(reads) - flow.backward
+        return {user for index in of_scale for user in flow.consumers[index]} & flow.backward
+
+    def _sums(self, clips: Collection[int], after: set[int]) -> set[int]:
+        """Where what was clipped is added to what another clip, or another replica, clipped."""
+        nodes, pieces = self.flat.nodes, self.flow.pieces
+        found = {index for index in after if nodes[index].op in REDUCTIONS}
+        clipped = after | set(clips)
+        for index in after:
+            for tensor in nodes[index].data:
+                piece = pieces.get(tensor)
+                if piece is not None and piece.tensor[0] in clipped:
+                    found.add(index)
+        if len(clips) > 1:
+            found |= self._meetings(clips, after)
+        return found
+
+    def _meetings(self, clips: Collection[int], after: set[int]) -> set[int]:
+        """Nodes whose inputs come from different clips, other than by way of state."""
+        nodes = self.flat.nodes
+        origins: dict[int, frozenset[int]] = {clip: frozenset({clip}) for clip in clips}
+        met: set[int] = set()
+        for index in sorted(after):
+            sources = [origins.get(source, frozenset()) for source, _ in nodes[index].data]
+            origins[index] = frozenset[int]().union(*sources)
+            if len(origins[index]) > 1 and nodes[index].op not in _MERGES:
+                met.add(index)
+        return met
+
+    # -- whether a global norm is that of all gradients ----------------------------------------
+
+    def _norm_misses(self, clip: Clip, found: dict[int, list[Clip]]) -> str:
+        """How a global norm differs from that of all gradients; empty if it does not."""
+        if clip.node not in self._scaled:
+            return ""
+        norm = self._scaled[clip.node].norm
+        roots: dict[int, None] = {}
+        covered: set[int | str] = set()
+        for update in self.flow.trained:
+            mine = [c.node for c in found.get(update.node.index, []) if c.node in self._scaled]
+            mine = [root for root in mine if self._scaled[root].norm == norm]
+            roots.update(dict.fromkeys(mine))
+            covered.update(update.variable.key for _ in mine)
+        trained = {update.variable.key for update in self.flow.trained}
+        if covered != trained:
+            return f"by a norm of {len(covered)} of {len(trained)} gradients"
+        scaled = [self._scaled[root].gradient for root in roots]
+        specs = tuple(self.flow.spec(gradient) for gradient in scaled)
+        for pattern in global_norm_patterns(specs):
+            result = self.flow.matcher.unify(pattern, pattern.roots[0], norm, {})
+            if isinstance(result, Match) and set(result.leaves.values()) == set(scaled):
+                return ""
+        return f"by a norm that is not of the {len(scaled)} gradients scaled by it"

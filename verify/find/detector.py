@@ -1,0 +1,70 @@
+"""All that can be asked about the gradients of one step, or of one branch of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from verify.find.clips import Clip, Clips
+from verify.find.losses import Losses
+from verify.find.search import Found, Search
+from verify.find.terms import Terms
+from verify.flow import Unexplained, Update
+from verify.graphs import Region
+from verify.match import Miss, Pattern
+from verify.step import Step
+
+
+class Detector:
+    """Losses, regularisation terms, clips, and what is none of these. Remembers what it found."""
+
+    def __init__(self, step: Step, region: Region = ()) -> None:
+        self.step, self.flat = step, step.flat
+        self.search = Search(step, region)
+        self.flow = self.search.flow
+        self._losses = Losses(self.search, lambda found: bool(self.rest(found)[0]))
+        self._terms = Terms(self.search, self._unexplained)
+        self._unexplained_by = Unexplained(self.flow)
+
+    def losses(self, loss: Any) -> tuple[list[Found], Miss | None]:
+        """Where the gradient of `loss` reaches an update, and the nearest miss elsewhere."""
+        return self._losses.of(loss)
+
+    @property
+    def terms(self) -> list[Found]:
+        """Recognised regularisation terms, one per variable and regulariser."""
+        return self._terms.all
+
+    def regulariser(
+        self, update: Update, pattern: Pattern | None
+    ) -> tuple[list[Found], Miss | None]:
+        """Where the gradient of one regulariser by the updated variable reaches that update."""
+        return self._terms.of(update, pattern)
+
+    def rest(self, recognised: Iterable[Found]) -> tuple[list[Update], list[Update]]:
+        """Updates that unrecognized gradients reach: (by way of data, of the variable alone)."""
+        return self._unexplained_by.without(
+            frozenset(node for found in recognised for node in found.nodes)
+        )
+
+    def clips(self, update: Update) -> list[Clip]:
+        """Clips on the gradient of one update, before the optimizer."""
+        return self._clips.of(update)
+
+    def clip_ops(self, clip: Clip) -> frozenset[int]:
+        """The nodes of a clip that was found."""
+        return self._clips.ops(clip)
+
+    @functools.cached_property
+    def _clips(self) -> Clips:
+        return Clips(self.flow)
+
+    def _unexplained(self, terms: list[Found]) -> tuple[list[Update], list[Update]]:
+        """What neither these terms nor losses explain that were looked for, or are the model's."""
+        left = self.rest([*self._losses.found, *terms])
+        if left[0] and self.step.reference is not None:
+            for loss in self.step.reference.losses:
+                self.losses(loss)
+            left = self.rest([*self._losses.found, *terms])
+        return left

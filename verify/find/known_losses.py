@@ -1,0 +1,41 @@
+"""The losses that are known by name: the model's own, and all that Keras ships."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+import keras
+
+from verify.find.detector import Detector
+from verify.find.search import Disjoint, Found
+from verify.references import loss_name
+
+
+def known_losses(detector: Detector) -> list[tuple[str, Found]]:
+    """The losses that explain the step's gradients, of the model's own and Keras' catalogue."""
+    found: list[tuple[str, Found]] = []
+    recognised = Disjoint()
+    reference = detector.step.reference
+    for loss in [*(() if reference is None else reference.losses), *keras_losses()]:
+        if not detector.rest([*recognised.all, *detector.terms])[0]:
+            break
+        for match in detector.losses(loss)[0]:
+            if recognised.fresh([match]):
+                recognised.add([match])
+                found.append((loss_name(loss), match))
+    return found
+
+
+@functools.cache
+def keras_losses() -> tuple[keras.losses.Loss, ...]:
+    """Every loss that Keras ships and that needs no arguments, in its default settings."""
+    made = []
+    for name in sorted(dir(keras.losses)):
+        kind = getattr(keras.losses, name)
+        if not inspect.isclass(kind) or kind is keras.losses.Loss:
+            continue
+        parameters = inspect.signature(kind).parameters.values()
+        if all(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in parameters):
+            made.append(kind())
+    return tuple(made)

@@ -1,0 +1,189 @@
+"""Which data losses have a gradient that reaches an update."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from verify.find.search import Found, Search
+from verify.graphs import Node, Spec, Tensor
+from verify.match import Miss, Pattern, Predicate
+from verify.references import Itself, loss_patterns
+
+# Ops that move or re-encode a target without computing with its values.
+_MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
+# Ops whose result is decided by the shape of what they take.
+_SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
+_CHAIN = 8  # how many unary ops back from where prediction and target meet
+
+
+class Losses:
+    """Finds expected losses in one step, or in one branch of it.
+
+    `rest` tells whether gradients of data are left when those that were found are taken away.
+    """
+
+    def __init__(self, search: Search, rest: Callable[[list[Found]], bool]) -> None:
+        self.search, self.step, self.rest = search, search.step, rest
+        self.flow, self.flat = search.flow, search.flat
+        self._known: dict[Itself, tuple[list[Found], Miss | None]] = {}
+
+    def of(self, loss: Any) -> tuple[list[Found], Miss | None]:
+        """Where the gradient of `loss` reaches an update, and the nearest miss elsewhere."""
+        reference = self.step.reference
+        if isinstance(loss, str) and reference is not None:
+            loss = reference.library.losses.get(loss)
+        itself = Itself(loss)
+        if itself not in self._known:
+            self._known[itself] = self._search(loss)
+        return self._known[itself]
+
+    @property
+    def found(self) -> list[Found]:
+        """What has been found so far, by all that was looked for."""
+        return [one for found, _ in self._known.values() for one in found]
+
+    def _search(self, loss: Any) -> tuple[list[Found], Miss | None]:
+        nearest: Miss | None = None
+        every: list[Found] = []
+        for pattern in self._patterns(loss):
+            found, miss = self.search.find(pattern, self._predicates)
+            if miss is not None and (nearest is None or miss.agreed > nearest.agreed):
+                nearest = miss
+            # A gradient may be found again in another form, or by what a prediction was made of.
+            if found:
+                nodes = {node for one in every for node in one.nodes}
+                scales = self.search.scaling.dynamic.keys()
+                known = self.flow.descendants(nodes, scales) | self.flow.ancestors(nodes, scales)
+                every += [one for one in found if one.nodes.isdisjoint(known)]
+                if not self.rest([*self.found, *every]):
+                    break
+        found = self.search.joined(every)
+        if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
+            # Each replica's sum is a part of the whole one, not a share of a mean.
+            found = [_averaged(one) for one in found]
+        return found, nearest
+
+    def _patterns(self, loss: Any) -> Iterator[Pattern]:
+        weights = sorted(self.step.weights or ())
+        weight = self.flow.spec(weights[0]) if weights else None
+        ops = self.flow.matcher.by_op
+        for masked in (False, True) if self._masks else (False,):
+            for target, prediction in self._meeting_specs:
+                yield from loss_patterns(loss, target, prediction, weight, ops, masked)
+
+    @functools.cached_property
+    def _predicates(self) -> dict[str, Predicate]:
+        flow = self.flow
+        return {
+            "prediction": lambda t: t[0] in flow.of_weights and t[0] not in flow.backward,
+            "target": self._is_target,
+            "sample weight": self._is_sample_weight,
+            "mask": lambda t: t in self._masks,
+            "upstream": self.search.is_upstream,
+        }
+
+    def _is_target(self, tensor: Tensor) -> bool:
+        """Whether a tensor is the target a step is fed, as it is fed: smoothing is a loss's own."""
+        if tensor[0] in self._of_weights:
+            return False
+        if self.step.targets is None:
+            return True
+        while tensor not in self.step.targets and (node := self.flat.node(tensor)).op in _MOVES:
+            if node.op == "StridedSlice" and not self._keeps_all(node):
+                return False
+            tensor = node.data[0]
+        return tensor in self.step.targets
+
+    def _keeps_all(self, slice_: Node) -> bool:
+        """Whether a slice, of one column say, still has all examples of a batch."""
+        before, after = self.flat.shape(slice_.data[0]), self.flat.shape((slice_.index, 0))
+        if before and after and None not in before and None not in after:
+            return before[0] == after[0]
+        masks = ("begin_mask", "end_mask")
+        return all(slice_.attrs[mask].i & 1 for mask in masks)
+
+    def _is_sample_weight(self, tensor: Tensor) -> bool:
+        weights = self.step.weights or ()
+        return tensor in weights or tensor[0] in self._of_sample_weight
+
+    @functools.cached_property
+    def _masks(self) -> frozenset[Tensor]:
+        """Which examples or steps of the batch count, as truth values that become numbers."""
+        cast = (self.flat.nodes[index].data[0] for index in self.flow.matcher.by_op.get("Cast", ()))
+        return frozenset(
+            tensor
+            for tensor in cast
+            if self.flat.dtype(tensor) == "bool"
+            and tensor[0] in self.flow.of_data
+            and tensor[0] not in self.flow.of_weights
+        )
+
+    @functools.cached_property
+    def _of_sample_weight(self) -> set[int]:
+        return self.flow.after(self.step.weights or ())
+
+    @functools.cached_property
+    def _meeting_specs(self) -> list[tuple[Spec, Spec]]:
+        """(target, prediction) specs, read off where data that is a target meets a prediction."""
+        flow, found = self.flow, dict[tuple[Spec, Spec], None]()
+        as_fed = self.step.targets or frozenset()
+        fed_specs = list(dict.fromkeys(map(flow.spec, sorted(as_fed))))
+        for index in sorted(flow.of_weights - flow.backward):
+            node = self.flat.nodes[index]
+            predictions = [t for t in node.data if t[0] in flow.of_weights]
+            for prediction in predictions:
+                targets = [t for t in node.data if self._meets(t, prediction)]
+                for target in targets:
+                    chain = filter(self._is_target, self._chain(target))
+                    specs = dict.fromkeys([*fed_specs, *map(flow.spec, chain)])
+                    for p in self._chain(prediction):
+                        found.update(dict.fromkeys((spec, flow.spec(p)) for spec in specs))
+        usable = [pair for pair in found if all(shape is not None for shape, _ in pair)]
+        return [pair for pair in usable if pair[1][1].startswith(("float", "bfloat"))]
+
+    def _meets(self, tensor: Tensor, prediction: Tensor) -> bool:
+        """Whether what an op takes beside a prediction may be made of a target."""
+        if tensor == prediction or tensor[0] in self._of_weights:
+            return False
+        if tensor[0] in self._of_targets or tensor in (self.step.targets or ()):
+            return True
+        # Where no target is fed, it may be made up: all ones of a discriminator's predictions.
+        target, shape = self.flat.shape(tensor), self.flat.shape(prediction)
+        return (
+            self.step.targets is None
+            and target is not None
+            and shape is not None
+            and target[:1] == shape[:1] != ()
+            and 0 <= len(shape) - len(target) <= 1
+        )
+
+    @functools.cached_property
+    def _of_targets(self) -> set[int]:
+        fed = self.step.targets
+        return self.flow.of_data if fed is None else self.flow.after(fed)
+
+    @functools.cached_property
+    def _of_weights(self) -> set[int]:
+        """What depends on the values of weights, not merely on the shape of what they make."""
+        shapes = {i for op in _SHAPES for i in self.flow.matcher.by_op.get(op, ())}
+        return self.flow.descendants(self.flow.weights, without=shapes)
+
+    def _chain(self, tensor: Tensor) -> Iterator[Tensor]:
+        """`tensor` and what it was made of by ops with one input that matters."""
+        flow = self.flow
+        for _ in range(_CHAIN):
+            yield tensor
+            node = self.flat.node(tensor)
+            live = [t for t in node.data if t[0] in flow.of_data or t[0] in flow.of_weights]
+            if len(live) != 1:
+                return
+            tensor = live[0]
+
+
+def _averaged(found: Found) -> Found:
+    if found.weight is None:
+        return found
+    return dataclasses.replace(found, weight=found.weight / len(found.replicas))

@@ -1,0 +1,241 @@
+"""Where the gradient of a reference is in a step, and which updates it reaches.
+
+Two questions decide everything here. Is the traced reference in the graph (`Matcher`)? And does
+what it computes reach the update of a variable (`Flow`)?
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Collection, Iterable, Mapping
+
+from verify.flow import Flow, Scaling, Update
+from verify.graphs import Region, Tensor, exclusive
+from verify.match import Match, Miss, Pattern, Predicate
+from verify.references import format_call
+from verify.step import Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A recognised gradient: its nodes, the variables it trains, and its constant weight.
+
+    `weight` is the factor by which the backward pass multiplies it (None: not a constant).
+    `upstream`: the node that carries that factor.
+    """
+
+    label: str
+    nodes: frozenset[int]
+    updates: tuple[Update, ...]
+    weight: float | None
+    upstream: int
+    prediction: str = ""
+    variable: int | str | None = None
+    path: tuple[str, ...] = ()
+    replicas: frozenset[int] = frozenset({0})
+
+    def __add__(self, other: Found) -> Found:
+        """Both as one: another replica's part, or the same in a branch taken instead."""
+        weight = self.weight
+        if not self.replicas >= other.replicas:
+            both = (self.weight, other.weight)
+            weight = None if None in both else sum(w for w in both if w is not None)
+        return dataclasses.replace(
+            self,
+            nodes=self.nodes | other.nodes,
+            updates=tuple(dict.fromkeys((*self.updates, *other.updates))),
+            weight=weight,
+            replicas=self.replicas | other.replicas,
+        )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(sorted({update.variable.path for update in self.updates}))
+
+
+class Disjoint:
+    """Recognised gradients of which no two share a node."""
+
+    def __init__(self) -> None:
+        self.all: list[Found] = []
+        self.nodes: set[int] = set()
+
+    def fresh(self, found: Iterable[Found]) -> list[Found]:
+        """Those that share no node with any here."""
+        return [one for one in found if one.nodes.isdisjoint(self.nodes)]
+
+    def add(self, found: Iterable[Found]) -> None:
+        """Takes these, whatever they share with one another."""
+        for one in found:
+            self.nodes |= one.nodes
+            self.all.append(one)
+
+
+class Search:
+    """Finds gradients in one step, or in one branch of it."""
+
+    def __init__(self, step: Step, region: Region = ()) -> None:
+        self.step, self.flat = step, step.flat
+        self.flow = Flow(step.flat, region, step.trainable)
+        self.scaling = Scaling(self.flow)
+        self._known_below: dict[int, set[int]] = {}
+
+    def is_upstream(self, tensor: Tensor) -> bool:
+        return tensor[0] in self.flow.backward and tensor[0] not in self._of_data
+
+    @functools.cached_property
+    def _of_data(self) -> set[int]:
+        """What depends on data other than by a loss scale that a pass before has adapted."""
+        scales = self.scaling.dynamic.keys()
+        return self.flow.descendants(self.flow.data, scales) if scales else self.flow.of_data
+
+    def find(
+        self,
+        pattern: Pattern,
+        predicates: dict[str, Predicate],
+        label: str = "",
+        among: Collection[int] | None = None,
+    ) -> tuple[list[Found], Miss | None]:
+        """Matches of all summands of the pattern's root that reach an update.
+
+        `among`: the nodes that may be a summand, all of the backward pass if left out.
+        """
+        first, *others = pattern.summands
+        within = self.flow.backward
+        matches, nearest = self.flow.matcher.find(
+            pattern, first, predicates, within if among is None else among
+        )
+        found: list[Found] = []
+        for match in matches:
+            if match.root[0] not in within:
+                continue
+            whole = self._complete(pattern, match, others, predicates, among)
+            if isinstance(whole, Miss):
+                nearest = whole if nearest is None or whole.agreed > nearest.agreed else nearest
+                continue
+            roots, constants = whole
+            updates = self._trained_by(roots)
+            if updates:
+                upstream = match.leaves["upstream"]
+                prediction = match.leaves.get("prediction")
+                found.append(
+                    Found(
+                        label or (format_call("", constants) if constants else ""),
+                        frozenset(roots),
+                        updates,
+                        self.scaling.weight(upstream, updates),
+                        upstream[0],
+                        "" if prediction is None else self.flat.node(prediction).id,
+                        path=self.flat.node(match.root).path,
+                        replicas=self._replicas(match),
+                    )
+                )
+        return found, nearest
+
+    def joined(self, found: list[Found]) -> list[Found]:
+        """One gradient for the parts that replicas have in it, or branches of one choice."""
+        if self.step.replicas == 1 and not self.flat.guards:
+            return found
+        groups: list[list[Found]] = []
+        for one in found:
+            for group in groups:
+                if all(
+                    one.replicas.isdisjoint(other.replicas)
+                    or (exclusive(one.path, other.path) and one.weight == other.weight)
+                    for other in group
+                ):
+                    group.append(one)
+                    break
+            else:
+                groups.append([one])
+        return [functools.reduce(operator.add, group) for group in groups]
+
+    def _trained_by(self, roots: Collection[int]) -> tuple[Update, ...]:
+        """The updates that depend on any of these nodes."""
+        below = set[int]().union(*(self.below(root) for root in roots))
+        return tuple(self._updates[index] for index in sorted(below & self._updates.keys()))
+
+    @functools.cached_property
+    def _updates(self) -> dict[int, Update]:
+        return {update.node.index: update for update in self.flow.trained}
+
+    def below(self, index: int) -> set[int]:
+        """All that depends on a node (included)."""
+        if index not in self._known_below:
+            self._known_below[index] = self.flow.descendants([index])
+        return self._known_below[index]
+
+    def _replicas(self, match: Match) -> frozenset[int]:
+        """Which replicas' variables a gradient is computed from."""
+        if self.step.replicas == 1:
+            return frozenset({0})
+        forward = [tensor[0] for role, tensor in match.leaves.items() if role != "upstream"]
+        forward += [index for index in match.nodes if index in self.flat.variables]
+        above = self.flow.ancestors(forward, without=self.flow.backward)
+        return frozenset(v.replica for i, v in self.flat.variables.items() if i in above)
+
+    def _candidates(
+        self,
+        pattern: Pattern,
+        root: Tensor,
+        leaves: Mapping[str, Tensor],
+        among: Collection[int] | None = None,
+    ) -> list[Tensor]:
+        """What a root may be, given what leaves stand for: something near one of them."""
+        op = pattern.flat.node(pattern.flat.through(root)).op
+        output = pattern.flat.through(root)[1]
+        if among is not None:
+            return [(i, output) for i in sorted(among) if self.flat.nodes[i].op == op]
+        for role, leaf in leaves.items():
+            hops = None if role == "upstream" else pattern.hops(role, root)
+            if hops is not None and role not in pattern.many:
+                near = sorted(self.flow.near([leaf[0]], hops))
+                return [(index, output) for index in near if self.flat.nodes[index].op == op]
+        return self.flow.matcher.candidates(pattern, root)
+
+    def _meet(self, a: int, b: int) -> bool:
+        """Whether two nodes have a consumer in common."""
+        consumers = self.flow.consumers
+        return not set(consumers[a]).isdisjoint(consumers[b])
+
+    def _complete(
+        self,
+        pattern: Pattern,
+        match: Match,
+        others: list[Tensor],
+        predicates: dict[str, Predicate],
+        among: Collection[int] | None,
+    ) -> tuple[set[int], dict[str, float]] | Miss:
+        """The other summands of a gradient, which share the leaves of the first."""
+        matcher, within = self.flow.matcher, self.flow.backward
+        roots, constants, leaves = {match.root[0]}, dict(match.constants), dict(match.leaves)
+        for other in others:
+            nearest = Miss(0, "a part of its gradient is missing", self.flat.node(match.root).id)
+            for target in sorted(
+                self._candidates(pattern, other, leaves, among),
+                # Parts that would fit two gradients alike belong to the one that they are added to.
+                key=lambda target: not self._meet(match.root[0], target[0]),
+            ):
+                if target[0] not in within or target[0] in roots:
+                    continue
+                result = matcher.unify(pattern, other, target, predicates, leaves)
+                if isinstance(result, Match):
+                    roots.add(target[0])
+                    leaves.update(result.leaves)
+                    constants.update(result.constants)
+                    break
+                if result.agreed > nearest.agreed:
+                    nearest = result
+            else:
+                return nearest
+        for expected in pattern.present:
+            results = [
+                matcher.unify(pattern, expected, target, predicates, leaves)
+                for target in self._candidates(pattern, expected, leaves)
+            ]
+            if not any(isinstance(result, Match) for result in results):
+                place = self.flat.node(match.root).id
+                return Miss(0, "the activation before the loss is missing", place)
+        return roots, constants

@@ -1,0 +1,22 @@
+"""What depends on what: data, weights, gradients; where backward passes begin, what is updated.
+
+In: a flat graph. Out: `Flow`, `Scaling`, `Unexplained`; the canonical form of what a step does.
+May import: graphs, match, references.
+"""
+
+from verify.flow.canonical_form import Canonical, Effect, canonical, unmatched
+from verify.flow.gradient_flow import Flow, Update, differentiated
+from verify.flow.scaling import Scaling
+from verify.flow.unexplained import Unexplained
+
+__all__ = [
+    "Canonical",
+    "Effect",
+    "Flow",
+    "Scaling",
+    "Unexplained",
+    "Update",
+    "canonical",
+    "differentiated",
+    "unmatched",
+]

@@ -1,0 +1,152 @@
+"""What depends on what in one flat graph: on data, on weights, on any other value.
+
+Optimizers route gradients through slot variables (Adam writes a moment, then reads it), so
+dependence also follows a write of a non-trainable variable to a later read of it in the same
+branch, but never through a trainable one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Set
+
+from verify.graphs import (
+    FlatGraph,
+    Folder,
+    Node,
+    Piece,
+    Region,
+    Spec,
+    Tensor,
+    VariableRef,
+    draws,
+    pieces,
+    same_branch,
+)
+from verify.match import Matcher
+
+
+class Dependence:
+    """Dependence in one flat graph, or in one branch of it (`region`, a call path).
+
+    `trainable` overrides which variables count as trainable (by key): what Keras trains can change
+    after a variable was made.
+    """
+
+    def __init__(
+        self,
+        flat: FlatGraph,
+        region: Region = (),
+        trainable: frozenset[int | str] | None = None,
+    ) -> None:
+        self.flat, self.region = flat, region
+        self._trainable = trainable
+        self.folder = Folder(flat)
+        self.matcher = Matcher(flat, self.folder)
+
+    def is_trainable(self, variable: VariableRef) -> bool:
+        if self._trainable is not None:
+            return variable.key in self._trainable
+        return variable.trainable
+
+    def inside(self, node: Node) -> bool:
+        return node.path[: len(self.region)] == self.region
+
+    @functools.cached_property
+    def pieces(self) -> dict[Tensor, Piece]:
+        """What tensors were before they were packed with others."""
+        return pieces(self.flat, self.folder)
+
+    @functools.cached_property
+    def consumers(self) -> list[list[int]]:
+        """Per node, the nodes that use its outputs or, for slot writes, read what it wrote."""
+        consumers: list[list[int]] = [[] for _ in self.flat.nodes]
+        packed = self.pieces
+        for node in self.flat.nodes:
+            for tensor in node.data:
+                source = packed[tensor].tensor[0] if tensor in packed else tensor[0]
+                consumers[source].append(node.index)
+        for source, reader in self._state_edges():
+            consumers[source].append(reader)
+        return consumers
+
+    def _state_edges(self) -> Iterable[tuple[int, int]]:
+        writes: dict[int | str, list[Node]] = {}
+        for node, variable in self.flat.writes():
+            if not self.is_trainable(variable):
+                writes.setdefault(variable.key, []).append(node)
+        for node, variable in self.flat.reads():
+            for write in writes.get(variable.key, ()):
+                if write.index < node.index and same_branch(write.path, node.path):
+                    yield write.index, node.index
+
+    def descendants(self, sources: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
+        """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
+        return _reached(sources, self.consumers, without)
+
+    def after(self, tensors: Iterable[Tensor]) -> set[int]:
+        """All that depends on any of these very tensors: not on the other outputs of their ops."""
+        wanted = set(tensors)
+        users = {user for index, _ in wanted for user in self.consumers[index]}
+        return self.descendants(
+            user for user in users if not wanted.isdisjoint(self.flat.nodes[user].data)
+        )
+
+    def ancestors(self, sinks: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
+        """All that `sinks` (included) depend on, on paths that avoid the nodes `without`."""
+        return _reached(sinks, self.producers, without)
+
+    def near(self, sources: Iterable[int], hops: int) -> set[int]:
+        """All that depends on `sources` (included) by at most so many ops."""
+        reached = set(sources)
+        frontier = list(reached)
+        for _ in range(hops):
+            frontier = [i for f in frontier for i in self.consumers[f] if i not in reached]
+            reached.update(frontier)
+        return reached
+
+    @functools.cached_property
+    def producers(self) -> list[list[int]]:
+        producers: list[list[int]] = [[] for _ in self.flat.nodes]
+        for source, users in enumerate(self.consumers):
+            for user in users:
+                producers[user].append(source)
+        return producers
+
+    @functools.cached_property
+    def data(self) -> list[int]:
+        """Nodes that are what the step is fed, or draws: random numbers are data."""
+        fed = [i for i in self.flat.arguments if self.flat.nodes[i].dtypes[:1] != ["resource"]]
+        drawn = [
+            n.index for n in self.flat.nodes if n.op.startswith("IteratorGetNext") or draws(n.op)
+        ]
+        return [*fed, *drawn]
+
+    @functools.cached_property
+    def of_data(self) -> set[int]:
+        """Nodes whose value depends on data."""
+        return self.descendants(self.data)
+
+    @functools.cached_property
+    def weights(self) -> dict[int, int | str]:
+        """Nodes that read a trainable variable, with its key."""
+        return {node.index: v.key for node, v in self.flat.reads() if self.is_trainable(v)}
+
+    @functools.cached_property
+    def of_weights(self) -> set[int]:
+        """Nodes whose value depends on a trainable variable."""
+        return self.descendants(self.weights)
+
+    def spec(self, tensor: Tensor) -> Spec:
+        return self.flat.spec(tensor)
+
+
+def _reached(starts: Iterable[int], edges: list[list[int]], without: Set[int]) -> set[int]:
+    reached = {start for start in starts if start not in without}
+    stack = list(reached)
+    while stack:
+        for index in edges[stack.pop()]:
+            if index not in reached and index not in without:
+                reached.add(index)
+                stack.append(index)
+    return reached

@@ -1,0 +1,172 @@
+"""Where backward passes begin.
+
+Which nodes belong to a backward pass is the one hard question of dataflow, since names and scopes
+prove nothing. It starts at a seed: the constant one that a tape feeds in as the derivative of a
+loss by itself. A constant one is a seed only if a consumer of it is, structurally, the gradient of
+the very op that made some loss candidate (`VjpReferences` traces that gradient through TensorFlow's
+own gradient functions).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from verify.flow.dependence import Dependence
+from verify.graphs import FlatGraph, Node, Tensor, exclusive, same_branch
+from verify.match import Match
+from verify.references import Operand, VjpReferences
+
+_VJP = VjpReferences()
+REAL = ("float16", "bfloat16", "float32", "float64")
+_DEPTH = 12  # how far below a seed the first gradient op's root may lie
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+    """A constant one that starts a backward pass, and the loss tensor it belongs to."""
+
+    node: int
+    loss: Tensor
+
+
+class Seeds:
+    """Finds the seeds in one graph, or in one branch of it."""
+
+    def __init__(self, flow: Dependence) -> None:
+        self.flow, self.flat = flow, flow.flat
+        self._makers: dict[Any, list[_Makers]] = {}
+
+    def found(self) -> list[Seed]:
+        """In the order of the graph."""
+        seeds = []
+        constants = [i for op in ("Const", "Fill") for i in self.flow.matcher.by_op.get(op, ())]
+        for node in (self.flat.nodes[index] for index in sorted(constants)):
+            if self.flow.inside(node) and self._is_one(node):
+                loss = self._loss_of(node)
+                if loss is not None:
+                    seeds.append(Seed(node.index, loss))
+        return seeds
+
+    def _is_one(self, node: Node) -> bool:
+        if node.dtypes[:1] and node.dtypes[0] not in REAL:
+            return False
+        if node.op == "Const":
+            value = self.flat.constant((node.index, 0))
+        else:
+            value = self.flow.folder.value(node.data[1])
+        return value is not None and value.size > 0 and bool(np.all(value == 1))
+
+    def _loss_of(self, seed: Node) -> Tensor | None:
+        """The tensor whose backward pass `seed` starts, if there is one.
+
+        Where an op hands its upstream gradient on unchanged (a sum of losses), that is the tensor
+        behind it.
+        """
+        near: dict[str, list[int]] = {}
+        for index in self.flow.near([seed.index], _DEPTH) - {seed.index}:
+            near.setdefault(self.flat.nodes[index].op, []).append(index)
+        if not near:
+            return None
+        below: set[int] | None = None
+        start = (seed.index, 0)
+        for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
+            for position, bound in self._gradients(makers, seed, near):
+                # What is written after the seed is part of a gradient, be it computed alike.
+                alike = makers.with_inputs(self.flat, bound)
+                for loss in sorted(alike, key=lambda tensor: tensor[0] > seed.index):
+                    node = self.flat.node(loss)
+                    # A branch may go back through a forward pass made before it was chosen.
+                    if not (self.flow.inside(node) or same_branch(node.path, seed.path)):
+                        continue
+                    if exclusive(node.path, seed.path):
+                        continue
+                    if node.data[position][0] not in self.flow.of_weights:
+                        continue
+                    if below is None:
+                        below = self.flow.descendants([seed.index])
+                    if node.index not in below:
+                        return loss
+        return None
+
+    def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
+        """What might be a loss of this spec, grouped by what its gradient looks like."""
+        known = self._makers.get((shape, dtype))
+        if known is None:
+            groups: dict[Any, _Makers] = {}
+            for node in self.flat.nodes:
+                if node.index not in self.flow.of_weights or not node.data:
+                    continue
+                for output, candidate in enumerate(node.shapes):
+                    loss = (node.index, output)
+                    if candidate != shape or self.flat.dtype(loss) != dtype:
+                        continue
+                    if self.flat.through(loss) != loss:
+                        continue
+                    operands = [self._operand(tensor) for tensor in node.data]
+                    if any(o.spec[1] in ("", "resource", "variant") for o in operands):
+                        continue
+                    key = _VJP.key(node, output, operands)
+                    groups.setdefault(key, _Makers(operands, output)).add(node)
+            known = self._makers[shape, dtype] = list(groups.values())
+        return known
+
+    def _gradients(
+        self, makers: _Makers, seed: Node, near: dict[str, list[int]]
+    ) -> Iterator[tuple[int, dict[int, Tensor]]]:
+        """Where the gradient of such an op, fed with `seed`, is in the graph.
+
+        Yields the position of the input it is the gradient by, and the inputs it was found with.
+        """
+        example = self.flat.nodes[makers.nodes[0]]
+        for position, reference in _VJP.of(example, makers.output, makers.operands):
+            if reference is None:
+                continue
+            root = reference.roots[0]
+            op = reference.flat.node(reference.flat.through(root)).op
+            for index in near.get(op, ()):
+                result = self.flow.matcher.unify(
+                    reference, root, (index, root[1]), {}, {"upstream": (seed.index, 0)}
+                )
+                if isinstance(result, Match):
+                    yield (
+                        position,
+                        {
+                            int(role.removeprefix("input ")): tensor
+                            for role, tensor in result.leaves.items()
+                            if role != "upstream"
+                        },
+                    )
+
+    def _operand(self, tensor: Tensor) -> Operand:
+        value = self.flow.folder.value(tensor)
+        return Operand(self.flow.spec(tensor), None if value is None else value.tobytes())
+
+
+class _Makers:
+    """Ops that would all have the same gradient but for the tensors that they take."""
+
+    def __init__(self, operands: list[Operand], output: int) -> None:
+        self.operands, self.output = operands, output
+        self.nodes: list[int] = []
+        self._by_input: dict[tuple[int, Tensor], list[int]] = {}
+
+    def add(self, node: Node) -> None:
+        self.nodes.append(node.index)
+        for position, tensor in enumerate(node.data):
+            self._by_input.setdefault((position, tensor), []).append(node.index)
+
+    def with_inputs(self, flat: FlatGraph, bound: dict[int, Tensor]) -> Iterator[Tensor]:
+        """Those that take these inputs, latest first: a loss usually precedes its seed closely."""
+        nodes = min(
+            (self._by_input.get(entry, []) for entry in bound.items()),
+            key=len,
+            default=self.nodes,
+        )
+        for index in reversed(nodes):
+            data = flat.nodes[index].data
+            if all(data[position] == tensor for position, tensor in bound.items()):
+                yield index, self.output

@@ -1,0 +1,63 @@
+"""Any target -> one flat dataflow graph, nested bodies inlined -> networkx.
+
+In: whatever can be traced. Out: `FlatGraph` with its nodes, variables, constants; `graph`.
+May import: nothing else of verify.
+"""
+
+from verify.graphs.arguments import roles_of
+from verify.graphs.call_paths import Region, exclusive, same_branch
+from verify.graphs.collectives import REDUCTIONS, Piece, pieces
+from verify.graphs.constants import Folder, call_op
+from verify.graphs.flat import (
+    CASES,
+    IDENTITIES,
+    IFS,
+    READS,
+    WHILES,
+    FlatGraph,
+    Guard,
+    Node,
+    Spec,
+    Tensor,
+    VariableRef,
+)
+from verify.graphs.garbage import no_collection
+from verify.graphs.inlining import flatten
+from verify.graphs.networkx_form import graph, to_networkx
+from verify.graphs.op_definitions import draws, is_commutative, is_stateful
+from verify.graphs.reading import read
+from verify.graphs.variables import key_of, path_of, resource
+
+__all__ = [
+    "CASES",
+    "IDENTITIES",
+    "IFS",
+    "READS",
+    "REDUCTIONS",
+    "WHILES",
+    "FlatGraph",
+    "Folder",
+    "Guard",
+    "Node",
+    "Piece",
+    "Region",
+    "Spec",
+    "Tensor",
+    "VariableRef",
+    "call_op",
+    "draws",
+    "exclusive",
+    "flatten",
+    "graph",
+    "is_commutative",
+    "is_stateful",
+    "key_of",
+    "no_collection",
+    "path_of",
+    "pieces",
+    "read",
+    "resource",
+    "roles_of",
+    "same_branch",
+    "to_networkx",
+]

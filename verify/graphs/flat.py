@@ -1,0 +1,259 @@
+"""A traced function as one flat dataflow graph: nested bodies inlined, captures resolved.
+
+`verify.graphs.inlining` makes it; everything downstream (matching, dataflow, facts) works on it, by
+index; `verify.graphs.networkx_form` makes its public form. A node keeps the protocol buffer it was
+read from and reads attributes, shapes and dtypes off it when they are asked for: most never are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.graphs.op_definitions import output_dtypes, shape_of
+
+Tensor = tuple[int, int]
+"""A tensor: (index of the node that makes it, index among that node's outputs)."""
+
+Spec = tuple[tuple[int | None, ...] | None, str]
+"""Shape and dtype name of a tensor."""
+
+CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+IFS = {"If", "StatelessIf"}
+CASES = {"Case", "StatelessCase"}
+WHILES = {"While", "StatelessWhile"}
+IDENTITIES = {"Identity", "IdentityN"}
+# How TensorFlow itself classes accesses to a resource variable; every other op that takes a
+# variable's handle is held to be a write.
+READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
+QUERIES = {"VarIsInitializedOp", "VariableShape", "VariableShapeV2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class VariableRef:
+    """The variable behind a captured handle. `key` identifies it across graphs of one process.
+
+    `replica`: which component of a variable that is mirrored over several replicas.
+    """
+
+    key: int | str
+    path: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    trainable: bool
+    replica: int = 0
+
+
+_SETTINGS: dict[tuple[tuple[str, bytes], ...], dict[str, bytes]] = {}
+
+
+class Node:
+    """One operation at one call site.
+
+    `inputs` are the tensors as wired; `data` the same with identities looked through. `path` is
+    the chain of call sites, outermost first, e.g. ``("cond[then_branch]",)``. `position` is set
+    for an output of a branching or looping op, which is a node of its own (exact dataflow).
+    """
+
+    __slots__ = (
+        "_attrs",
+        "_dtypes",
+        "_settings",
+        "_shapes",
+        "control",
+        "data",
+        "definition",
+        "index",
+        "inputs",
+        "name",
+        "op",
+        "path",
+        "position",
+        "value",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        definition: Any,
+        path: tuple[str, ...],
+        inputs: list[Tensor],
+        control: list[int],
+        position: int | None = None,
+    ) -> None:
+        self.index, self.definition, self.path, self.position = index, definition, path, position
+        self.op: str = definition.op
+        self.name: str = definition.name if position is None else f"{definition.name}:{position}"
+        self.inputs, self.control = inputs, control
+        self.data = inputs
+        self.value: np.ndarray[Any, Any] | None = None
+        self._attrs: dict[str, Any] | None = None
+        self._settings: dict[str, bytes] | None = None
+        self._shapes: list[tuple[int | None, ...] | None] | None = None
+        self._dtypes: list[str] | None = None
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The op's attributes, as ``AttrValue``; none for an output of a branching op."""
+        if self._attrs is None:
+            self._attrs = dict(self.definition.attr) if self.position is None else {}
+            self._attrs.pop("_output_shapes", None)
+        return self._attrs
+
+    @property
+    def settings(self) -> dict[str, bytes]:
+        """The attributes that decide what the op does, serialised; one object for equal ones."""
+        if self._settings is None:
+            own = {
+                name: value.SerializeToString(deterministic=True)
+                for name, value in self.attrs.items()
+                if not name.startswith("_")
+            }
+            self._settings = _SETTINGS.setdefault(tuple(sorted(own.items())), own)
+        return self._settings
+
+    @property
+    def shapes(self) -> list[tuple[int | None, ...] | None]:
+        if self._shapes is None:
+            known = self.definition.attr.get("_output_shapes")
+            shapes = [] if known is None else [shape_of(shape) for shape in known.list.shape]
+            self._shapes = self._own(shapes)
+        return self._shapes
+
+    @property
+    def dtypes(self) -> list[str]:
+        if self._dtypes is None:
+            self._dtypes = self._own(output_dtypes(self.definition))
+        return self._dtypes
+
+    def _own(self, every: list[Any]) -> list[Any]:
+        return every if self.position is None else every[self.position : self.position + 1]
+
+    @property
+    def id(self) -> str:
+        """Unique, readable: call path and op name, joined by ``::``."""
+        return "::".join((*self.path, self.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard:
+    """A branching op: which tensor chooses, and the call path of each branch."""
+
+    op: str
+    name: str
+    path: tuple[str, ...]
+    predicate: Tensor
+    branches: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass
+class FlatGraph:
+    """A whole traced function, flat, in program order."""
+
+    name: str
+    nodes: list[Node] = dataclasses.field(default_factory=list)
+    variables: dict[int, VariableRef] = dataclasses.field(default_factory=dict)
+    arguments: list[int] = dataclasses.field(default_factory=list)
+    outputs: list[Tensor] = dataclasses.field(default_factory=list)
+    guards: list[Guard] = dataclasses.field(default_factory=list)
+
+    def node(self, tensor: Tensor) -> Node:
+        return self.nodes[tensor[0]]
+
+    def through(self, tensor: Tensor) -> Tensor:
+        """The tensor behind any chain of identities, loop invariants and optional values."""
+        while True:
+            node = self.nodes[tensor[0]]
+            if node.op in IDENTITIES or (node.op in WHILES and len(node.inputs) == 1):
+                tensor = node.inputs[tensor[1]]
+            elif node.op == "OptionalGetValue" and (made := self._made(node)) is not None:
+                tensor = made.inputs[tensor[1]]
+            else:
+                return tensor
+
+    def _made(self, getter: Node) -> Node | None:
+        """The op that made the optional of values which another takes apart, if it is known.
+
+        So the gradient of a branch is handed what the branch had computed, if it was taken.
+        """
+        node = self.node(self.seen_from(getter.path, getter.inputs[0]))
+        if node.op in IFS | CASES:
+            choices = [self.nodes[self.through(choice)[0]] for choice in node.inputs[1:]]
+            given = [choice for choice in choices if choice.op != "OptionalNone"]
+            node = given[0] if len(given) == 1 else node
+        return node if node.op == "OptionalFromValue" else None
+
+    def seen_from(self, path: tuple[str, ...], tensor: Tensor) -> Tensor:
+        """The tensor that an op gets whose call path leads, perhaps, through a branch.
+
+        There, every choice by the same predicate is made.
+        """
+        while True:
+            tensor = self.through(tensor)
+            node = self.node(tensor)
+            taken = self._taken(node, path) if node.op in IFS | CASES else None
+            if taken is None:
+                return tensor
+            tensor = node.inputs[1 + taken]
+
+    def _taken(self, choice: Node, path: tuple[str, ...]) -> int | None:
+        """Which branch of an op was taken, if a call path leads through one of another alike."""
+        kind = IFS if choice.op in IFS else CASES
+        for guard in self.guards if path else ():
+            if guard.op not in kind or len(guard.branches) != len(choice.inputs) - 1:
+                continue
+            for position, branch in enumerate(guard.branches):
+                if path[: len(branch)] == branch:
+                    predicate = self.seen_from(choice.path, choice.inputs[0])
+                    if self.seen_from(guard.path, guard.predicate) == predicate:
+                        return position
+        return None
+
+    def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
+        shapes = self.nodes[tensor[0]].shapes
+        return shapes[tensor[1]] if tensor[1] < len(shapes) else None
+
+    def dtype(self, tensor: Tensor) -> str:
+        dtypes = self.nodes[tensor[0]].dtypes
+        return dtypes[tensor[1]] if tensor[1] < len(dtypes) else ""
+
+    def spec(self, tensor: Tensor) -> Spec:
+        return self.shape(tensor), self.dtype(tensor)
+
+    def variable(self, node: Node) -> VariableRef | None:
+        """The variable an op reads, queries or writes: the one whose handle it takes."""
+        for source, _ in node.data:
+            if source in self.variables:
+                return self.variables[source]
+        return None
+
+    def reads(self) -> Iterator[tuple[Node, VariableRef]]:
+        for node in self.nodes:
+            if node.op in READS and (variable := self.variable(node)) is not None:
+                yield node, variable
+
+    def writes(self) -> Iterator[tuple[Node, VariableRef]]:
+        for node in self.nodes:
+            if node.op in READS | QUERIES | IFS | CASES | WHILES | IDENTITIES:
+                continue
+            if (variable := self.variable(node)) is not None:
+                yield node, variable
+
+    def unread(self) -> Iterator[tuple[Node, VariableRef]]:
+        """Variables that a function gets which is not inlined: of a loop over a dataset, say."""
+        for node, variable in self.writes():
+            if any(value.WhichOneof("value") == "func" for value in node.attrs.values()):
+                yield node, variable
+
+    def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        """The value of a ``Const`` node, None for any other."""
+        node = self.nodes[tensor[0]]
+        if node.op != "Const":
+            return None
+        if node.value is None:
+            node.value = np.asarray(tf.make_ndarray(node.definition.attr["value"].tensor))
+        return node.value

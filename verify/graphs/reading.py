@@ -1,0 +1,108 @@
+"""Any target -> its flat graph: traced, read once, inlined."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from verify.graphs.flat import FlatGraph
+from verify.graphs.grappler import optimized_definition
+from verify.graphs.inlining import flatten, flatten_definition, flatten_function
+from verify.graphs.targets import Traced, traced
+from verify.graphs.variables import Owners, components, declared_variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a target was read as.
+
+    `signature`: the structure of its arguments, ``(positional, by name)``, where known. `model`:
+    the Keras model that the step belongs to, where known. `declared`: the graph came without
+    Python objects, so that no variable says whether it is trained. `owner` is kept alive with it:
+    a graph holds its variables weakly.
+    """
+
+    name: str
+    flat: FlatGraph
+    signature: Any
+    model: Any
+    declared: bool
+    owner: Any = dataclasses.field(repr=False)
+
+
+def read(
+    target: Any,
+    args: Sequence[Any],
+    model: Any = None,
+    signature: str | None = None,
+    optimized: bool = False,
+) -> Reading:
+    """Traces `target` on `args` and reads its graph; see `verify.step.capture`."""
+    found = traced(target, args, model, signature)
+    model = found.model if model is None else model
+    owners: Owners = {}
+    if model is not None and model.distribute_strategy.num_replicas_in_sync > 1:
+        variables = [*model.variables, *_others(model)]
+        owners = components(variables, model.distribute_strategy)
+    flat, structure = _flat(found, owners, optimized)
+    for node, variable in flat.unread():
+        raise ValueError(
+            f"{found.name}: {node.op} gets {variable.path} and runs a function that verify does "
+            "not read, such as the body of `for batch in dataset`: assert on the function that "
+            "takes one batch"
+        )
+    declared = found.definition is not None
+    return Reading(found.name, flat, structure, model, declared, found.owner)
+
+
+_KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()
+
+
+def _known(concrete: Any, owners: Owners) -> FlatGraph:
+    """A concrete function's graph never changes, so that it is read once."""
+    if owners:
+        return flatten(concrete, owners)
+    if concrete not in _KNOWN:
+        _KNOWN[concrete] = flatten(concrete)
+    return _KNOWN[concrete]
+
+
+def _others(model: Any) -> list[Any]:
+    """Variables that a model keeps apart from its own: of its optimizer and its metrics."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = getattr(optimizer, "variables", [])
+    found = list(variables() if callable(variables) else variables)
+    for metric in model.metrics:
+        found += list(metric.variables)
+    return found
+
+
+def _flat(found: Traced, owners: Owners, optimized: bool) -> tuple[FlatGraph, Any]:
+    """The flat graph of what was traced, and the structure of its arguments, where known."""
+    if found.definition is not None:
+        if optimized:
+            raise TypeError(
+                f"{found.name}: only a function can be optimised, since Grappler has to know what "
+                "is fed and fetched; a GraphDef does not say that"
+            )
+        flat = flatten_definition(found.definition, found.name)
+        flat.variables = declared_variables(flat)
+        resources = {"resource", "variant"}
+        flat.arguments = [
+            node.index
+            for node in flat.nodes
+            if node.op == "Placeholder" and not node.path and not resources & {*node.dtypes}
+        ]
+        return flat, None
+    graph = found.graph if found.concrete is None else found.concrete.graph
+    captured = graph.external_captures if found.concrete is None else found.concrete.captured_inputs
+    structure = graph.structured_input_signature
+    if optimized:
+        definition = optimized_definition(graph, found.name)
+        return flatten_function(definition, graph, found.name, captured, owners), structure
+    if found.concrete is not None:
+        return _known(found.concrete, owners), found.concrete.structured_input_signature
+    definition = graph.as_graph_def(add_shapes=True)
+    return flatten_function(definition, graph, found.name, captured, owners), structure

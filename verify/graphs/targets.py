@@ -1,0 +1,320 @@
+"""Any target -> something traced: a concrete function, a function's graph or a graph definition."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from verify.graphs.inlining import check_size
+
+_KERAS_FUNCTIONS = ("train_function", "test_function", "predict_function")
+_KERAS_STEPS = ("train_step", "test_step", "predict_step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced:
+    """What a target was traced to; exactly one of `concrete`, `graph` and `definition` is there.
+
+    `model`: the Keras model that the step belongs to, where the target tells. `owner` is kept
+    alive with it: a graph holds its variables weakly.
+    """
+
+    name: str
+    concrete: Any = None
+    graph: Any = None
+    definition: Any = None
+    model: Any = None
+    owner: Any = None
+
+
+def traced(
+    target: Any, args: Sequence[Any], model: Any = None, signature: str | None = None
+) -> Traced:
+    """Traces `target`, see `verify.capture.capture`."""
+    if isinstance(target, str | Path):
+        return _from_path(Path(target), args, signature)
+    if signature is not None:
+        raise TypeError("a signature chooses among the functions of a SavedModel, given by path")
+    if isinstance(target, tf.compat.v1.GraphDef):
+        return Traced("graph_def", definition=_with_shapes(target))
+    if isinstance(target, tf.Graph):
+        return _of_graph(target)
+    if is_model(target):
+        return _of_model_step(target, target.train_step, args)
+    if (owner := _owner(target)) is not None:
+        return _of_keras_function(owner, target, args)
+    if getattr(target, "__name__", None) in _KERAS_STEPS and is_model(
+        getattr(target, "__self__", None)
+    ):
+        return _of_model_step(target.__self__, target, args)
+    if hasattr(target, "get_concrete_function"):
+        name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
+        return Traced(name, _concrete(target, args, name), model=model, owner=target)
+    if hasattr(target, "captured_inputs") and hasattr(target, "graph"):
+        return Traced(_written_name(target.name), target, model=model, owner=target)
+    if callable(target):
+        name = str(getattr(target, "__name__", type(target).__name__))
+        return Traced(name, _concrete(tf.function(target), args, name), model=model, owner=target)
+    raise TypeError(
+        f"can't verify {target!r}: expected a tf.function or another callable, a ConcreteFunction, "
+        "a compiled Keras model or one of its functions, a FuncGraph, a GraphDef, or the path of a "
+        "SavedModel or of a GraphDef file"
+    )
+
+
+def _written_name(traced: str | bytes) -> str:
+    """A concrete function's name without what tracing adds: ``__inference_step_12`` is "step"."""
+    name = traced.decode() if isinstance(traced, bytes) else traced
+    return re.sub(r"^__(?:inference|forward|backward)_(.+)_\d+$", r"\1", name)
+
+
+# -- Keras -----------------------------------------------------------------------------------------
+
+
+def is_model(value: Any) -> bool:
+    """Whether this is a model of Keras 3, or of Keras 2 (``tf_keras``), which we do not import."""
+    return isinstance(value, keras.Model) or (
+        isinstance(value, tf.Module)
+        and all(hasattr(value, name) for name in (*_KERAS_STEPS, "compiled_metrics"))
+    )
+
+
+def _of_model_step(model: Any, step: Any, args: Sequence[Any]) -> Traced:
+    """``train_step``, ``test_step`` or ``predict_step``, on each replica of a strategy."""
+    name = f"{model.name}.{step.__name__}"
+    if step.__name__ != "predict_step" and not _is_compiled(model):
+        raise TypeError(f"{model.name!r} is not compiled: there is no {step.__name__} to verify")
+    function = step
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync > 1:
+        # As Keras does it: variables made while tracing can be mirrored in a nested function only.
+        @tf.function(autograph=False)
+        def function(data: Any) -> Any:
+            return strategy.run(step, args=(data,))
+
+    def whole(data: Any) -> Any:
+        return function(data)
+
+    concrete = _concrete(tf.function(whole, autograph=False), args, name)
+    return Traced(name, concrete, model=model, owner=model)
+
+
+def _is_compiled(model: Any) -> bool:
+    if isinstance(model, keras.Model):
+        return bool(model.compiled)
+    return getattr(model, "optimizer", None) is not None
+
+
+def _owner(target: Any) -> Any:
+    """The model whose train, test or predict function this is: such a function closes over it."""
+    for value in _closure(target):
+        if is_model(value):
+            for name in _KERAS_FUNCTIONS:
+                if getattr(value, name, None) is target:
+                    return value
+    return None
+
+
+def _of_keras_function(model: Any, target: Any, args: Sequence[Any]) -> Traced:
+    """``train_function`` and its like take an iterator, of as many batches as they want."""
+    kind = next(name for name in _KERAS_FUNCTIONS if getattr(model, name, None) is target)
+    name = f"{model.name}.{kind}"
+    function = target if hasattr(target, "get_concrete_function") else _outermost(target)
+    if function is None:
+        raise TypeError(f"{name} runs eagerly (run_eagerly=True): it has no graph to verify")
+    if kind == "predict_function" and isinstance(model, keras.Model):
+        _need_arguments(name, args)
+        data = [_batch(args)] * int(model.steps_per_execution)
+        return Traced(name, function.get_concrete_function(data), model=model, owner=target)
+    if not _is_iterator(args):
+        _need_arguments(name, args)
+        args = (_iterator(_batch(args), model.distribute_strategy),)
+    return Traced(name, function.get_concrete_function(*args), model=model, owner=target)
+
+
+def _outermost(function: Any) -> Any:
+    """The ``tf.function`` that a plain function runs: the one that no other of its own runs."""
+    compiled = [value for value in _closure(function) if hasattr(value, "get_concrete_function")]
+    inner = {id(value) for one in compiled for value in _closure(one) if value is not one}
+    return next((one for one in compiled if id(one) not in inner), None)
+
+
+def _closure(function: Any) -> list[Any]:
+    """What a function closes over, and what the functions that it closes over do."""
+    found: list[Any] = []
+    functions, seen = [function], set[int]()
+    while functions:
+        plain = functions.pop()
+        plain = inspect.unwrap(getattr(plain, "python_function", plain))
+        if isinstance(plain, types.FunctionType) and id(plain) not in seen:
+            seen.add(id(plain))
+            values = list(inspect.getclosurevars(plain).nonlocals.values())
+            found += values
+            functions += [value for value in values if callable(value) and not is_model(value)]
+    return found
+
+
+def _iterator(batch: Any, strategy: Any) -> Iterator[Any]:
+    """An iterator, never advanced, of batches of these specs: each replica's, if there are many."""
+    specs = tf.nest.map_structure(_spec, batch)
+
+    def batches(_: Any = None) -> tf.data.Dataset:
+        return tf.data.Dataset.from_generator(lambda: iter(()), output_signature=specs)
+
+    if strategy.num_replicas_in_sync == 1:
+        return iter(batches())
+    return iter(strategy.distribute_datasets_from_function(batches))
+
+
+def _spec(value: Any) -> Any:
+    return value if isinstance(value, tf.TypeSpec) else tf.type_spec_from_value(value)
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def _concrete(function: Any, args: Sequence[Any], name: str) -> Any:
+    if _is_iterator(args):
+        return function.get_concrete_function(*args)
+    if not args and not _parameters(function):
+        return function.get_concrete_function()
+    _need_arguments(name, args)
+    batch = _batch(args)
+    together = len(args) == 1 and isinstance(args[0], tuple | list)
+    if together or (len(batch) > 1 and _takes_one_argument(function)):
+        batch = (batch,)
+    return function.get_concrete_function(*batch)
+
+
+def _need_arguments(name: str, args: Sequence[Any]) -> None:
+    if not args:
+        raise TypeError(f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs")
+
+
+def _is_iterator(args: Sequence[Any]) -> bool:
+    return len(args) == 1 and isinstance(
+        args[0], tf.data.Iterator | tf.distribute.DistributedIterator
+    )
+
+
+def _batch(args: Sequence[Any]) -> tuple[Any, ...]:
+    """(x, y, ...) with TensorFlow's tensors or specs as leaves, however it was passed."""
+    if len(args) == 1 and isinstance(args[0], tf.data.Dataset):
+        args = (args[0].element_spec,)
+    if len(args) == 1 and isinstance(args[0], tuple | list):
+        args = args[0]
+    return tuple(tf.nest.map_structure(_as_traceable, list(args)))
+
+
+def _as_traceable(value: Any) -> Any:
+    if value is None or isinstance(value, tf.TypeSpec) or tf.is_tensor(value):
+        return value
+    return tf.convert_to_tensor(value)
+
+
+def _parameters(function: Any) -> list[inspect.Parameter] | None:
+    """The parameters that a function takes by position, None where Python can't tell."""
+    try:
+        parameters = inspect.signature(getattr(function, "python_function", function)).parameters
+    except (TypeError, ValueError):
+        return None
+    return [
+        p
+        for p in parameters.values()
+        if p.name != "self" and p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
+    ]
+
+
+def _takes_one_argument(function: Any) -> bool:
+    parameters = _parameters(function)
+    return (
+        parameters is not None
+        and len(parameters) == 1
+        and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
+    )
+
+
+# -- graphs and files ------------------------------------------------------------------------------
+
+
+def _of_graph(graph: Any) -> Traced:
+    if hasattr(graph, "external_captures"):
+        return Traced(graph.name, graph=graph, owner=graph)
+    return Traced("graph", definition=graph.as_graph_def(add_shapes=True), owner=graph)
+
+
+def _from_path(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
+    if (path / "saved_model.pb").exists():
+        return _from_saved_model(path, args, signature)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is neither a SavedModel's directory nor a GraphDef file")
+    if path.name == "saved_model.pb":
+        raise ValueError(f"{path} is part of a SavedModel: give its directory, {path.parent}")
+    definition = _definition_in(path)
+    if not definition.node:
+        raise ValueError(f"{path} holds no ops: it is no GraphDef, or an empty one")
+    check_size(definition)
+    # Whoever wrote the file: TensorFlow refuses what is no graph, in words of its own.
+    shaped = _imported(definition)
+    return Traced(path.name, definition=definition if _has_shapes(definition) else shaped)
+
+
+def _definition_in(path: Path) -> Any:
+    from google.protobuf import message, text_format  # they come with TensorFlow
+
+    definition = tf.compat.v1.GraphDef()
+    try:
+        if path.suffix == ".pbtxt":
+            text_format.Parse(path.read_text(), definition)
+        else:
+            definition.ParseFromString(path.read_bytes())
+    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no GraphDef: {error}") from None
+    return definition
+
+
+def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
+    loaded = tf.saved_model.load(str(path))
+    functions: dict[str, Any] = dict(loaded.signatures)
+    for name in dir(loaded):
+        value = getattr(loaded, name, None) if not name.startswith("_") else None
+        if name != "signatures" and hasattr(value, "get_concrete_function"):
+            functions.setdefault(name, value)  # a signature of that name is the same function
+    known = ", ".join(sorted(functions)) or "none"
+    if signature is None:
+        if len(functions) != 1:
+            raise ValueError(f"{path} has several functions: choose one, signature=...: {known}")
+        (signature,) = functions
+    if signature not in functions:
+        raise ValueError(f"{path} has no function {signature!r}: it has {known}")
+    function, name = functions[signature], f"{path.name}.{signature}"
+    if signature in loaded.signatures:
+        return Traced(name, function, owner=loaded)
+    concretes = getattr(function, "concrete_functions", [])
+    if not args and len(concretes) == 1:
+        return Traced(name, concretes[0], owner=loaded)
+    return Traced(name, _concrete(function, args, name), owner=loaded)
+
+
+def _with_shapes(definition: Any) -> Any:
+    """The same definition with its own shapes or, if it has none, those that TensorFlow infers."""
+    return definition if _has_shapes(definition) else _imported(definition)
+
+
+def _has_shapes(definition: Any) -> bool:
+    return any("_output_shapes" in node.attr for node in definition.node)
+
+
+def _imported(definition: Any) -> Any:
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(definition, name="")
+    return graph.as_graph_def(add_shapes=True)

@@ -1,0 +1,58 @@
+"""What can be said of a step, kind by kind: facts, and the keywords that ask for them.
+
+In: a detector of one step. Out: facts, rows, violations, and `KINDS`, the one list of kinds.
+May import: graphs, match, references, flow, step, find.
+"""
+
+from verify.kinds import (
+    clipping,
+    custom_gradients,
+    decayed,
+    guards,
+    losses,
+    ops,
+    other_writes,
+    read_only,
+    regularization,
+    stopped,
+    watched,
+)
+from verify.kinds.facts import Facts
+from verify.kinds.kind import Keyword, Kind, Row
+from verify.kinds.spelling import FORMS, Strict, imported
+from verify.kinds.violation import Violation
+
+__all__ = [
+    "FORMS",
+    "KEYWORDS",
+    "KINDS",
+    "Facts",
+    "Keyword",
+    "Kind",
+    "Row",
+    "Strict",
+    "Violation",
+    "imported",
+]
+
+KINDS: tuple[Kind, ...] = (
+    losses.KIND,
+    regularization.KIND,
+    clipping.KIND,
+    watched.KIND,
+    decayed.KIND,
+    stopped.KIND,
+    other_writes.KIND,
+    read_only.KIND,
+    custom_gradients.KIND,
+    guards.KIND,
+    ops.KIND,
+)
+"""Every kind, in the order in which facts are shown."""
+
+_EVERY = [keyword for kind in KINDS for keyword in kind.keywords]
+
+KEYWORDS: dict[str, Keyword] = {
+    keyword.name: keyword for keyword in sorted(_EVERY, key=lambda keyword: keyword.check is None)
+}
+"""Every keyword by its name; options, which check nothing themselves, come last."""

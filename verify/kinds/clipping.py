@@ -1,0 +1,162 @@
+"""Clipping: how a step clips its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic
+
+from verify.find import Bounds, Detector, describe
+from verify.kinds.facts import ClipFact, Facts
+from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.spelling import GlobalNorm, Norm, Off
+from verify.kinds.violation import Violation
+
+_LISTED_HINTS = 4  # more gradients than that are not listed where all are alike
+_LISTED_CLIPS = 8  # more clips than that are not listed where all are alike
+_BOUNDS = Annotated[list[float | int], pydantic.Field(min_length=2, max_length=2)]
+
+
+def _facts(detector: Detector) -> Iterator[ClipFact]:
+    found: dict[ClipFact, None] = {}
+    for update in detector.flow.trained:
+        for clip in detector.clips(update):
+            path, complete = update.variable.path, clip.complete
+            fact = ClipFact(path, clip.kind, clip.lower, clip.upper, complete, clip.misses)
+            found[fact] = None
+    return iter(found)
+
+
+# -- what was asserted -----------------------------------------------------------------------------
+
+
+def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    if expected is None:
+        return _no_clipping(detector)
+    kind, lower, upper = wanted_bounds = _bounds(expected)
+    wish = f"every gradient clipped to {describe(wanted_bounds)}"
+    if not detector.flow.trained:
+        return [Violation("clipping", wish, "no gradient reaches an update")]
+    good: list[str] = []
+    others: dict[str, str] = {}
+    for update in detector.flow.trained:
+        clips = detector.clips(update)
+        wanted = [
+            c for c in clips if c.kind == kind and _close(c.lower, lower) and _close(c.upper, upper)
+        ]
+        if any(clip.complete for clip in wanted):
+            good.append(update.variable.path)
+            continue
+        notes = [f"clipped to {clip}" for clip in clips if clip not in wanted]
+        if wanted:
+            notes.append(f"clipped, but {wanted[0].misses}")
+        others[update.variable.path] = "; ".join(notes) or "not clipped"
+    if not others:
+        return []
+    total = len(good) + len(others)
+    hints = tuple(f"{path}: {note}" for path, note in sorted(others.items()))
+    if len(hints) > _LISTED_HINTS and not good and len(set(others.values())) == 1:
+        hints = (f"each of them: {hints[0].partition(': ')[2]}",)
+    return [Violation("clipping", wish, f"{len(good)} of {total} gradients clipped so", hints)]
+
+
+def _no_clipping(detector: Detector) -> list[Violation]:
+    hints = tuple(
+        f"{update.variable.path}: clipped to {clip}"
+        for update in detector.flow.trained
+        for clip in detector.clips(update)
+    )
+    if not hints:
+        return []
+    return [Violation("clipping", "none", f"{len(hints)} gradients clipped", hints)]
+
+
+def _bounds(expected: Any) -> Bounds:
+    """``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``."""
+    if isinstance(expected, Mapping):
+        if len(expected) != 1 or not expected.keys() <= {"norm", "global_norm"}:
+            raise ValueError(
+                f"clipping: {expected!r} is none of (lo, hi), {{'norm': n}}, {{'global_norm': n}}"
+            )
+        ((kind, norm),) = expected.items()
+        return kind, 0.0, float(norm)
+    lower, upper = expected
+    return "value", float(lower), float(upper)
+
+
+def _close(a: float, b: float) -> bool:
+    return bool(np.isclose(a, b, rtol=1e-3 if abs(b) < 1e-3 else 1e-5, atol=0))
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    if said is False:
+        return None
+    if isinstance(said, list):
+        return (float(said[0]), float(said[1]))
+    return {"norm": said.norm} if isinstance(said, Norm) else {"global_norm": said.global_norm}
+
+
+def _spelt(facts: Facts) -> Any:
+    clips = {(clip.kind, clip.lower, clip.upper) for clip in facts.clipping}
+    if not clips:
+        return False
+    (kind, lower, upper), *_ = sorted(clips)  # several, or an incomplete one, do not hold
+    lower, upper = (float(f"{bound:.6g}") for bound in (lower, upper))  # they are float32
+    return [lower, upper] if kind == "value" else {kind: upper}
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def _listed(facts: Facts) -> list[str]:
+    """A line for each clip, or one for all where every trained variable has the same."""
+    kinds = {(c.kind, c.lower, c.upper, c.misses) for c in facts.clipping}
+    clipped = sorted(c.variable for c in facts.clipping)
+    if len(clipped) <= _LISTED_CLIPS or len(kinds) > 1 or clipped != sorted(facts.watched):
+        return [_told(clip) for clip in facts.clipping]
+    ((kind, lower, upper, misses),) = kinds
+    told = f"{describe((kind, lower, upper))} on every watched variable"
+    return [f"{told} ({misses})" if misses else told]
+
+
+def _told(clip: ClipFact) -> str:
+    told = describe((clip.kind, clip.lower, clip.upper))
+    return f"{told} on {clip.variable}" + (f" ({clip.misses})" if clip.misses else "")
+
+
+class _Clipping(Kind):
+    keywords = (Keyword("clipping", Off | _BOUNDS | Norm | GlobalNorm, _check, rank=4, read=_read),)
+    cluster = Cluster("clip", "#ffc6c6", before="optimizer")
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {"clipping": tuple(_facts(detector))}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [Row.of("clipping", _listed(facts), always=True)]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        clips = (
+            f"{describe((c.kind, c.lower, c.upper))} on {c.variable}{' in part' * (not c.complete)}"
+            for c in facts.clipping
+        )
+        return [Row.of("clipping", clips, always=True)]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        return {"clipping": _spelt(facts)}
+
+    def ops(self, detector: Detector) -> frozenset[int]:
+        return frozenset[int]().union(
+            *(
+                detector.clip_ops(clip)
+                for update in detector.flow.trained
+                for clip in detector.clips(update)
+            )
+        )
+
+
+KIND = _Clipping()

@@ -1,0 +1,100 @@
+"""Facts of a step as plain data, each kind's and all together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from verify.find import HazardFact, Written
+
+
+@dataclasses.dataclass(frozen=True)
+class LossFact:
+    """A data loss whose gradient reaches an update.
+
+    `weight`: its constant factor, else None. `scaled_by`: the variables whose values multiply its
+    gradient (a loss scale).
+    """
+
+    name: str
+    weight: float | None
+    prediction: str
+    variables: tuple[str, ...]
+    scaled_by: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class TermFact:
+    """A regularisation term that reaches the update of the variable it depends on."""
+
+    variable: str
+    kind: str
+    weight: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipFact:
+    """A clipped gradient of `variable`; `complete`: all of that gradient is clipped so.
+
+    `kind` is ``value``, ``norm`` or ``global_norm``; a norm is `upper`. `misses` tells why a clip
+    is not complete.
+    """
+
+    variable: str
+    kind: str
+    lower: float
+    upper: float
+    complete: bool
+    misses: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class GuardFact:
+    """A branch or loop of the graph, and what it is chosen by.
+
+    `variables`: those whose values choose it (none: data do). `frozen`: the value that always
+    chooses it, if a constant does: a Python value that was frozen while tracing; else None.
+    `trains`: per branch, the variables that are updated from their gradients in it.
+    """
+
+    variables: tuple[str, ...]
+    op: str
+    place: str
+    frozen: bool | int | None
+    trains: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """The facts of one step; `verify.StepFacts` says what each field holds."""
+
+    name: str
+    losses: tuple[LossFact, ...]
+    regularization: tuple[TermFact, ...]
+    clipping: tuple[ClipFact, ...]
+    written: Written
+    decayed: tuple[str, ...]
+    read_only: tuple[str, ...]
+    stopped: tuple[str, ...]
+    custom_gradients: tuple[str, ...]
+    guards: tuple[GuardFact, ...]
+    hazards: tuple[HazardFact, ...]
+    ops: tuple[tuple[str, int], ...]
+    constant_bytes: int
+    variable_bytes: int
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Trainable variables updated from their gradients."""
+        return self.written.watched
+
+    @property
+    def op_count(self) -> int:
+        """How many ops the step has."""
+        return sum(count for _, count in self.ops)
+
+
+def times(weight: float | None) -> str:
+    """A factor behind what it multiplies; nothing for none, or for one."""
+    return "" if weight is None or np.isclose(weight, 1) else f" times {weight:.6g}"

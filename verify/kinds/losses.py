@@ -1,0 +1,174 @@
+"""Data losses: which ones a step differentiates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from verify.errors import ContractError
+from verify.find import Detector, Disjoint, Found, known_losses
+from verify.kinds.facts import Facts, LossFact, times
+from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.selection import names
+from verify.kinds.spelling import Loss, Off, object_of, spelt
+from verify.kinds.violation import Violation, nearest, weight
+from verify.match import Miss
+from verify.references import Itself, loss_name, other_reductions
+
+_SCALE_IT = (
+    "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
+)
+
+
+def _facts(detector: Detector) -> Iterator[LossFact]:
+    losses = known_losses(detector)
+    for name, found in losses:
+        scales = set[str]()
+        if found.weight is None:
+            scales = {v.path for v in detector.search.scaling.multiplied(found.upstream)}
+        yield LossFact(name, found.weight, found.prediction, found.paths, tuple(sorted(scales)))
+    unknown = detector.rest([*(found for _, found in losses), *detector.terms])[0]
+    if unknown:
+        paths = tuple(sorted({update.variable.path for update in unknown}))
+        yield LossFact("unrecognized data loss", None, "", paths)
+
+
+# -- what was asserted -----------------------------------------------------------------------------
+
+
+def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    wanted = _weighted(expected)
+    violations: list[Violation] = []
+    recognised = Disjoint()
+    missing: list[tuple[Any, Miss | None]] = []
+    # A list may name one loss several times: each stands for one place where it acts.
+    queues: dict[tuple[Itself, float], Iterator[Found]] = {}
+    for loss, factor in wanted:
+        found, miss = detector.losses(loss)
+        key = (Itself(loss), factor)
+        if key not in queues:
+            queues[key] = _nearest_first(found, factor)
+        one = next((f for f in queues[key] if recognised.fresh([f])), None)
+        if one is None:
+            missing.append((loss, miss))
+            continue
+        recognised.add([one])
+        violations += weight("loss", loss_name(loss), one.weight, factor)
+        for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
+            text = f"its gradient is {wrong}"
+            violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
+    rest = detector.rest([*recognised.all, *detector.terms])[0]
+    others = _other_losses(detector, recognised, [loss for loss, _ in missing]) if rest else []
+    trained = names({update.variable.path for update in rest})
+    instead = " and ".join(others) or "another data loss, none of Keras in its default settings,"
+    for loss, miss in missing:
+        text = "no gradient of it reaches an update"
+        if rest:
+            text = f"{instead} reaches the update of {trained}"
+        violations.append(Violation("loss", loss_name(loss), text, nearest(miss)))
+    if rest and not missing:
+        only = (
+            " and ".join(loss_name(loss) for loss, _ in wanted) + " only"
+            if wanted
+            else "no data loss"
+        )
+        violations.append(Violation("loss", only, f"{instead} reaches the update of {trained}"))
+    return violations
+
+
+def _nearest_first(found: list[Found], factor: float) -> Iterator[Found]:
+    """Those multiplied by the expected factor, then the others."""
+    return iter(
+        sorted(found, key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
+    )
+
+
+def _weighted(expected: Any) -> list[tuple[Any, float]]:
+    """Expected losses, each with the constant factor that multiplies it."""
+    if expected is None:
+        return []
+    several = isinstance(expected, list | tuple) and not _is_pair(expected)
+    return [one if _is_pair(one) else (one, 1.0) for one in (expected if several else [expected])]
+
+
+def _is_pair(expected: Any) -> bool:
+    return (
+        isinstance(expected, tuple)
+        and len(expected) == 2
+        and isinstance(expected[1], int | float)
+        and not isinstance(expected[1], bool)
+    )
+
+
+def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) -> list[str]:
+    """What the remaining data gradients are the gradients of.
+
+    Asked for are the losses that Keras knows, and the missing ones in other reductions.
+    """
+    known = known_losses(detector)
+    for loss in missing:
+        for other in other_reductions(loss):
+            known += [(loss_name(other), found) for found in detector.losses(other)[0]]
+    told = []
+    for name, found in known:
+        if recognised.fresh([found]):
+            recognised.add([found])
+            weighted = "" if found.weight in (None, 1.0) else f" with weight {found.weight:.6g}"
+            told.append(name + weighted + (f" of {found.prediction}" if found.prediction else ""))
+    return told
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    if said is False:
+        return None
+    return [_loss(place, one) for one in (said if isinstance(said, list) else [said])]
+
+
+def _loss(place: str, said: str | Loss) -> Any:
+    if isinstance(said, Loss):
+        found = object_of(place, keras.losses, said.is_, said.model_extra or {})
+        return (found, float(said.weight))
+    if ":" in said or hasattr(keras.losses, said):
+        return (object_of(place, keras.losses, said, {}), 1.0)
+    try:
+        keras.losses.get(said)  # an alias, or a loss that the user has registered
+    except ValueError:
+        raise ContractError(f"{place}: Keras has no loss {said!r}") from None
+    return (said, 1.0)
+
+
+class _Losses(Kind):
+    keywords = (Keyword("loss", Off | str | Loss | list[str | Loss], _check, rank=2, read=_read),)
+    cluster = Cluster("loss", "#ffe5b4", before="backward")
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {"losses": tuple(_facts(detector))}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [Row.of("loss", map(_told, facts.losses), always=True)]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        # Without the prediction: another version of TensorFlow may call its op otherwise.
+        told = (f"{one.name}{times(one.weight)}{_scaled(one)}" for one in facts.losses)
+        return [Row.of("loss", told, always=True)]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        return {"loss": [spelt(one.name, one.weight, "weight") for one in facts.losses] or False}
+
+
+def _told(loss: LossFact) -> str:
+    where = f" of {loss.prediction}" if loss.prediction else ""
+    return f"{loss.name}{where}{times(loss.weight)}{_scaled(loss)}"
+
+
+def _scaled(loss: LossFact) -> str:
+    return f" scaled by {', '.join(loss.scaled_by)}" if loss.scaled_by else ""
+
+
+KIND = _Losses()

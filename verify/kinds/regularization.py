@@ -1,0 +1,158 @@
+"""Regularisation: which terms a step differentiates, one per variable and regulariser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+
+from verify.find import Detector, Disjoint, Found, known_losses
+from verify.flow import Update
+from verify.graphs import VariableRef
+from verify.kinds.facts import Facts, TermFact, times
+from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.selection import select
+from verify.kinds.spelling import Term, as_table, literal, object_of, spelt
+from verify.kinds.violation import Violation, nearest, weight
+from verify.references import regulariser_name, regulariser_pattern
+
+
+def _facts(detector: Detector) -> Iterator[TermFact]:
+    names = detector.step.paths
+    for term in detector.terms:
+        if term.variable is not None:
+            yield TermFact(names[term.variable], term.label, term.weight)
+    found = [*(found for _, found in known_losses(detector)), *detector.terms]
+    for update in detector.rest(found)[1]:
+        yield TermFact(update.variable.path, "unrecognized", None)
+
+
+# -- what was asserted -----------------------------------------------------------------------------
+
+
+def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    if isinstance(expected, list | tuple):
+        return _exact_terms(detector, expected)
+    present = detector.terms
+    labels = [f"{t.label} on {_path(detector, t)}" for t in present]
+    labels += [
+        f"an unrecognized one on {u.variable.path}" for u in _unknown_terms(detector, present)
+    ]
+    found = f"{len(labels)}: {'; '.join(labels)}" if labels else "none"
+    weighted = [
+        violation
+        for t in present
+        for violation in weight("regularization", f"{t.label} on {_path(detector, t)}", t.weight)
+    ]
+    if expected is True:
+        return weighted if labels else [Violation("regularization", "at least one term", found)]
+    if not isinstance(expected, int):
+        raise TypeError(f"regularization: {expected!r} is no int, bool or list of pairs")
+    if len(labels) != int(expected):
+        wanted = f"{int(expected)} term{'s' if int(expected) != 1 else ''}"
+        return [Violation("regularization", wanted, found, _forgotten(detector)), *weighted]
+    return weighted
+
+
+def _forgotten(detector: Detector) -> tuple[str, ...]:
+    """Regularisers that the model's layers have and that no update shows, if a model is known."""
+    reference = detector.step.reference
+    if reference is None:
+        return ()
+    there = {term.variable for term in detector.terms}
+    paths = detector.step.paths
+    missing = [
+        f"{regulariser_name(regulariser)} on {paths[key]}"
+        for key, regulariser in reference.regularisers
+        if key in paths and key not in there
+    ]
+    return (f"the layers also have: {'; '.join(missing)}",) if missing else ()
+
+
+def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:
+    return detector.rest(recognised)[1]
+
+
+def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> list[Violation]:
+    violations: list[Violation] = []
+    recognised = Disjoint()
+    for selection, regulariser in expected:
+        for variable in select(detector, selection, "regularization"):
+            violations += _exact_term(detector, variable, regulariser, recognised)
+    mentioned = {
+        variable.key
+        for selection, _ in expected
+        for variable in select(detector, selection, "regularization")
+    }
+    extra = recognised.fresh(detector.terms)
+    # A term on a variable whose expected one is missing has been reported as found there.
+    blamed = mentioned - {found.variable for found in recognised.all}
+    labels = [f"{t.label} on {_path(detector, t)}" for t in extra if t.variable not in blamed]
+    labels += [
+        f"an unrecognized one on {u.variable.path}"
+        for u in _unknown_terms(detector, [*recognised.all, *extra])
+    ]
+    if labels:
+        violations.append(Violation("regularization", "no other term", "; ".join(labels)))
+    return violations
+
+
+def _exact_term(
+    detector: Detector, variable: VariableRef, regulariser: Any, recognised: Disjoint
+) -> list[Violation]:
+    name = f"{regulariser_name(regulariser)} on {variable.path}"
+    updates = detector.flow.trained_of.get(variable.key)
+    if not updates:
+        text = "that variable is not updated from a gradient"
+        return [Violation("regularization", name, text)]
+    pattern = regulariser_pattern(regulariser, (variable.shape, variable.dtype))
+    if pattern is None:
+        raise ValueError(f"regularization: {regulariser!r} has no gradient on {variable.path}")
+    found, miss = detector.regulariser(updates[0], pattern)
+    fresh = recognised.fresh(found)
+    recognised.add(fresh[:1])
+    if fresh:
+        return weight("regularization", name, fresh[0].weight)
+    there = [t.label for t in detector.terms if t.variable == variable.key]
+    hints = () if there else nearest(miss)
+    return [Violation("regularization", name, ", ".join(there) or "none there", hints)]
+
+
+def _path(detector: Detector, term: Found) -> str:
+    return detector.step.paths.get(term.variable or "", "an unknown variable")
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    if not isinstance(said, list):
+        return said
+    return [
+        (glob, object_of(place, keras.regularizers, term.is_, term.model_extra or {}))
+        for term in said
+        for glob in ([term.on] if isinstance(term.on, str) else term.on)
+    ]
+
+
+class _Regularization(Kind):
+    keywords = (Keyword("regularization", bool | int | list[Term], _check, rank=3, read=_read),)
+    cluster = Cluster("regularization", "#e7d8ff", before="backward")
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {"regularization": tuple(_facts(detector))}
+
+    def page(self, facts: Facts) -> list[Row]:
+        terms = (f"{t.kind} on {t.variable}{times(t.weight)}" for t in facts.regularization)
+        return [Row.of("regularization", terms, always=True)]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        terms = [
+            {"on": literal(term.variable)} | as_table(spelt(term.kind, None, ""))
+            for term in facts.regularization
+        ]
+        return {"regularization": terms or 0}
+
+
+KIND = _Regularization()

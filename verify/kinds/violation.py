@@ -1,0 +1,41 @@
+"""One broken expectation, as it is told to a person."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from verify.match import Miss
+
+_TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """One broken expectation: which keyword, what was expected, what is there, and hints."""
+
+    keyword: str
+    expected: str
+    found: str
+    hints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.keyword}: expected {self.expected}", f"  found    {self.found}"]
+        return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+
+
+def weight(keyword: str, name: str, factor: float | None, expected: float = 1) -> list[Violation]:
+    """A violation if a constant factor other than `expected` multiplies a recognised gradient."""
+    if factor is None or np.isclose(factor, expected, rtol=1e-5):
+        return []
+    return [Violation(keyword, f"{name} with weight {expected:g}", f"weight {factor:.6g}")]
+
+
+def nearest(miss: Miss | None) -> tuple[str, ...]:
+    if miss is None or miss.agreed < _TELLING:
+        return ()
+    return (
+        f"nearest: {miss.agreed} ops of its gradient agree; first difference at {miss.at}: "
+        f"{miss.difference}",
+    )

@@ -1,0 +1,110 @@
+"""Trained variables: which ones a step updates from their gradients, and which it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from verify.find import Detector, stopped, written
+from verify.kinds.facts import Facts
+from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.kinds.selection import names, select
+from verify.kinds.spelling import Globs, literal
+from verify.kinds.violation import Violation
+
+
+def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
+    expected = set[str]()
+    if selection is not None:
+        expected = {v.path for v in select(detector, selection, "watched")}
+    found = {update.variable.path for update in detector.flow.trained}
+    violations = _repeated(detector)
+    if expected == found:
+        return violations
+    hints = []
+    if extra := sorted(found - expected):
+        hints.append(f"too many: {', '.join(extra)}")
+    if missing := sorted(expected - found):
+        hints.append(f"missing:  {', '.join(missing)}")
+        hints.extend(_why_not_trained(detector, missing))
+    return [Violation("watched", names(expected), names(found), (*hints,)), *violations]
+
+
+def _repeated(detector: Detector) -> list[Violation]:
+    again = detector.flow.repeated
+    if not again:
+        return []
+    hints = tuple(f"{u.variable.path} is updated once more at {u.node.id}" for u in again)
+    paths = names({update.variable.path for update in again})
+    wanted = "one update of a variable by each gradient"
+    return [Violation("watched", wanted, f"more of {paths}", hints)]
+
+
+def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violation]:
+    # What is trained against the expectation is told as "too many" where `watched` is given.
+    by_gradient = "watched" not in asked.values
+    by_hand = not asked.values.get("allow_writes", False)
+    if selection is None:
+        raise TypeError("unwatched: None is no selection: to check nothing, leave the keyword out")
+    wanted = {v.path for v in select(detector, selection, "unwatched")}
+    written = {
+        u.variable.path: u
+        for u in detector.flow.updates
+        if u.variable.path in wanted
+        and (by_gradient if u.node.index in detector.flow.backward else by_hand)
+    }
+    if not written:
+        return []
+    hints = tuple(
+        f"{path} is written by {update.node.id}"
+        + ("" if update.node.index in detector.flow.backward else " (by hand, not by a gradient)")
+        for path, update in sorted(written.items())
+    )
+    return [Violation("unwatched", f"no update of {names(wanted)}", names(written), hints)]
+
+
+def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
+    by_hand = {
+        u.variable.path: u
+        for u in detector.flow.updates
+        if u.node.index not in detector.flow.backward
+    }
+    hints = [
+        f"{path} is written by {by_hand[path].node.id}, but not from a gradient"
+        for path in missing
+        if path in by_hand
+    ]
+    behind = set(stopped(detector.flow))
+    hints += [
+        f"{path} reaches the loss behind StopGradient only" for path in missing if path in behind
+    ]
+    return hints
+
+
+class _Watched(Kind):
+    keywords = (
+        Keyword("watched", Globs, _watched, rank=0),
+        Keyword("unwatched", Globs, _unwatched, rank=1),
+        Keyword("allow_writes", bool, default=False),
+    )
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {"written": written(detector.flow)}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [
+            Row.of("watched", facts.written.watched, always=True),
+            Row.listed("written by hand", facts.written.by_hand),
+        ]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        return [
+            Row.of("watched", facts.written.watched, always=True),
+            Row.of("written by hand", facts.written.by_hand),
+        ]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        return {"watched": [literal(path) for path in facts.watched]}
+
+
+KIND = _Watched()

@@ -1,0 +1,44 @@
+"""An expected object -> its traced graph: losses, regularisers, clips, ops' gradients, models.
+
+In: an object of Keras or of the user's, and specs. Out: patterns to look for.
+May import: graphs, match.
+"""
+
+from verify.references.added_losses import AddedLoss
+from verify.references.clips import (
+    global_norm_patterns,
+    norm_patterns,
+    scale_patterns,
+    value_patterns,
+)
+from verify.references.losses import Itself, loss_name, loss_patterns, other_reductions
+from verify.references.model import ModelReference, Term
+from verify.references.op_gradients import Operand, VjpReferences
+from verify.references.regularisers import (
+    FAMILIES,
+    regulariser_family,
+    regulariser_name,
+    regulariser_pattern,
+)
+from verify.references.tracing import format_call
+
+__all__ = [
+    "FAMILIES",
+    "AddedLoss",
+    "Itself",
+    "ModelReference",
+    "Operand",
+    "Term",
+    "VjpReferences",
+    "format_call",
+    "global_norm_patterns",
+    "loss_name",
+    "loss_patterns",
+    "norm_patterns",
+    "other_reductions",
+    "regulariser_family",
+    "regulariser_name",
+    "regulariser_pattern",
+    "scale_patterns",
+    "value_patterns",
+]

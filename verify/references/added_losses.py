@@ -1,0 +1,140 @@
+"""The losses that a model adds when it is called, and what their gradients look like.
+
+The gradient of an added loss meets other gradients wherever a value that it is computed from has
+another use: at an activity that goes on to the next layer, say, its gradient and that of the data
+loss are added up, and go back from there as one. What can be recognised is therefore the gradient
+by the first values, seen from the loss, that are used elsewhere as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from verify.graphs import READS, flatten, key_of, resource
+from verify.match import Pattern
+from verify.references.regularisers import regulariser_name
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedLoss:
+    """One of ``model.losses``: what to call it, the variables it depends on, and its gradients.
+
+    In the patterns, ``value <i>`` are values that are used elsewhere as well.
+    """
+
+    label: str
+    keys: tuple[int | str, ...]
+    patterns: tuple[Pattern, ...]
+
+
+def added_losses(model: Any, x: Any) -> tuple[AddedLoss, ...]:
+    """Traces a model on the specs `x` of its inputs."""
+    variables = list(model.trainable_variables)
+    labels: list[str] = []
+    keys: list[tuple[int | str, ...]] = []
+
+    def gradients(x: Any, upstream: Any) -> list[Any]:
+        labels.clear()
+        keys.clear()
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = tf.nest.flatten(model(x, training=True))
+            losses = list(model.losses)
+        uses = _Uses(variables, losses, outputs)
+        frontiers = [uses.frontier(loss) for loss in losses]
+        results = []
+        for loss, frontier in zip(losses, frontiers, strict=True):
+            on = [v for v in variables if tape.gradient(loss, resource(v)) is not None]
+            labels.append(_label(model, loss, on))
+            keys.append(tuple(key_of(variable) for variable in on))
+            by = tape.gradient(loss, frontier, output_gradients=upstream)
+            values = [None if t.op.type in READS else t for t in frontier]
+            results.append((by, values))
+        return results
+
+    upstream = tf.TensorSpec((), keras.backend.floatx())
+    traced = tf.function(gradients, autograph=False).get_concrete_function(x, upstream)
+    flat = flatten(traced)
+    *data, last = flat.arguments
+    outputs = iter(flat.outputs)
+    found = []
+    for label, on, (by, values) in zip(labels, keys, traced.structured_outputs, strict=True):
+        roots = [next(outputs) if result is not None else None for result in by]
+        leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
+        for i, value in enumerate(values):
+            if value is not None:
+                leaves[next(outputs)[0]] = f"value {i}"
+        patterns = tuple(Pattern(flat, (root,), leaves) for root in roots if root is not None)
+        found.append(AddedLoss(label, on, patterns))
+    return tuple(found)
+
+
+class _Uses:
+    """Who uses which value of a model's forward pass."""
+
+    def __init__(self, variables: Iterable[Any], losses: list[Any], outputs: list[Any]) -> None:
+        graph = losses[0].graph if losses else tf.compat.v1.get_default_graph()
+        handles = {key_of(variable) for variable in variables}
+        of_weights = {id(inner) for outer, inner in graph.captures if id(outer) in handles}
+        for operation in graph.get_operations():  # in the order in which they were made
+            if any(id(tensor) in of_weights for tensor in operation.inputs):
+                of_weights.update(id(tensor) for tensor in operation.outputs)
+        self._of_weights = of_weights
+        self._outputs = {id(tensor) for tensor in outputs}
+        self._users = {
+            id(tensor): [id(user) for user in tensor.consumers()]
+            for operation in graph.get_operations()
+            for tensor in operation.outputs
+        }
+
+    def frontier(self, loss: Any) -> list[Any]:
+        """The first values, seen from the loss, that are used elsewhere or read from a variable."""
+        above = self._above(loss)
+        found: dict[int, Any] = {}
+        stack, seen = [loss], set[int]()
+        while stack:
+            for tensor in stack.pop().op.inputs:
+                if id(tensor) in seen or id(tensor) not in self._of_weights:
+                    continue
+                seen.add(id(tensor))
+                elsewhere = any(user not in above for user in self._users[id(tensor)])
+                if tensor.op.type in READS or elsewhere or id(tensor) in self._outputs:
+                    found[id(tensor)] = tensor
+                else:
+                    stack.append(tensor)
+        return [tensor for tensor in found.values() if tensor.dtype.is_floating]
+
+    def _above(self, loss: Any) -> set[int]:
+        """The ops that a loss is computed by."""
+        above: set[int] = set()
+        stack = [loss.op]
+        while stack:
+            operation = stack.pop()
+            if id(operation) not in above:
+                above.add(id(operation))
+                stack.extend(tensor.op for tensor in operation.inputs)
+        return above
+
+
+def _label(model: Any, loss: Any, on: list[Any]) -> str:
+    """What to call a loss, e.g. ``L2(l2=0.01)`` or ``activity L2(l2=0.01) of dense``."""
+    own = getattr(on[0], "regularizer", None) if len(on) == 1 else None
+    if own is not None:
+        return regulariser_name(own)
+    layer = model
+    while inner := [
+        one
+        for one in getattr(layer, "layers", [])
+        if any(loss is added for added in one.losses) and one is not layer
+    ]:
+        layer = inner[0]
+    if layer is model:
+        return "add_loss"
+    regulariser = getattr(layer, "activity_regularizer", None)
+    if regulariser is None:
+        return f"add_loss of {layer.name}"
+    return f"activity {regulariser_name(regulariser)} of {layer.name}"

@@ -1,0 +1,234 @@
+"""References of data losses: every form in which an expected loss may enter a step."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from verify.graphs import Spec
+from verify.match import Pattern
+from verify.references.tracing import MISFIT, pattern
+
+# Keras' crossentropies look behind a softmax or sigmoid that made the prediction and continue from
+# its logits, so that the reference must be traced behind such an activation too.
+PREDICTION_FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "": lambda z: z,
+    "Softmax": keras.activations.softmax,
+    "Sigmoid": keras.activations.sigmoid,
+}
+
+_MEANS = ("sum_over_batch_size", "mean")  # two names of Keras for one reduction
+
+
+@functools.cache
+def _function_loss(library: Any) -> type:
+    """The Loss that one Keras makes of a plain function ``(y_true, y_pred) -> loss values``."""
+
+    class FunctionLoss(library.losses.Loss):
+        """A plain function under the default reduction."""
+
+        def __init__(self, function: Callable[..., Any]) -> None:
+            super().__init__(name="function_loss")  # that of a lambda is no name scope
+            self.function = function
+
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+                y_true = tf.expand_dims(y_true, -1) if len(y_true.shape) == 1 else y_true
+            return self.function(y_true, y_pred)
+
+    return FunctionLoss
+
+
+class _Reduced:
+    """A ``keras.losses.Loss`` whose values, by example, somebody reduces on their own."""
+
+    def __init__(self, loss: Any, reduce: Callable[[Any], Any]) -> None:
+        self.values, self.reduce = _with_reduction(loss, "none"), reduce
+        self.dtype = loss.dtype
+
+    def __call__(self, y_true: Any, y_pred: Any, *weights: Any) -> Any:
+        return self.reduce(self.values(y_true, y_pred, *weights))
+
+
+def loss_forms(loss: Any) -> list[Callable[..., Any]]:
+    """The ways in which an expected loss may enter a step, as ``f(y_true, y_pred[, weight])``.
+
+    A ``keras.losses.Loss`` is taken as it is, reduction included; its default, a mean, may also be
+    taken by hand of the values that it has unreduced. A function, or a Loss that is not reduced,
+    says nothing of its reduction: Keras' default, a plain mean or an average over replicas and, if
+    a function returns a scalar, none are all accepted.
+    """
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    if is_loss(loss):
+        if not isinstance(loss, keras.losses.Loss):
+            return [loss]
+        if loss.reduction in _MEANS:
+            return [loss, _Reduced(loss, tf.reduce_mean)]
+        if loss.reduction not in (None, "none"):
+            return [loss]
+        return [
+            _with_reduction(loss, "sum_over_batch_size"),
+            _Reduced(loss, tf.reduce_mean),
+            _Reduced(loss, tf.nn.compute_average_loss),
+        ]
+    if not callable(loss):
+        raise TypeError(f"{loss!r} is not a loss: expected a Loss, a function or a Keras name")
+    plain: Callable[..., Any] = loss
+
+    def bare(y_true: Any, y_pred: Any) -> Any:
+        return plain(y_true, y_pred)
+
+    def mean(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_mean(plain(y_true, y_pred))
+
+    # Keras 2 reduces in other ops than Keras 3; it is never imported for that.
+    libraries = [keras, *(sys.modules[name] for name in ("tf_keras",) if name in sys.modules)]
+    return [*(_function_loss(library)(plain) for library in libraries), mean, bare]
+
+
+def is_loss(loss: Any) -> bool:
+    """Whether this is a Loss object, of Keras 3 or of Keras 2 (``tf_keras``)."""
+    return isinstance(loss, keras.losses.Loss) or (
+        callable(loss) and hasattr(loss, "reduction") and hasattr(loss, "get_config")
+    )
+
+
+def loss_name(loss: Any) -> str:
+    """What a person calls this loss: its class and settings that are not the default, or a name."""
+    if isinstance(loss, str):
+        return loss
+    if not is_loss(loss):
+        return str(getattr(loss, "__name__", loss))
+    defaults = inspect.signature(type(loss)).parameters
+    # Keras' config of Huber lacks its delta, which there is no public way to ask for. Private, and
+    # tests/verify/test_every_loss.py notices if it moves.
+    every = {**loss.get_config(), **getattr(loss, "_fn_kwargs", {})}
+    settings = [
+        f"{key}={value!r}"
+        for key, value in every.items()
+        if key in defaults and key not in ("name", "dtype") and value != defaults[key].default
+    ]
+    return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
+
+
+def other_reductions(loss: Any) -> list[Any]:
+    """A ``keras.losses.Loss`` as it is when it is reduced in another way."""
+    if not isinstance(loss, keras.losses.Loss):
+        return []
+    reductions = ("sum", "sum_over_batch_size")
+    return [_with_reduction(loss, other) for other in reductions if loss.reduction != other]
+
+
+def _with_reduction(loss: Any, reduction: str) -> Any:
+    # Not copy.copy: Keras copies by config, and that of Huber lacks its delta.
+    other = object.__new__(type(loss))
+    vars(other).update(vars(loss), reduction=reduction)
+    return other
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Itself:
+    """Makes any object, hashable or not, a key that equals only itself."""
+
+    value: Any
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and self.value is other.value
+
+
+def loss_patterns(
+    loss: Any,
+    y_true: Spec,
+    y_pred: Spec,
+    weight: Spec | None,
+    ops: Collection[str],
+    masked: bool = False,
+) -> list[Pattern]:
+    """Patterns of the gradient of `loss` with respect to the prediction (or its logits).
+
+    `ops`: the op types of the graph in which these are to be found. `masked`: of a prediction that
+    carries a Keras mask, of its shape but for the last axis, which a Loss heeds by itself.
+    """
+    itself = Itself(loss)
+    found: list[Pattern] = []
+    for op in PREDICTION_FORMS:
+        if not op or op in ops:
+            found += _loss_patterns(itself, y_true, y_pred, weight, op, masked)
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _loss_patterns(
+    itself: Itself, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str, masked: bool
+) -> list[Pattern]:
+    found: list[Pattern] = []
+    shape = y_pred[0] or ()
+    if masked and not shape:
+        return found
+    for function in loss_forms(itself.value):
+        for given in dict.fromkeys((None, weight)):
+            specs: dict[str, Spec] = {"target": y_true, "prediction": y_pred}
+            # A Loss computes in its own dtype, a function in that of the prediction.
+            specs["upstream"] = ((), getattr(function, "dtype", y_pred[1]))
+            if given is not None:
+                specs["sample weight"] = given
+            if masked:
+                specs["mask"] = (shape[:-1], "bool")
+            try:
+                made = _loss_pattern(function, PREDICTION_FORMS[op], specs)
+            except MISFIT:
+                continue
+            if made is not None:
+                used = _used(made)
+                tells = "upstream" in used and not used.isdisjoint({"prediction", "target"})
+                if tells and ("mask" in used) == masked:
+                    found.append(made)
+    return found
+
+
+def _loss_pattern(
+    function: Callable[..., Any], activation: Callable[[Any], Any], specs: Mapping[str, Spec]
+) -> Pattern | None:
+    """The gradient of one form of a loss by the prediction, before its activation; roles: specs."""
+
+    def gradient(*arguments: Any) -> Any:
+        given = dict(zip(specs, arguments, strict=True))
+        weights = [given["sample weight"]] if "sample weight" in given else []
+        with tf.GradientTape() as tape:
+            tape.watch(given["prediction"])
+            prediction = activation(given["prediction"])
+            if "mask" in given:
+                # Keras documents that a mask travels so, but has no public way to set one;
+                # tests/verify/test_models.py notices if it moves.
+                prediction._keras_mask = given["mask"]
+            value = function(given["target"], prediction, *weights)
+        result = tape.gradient(value, given["prediction"], output_gradients=given["upstream"])
+        return result, activation(given["prediction"])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras' advice on logits is not for us
+        return pattern(gradient, list(specs.values()), list(specs))
+
+
+def _used(made: Pattern) -> set[str]:
+    """The roles that the roots depend on: what a graph can tell of the pattern."""
+    reached: set[int] = set()
+    stack = [root[0] for root in made.roots]
+    while stack:
+        index = stack.pop()
+        if index not in reached:
+            reached.add(index)
+            stack.extend(source for source, _ in made.flat.nodes[index].data)
+    return {role for index, role in made.leaves.items() if index in reached}

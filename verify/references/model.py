@@ -1,0 +1,102 @@
+"""What a Keras model itself says of its regularisation and its variables, by tracing it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from verify.graphs import key_of, resource
+from verify.references.added_losses import AddedLoss, added_losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One regularisation term of a model: a loss it adds, by one variable it depends on."""
+
+    key: int | str
+    loss: AddedLoss
+
+
+class ModelReference:
+    """References traced from one model, on the specs `x` of its inputs, each at most once.
+
+    `trainable` holds the keys of the variables that the model trains.
+    """
+
+    def __init__(self, model: Any, x: Any) -> None:
+        self.model, self.x = model, x
+        self.trainable = frozenset[int | str](
+            {key_of(variable) for variable in model.trainable_variables}
+        )
+
+    @functools.cached_property
+    def losses(self) -> tuple[Any, ...]:
+        """The losses that the model was compiled with, one per output that has one."""
+        flat = tf.nest.flatten(getattr(self.model, "loss", None))
+        return tuple(loss for loss in flat if loss is not None)
+
+    @property
+    def library(self) -> Any:
+        """The Keras that the model is of: what names of losses mean is up to it."""
+        packages = (base.__module__.partition(".")[0] for base in type(self.model).__mro__)
+        return sys.modules[next(name for name in packages if name in ("keras", "tf_keras"))]
+
+    @functools.cached_property
+    def regularisers(self) -> tuple[tuple[int | str, Any], ...]:
+        """Keys of regularised trainable variables, with their regularisers (Keras 3 tells)."""
+        return tuple(
+            (key_of(variable), regulariser)
+            for variable in self.model.trainable_variables
+            if (regulariser := getattr(variable, "regularizer", None)) is not None
+        )
+
+    @functools.cached_property
+    def added_losses(self) -> tuple[AddedLoss, ...]:
+        """What the model adds when it is called, with their gradients."""
+        return added_losses(self.model, self.x)
+
+    @functools.cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """Each of ``model.losses`` by each trainable variable that it depends on."""
+        return tuple(Term(key, loss) for loss in self.added_losses for key in loss.keys)
+
+    @functools.cached_property
+    def _reached(self) -> dict[int | str, frozenset[int | str]]:
+        """Per output (by position and, where it has one, by name): keys of what it depends on."""
+        variables = list(self.model.trainable_variables)
+        names: list[str] = []
+
+        def gradients(x: Any) -> list[list[Any]]:
+            with tf.GradientTape(persistent=True) as tape:
+                outputs = self.model(x, training=True)
+            names[:] = list(outputs) if isinstance(outputs, dict) else []
+            flat = [outputs[name] for name in names] if names else tf.nest.flatten(outputs)
+            return [tape.gradient(output, [resource(v) for v in variables]) for output in flat]
+
+        traced = tf.function(gradients, autograph=False).get_concrete_function(self.x)
+        found: dict[int | str, frozenset[int | str]] = {}
+        for position, results in enumerate(traced.structured_outputs):
+            found[position] = frozenset(
+                key_of(variable)
+                for variable, result in zip(variables, results, strict=True)
+                if result is not None
+            )
+        by_name = names or list(getattr(self.model, "output_names", None) or [])
+        return {**found, **{name: found[i] for i, name in enumerate(by_name) if i in found}}
+
+    def reached_by(self, loss: Any) -> frozenset[int | str]:
+        """Keys of the trainable variables that a loss, or one loss per output, depends on."""
+        if isinstance(loss, Mapping):
+            outputs = [name for name, one in loss.items() if one is not None and one is not False]
+        elif isinstance(loss, list | tuple):
+            outputs = [i for i, one in enumerate(loss) if one is not None and one is not False]
+        elif loss is None or loss is False:
+            outputs = []
+        else:
+            outputs = list(self._reached)
+        return frozenset[int | str]().union(*(self._reached[output] for output in outputs))

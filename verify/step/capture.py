@@ -1,0 +1,104 @@
+"""Any target -> a step: its flat graph, and what its arguments and variables mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from verify.flow import differentiated
+from verify.graphs import FlatGraph, Tensor, VariableRef, read, roles_of
+from verify.references import ModelReference
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A captured step.
+
+    `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
+    not tell. `reference`: the model that the step trains, where known. `declared`: the graph came
+    without Python objects, so that no variable says whether it is trained.
+    """
+
+    name: str
+    flat: FlatGraph
+    targets: frozenset[Tensor] | None = None
+    weights: frozenset[Tensor] | None = None
+    reference: ModelReference | None = None
+    declared: bool = False
+    owner: Any = dataclasses.field(default=None, repr=False)
+
+    @functools.cached_property
+    def trainable(self) -> frozenset[int | str] | None:
+        """Keys of the variables that count as trainable, None to ask the variables."""
+        if self.reference is not None:
+            return self.reference.trainable
+        if not self.declared:
+            return None
+        for node, variable in self.flat.reads():
+            if node.shapes[:1] in ([], [None]):
+                raise ValueError(
+                    f"{self.name} does not say what shape {variable.path} has: write the GraphDef "
+                    "with shapes, graph.as_graph_def(add_shapes=True)"
+                )
+        return differentiated(self.flat)
+
+    @functools.cached_property
+    def variables(self) -> list[VariableRef]:
+        """One for each variable, whatever its replicas."""
+        return list({variable.key: variable for variable in self.flat.variables.values()}.values())
+
+    @functools.cached_property
+    def paths(self) -> dict[int | str, str]:
+        """The paths of the variables, by key."""
+        return {variable.key: variable.path for variable in self.variables}
+
+    @functools.cached_property
+    def replicas(self) -> int:
+        return 1 + max((v.replica for v in self.flat.variables.values()), default=0)
+
+
+def capture(
+    target: Any,
+    *args: Any,
+    model: Any = None,
+    reference: ModelReference | None = None,
+    signature: str | None = None,
+    optimized: bool = False,
+) -> Step:
+    """Traces `target` on `args`.
+
+    Args:
+        target: a ``tf.function`` or any other callable, e.g. a ``tf.Module``'s method; a
+            ``ConcreteFunction``; a compiled Keras model, of Keras 3 or of ``tf_keras`` (its
+            ``train_step``), or its ``train_step``, ``test_step``, ``predict_step``,
+            ``train_function``, ``test_function`` or ``predict_function``; a ``FuncGraph``; a
+            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef`` (``.pb``,
+            ``.pbtxt``).
+        args: a batch as ``(x, y)`` or ``(x, y, sample_weight)``, in one tuple or one by one:
+            tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such; for what takes
+            one, an iterator. A batch is that of one replica.
+        model: the model trained by the step, where the target does not tell: its trainable
+            variables and the regularisers it adds are then taken from it.
+        reference: what has been traced from that model before, to be used again.
+        signature: which function of a SavedModel, if it has several.
+        optimized: take the graph as Grappler leaves it.
+
+    Raises:
+        TypeError: `target` is nothing that can be traced, or needs arguments that are missing.
+        ValueError: no such signature; a variable goes into a function that is not read, as in a
+            loop over a dataset.
+    """
+    found = read(target, args, model, signature, optimized)
+    roles = roles_of(found.signature, found.flat)
+    if reference is None and found.model is not None and roles is not None:
+        reference = ModelReference(found.model, roles.x)
+    return Step(
+        found.name,
+        found.flat,
+        None if roles is None else roles.targets,
+        None if roles is None else roles.weights,
+        reference,
+        found.declared,
+        found.owner,
+    )

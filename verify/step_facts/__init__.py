@@ -1,0 +1,16 @@
+"""The facts of a step, as an object, as a page of text and as lines for snapshots.
+
+In: a step. Out: `StepFacts`, `facts`; `lines_of`, `changes`.
+May import: kinds, and what kinds may.
+"""
+
+from verify.step_facts.collect import StepFacts, facts, step_facts
+from verify.step_facts.lines import changes, lines_of
+
+__all__ = [
+    "StepFacts",
+    "changes",
+    "facts",
+    "lines_of",
+    "step_facts",
+]

@@ -1,0 +1,43 @@
+"""The facts of a step: everything that the kinds find in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verify.find import Detector
+from verify.graphs import Region, no_collection
+from verify.kinds import KINDS, Facts
+from verify.step import Step, capture
+from verify.step_facts.page import page
+
+
+class StepFacts(Facts):
+    """Everything `verify` knows of a step. Variables are named by ``variable.path``.
+
+    `written`: what the step does to variables, by kind; `decayed`: trainable ones that shrink by a
+    share of themselves (weight decay); `read_only`: read and never written; `stopped`: trainable
+    ones that the loss is computed from, but behind ``stop_gradient``. `custom_gradients`: the ops
+    whose gradient is a function of Python's. `hazards`: candidates for `forbids`.
+    """
+
+    def __str__(self) -> str:
+        return page(self)
+
+
+def facts(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> StepFacts:
+    """The facts of a step; ``print`` them.
+
+    Args:
+        target, args, model, signature: as for `verify.assert_graph`.
+    """
+    with no_collection():
+        return step_facts(capture(target, *args, model=model, signature=signature))
+
+
+def step_facts(step: Step, region: Region = ()) -> StepFacts:
+    """The facts of a captured step, or of the branch at the call path `region`."""
+    detector = Detector(step, region)
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        found |= kind.find(detector)
+    return StepFacts(name=step.name, **found)
