@@ -29,7 +29,9 @@ from typing import Any
 MODULES = [
     *(f"loopctl/{name}.py" for name in ("plan", "config", "branch", "when", "predicate")),
     *(f"loopctl/{name}.py" for name in ("gradients", "steps")),
-    *(f"verify/{name}.py" for name in ("match", "dataflow", "expect")),
+    *(f"verify/match/{name}.py" for name in ("pattern", "structure")),
+    *(f"verify/flow/{name}.py" for name in ("dependence", "gradient_flow")),
+    *(f"verify/assertions/{name}.py" for name in ("expectation", "graph")),
 ]
 # Of Cosmic Ray's many replacements of an operator, those that are nearest to what it is.
 NEAREST = {
@@ -130,8 +132,7 @@ class Tests:
 
         All of the module's for a line that runs at import.
         """
-        package, _, name = module.partition("/")
-        mirror = Path("tests", package, f"test_{name}")
+        mirror = Path("tests", module).with_name(f"test_{Path(module).name}")
         contexts = self._contexts.get(module, {})
         names = {_test(context) for context in contexts.get(str(line), [])} - {""}
         if not names:

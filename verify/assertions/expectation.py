@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ UNSET: Any = _Unset()
 class Expectation:
     """What a step should be. What has no value, or `UNSET`, is not checked; see `assert_graph`."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = types.MappingProxyType({})
 
     @classmethod
     def of(cls, settings: Any) -> Expectation:
@@ -42,7 +43,8 @@ class Expectation:
                 raise TypeError(
                     f"no expectation is called {name!r}: there are {', '.join(KEYWORDS)}"
                 )
-        return cls({name: value for name, value in settings.items() if value is not UNSET})
+        given = {name: value for name, value in settings.items() if value is not UNSET}
+        return cls(types.MappingProxyType(given))
 
     def violations(self, step: Step, region: Region = ()) -> list[Violation]:
         """Every way in which the step (or the branch at `region`) is not as expected."""

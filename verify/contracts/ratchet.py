@@ -39,7 +39,7 @@ def slack(contract: Contract) -> list[Slack]:
             tight = keyword.tight(detector, said)
             if tight != said:
                 found.append(Slack(contract, name, said, tight))
-    return found
+    return sorted(found, key=lambda one: not isinstance(one.said, int))  # sizes first
 
 
 def tighten(slacks: list[Slack]) -> None:

@@ -6,7 +6,7 @@ May import: graphs, match, references, flow, step.
 
 from verify.find.clips import Bounds, describe
 from verify.find.detector import Detector
-from verify.find.known_losses import known_losses
+from verify.find.losses_by_name import known_losses
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
 from verify.find.writes import Written, stopped, written

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 # TensorFlow optimises when it runs a function and shows the result to no one; this entry is the
-# one that its own converters use. tests/verify/test_targets.py notices when it moves.
+# one that its own converters use. tests/verify/graphs/test_targets.py notices when it moves.
 from tensorflow.python.grappler import tf_optimizer
 
 _LOWERED = "_lower_using_switch_merge"

@@ -17,7 +17,7 @@ from verify.kinds import (
     stopped,
     watched,
 )
-from verify.kinds.facts import Facts
+from verify.kinds.facts import ClipFact, Facts, GuardFact, HazardFact, LossFact, TermFact, Written
 from verify.kinds.kind import Keyword, Kind, Row
 from verify.kinds.spelling import FORMS, Strict, imported
 from verify.kinds.violation import Violation
@@ -26,12 +26,18 @@ __all__ = [
     "FORMS",
     "KEYWORDS",
     "KINDS",
+    "ClipFact",
     "Facts",
+    "GuardFact",
+    "HazardFact",
     "Keyword",
     "Kind",
+    "LossFact",
     "Row",
     "Strict",
+    "TermFact",
     "Violation",
+    "Written",
     "imported",
 ]
 

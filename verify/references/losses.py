@@ -110,7 +110,7 @@ def loss_name(loss: Any) -> str:
         return str(getattr(loss, "__name__", loss))
     defaults = inspect.signature(type(loss)).parameters
     # Keras' config of Huber lacks its delta, which there is no public way to ask for. Private, and
-    # tests/verify/test_every_loss.py notices if it moves.
+    # tests/verify/find/test_every_loss.py notices if it moves.
     every = {**loss.get_config(), **getattr(loss, "_fn_kwargs", {})}
     settings = [
         f"{key}={value!r}"
@@ -211,7 +211,7 @@ def _loss_pattern(
             prediction = activation(given["prediction"])
             if "mask" in given:
                 # Keras documents that a mask travels so, but has no public way to set one;
-                # tests/verify/test_models.py notices if it moves.
+                # tests/verify/find/test_models.py notices if it moves.
                 prediction._keras_mask = given["mask"]
             value = function(given["target"], prediction, *weights)
         result = tape.gradient(value, given["prediction"], output_gradients=given["upstream"])

@@ -5,7 +5,7 @@ May import: graphs, match, references, flow.
 """
 
 from verify.step.branches import choosers, constant_choice, specialised
-from verify.step.capture import Step, capture
+from verify.step.capturing import Step, capture
 
 __all__ = [
     "Step",

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.graphs import CASES, IFS, WHILES, FlatGraph, Folder, Guard, Node, Tensor, VariableRef
-from verify.step.capture import Step
+from verify.step.capturing import Step
 
 
 def choosers(flat: FlatGraph, guard: Guard) -> list[VariableRef]:

@@ -4,11 +4,18 @@ In: a step. Out: `StepFacts`, `facts`; `lines_of`, `changes`.
 May import: kinds, and what kinds may.
 """
 
+from verify.kinds import ClipFact, GuardFact, HazardFact, LossFact, TermFact, Written
 from verify.step_facts.collect import StepFacts, facts, step_facts
 from verify.step_facts.lines import changes, lines_of
 
 __all__ = [
+    "ClipFact",
+    "GuardFact",
+    "HazardFact",
+    "LossFact",
     "StepFacts",
+    "TermFact",
+    "Written",
     "changes",
     "facts",
     "lines_of",
