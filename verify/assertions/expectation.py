@@ -27,7 +27,9 @@ UNSET: Any = _Unset()
 class Expectation:
     """What a step should be. What has no value, or `UNSET`, is not checked; see `assert_graph`."""
 
-    values: Mapping[str, Any] = types.MappingProxyType({})
+    values: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: types.MappingProxyType({})
+    )
 
     @classmethod
     def of(cls, settings: Any) -> Expectation:

@@ -1,6 +1,6 @@
 """How far `verify` can be trusted here: faults planted in train steps, and correct twins."""
 
-from verify.selfcheck.planted import FAULTS, Fault
+from verify.selfcheck.catalogue import FAULTS, Fault
 from verify.selfcheck.samples import KINDS, OPTIMIZERS
 from verify.selfcheck.score import Score, Verdict, check
 
