@@ -8,8 +8,8 @@ from typing import Any
 
 from verify.find.clips import Clip, Clips
 from verify.find.losses import Losses
+from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
-from verify.find.terms import Terms
 from verify.flow import Unexplained, Update
 from verify.graphs import Region
 from verify.match import Miss, Pattern

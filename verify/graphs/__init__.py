@@ -8,7 +8,7 @@ from verify.graphs.arguments import roles_of
 from verify.graphs.call_paths import Region, exclusive, same_branch
 from verify.graphs.collectives import REDUCTIONS, Piece, pieces
 from verify.graphs.constants import Folder, call_op
-from verify.graphs.flat import (
+from verify.graphs.flat_graph import (
     CASES,
     IDENTITIES,
     IFS,
@@ -21,7 +21,7 @@ from verify.graphs.flat import (
     Tensor,
     VariableRef,
 )
-from verify.graphs.garbage import no_collection
+from verify.graphs.garbage_collection import no_collection
 from verify.graphs.inlining import flatten
 from verify.graphs.networkx_form import graph, to_networkx
 from verify.graphs.op_definitions import draws, is_commutative, is_stateful

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from verify.graphs.flat import FlatGraph, Tensor
+from verify.graphs.flat_graph import FlatGraph, Tensor
 
 # What takes the next batch out of an iterator: a step may do that once or in each turn of a loop.
 _BATCHES = {"IteratorGetNext", "IteratorGetNextSync", "OptionalGetValue"}
@@ -36,7 +36,7 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
         positional = positional[1:]  # a bound `self`
     if len(positional) == 1:
         # The signature of a traced function keeps the spec of an iterator, which has no public
-        # access to that of its elements; tests/verify/graphs/test_targets.py notices when this moves.
+        # access to that of its elements; tests/verify/graphs/test_targets.py notices if it moves.
         element = getattr(positional[0], "_element_spec", None)
         if element is not None:
             return _of_batches(element, flat)

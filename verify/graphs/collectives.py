@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from verify.graphs.constants import Folder
-from verify.graphs.flat import FlatGraph, Node, Tensor
+from verify.graphs.flat_graph import FlatGraph, Node, Tensor
 
 # Ops that add up (or hand over) what several replicas hold, element by element.
 REDUCTIONS = {"CollectiveReduce", "CollectiveReduceV2", "NcclAllReduce"}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs.flat import FlatGraph, Node, Tensor
+from verify.graphs.flat_graph import FlatGraph, Node, Tensor
 from verify.graphs.op_definitions import op_definition
 
 _MAX_ELEMENTS = 1 << 16  # folding is for scalars and shapes, not for weights

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verify.graphs.flat import CALLS, CASES, IFS, WHILES, FlatGraph, Guard, Node, Tensor
+from verify.graphs.flat_graph import CALLS, CASES, IFS, WHILES, FlatGraph, Guard, Node, Tensor
 from verify.graphs.op_definitions import output_count, output_offsets
 from verify.graphs.variables import Owners, captured_variables
 

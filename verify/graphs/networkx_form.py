@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 import tensorflow as tf
 
-from verify.graphs.flat import IDENTITIES, FlatGraph
+from verify.graphs.flat_graph import IDENTITIES, FlatGraph
 from verify.graphs.op_definitions import shape_of
 from verify.graphs.reading import read
 

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 # The op definitions, for which TensorFlow has no public registry: what an op's outputs are called,
-# how many there are and of what dtype. tests/verify/graphs/test_networkx_form.py notices when this moves.
+# how many there are and of what dtype. tests/verify/graphs/test_networkx_form.py notices if it
+# moves.
 from tensorflow.python.framework import op_def_registry
 
 

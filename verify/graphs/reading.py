@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from verify.graphs.flat import FlatGraph
+from verify.graphs.flat_graph import FlatGraph
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.targets import Traced, traced

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from verify.graphs.flat import FlatGraph, Node, VariableRef
+from verify.graphs.flat_graph import FlatGraph, Node, VariableRef
 
 # What a graph calls a variable's handle, when it is not handed one from outside.
 _HANDLES = {"VarHandleOp"}

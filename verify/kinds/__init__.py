@@ -17,9 +17,9 @@ from verify.kinds import (
     stopped,
     watched,
 )
-from verify.kinds.facts import ClipFact, Facts, GuardFact, HazardFact, LossFact, TermFact, Written
+from verify.kinds.contract_spelling import FORMS, Strict, imported
+from verify.kinds.facts import ClipFact, Facts, GuardFact, LossFact, TermFact
 from verify.kinds.kind import Keyword, Kind, Row
-from verify.kinds.spelling import FORMS, Strict, imported
 from verify.kinds.violation import Violation
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "ClipFact",
     "Facts",
     "GuardFact",
-    "HazardFact",
     "Keyword",
     "Kind",
     "LossFact",
@@ -37,7 +36,6 @@ __all__ = [
     "Strict",
     "TermFact",
     "Violation",
-    "Written",
     "imported",
 ]
 

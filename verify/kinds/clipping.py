@@ -9,9 +9,9 @@ import numpy as np
 import pydantic
 
 from verify.find import Bounds, Detector, describe
+from verify.kinds.contract_spelling import GlobalNorm, Norm, Off
 from verify.kinds.facts import ClipFact, Facts
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.spelling import GlobalNorm, Norm, Off
 from verify.kinds.violation import Violation
 
 _LISTED_HINTS = 4  # more gradients than that are not listed where all are alike

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from verify.find import Detector
+from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import names, select
-from verify.kinds.spelling import Globs, literal
 from verify.kinds.violation import Violation
 
 

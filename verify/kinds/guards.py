@@ -10,10 +10,10 @@ from typing import Any, ForwardRef
 from verify.errors import ContractError
 from verify.find import Detector
 from verify.graphs import WHILES, Guard, Region, VariableRef
+from verify.kinds.contract_spelling import Off
 from verify.kinds.facts import Facts, GuardFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.selection import select
-from verify.kinds.spelling import Off
 from verify.kinds.violation import Violation
 from verify.step import Step, choosers, constant_choice, specialised
 

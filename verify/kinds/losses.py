@@ -10,10 +10,10 @@ import numpy as np
 
 from verify.errors import ContractError
 from verify.find import Detector, Disjoint, Found, known_losses
+from verify.kinds.contract_spelling import Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
-from verify.kinds.spelling import Loss, Off, object_of, spelt
 from verify.kinds.violation import Violation, nearest, weight
 from verify.match import Miss
 from verify.references import Itself, loss_name, other_reductions

@@ -10,10 +10,10 @@ import keras
 from verify.find import Detector, Disjoint, Found, known_losses
 from verify.flow import Update
 from verify.graphs import VariableRef
+from verify.kinds.contract_spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.facts import Facts, TermFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import select
-from verify.kinds.spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.violation import Violation, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from verify.find import Detector, stopped, written
+from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import names, select
-from verify.kinds.spelling import Globs, literal
 from verify.kinds.violation import Violation
 
 

@@ -4,9 +4,10 @@ In: a step. Out: `StepFacts`, `facts`; `lines_of`, `changes`.
 May import: kinds, and what kinds may.
 """
 
-from verify.kinds import ClipFact, GuardFact, HazardFact, LossFact, TermFact, Written
+from verify.find import HazardFact, Written
+from verify.kinds import ClipFact, GuardFact, LossFact, TermFact
 from verify.step_facts.collect import StepFacts, facts, step_facts
-from verify.step_facts.lines import changes, lines_of
+from verify.step_facts.snapshot_lines import changes, lines_of
 
 __all__ = [
     "ClipFact",
