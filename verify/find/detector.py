@@ -17,7 +17,7 @@ from verify.step import Step
 
 
 class Detector:
-    """Losses, regularisation terms, clips, and what is none of these. Remembers what it found."""
+    """Losses, regularisation terms, clips, and what is none of these. What it has found is kept."""
 
     def __init__(self, step: Step, region: Region = ()) -> None:
         self.step, self.flat = step, step.flat
@@ -25,7 +25,7 @@ class Detector:
         self.flow = self.search.flow
         self._losses = Losses(self.search, lambda found: bool(self.rest(found)[0]))
         self._terms = Terms(self.search, self._unexplained)
-        self._unexplained_by = Unexplained(self.flow)
+        self._left = Unexplained(self.flow)
 
     def losses(self, loss: Any) -> tuple[list[Found], Miss | None]:
         """Where the gradient of `loss` reaches an update, and the nearest miss elsewhere."""
@@ -44,9 +44,7 @@ class Detector:
 
     def rest(self, recognised: Iterable[Found]) -> tuple[list[Update], list[Update]]:
         """Updates that unrecognized gradients reach: (by way of data, of the variable alone)."""
-        return self._unexplained_by.without(
-            frozenset(node for found in recognised for node in found.nodes)
-        )
+        return self._left.without(frozenset(node for found in recognised for node in found.nodes))
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips on the gradient of one update, before the optimizer."""

@@ -10,7 +10,7 @@ from typing import Any
 from verify.find.search import Found, Search
 from verify.graphs import Node, Spec, Tensor
 from verify.match import Miss, Pattern, Predicate
-from verify.references import Itself, loss_patterns
+from verify.references import LossKey, loss_patterns
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
@@ -28,17 +28,17 @@ class Losses:
     def __init__(self, search: Search, rest: Callable[[list[Found]], bool]) -> None:
         self.search, self.step, self.rest = search, search.step, rest
         self.flow, self.flat = search.flow, search.flat
-        self._known: dict[Itself, tuple[list[Found], Miss | None]] = {}
+        self._known: dict[LossKey, tuple[list[Found], Miss | None]] = {}
 
     def of(self, loss: Any) -> tuple[list[Found], Miss | None]:
         """Where the gradient of `loss` reaches an update, and the nearest miss elsewhere."""
         reference = self.step.reference
         if isinstance(loss, str) and reference is not None:
             loss = reference.library.losses.get(loss)
-        itself = Itself(loss)
-        if itself not in self._known:
-            self._known[itself] = self._search(loss)
-        return self._known[itself]
+        key = LossKey(loss)
+        if key not in self._known:
+            self._known[key] = self._search(loss)
+        return self._known[key]
 
     @property
     def found(self) -> list[Found]:

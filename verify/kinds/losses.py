@@ -16,7 +16,7 @@ from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
 from verify.kinds.violation import Violation, nearest, weight
 from verify.match import Miss
-from verify.references import Itself, loss_name, other_reductions
+from verify.references import LossKey, loss_name, other_reductions
 
 _SCALE_IT = (
     "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
@@ -45,10 +45,10 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     recognised = Disjoint()
     missing: list[tuple[Any, Miss | None]] = []
     # A list may name one loss several times: each stands for one place where it acts.
-    queues: dict[tuple[Itself, float], Iterator[Found]] = {}
+    queues: dict[tuple[LossKey, float], Iterator[Found]] = {}
     for loss, factor in wanted:
         found, miss = detector.losses(loss)
-        key = (Itself(loss), factor)
+        key = (LossKey(loss), factor)
         if key not in queues:
             queues[key] = _nearest_first(found, factor)
         one = next((f for f in queues[key] if recognised.fresh([f])), None)

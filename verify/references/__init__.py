@@ -11,7 +11,7 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
-from verify.references.losses import Itself, loss_name, loss_patterns, other_reductions
+from verify.references.losses import LossKey, loss_name, loss_patterns, other_reductions
 from verify.references.model import ModelReference, Term
 from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.regularisers import (
@@ -25,7 +25,7 @@ from verify.references.tracing import format_call
 __all__ = [
     "FAMILIES",
     "AddedLoss",
-    "Itself",
+    "LossKey",
     "ModelReference",
     "Operand",
     "Term",

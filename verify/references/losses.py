@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import sys
@@ -25,6 +24,7 @@ PREDICTION_FORMS: Mapping[str, Callable[[Any], Any]] = {
     "Sigmoid": keras.activations.sigmoid,
 }
 
+_MOST_KNOWN = 4096  # sets of patterns kept in memory
 _MEANS = ("sum_over_batch_size", "mean")  # two names of Keras for one reduction
 
 
@@ -109,12 +109,9 @@ def loss_name(loss: Any) -> str:
     if not is_loss(loss):
         return str(getattr(loss, "__name__", loss))
     defaults = inspect.signature(type(loss)).parameters
-    # Keras' config of Huber lacks its delta, which there is no public way to ask for. Private, and
-    # tests/verify/find/test_every_loss.py notices if it moves.
-    every = {**loss.get_config(), **getattr(loss, "_fn_kwargs", {})}
     settings = [
         f"{key}={value!r}"
-        for key, value in every.items()
+        for key, value in _config(loss).items()
         if key in defaults and key not in ("name", "dtype") and value != defaults[key].default
     ]
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
@@ -135,17 +132,48 @@ def _with_reduction(loss: Any, reduction: str) -> Any:
     return other
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Itself:
-    """Makes any object, hashable or not, a key that equals only itself."""
+class LossKey:
+    """Makes any loss, hashable or not, a key.
 
-    value: Any
+    It equals that of the same object, and of losses of Keras' own classes with the same settings:
+    their references are the same, so that they are traced once in a process.
+    """
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = loss
+        self._identity = _settings(loss) or id(loss)
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return hash(self._identity)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and self.value is other.value
+        return isinstance(other, LossKey) and self._identity == other._identity
+
+
+def _settings(loss: Any) -> tuple[Any, ...] | None:
+    """All that sets a loss of Keras' own apart from others of its class; None of any other loss."""
+    kind = type(loss)
+    if not isinstance(loss, keras.losses.Loss):
+        return None
+    if kind is not getattr(keras.losses, kind.__name__, None):
+        return None
+    found: list[Any] = [kind]
+    for name, value in sorted(vars(loss).items()):
+        named = value if isinstance(value, Mapping) else {"": value}
+        for key, one in named.items():
+            setting = one.name if isinstance(one, keras.DTypePolicy) else one
+            plain = isinstance(setting, str | int | float | None)
+            if not plain and not inspect.isfunction(setting):
+                return None
+            # 1, 1.0 and True are equal, and may be different settings.
+            found.append((name, key, type(setting), setting))
+    return tuple(found)
+
+
+def _config(loss: Any) -> dict[str, Any]:
+    # Keras' config of Huber lacks its delta, which there is no public way to ask for. Private, and
+    # tests/verify/find/test_every_loss.py notices if it moves.
+    return {**loss.get_config(), **getattr(loss, "_fn_kwargs", {})}
 
 
 def loss_patterns(
@@ -161,23 +189,23 @@ def loss_patterns(
     `ops`: the op types of the graph in which these are to be found. `masked`: of a prediction that
     carries a Keras mask, of its shape but for the last axis, which a Loss heeds by itself.
     """
-    itself = Itself(loss)
+    loss_key = LossKey(loss)
     found: list[Pattern] = []
     for op in PREDICTION_FORMS:
         if not op or op in ops:
-            found += _loss_patterns(itself, y_true, y_pred, weight, op, masked)
+            found += _loss_patterns(loss_key, y_true, y_pred, weight, op, masked)
     return found
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=_MOST_KNOWN)
 def _loss_patterns(
-    itself: Itself, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str, masked: bool
+    loss_key: LossKey, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str, masked: bool
 ) -> list[Pattern]:
     found: list[Pattern] = []
     shape = y_pred[0] or ()
     if masked and not shape:
         return found
-    for function in loss_forms(itself.value):
+    for function in loss_forms(loss_key.loss):
         for given in dict.fromkeys((None, weight)):
             specs: dict[str, Spec] = {"target": y_true, "prediction": y_pred}
             # A Loss computes in its own dtype, a function in that of the prediction.
