@@ -16,7 +16,7 @@ from inalu.experiment import Result, Settings
 from inalu.plots import runs, seeds, window
 from inalu.tables import Rows
 from inalu.variants import VARIANTS
-from loopctl.whole import whole
+from loopctl_shared import whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

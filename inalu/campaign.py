@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from inalu.experiment import Result, Settings, one_thread, reinitialized, train
 from inalu.files import write_json
 from inalu.tables import Rows
-from loopctl.whole import whole
+from loopctl_shared import whole
 
 # Seconds between two looks at the workers' files.
 _LOOK = 0.5

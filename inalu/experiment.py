@@ -23,7 +23,7 @@ from inalu.files import check_settings, write_json
 from inalu.task import FORMULA, ArithmeticDataset, Batches, arithmetic_dataset
 from inalu.variants import CONVERGED, VARIANTS, WINDOW
 from loopctl import Backup, LoopControllerCallback
-from loopctl.whole import whole
+from loopctl_shared import whole
 
 # Successful is a run with a lower mean squared error outside of the training range. Source: Schlör,
 # Ring and Hotho, "iNALU: Improved Neural Arithmetic Logic Unit", 2020.

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from loopctl.whole import whole
+from loopctl_shared import whole
 
 
 def write_json(path: Path, values: Any) -> None:

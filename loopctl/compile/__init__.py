@@ -1,0 +1,19 @@
+"""What a plan means on a model: it becomes readable source, the source functions that train.
+
+In: a `ControlPlan` and a compiled, built model. Out: `Steps`, with their texts, functions,
+selections and optimizers, and `GraphState`, the variables that they work on. Imports `config`.
+"""
+
+from loopctl.compile.compiled_steps import Steps, called_by_source, compiled_loss, separated
+from loopctl.compile.graph_state import GraphState
+from loopctl.compile.selection import check_names, layers_of
+
+__all__ = [
+    "GraphState",
+    "Steps",
+    "called_by_source",
+    "check_names",
+    "compiled_loss",
+    "layers_of",
+    "separated",
+]
