@@ -27,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 MODULES = [
-    *(f"loopctl/{name}.py" for name in ("plan", "config", "branch", "when", "predicate")),
-    *(f"loopctl/{name}.py" for name in ("gradients", "steps")),
+    *(f"loopctl/config/{name}.py" for name in ("plan", "dicts_to_plan", "branch_values")),
+    *(f"loopctl/config/{name}.py" for name in ("predicates", "predicate_values")),
+    "loopctl/when.py",
+    *(f"loopctl/compile/{name}.py" for name in ("gradient_treatment", "compiled_steps")),
     *(f"verify/{name}.py" for name in ("match", "dataflow", "expect")),
 ]
 # Of Cosmic Ray's many replacements of an operator, those that are nearest to what it is.
@@ -130,8 +132,8 @@ class Tests:
 
         All of the module's for a line that runs at import.
         """
-        package, _, name = module.partition("/")
-        mirror = Path("tests", package, f"test_{name}")
+        path = Path(module)
+        mirror = Path("tests", path.parent, f"test_{path.name}")
         contexts = self._contexts.get(module, {})
         names = {_test(context) for context in contexts.get(str(line), [])} - {""}
         if not names:

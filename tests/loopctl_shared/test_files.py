@@ -38,7 +38,7 @@ WRITES = {
     """,
     "results": """
         from pathlib import Path
-        from inalu.files import write_json
+        from inalu.result_files import write_json
         write_json(Path(path), list(range(100)))
     """,
     "snapshot": """

@@ -1,4 +1,4 @@
-"""The recipe of chapter 6 as graph predicates, and the same with one thing changed each.
+"""What `python -m inalu` trains: chapter 6 as graph predicates, and with one thing changed each.
 
 What a part of the recipe is worth is seen by what happens without it.
 """

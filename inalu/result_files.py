@@ -1,4 +1,4 @@
-"""Files of results: JSON that is there whole or not at all, and of one run's settings."""
+"""Files of results: JSON, written whole or not at all, for runs of the same settings only."""
 
 from __future__ import annotations
 

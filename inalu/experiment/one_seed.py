@@ -1,14 +1,11 @@
-"""One seed of chapter 6's experiment, from its settings to its result, resumable after a kill."""
+"""One run of chapter 6's experiment: a seed and a variant, resumable after a kill."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
 import shutil
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,11 @@ import tensorflow as tf
 
 import verify
 from inalu import recipe
+from inalu.environment import environment
+from inalu.experiment.variants import CONVERGED, VARIANTS, WINDOW
 from inalu.explanation import explain
-from inalu.files import check_settings, write_json
+from inalu.result_files import check_settings, write_json
 from inalu.task import FORMULA, ArithmeticDataset, Batches, arithmetic_dataset
-from inalu.variants import CONVERGED, VARIANTS, WINDOW
 from loopctl import Backup, LoopControllerCallback
 from loopctl_shared import whole
 
@@ -36,7 +34,7 @@ class Settings:
 
     `seed`: of data, their order, and initial weights; `samples`: of each data set; `epochs`: at
     most this many; `steps_per_execution`: train steps between two looks of Python; `jit_compile`:
-    train under XLA; `variant`: of the recipe, a name in `inalu.variants.VARIANTS`.
+    train under XLA; `variant`: of the recipe, a name in `VARIANTS`.
     """
 
     seed: int
@@ -228,24 +226,6 @@ def _result(
         seconds=seconds,
         environment=environment(),
     )
-
-
-def one_thread() -> None:
-    """Let TensorFlow use one thread, in a process that shares its machine with others."""
-    # Once TensorFlow has begun they can't be set any more: the second run of a process.
-    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def environment() -> dict[str, str]:
-    """Versions and machine, as far as a result may depend on them."""
-    return {
-        **{name: version(name) for name in ("loopctl", "tensorflow", "keras", "numpy")},
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()),
-    }
 
 
 def _claim(path: Path, settings: Settings) -> None:

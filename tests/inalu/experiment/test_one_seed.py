@@ -15,9 +15,7 @@ import pytest
 from pyarrow import parquet
 
 import verify
-from inalu import experiment, variants
-from inalu.experiment import Result, Settings, controlled, train
-from inalu.variants import VARIANTS
+from inalu.experiment import VARIANTS, Result, Settings, controlled, one_seed, train, variants
 from loopctl import LoopControllerCallback, when
 
 # Long enough for the gates' turns and a kill between two epochs, short enough for a test.
@@ -48,7 +46,7 @@ def test_files_of_a_run(tmp_path):
 
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     result = train(SHORT, tmp_path)
-    monkeypatch.setattr(experiment, "controlled", None)
+    monkeypatch.setattr(one_seed, "controlled", None)
     assert train(SHORT, tmp_path) == result
 
 
@@ -99,7 +97,7 @@ def test_a_run_that_stopped_itself_and_was_killed_then_is_over(tmp_path, monkeyp
     early = {**variants.early_stopping(), "cond": when.loss.mean(20) < 1e9}
     asynchronous(monkeypatch, early=early)
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "_write_history", None)
+        patch.setattr(one_seed, "_write_history", None)
         with pytest.raises(TypeError):
             train(SHORT, tmp_path)
     assert [path.name for path in (tmp_path / "backup").iterdir()] == ["epoch-1-stopped.weights.h5"]
@@ -121,7 +119,7 @@ def test_a_wrong_graph_is_not_trained(tmp_path, monkeypatch):
         LoopControllerCallback(faulty).attach(model)
         return model, control
 
-    monkeypatch.setattr(experiment, "controlled", without_clip)
+    monkeypatch.setattr(one_seed, "controlled", without_clip)
     with pytest.raises(verify.GraphAssertionError):
         train(SHORT, tmp_path)
     assert not (tmp_path / "epochs.json").exists()

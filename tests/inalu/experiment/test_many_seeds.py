@@ -1,4 +1,4 @@
-"""Many seeds: the command, its files, its table, and the same results wherever it runs."""
+"""Many seeds: the command, its files, and the same results wherever it runs."""
 
 from __future__ import annotations
 
@@ -9,31 +9,10 @@ from distributed import LocalCluster
 from pyarrow import parquet
 from rich.console import Console
 
-from inalu import campaign
 from inalu.__main__ import main
-from inalu.experiment import Result, Settings
-from inalu.variants import VARIANTS
+from inalu.experiment import VARIANTS, Settings, many_seeds, train_seeds
 
 SHORT = [Settings(seed, samples=64 * 10, epochs=2, steps_per_execution=10) for seed in (4, 5)]
-
-
-def result(seed, variant="chapter-6", **values):
-    plain = {
-        "settings": Settings(seed, variant=variant),
-        "epochs": 14,
-        "reinitialized": (),
-        "converged": True,
-        "log10_loss": -12.0,
-        "interpolation_mse": 1e-13,
-        "extrapolation_mse": 1e-9,
-        "success": True,
-        "formula": "x1 * x2",
-        "discrete": True,
-        "proved": True,
-        "seconds": 8.0,
-        "environment": {},
-    }
-    return Result(**{**plain, **values})
 
 
 def test_command(tmp_path, capsys):
@@ -58,44 +37,12 @@ def test_wrong_arguments(argument, capsys):
 
 def test_bars_follow_the_files(tmp_path):
     console = Console(record=True, width=100, force_terminal=True)
-    campaign.run(SHORT, tmp_path, console=console)
+    train_seeds(SHORT, tmp_path, console=console)
     text = console.export_text()
     for seed in (4, 5):
         assert f"seed-{seed}" in text
     assert text.count("epoch 2/2") >= 2
     assert ", done" in text
-
-
-def test_summary_and_table():
-    results = [
-        result(0),
-        result(1, epochs=25, reinitialized=(11,), extrapolation_mse=2e-9),
-        result(2, epochs=120, converged=False, success=False, discrete=False, proved=False),
-    ]
-    assert campaign.summary(results) == (
-        "2 of 3 seeds converged, median 19.5 epochs, extrapolation MSE at most 2.0e-09; 2 succeeded"
-    )
-    rows = campaign.seeds(results)
-    assert rows.markdown().splitlines()[1:] == [
-        "| ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-        "| 0 | 14 | – | -12.0 | 1.0e-13 | 1.0e-09 | proved |",
-        "| 1 | 25 | 11 | -12.0 | 1.0e-13 | 2.0e-09 | proved |",
-        "| 2 | > 120 | – | -12.0 | 1.0e-13 | 1.0e-09 | not discrete |",
-    ]
-    assert rows.table().row_count == 3
-
-
-def test_variants():
-    """A median of the seeds that converged; a loss from the best to the worst of all."""
-    results = [
-        result(0),
-        result(1, variant="no-clipping", epochs=30, reinitialized=(11, 22), log10_loss=-11.0),
-        result(2, variant="no-clipping", converged=False, success=False, proved=False),
-    ]
-    assert campaign.variants(results).markdown().splitlines()[2:] == [
-        "| chapter-6 | 1 of 1 | 1 of 1 | 1 of 1 | 14 | 0 | -12.0 to -12.0 |",
-        "| no-clipping | 1 of 2 | 1 of 2 | 1 of 2 | 30 | 2 | -12.0 to -11.0 |",
-    ]
 
 
 def test_ablation(tmp_path, capsys):
@@ -110,9 +57,9 @@ def test_ablation(tmp_path, capsys):
 
 
 def test_more_runs_than_lines_show_those_that_train(tmp_path, monkeypatch):
-    monkeypatch.setattr(campaign, "_LINES", 1)
+    monkeypatch.setattr(many_seeds, "_LINES", 1)
     console = Console(record=True, width=100, force_terminal=True)
-    campaign.run(SHORT, tmp_path, console=console)
+    train_seeds(SHORT, tmp_path, console=console)
     last = console.export_text().splitlines()[-1]
     assert last.split()[0] == "all"
     assert "run 2/2" in last
@@ -121,11 +68,11 @@ def test_more_runs_than_lines_show_those_that_train(tmp_path, monkeypatch):
 def test_on_a_cluster_as_here(tmp_path):
     """A Dask cluster's worker is a process of its own, which shares the directory."""
     console = Console(quiet=True)
-    here = campaign.run(SHORT, tmp_path / "here", console=console)
+    here = train_seeds(SHORT, tmp_path / "here", console=console)
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
-        there = campaign.run(
+        there = train_seeds(
             SHORT, tmp_path / "there", dask=cluster.scheduler_address, console=console
         )
     assert [r.settings for r in there] == [r.settings for r in here] == SHORT

@@ -1,4 +1,4 @@
-"""Many runs at once: in parallel processes or on a Dask cluster, with a progress bar each.
+"""Many seeds at once: in parallel processes or on a Dask cluster, with a progress bar each.
 
 Needs joblib and pyarrow, and for a cluster distributed: the `experiment` extra.
 """
@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import statistics
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from inalu.experiment import Result, Settings, one_thread, reinitialized, train
-from inalu.files import write_json
-from inalu.tables import Rows
+from inalu.environment import one_thread
+from inalu.experiment.one_seed import Result, Settings, reinitialized, train
+from inalu.result_files import write_json
 from loopctl_shared import whole
 
 # Seconds between two looks at the workers' files.
@@ -29,7 +28,7 @@ _LOOK = 0.5
 _LINES = 20
 
 
-def run(
+def train_seeds(
     settings: Sequence[Settings],
     directory: Path,
     *,
@@ -66,62 +65,6 @@ def run(
         results = list(joblib.Parallel(n_jobs=-1 if dask else jobs)(calls))
     _save(results, directory)
     return results
-
-
-def summary(results: Sequence[Result]) -> str:
-    """How many converged and succeeded, and how fast, in one line."""
-    done = [result for result in results if result.converged]
-    text = f"{len(done)} of {len(results)} seeds converged"
-    if done:
-        text += f", median {statistics.median(r.epochs for r in done):g} epochs"
-        text += f", extrapolation MSE at most {max(r.extrapolation_mse for r in done):.1e}"
-    return f"{text}; {sum(r.success for r in results)} succeeded"
-
-
-def seeds(results: Sequence[Result]) -> Rows:
-    """One row for each run."""
-    return Rows(
-        ("seed", "epochs", "reinit. after", "log10 loss", "MSE inside", "MSE outside", "formula"),
-        [_seed(result) for result in results],
-    )
-
-
-def variants(results: Sequence[Result]) -> Rows:
-    """One row for each variant of the recipe, over its seeds."""
-    names = dict.fromkeys(result.settings.variant for result in results)
-    groups = {name: [r for r in results if r.settings.variant == name] for name in names}
-    headings = ("variant", "converged", "succeeded", "proved", "epochs", "reinit.", "log10 loss")
-    return Rows(headings, [_variant(name, group) for name, group in groups.items()])
-
-
-def _seed(result: Result) -> tuple[str, ...]:
-    ending = "proved" if result.proved else result.formula if result.discrete else "not discrete"
-    return (
-        str(result.settings.seed),
-        str(result.epochs) if result.converged else f"> {result.epochs}",
-        ", ".join(map(str, result.reinitialized)) or "–",
-        f"{result.log10_loss:.1f}",
-        f"{result.interpolation_mse:.1e}",
-        f"{result.extrapolation_mse:.1e}",
-        ending,
-    )
-
-
-def _variant(name: str, results: Sequence[Result]) -> tuple[str, ...]:
-    def of(count: int) -> str:
-        return f"{count} of {len(results)}"
-
-    epochs = [result.epochs for result in results if result.converged]
-    losses = sorted(result.log10_loss for result in results)
-    return (
-        name,
-        of(len(epochs)),
-        of(sum(result.success for result in results)),
-        of(sum(result.proved for result in results)),
-        f"{statistics.median(epochs):g}" if epochs else "–",
-        str(sum(len(result.reinitialized) for result in results)),
-        f"{losses[0]:.1f} to {losses[-1]:.1f}",
-    )
 
 
 def _alone(settings: Settings, directory: Path) -> Result:
