@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 
 __all__ = ["NALU", "Explanation", "explain"]
 
-# Imported when first asked for: who explains a model has no use for the others.
+# Imported when first asked for: to explain a model takes none of them.
 __getattr__ = imported_on_demand(__name__, ("papers", "plots", "recipe", "schedules", "task"))

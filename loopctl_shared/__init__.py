@@ -1,7 +1,7 @@
 """What loopctl, verify and inalu all need and none of them is about. Private to these three.
 
 In: nothing of theirs. Out: files that are written whole, attributes that packages import on demand,
-the optimizer inside of one that scales losses. Imports the standard library only.
+the optimizer inside of one that scales losses. May import: the standard library.
 """
 
 from loopctl_shared.files import whole, write_whole

@@ -1,7 +1,8 @@
 """Chapter 6's experiment as it is run: over many seeds, and in variants of the recipe.
 
-In: `Settings` of runs. Out: a `Result` for each, its files, and summaries of many. Imports
-`layers`, `task` and `recipe`, and uses loopctl and verify as any user does.
+In: `Settings` of runs. Out: a `Result` for each, its files, and summaries of many.
+May import: layers, task, recipe, explanation, results' files and tables; loopctl and verify, as any
+user does.
 """
 
 from inalu.experiment.many_seeds import train_seeds

@@ -1,7 +1,8 @@
-"""What a plan means on a model: it becomes readable source, the source functions that train.
+"""A plan on a model: what it means there, as readable source and as the functions made of it.
 
 In: a `ControlPlan` and a compiled, built model. Out: `Steps`, with their texts, functions,
-selections and optimizers, and `GraphState`, the variables that they work on. Imports `config`.
+selections and optimizers, and `GraphState`, the variables that they work on.
+May import: config.
 """
 
 from loopctl.compile.compiled_steps import Steps, called_by_source, compiled_loss, separated

@@ -43,7 +43,7 @@ class Steps:
     `plan`, `model`, `optimizers` and `ground` are what else the steps were made of.
 
     Args:
-        state: the variables of ours that the steps work on.
+        state: control variables, means and counters that the steps read and write.
         optimize: share forward passes where possible.
         optimizers: of steps compiled before for the same model, to be used again.
     """

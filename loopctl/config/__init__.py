@@ -1,8 +1,8 @@
 """What a config says: dicts or a file become a `ControlPlan`, which knows no model yet.
 
 In: a user's dicts, files, and predicates as expressions or text. Out: the plan with its parts, or
-a `ConfigError`; and the names and forms in which parts of a config are written down again. Imports
-no other room.
+a `ConfigError`; and the names and forms in which parts of a config are written down again.
+May import: no other room.
 """
 
 from loopctl.config.dicts_to_plan import parse

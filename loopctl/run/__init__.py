@@ -1,7 +1,7 @@
 """Training under control: the callback, what it records, saves and goes on from.
 
 In: a config, and a model in `fit`. Out: `LoopControllerCallback`, `StepHistory`, `Backup`, and what
-a loop of one's own needs besides. Imports `config`, `compile` and `look`.
+a loop of one's own needs besides. May import: config, compile, look.
 """
 
 from loopctl.run.backup import Backup

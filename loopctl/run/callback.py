@@ -108,10 +108,10 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         if not model.compiled:
             raise ConfigError(f"model {model.name!r} is not compiled: call model.compile first")
         owner = getattr(model, _OWNER, None)
-        # Keras hands one `params` to all callbacks of a fit: a callback of a fit that died has
-        # other ones, and is no rival.
-        rival = None if owner is self else owner
-        if rival is not None and rival.params is self.params and rival._training(model):
+        # Keras hands one `params` to all callbacks of a fit: a callback that is left of a fit that
+        # raised has other ones, and does not count.
+        other = None if owner is self else owner
+        if other is not None and other.params is self.params and other._training(model):
             raise ConfigError(
                 f"model {model.name!r} is being trained under another LoopControllerCallback: "
                 "put all actions into one config"
@@ -176,7 +176,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._restored = state
 
     def _load(self, state: saved_state.State) -> None:
-        """What a file of the model's weights holds of us: ours to take up before training only."""
+        """Takes the state from a file of the model's weights, unless training has begun already."""
         if not self._begun:
             self._restored = state
 
@@ -244,7 +244,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         armed, self._armed = self._armed, False
         model = self.model
         if not armed or getattr(model, "history", None) is not self._fit:
-            # A fit that died left us here, and this one is without us: hand back to Keras.
+            # Left by a fit that raised, while this fit is without control: Keras' own function.
             self._uninstall(model)
             model.make_train_function()
             logs: Mapping[str, Any] = model.train_function(iterator)

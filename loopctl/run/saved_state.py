@@ -52,8 +52,8 @@ def from_bytes(data: bytes) -> State:
 class SavedWithModel(keras.layers.Layer):
     """Carries the state into every file that Keras saves of a model in training, and back.
 
-    Keras saves whatever it finds on a model that is one of its own kind, so that BackupAndRestore
-    and ModelCheckpoint need not know of us. tests/loopctl/run/test_saved_state.py notices if it no
+    Keras saves every layer that is an attribute of a model, so that BackupAndRestore and
+    ModelCheckpoint save this one as well. tests/loopctl/run/test_saved_state.py notices if it no
     longer does.
     """
 

@@ -78,7 +78,7 @@ class TrainFunction:
         data = _without_optionals(data)
         one = self._model.distribute_strategy.num_replicas_in_sync == 1
         if one and self.batch is None and self._model.run_eagerly:
-            # Keras asks all metrics for their results, be it that no substep has measured yet.
+            # All metrics are read after a step, even if no substep has updated them yet.
             build_metrics(self._model, data)
         self.batch = tf.nest.map_structure(_spec, data)
         values = self._main_step(data)
