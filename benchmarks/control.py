@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from inalu import recipe
 from loopctl import LoopControllerCallback, when
-from loopctl.summary import nodes
+from loopctl.look import nodes
 
 CLIP = (-0.1, 0.1)
 

@@ -27,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 MODULES = [
-    *(f"loopctl/{name}.py" for name in ("plan", "config", "branch", "when", "predicate")),
-    *(f"loopctl/{name}.py" for name in ("gradients", "steps")),
+    *(f"loopctl/config/{name}.py" for name in ("plan", "dicts_to_plan", "branch_values")),
+    *(f"loopctl/config/{name}.py" for name in ("predicates", "predicate_values")),
+    "loopctl/when.py",
+    *(f"loopctl/compile/{name}.py" for name in ("gradient_treatment", "compiled_steps")),
     *(f"verify/match/{name}.py" for name in ("pattern", "structure")),
     *(f"verify/flow/{name}.py" for name in ("dependence", "gradient_flow")),
     *(f"verify/assertions/{name}.py" for name in ("expectation", "graph")),
@@ -132,7 +134,8 @@ class Tests:
 
         All of the module's for a line that runs at import.
         """
-        mirror = Path("tests", module).with_name(f"test_{Path(module).name}")
+        path = Path(module)
+        mirror = Path("tests", path.parent, f"test_{path.name}")
         contexts = self._contexts.get(module, {})
         names = {_test(context) for context in contexts.get(str(line), [])} - {""}
         if not names:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from inalu.explanation import Explanation, explain
 from inalu.layers import NALU
-from loopctl.on_demand import on_demand
+from loopctl_shared import imported_on_demand
 
 if TYPE_CHECKING:
     from inalu import papers as papers
@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 
 __all__ = ["NALU", "Explanation", "explain"]
 
-# Imported when first asked for: who explains a model has no use for the others.
-__getattr__ = on_demand(__name__, ("papers", "plots", "recipe", "schedules", "task"))
+# Imported when first asked for: to explain a model takes none of them.
+__getattr__ = imported_on_demand(__name__, ("papers", "plots", "recipe", "schedules", "task"))

@@ -10,13 +10,20 @@ from pathlib import Path
 from rich.console import Console
 
 import verify
-from inalu import __version__, campaign
+from inalu import __version__
 from inalu.benchmark import minimal, nalm, report, suite
-from inalu.experiment import Result, Settings
+from inalu.experiment import (
+    VARIANTS,
+    Result,
+    Settings,
+    summary,
+    table_of_seeds,
+    table_of_variants,
+    train_seeds,
+)
 from inalu.plots import runs, seeds, window
-from inalu.tables import Rows
-from inalu.variants import VARIANTS
-from loopctl.whole import whole
+from inalu.result_tables import Rows
+from loopctl_shared import whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace, console: Console) -> None:
     results = _run(options, ["chapter-6"], console)
-    rows = campaign.seeds(results)
-    console.print(rows.table(campaign.summary(results)))
+    rows = table_of_seeds(results)
+    console.print(rows.table(summary(results)))
     _note(options, rows, console)
 
 
 def _ablate(options: argparse.Namespace, console: Console) -> None:
     results = _run(options, options.variants, console)
-    rows = campaign.variants(results)
+    rows = table_of_variants(results)
     console.print(rows.table())
     for name in options.variants:
         console.print(f"{name}: {VARIANTS[name].about}")
@@ -106,7 +113,7 @@ def _run(options: argparse.Namespace, variants: Sequence[str], console: Console)
         for variant in variants
         for seed in range(options.first_seed, options.first_seed + options.seeds)
     ]
-    return campaign.run(
+    return train_seeds(
         settings, options.output, jobs=options.jobs, dask=options.dask, console=console
     )
 
@@ -129,7 +136,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.set_defaults(command=_train)
-    _campaign(train, "inalu-output")
+    _add_training_options(train, "inalu-output")
     ablate = commands.add_parser(
         "ablate",
         help="the same without one part of the recipe each",
@@ -139,7 +146,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     ablate.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which"
     )
-    _campaign(ablate, "inalu-output/ablation")
+    _add_training_options(ablate, "inalu-output/ablation")
     plot = commands.add_parser("plot", help="pictures of what train left")
     plot.set_defaults(command=_plot)
     plot.add_argument(
@@ -179,7 +186,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _campaign(parser: argparse.ArgumentParser, output: str) -> None:
+def _add_training_options(parser: argparse.ArgumentParser, output: str) -> None:
     """The options of both commands."""
     parser.add_argument("--seeds", type=_at_least(1), default=10, help="how many")
     parser.add_argument("--first-seed", type=_at_least(0), default=0, help="the others follow")

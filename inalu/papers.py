@@ -1,6 +1,6 @@
-"""How each module is trained in its paper, as configs for `LoopControllerCallback`.
+"""How the paper of each module trains it, as configs for `LoopControllerCallback`.
 
-`inalu.recipe` holds the thesis' own scripts, as printed; these are for any module of the family.
+For any module of the family; what the thesis prints for iNALU in chapter 6 is `inalu.recipe`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from inalu.layers import (
 from inalu.layers.nalu import LAYER_DEFAULTS
 from inalu.schedules import Ramp, staircase
 from loopctl import LoopControllerCallback, presets, when
+from loopctl_shared import inner_optimizer
 
 __all__ = ["RECIPES", "Recipe", "adam", "clipped_and_delayed", "plain", "ramped", "regularized"]
 
@@ -95,8 +96,7 @@ class Recipe:
             The callback, attached to the model, for `fit`.
         """
         model.compile(self.optimizer(), **{"loss": "mse", **options})
-        # In mixed precision it is wrapped; the one within counts the steps.
-        counting = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        counting = inner_optimizer(model.optimizer)
         for layer in model.layers:
             if hasattr(layer, "follow"):
                 layer.follow(counting.iterations)

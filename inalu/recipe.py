@@ -1,7 +1,7 @@
-"""The training recipe of chapter 6: model, configs and evaluation, figures 6.1 to 6.6.
+"""Chapter 6 of the thesis as printed: model, configs and evaluation, figures 6.1 to 6.6.
 
-The functions and dictionaries are those the thesis prints. Functions named `cond` or
-`callback` in a config are bound to the callback, all others to the model.
+How the modules' papers train them is `inalu.papers`. Functions named `cond` or `callback` in a
+config are bound to the callback, all others to the model.
 """
 
 from __future__ import annotations

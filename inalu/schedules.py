@@ -1,4 +1,4 @@
-"""How the strength of a regulariser changes over train steps."""
+"""How the strength of a layer's regulariser changes over train steps, for `inalu.papers`."""
 
 from __future__ import annotations
 

@@ -3,12 +3,9 @@
 from typing import TYPE_CHECKING
 
 from loopctl import distributed, presets, when
-from loopctl.backup import Backup
-from loopctl.callback import LoopControllerCallback
-from loopctl.errors import ConfigError
-from loopctl.files import load_async_config, load_config, save_config
-from loopctl.history import StepHistory
-from loopctl.on_demand import on_demand
+from loopctl.config import ConfigError, load_async_config, load_config, save_config
+from loopctl.run import Backup, LoopControllerCallback, StepHistory
+from loopctl_shared import imported_on_demand
 
 if TYPE_CHECKING:
     from loopctl import board as board
@@ -30,4 +27,4 @@ __all__ = [
 ]
 
 # Imported when first asked for: they need packages that not everyone has.
-__getattr__ = on_demand(__name__, ("board", "plots"))
+__getattr__ = imported_on_demand(__name__, ("board", "plots"))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.callback import LoopControllerCallback
+from loopctl.run import LoopControllerCallback
 
 __all__ = ["StepBoard"]
 

@@ -14,9 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.callback import LoopControllerCallback
-from loopctl.errors import ConfigError
-from loopctl.train import build_metrics
+from loopctl.config import ConfigError
+from loopctl.run import LoopControllerCallback, build_metrics
 
 __all__ = ["fit"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loopctl.history import StepHistory
+from loopctl.run import StepHistory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

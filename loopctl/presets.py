@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loopctl import when
-from loopctl.errors import ConfigError
-from loopctl.plan import Selector
-from loopctl.predicate import Condition
+from loopctl.config import Condition, ConfigError, Selector
 
 __all__ = ["alternating", "delayed_regularization", "gradual_unfreezing", "inalu"]
 

@@ -15,32 +15,32 @@ on the host, so that it serves an async action as well.
 
 from __future__ import annotations
 
-from loopctl import predicate as _predicate
-from loopctl.predicate import every
-from loopctl.predicate_text import parse
+from loopctl import config as _config
+from loopctl.config import every
+from loopctl.config import parse_predicate as parse
 
-__all__ = [*_predicate.COUNTERS, "always", "column", "every", "parse"]
+__all__ = [*_config.COUNTERS, "always", "column", "every", "parse"]
 
-batches = _predicate.Counter("batches")
+batches = _config.Counter("batches")
 """Train steps since ``fit`` began, or since `callback.batches` was assigned."""
-batches_in_epochs = _predicate.Counter("batches_in_epochs")
+batches_in_epochs = _config.Counter("batches_in_epochs")
 """Train steps of the current epoch."""
-epochs = _predicate.Counter("epochs")
+epochs = _config.Counter("epochs")
 """Finished epochs since ``fit`` began, or since `callback.epochs` was assigned."""
-reinit_batches = _predicate.Counter("reinit_batches")
+reinit_batches = _config.Counter("reinit_batches")
 """Train steps since the last reinitialisation."""
-reinit_epochs = _predicate.Counter("reinit_epochs")
+reinit_epochs = _config.Counter("reinit_epochs")
 """Finished epochs since the last reinitialisation."""
-always: _predicate.Condition = _predicate.Always()
+always: _config.Condition = _config.Always()
 """True in every train step."""
 
 
-def column(name: str) -> _predicate.Series:
+def column(name: str) -> _config.Series:
     """The history's column `name`, if it is no identifier or hidden by a name of this module."""
-    return _predicate.Series(name)
+    return _config.Series(name)
 
 
-def __getattr__(name: str) -> _predicate.Series:
+def __getattr__(name: str) -> _config.Series:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _predicate.Series(name)
+    return _config.Series(name)

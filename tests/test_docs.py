@@ -15,8 +15,7 @@ import inalu
 import loopctl
 import verify
 from loopctl import LoopControllerCallback
-from loopctl.config import parse
-from loopctl.files import load_config
+from loopctl.config import load_config, parse
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONTROL = DOCS / "control.md"

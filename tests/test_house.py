@@ -15,6 +15,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["loopctl", "verify", "inalu"]
+SHARED = "loopctl_shared"
+# Sub-packages that are entered by their `__init__` only; import contracts hold that.
+ROOMS = [
+    *("loopctl.config", "loopctl.compile", "loopctl.look", "loopctl.run", "inalu.experiment"),
+    SHARED,
+]
 # Modules that are public as a whole, beside the packages.
 PUBLIC = [
     *PACKAGES,
@@ -25,7 +31,7 @@ PUBLIC = [
 
 
 def modules() -> list[Path]:
-    folders = [*PACKAGES, "tests", "benchmarks", "examples", "ci"]
+    folders = [*PACKAGES, SHARED, "tests", "benchmarks", "examples", "ci"]
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -35,6 +41,14 @@ def test_a_long_module_says_why_it_is(path: Path) -> None:
     if len(text.splitlines()) > 400:
         docstring = ast.get_docstring(ast.parse(text)) or ""
         assert "More than 400 lines" in docstring
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_comes_in_and_out(room: str) -> None:
+    found = importlib.import_module(room)
+    text = " ".join((found.__doc__ or "").split())
+    assert re.search(r"\. In: .+ Out: .+ May import: .+\.$", text)
+    assert all(hasattr(found, name) for name in found.__all__)
 
 
 def names() -> list[tuple[str, str]]:
@@ -81,7 +95,7 @@ def test_comments_name_tests_that_are_there() -> None:
         test
         for path in modules()
         for test in re.findall(r"\btests/[\w/]+\.py\b", path.read_text())
-        if path.parts[len(ROOT.parts)] in PACKAGES
+        if path.parts[len(ROOT.parts)] in (*PACKAGES, SHARED)
     }
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from benchmarks.ways.run import COLUMNS, Run, assign
 from inalu import recipe
+from inalu.experiment import WINDOW
 from inalu.layers.nalu import sparsity
 from inalu.task import Batches
-from inalu.variants import WINDOW
 
 Update = Callable[[list[Any], list[Any]], None]  # of variables by gradients
 

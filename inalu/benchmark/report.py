@@ -8,7 +8,7 @@ from typing import Any
 
 from inalu.benchmark import minimal, nalm
 from inalu.benchmark.suite import Run
-from inalu.tables import Rows
+from inalu.result_tables import Rows
 
 Outcomes = Mapping[Run, Sequence[Mapping[str, Any]]]
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inalu.benchmark import minimal, nalm
-from inalu.experiment import environment, one_thread
-from inalu.files import check_settings, write_json
+from inalu.environment import environment, one_thread
+from inalu.result_files import check_settings, write_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,7 @@ def read_runs(directory: Path) -> list[Run]:
     """The runs in a directory that have their result, by seed.
 
     Args:
-        directory: what `inalu.campaign.run` was given, or one variant's directory in that.
+        directory: what `inalu.experiment.train_seeds` was given, or one variant's in that.
 
     Raises:
         ImportError: pyarrow is missing.

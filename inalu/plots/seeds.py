@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from inalu.campaign import summary
-from inalu.experiment import SUCCESS
+from inalu.experiment import SUCCESS, summary
 from inalu.plots.figures import log_axes, new_figure, save
 from inalu.plots.runs import Run
 from inalu.plots.training import REINITIALIZED, STOPPED, draw_training, known_phases

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given
 
 from loopctl import LoopControllerCallback, when
-from loopctl.summary import nodes
+from loopctl.look import nodes
 from verify import strategies
 
 STEPS, SIZE = 5, 8

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopctl import ConfigError, LoopControllerCallback, StepHistory, predicate, when
+from loopctl import ConfigError, LoopControllerCallback, StepHistory, when
+from loopctl.config import Condition
+from loopctl.config.predicates import RESERVED
 from verify import strategies
 
 Data = tuple[Any, Any]
@@ -26,7 +28,7 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-CASES: list[tuple[predicate.Condition, Callable[[Any], bool]]] = [
+CASES: list[tuple[Condition, Callable[[Any], bool]]] = [
     (when.batches % 10 < 8, lambda self: self.batches % 10 < 8),
     (when.every(3), lambda self: self.batches % 3 == 0),
     (when.epochs >= 1, lambda self: self.epochs >= 1),
@@ -62,7 +64,7 @@ def run(model: keras.Model, data: Data, cond: Any, **options: Any) -> list[bool]
 )
 @pytest.mark.parametrize(("condition", "python"), CASES, ids=[repr(case[0]) for case in CASES])
 def test_every_step_is_decided_as_by_the_python_form(
-    condition: predicate.Condition,
+    condition: Condition,
     python: Callable[[Any], bool],
     options: dict[str, Any],
     model: keras.Model,
@@ -182,7 +184,7 @@ def test_no_warning_where_the_graph_decides(
 
 
 @pytest.mark.parametrize("condition", [case[0] for case in CASES], ids=repr)
-def test_repr_is_source_and_text_form(condition: predicate.Condition) -> None:
+def test_repr_is_source_and_text_form(condition: Condition) -> None:
     text = repr(condition)
     assert repr(eval(text, {"when": when})) == text
     assert repr(when.parse(text)) == text
@@ -240,4 +242,4 @@ def test_python_s_own_words_are_refused() -> None:
 
 def test_reserved_names_are_those_of_the_module() -> None:
     public = {name for name in vars(when) if not name.startswith("_")}
-    assert public == predicate.RESERVED
+    assert public == RESERVED

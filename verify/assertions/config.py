@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl_shared import inner_optimizer
 from verify.assertions.expectation import UNSET, Expectation
 from verify.assertions.failure import fail
 from verify.graphs import Region, key_of, no_collection
@@ -175,8 +176,7 @@ def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
     if "clipping" in settings:
         return settings["clipping"]
-    optimizer = keras.optimizers.get(settings.get("optimizer", model.optimizer))
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = inner_optimizer(keras.optimizers.get(settings.get("optimizer", model.optimizer)))
     if optimizer.clipvalue:
         return (-optimizer.clipvalue, optimizer.clipvalue)
     if optimizer.clipnorm:

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         tighten([slack for verdict in verdicts for slack in verdict.slack])
     text = report(options.format, verdicts, unreadable, written=options.write)
     if options.output is not None:
-        from verify.files import write_whole
+        from loopctl_shared import write_whole
 
         write_whole(options.output, text)
     else:

@@ -25,9 +25,9 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from loopctl_shared import write_whole
     from verify.contracts import Subject, contract_text, subject_from
     from verify.errors import ContractError
-    from verify.files import write_whole
 
     output: Path | None = options.output
     if output is not None and not output.name.endswith(SUFFIX):

@@ -4,8 +4,9 @@ In: files, and targets by name. Out: verdicts, baselines, snapshots.
 May import: assertions, step_facts, and what these may.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from loopctl_shared import imported_on_demand
 
 if TYPE_CHECKING:
     from verify.contracts.automatic_names import fresh_names
@@ -34,27 +35,22 @@ __all__ = [
     "tighten",
 ]
 
-# Where each is. Imported when first asked for: pytest and the command line import this package
-# before they know whether there is anything to do for TensorFlow.
-_HOMES = {
-    "Contract": "files",
-    "GraphSnapshot": "snapshots",
-    "Subject": "subject",
-    "Verdict": "verdict",
-    "captured": "subject",
-    "contract_text": "baseline",
-    "forget": "subject",
-    "fresh_names": "automatic_names",
-    "judge": "verdict",
-    "read": "files",
-    "subject_from": "subject",
-    "tighten": "ratchet",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+# Imported when first asked for: pytest and the command line import this package before they know
+# whether there is anything to do for TensorFlow.
+__getattr__ = imported_on_demand(
+    __name__,
+    homes={
+        "Contract": "verify.contracts.files",
+        "GraphSnapshot": "verify.contracts.snapshots",
+        "Subject": "verify.contracts.subject",
+        "Verdict": "verify.contracts.verdict",
+        "captured": "verify.contracts.subject",
+        "contract_text": "verify.contracts.baseline",
+        "forget": "verify.contracts.subject",
+        "fresh_names": "verify.contracts.automatic_names",
+        "judge": "verify.contracts.verdict",
+        "read": "verify.contracts.files",
+        "subject_from": "verify.contracts.subject",
+        "tighten": "verify.contracts.ratchet",
+    },
+)

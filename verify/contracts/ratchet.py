@@ -7,9 +7,9 @@ from typing import Any
 
 import tomlkit
 
+from loopctl_shared import write_whole
 from verify.contracts.files import Contract
 from verify.contracts.subject import detector_of, subject_of
-from verify.files import write_whole
 from verify.kinds import KEYWORDS
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from loopctl_shared import write_whole
 from verify.assertions import GraphAssertionError, user_line
-from verify.files import write_whole
 from verify.step_facts import changes, facts, lines_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import networkx as nx
 import tensorflow as tf
 
-from verify.files import write_whole
+from loopctl_shared import write_whole
 from verify.find import Detector
 from verify.graphs import to_networkx
 from verify.picture.clusters import clusters

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from loopctl_shared import write_whole
 from verify.assertions import changed_ops
 from verify.errors import ContractError
-from verify.files import write_whole
 from verify.picture.exports import write_dot, write_graphml, write_tensorboard
 from verify.picture.html import page
 from verify.picture.outline import outline

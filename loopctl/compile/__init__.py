@@ -1,0 +1,20 @@
+"""A plan on a model: what it means there, as readable source and as the functions made of it.
+
+In: a `ControlPlan` and a compiled, built model. Out: `Steps`, with their texts, functions,
+selections and optimizers, and `GraphState`, the variables that they work on.
+May import: config.
+"""
+
+from loopctl.compile.compiled_steps import Steps, called_by_source, compiled_loss, separated
+from loopctl.compile.graph_state import GraphState
+from loopctl.compile.selection import check_names, layers_of
+
+__all__ = [
+    "GraphState",
+    "Steps",
+    "called_by_source",
+    "check_names",
+    "compiled_loss",
+    "layers_of",
+    "separated",
+]

@@ -1,0 +1,244 @@
+"""Source -> functions: compiled under their own file name, bound to a model, ready to train."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import types
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loopctl.compile import gradient_treatment, graph_state
+from loopctl.compile.optimizers import Optimizers
+from loopctl.compile.selection import metrics_of, regularized_layers, select, statistics_of
+from loopctl.compile.step_source import (
+    Ground,
+    logs_source,
+    main_step_source,
+    shared_source,
+    substep_source,
+)
+from loopctl.config import (
+    Action,
+    ConfigError,
+    ControlPlan,
+    FunctionLoss,
+    OutputLosses,
+    Substep,
+)
+
+_serial = itertools.count()
+
+
+class Steps:
+    """The compiled steps of one plan on one model.
+
+    `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
+    argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
+    name, `selections` are the variables that it trains and `layers` those whose losses it adds.
+    `plan`, `model`, `optimizers` and `ground` are what else the steps were made of.
+
+    Args:
+        state: control variables, means and counters that the steps read and write.
+        optimize: share forward passes where possible.
+        optimizers: of steps compiled before for the same model, to be used again.
+    """
+
+    def __init__(
+        self,
+        plan: ControlPlan,
+        model: keras.Model,
+        state: graph_state.GraphState,
+        optimize: bool,
+        optimizers: Optimizers | None = None,
+    ) -> None:
+        if not model.built:
+            raise ConfigError(
+                f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
+                "it on a batch) before its substeps can be compiled"
+            )
+        if not model.trainable_variables:
+            raise ConfigError(f"model {model.name!r} has no trainable variable: nothing to train")
+        self.plan, self.model, self.state = plan, model, state
+        self.compiled_loss = compiled_loss(model)
+        self.selections = {s.name: select(s, model) for s in plan.substeps}
+        self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
+        self.optimizers = optimizers or Optimizers(plan, model, self.selections)
+        self.optimizers.build()
+        self.ground = self._ground(optimize)
+        self.source: dict[str, str] = {}
+        functions = {s.name: self._substep(s) for s in plan.substeps}
+        callees = dict(functions)
+        for action in plan.actions:
+            if self.ground.shares(action):
+                callees[f"{action.name}_shared"] = self._shared(action)
+        for substep in plan.substeps:
+            if substep.repeat > 1:
+                callees[f"{substep.name}_again"] = self._substep(substep, again=True)
+        main_step, logs = self._main(callees)
+        self.plain_main = types.MethodType(main_step, model)
+        self.logs = types.MethodType(logs, model)
+        # Bound methods keep the argument list of the graphs to `data` alone.
+        self.main = tf.function(self.plain_main, autograph=False)
+        self.substeps = {
+            name: tf.function(types.MethodType(function, model), autograph=False)
+            for name, function in functions.items()
+        }
+
+    def _ground(self, optimize: bool) -> Ground:
+        plan, model, optimizers = self.plan, self.model, self.optimizers
+        scaling = {s.name: optimizers.scaling(s) for s in plan.substeps}
+        return Ground(
+            replicas=model.distribute_strategy.num_replicas_in_sync,
+            training=_takes_training(model),
+            statistics=bool(self.state.statistics.variables),
+            scaling={name: scale for name, scale in scaling.items() if scale is not None},
+            clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
+            share=optimize,
+        )
+
+    def _substep(self, substep: Substep, again: bool = False) -> Callable[..., Any]:
+        name = f"{substep.name}_again" if again else substep.name
+        self.source[name] = substep_source(
+            substep,
+            self.ground,
+            measures=self.plan.measures(substep) and not again,
+            statistics=False if again else self.plan.moves_statistics(substep),
+            again=again,
+        )
+        return _execute(self.source[name], name, {**self._common, **self._values(substep)})
+
+    def _shared(self, action: Action) -> Callable[..., Any]:
+        name = f"{action.name}_shared"
+        on, off = action.substeps
+        self.source[name] = shared_source(
+            action,
+            self.ground,
+            measures=self.plan.measures(on),
+            statistics=self.plan.moves_statistics(on),
+        )
+        values = {
+            f"{prefix}_{key}": value
+            for prefix, substep in (("on", on), ("off", off))
+            for key, value in self._values(substep).items()
+        }
+        namespace = {**self._common, **values, "own_loss": on.loss}
+        return _execute(self.source[name], name, namespace)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {
+            "keras": keras,
+            "compiled_loss": self.compiled_loss,
+            "floatx": keras.backend.floatx(),
+            "keep_overflow": gradient_treatment.keep_overflow,
+            "statistics": self.state.statistics,
+            "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
+        }
+
+    def _values(self, substep: Substep) -> dict[str, Any]:
+        weights = self.selections[substep.name]
+        transform = substep.gradients
+        if transform is not None:
+            transform = gradient_treatment.checked(transform, substep.place("gradients"))
+        return {
+            "weights": weights,
+            "variables": [weight.value for weight in weights],
+            "layers": self.layers[substep.name],
+            "own_loss": substep.loss,
+            "optimizer": self.optimizers.of(substep),
+            "transform": transform,
+            "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
+        }
+
+    def _main(self, callees: Mapping[str, Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
+        plan, state = self.plan, self.state
+        strategy = self.model.distribute_strategy
+        self.source["main_step"] = main_step_source(plan, self.ground)
+        self.source["logs"] = logs_source(plan)
+
+        def total(loss: Any) -> Any:
+            # Keras' losses divide by the global batch size, so that replicas' losses are summands.
+            return tf.cast(strategy.reduce("SUM", loss, axis=None), tf.float32)
+
+        bound = {name: types.MethodType(f, self.model) for name, f in callees.items()}
+        namespace = {
+            **bound,
+            "strategy": strategy,
+            "total": total,
+            "repeat": _repeat,
+            "epoch_means": state.means,
+            "idle": tf.constant(float("nan")),
+            "count_samples": graph_state.count_samples,
+            "metrics_of": metrics_of,
+            "plan": plan,
+            "predicates": {a.name: a.predicate for a in plan.actions},
+            "progress": state.progress,
+            "statistics": state.statistics,
+        }
+        return tuple(_execute(self.source[name], name, namespace) for name in ("main_step", "logs"))
+
+
+def called_by_source(steps: Steps) -> list[Any]:
+    """Our classes and functions that the text of the substeps calls, in the order of definition."""
+    found: list[Any] = []
+    texts = "".join(steps.source.values())
+    if any(isinstance(s.loss, FunctionLoss | OutputLosses) for s in steps.plan.substeps):
+        found += [FunctionLoss, OutputLosses]
+    if "keep_overflow" in texts:
+        found.append(gradient_treatment.keep_overflow)
+    if "repeat(" in texts:
+        found.append(_repeat)
+    if steps.ground.statistics:
+        found += [graph_state._variable, statistics_of, graph_state.Statistics]
+    return found
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """The loss given to ``model.compile``, without the regularisation of the layers.
+
+    Private: the public ``compute_loss`` always adds ``model.losses``, which a config may have
+    switched off. tests/loopctl/compile/test_compiled_steps.py notices when it moves.
+    """
+    return model._compile_loss
+
+
+def _takes_training(model: keras.Model) -> bool:
+    """Whether ``model(x, training=True)`` is accepted: always for Sequential and functional."""
+    code = getattr(model.call, "__code__", None)
+    if code is None:
+        return True
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return "training" in names or bool(code.co_flags & 0x08)  # 0x08: takes **kwargs
+
+
+def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:
+    """The loss of the last of `times` more runs, after one whose loss was `first`."""
+    return tf.while_loop(
+        lambda done, loss: done < times,
+        lambda done, loss: (done + 1, run()),
+        (tf.constant(0), first),
+        parallel_iterations=1,
+    )[1]
+
+
+def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
+    """Defines the function in `source`, so that tracebacks and debuggers can show its lines."""
+    filename = f"<loopctl {name} {next(_serial)}>"
+    lines = source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    scope: dict[str, Any] = {"tf": tf, **namespace}
+    exec(compile(source, filename, "exec"), scope)
+    function: Callable[..., Any] = scope[name]
+    # No longer than the code, which a traceback holds: a search makes thousands of models.
+    weakref.finalize(function.__code__, linecache.cache.pop, filename, None)
+    return function
+
+
+def separated(steps: Steps) -> Steps:
+    """The same steps without shared forward passes."""
+    return Steps(steps.plan, steps.model, steps.state, optimize=False, optimizers=steps.optimizers)

@@ -1,0 +1,106 @@
+"""Counters and windows of recent values in the graph, from which predicates are computed.
+
+The host sets all of them when training begins, and whenever its own counters or history were
+assigned or an epoch began. In between, the graph counts by itself, so that every step of an
+execution of many sees its own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from loopctl.config import Condition, ConfigError, Statistic, closest
+
+PER_STEP = ("batches", "batches_in_epochs", "reinit_batches")  # counters that a step increases
+
+
+class Columns(Protocol):
+    """What is read of a history: the values of every step so far, by name."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns."""
+
+    def column(self, name: str, last: int | None = None) -> np.ndarray[Any, Any]:
+        """The (last) values of one name, (steps,)."""
+
+
+class Window:
+    """The last values of one column, in a ring: float64, (size,). Unused places hold zero."""
+
+    def __init__(self, statistic: Statistic) -> None:
+        self.name, self.size = statistic.name, statistic.window
+        name = f"{statistic.name}_window_{statistic.window}"
+        self._values = _variable(np.zeros(self.size), name)
+        self._seen = _variable(np.int64(0), f"{name}_seen")
+
+    def append(self, value: Any) -> None:
+        position = self._seen % self.size
+        self._values.scatter_nd_update([[position]], [tf.cast(value, tf.float64)])
+        self._seen.assign_add(1)
+
+    def mean(self) -> Any:
+        """Scalar float64; NaN of nothing."""
+        count = tf.cast(tf.minimum(self._seen, self.size), tf.float64)
+        return tf.reduce_sum(self._values) / count
+
+    def load(self, column: np.ndarray[Any, Any]) -> None:
+        """Starts from the end of a column that has been seen."""
+        recent = np.zeros(self.size)
+        last = column[-self.size :]
+        recent[: len(last)] = last
+        self._values.assign(recent)
+        # Full rings are written from the front again, which holds the oldest value.
+        self._seen.assign(len(last))
+
+
+class Progress:
+    """Gives predicates their values in the graph, from the counters and windows they read."""
+
+    def __init__(self, predicates: Iterable[Condition]) -> None:
+        predicates = tuple(predicates)
+        counters = sorted({name for p in predicates for name in p.counters})
+        statistics = dict.fromkeys(s for p in predicates for s in p.statistics)
+        self._counters = {name: _variable(np.int64(0), name) for name in counters}
+        self._windows = {statistic: Window(statistic) for statistic in statistics}
+
+    def constant(self, value: float) -> Any:
+        return tf.constant(value, tf.int64 if isinstance(value, int) else tf.float64)
+
+    def counter(self, name: str) -> Any:
+        return self._counters[name].read_value()
+
+    def statistic(self, statistic: Statistic) -> Any:
+        return self._windows[statistic].mean()
+
+    def real(self, value: Any) -> Any:
+        return tf.cast(value, tf.float64)
+
+    def advance(self, values: Mapping[str, Any]) -> None:
+        """Counts a finished step, whose values by name are scalars."""
+        for name in PER_STEP:
+            if name in self._counters:
+                self._counters[name].assign_add(1)
+        for window in self._windows.values():
+            if window.name not in values:
+                raise ConfigError(
+                    f"a graph predicate reads when.{window.name}, but a train step has no such "
+                    f"value: it has {', '.join(values)}.{closest(window.name, values)}"
+                )
+            window.append(values[window.name])
+
+    def load(self, counters: Mapping[str, int], history: Columns) -> None:
+        """Takes over the host's counters and the history since the last reinitialisation."""
+        for name, variable in self._counters.items():
+            variable.assign(counters[name])
+        for window in self._windows.values():
+            known = window.name in history.names
+            window.load(history.column(window.name, window.size) if known else np.zeros(0))
+
+
+def _variable(value: Any, name: str) -> Any:
+    return tf.Variable(value, trainable=False, name=name)

@@ -1,0 +1,136 @@
+"""The optimizers of a plan on a model: built for what they train, before the first substep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loopctl.config import ConfigError, ControlPlan, Substep
+from loopctl_shared import inner_optimizer
+
+
+class Optimizers:
+    """Which optimizer applies each substep's gradients.
+
+    A branch's own optimizer is built on the variables of all branches that it serves; under mixed
+    precision it scales the loss as the compiled one does.
+
+    Raises:
+        ConfigError: an own optimizer has been built for other variables before.
+    """
+
+    def __init__(
+        self, plan: ControlPlan, model: keras.Model, selections: Mapping[str, list[Any]]
+    ) -> None:
+        self.compiled = model.optimizer
+        self._model, self._selections = model, selections
+        self._own: dict[int, Any] = {}  # by the id of what the plan holds
+        self._served: dict[int, list[Substep]] = {}
+        for substep in plan.substeps:
+            if substep.optimizer is not None:
+                self._served.setdefault(id(substep.optimizer), []).append(substep)
+        for key, substeps in self._served.items():
+            self._own[key] = self._made(substeps[0].optimizer)
+            self._check(self._own[key], substeps[0], self._variables(key))
+
+    def _made(self, given: Any) -> Any:
+        with self._model.distribute_strategy.scope():
+            optimizer = given if isinstance(given, keras.optimizers.Optimizer) else given()
+            scales = isinstance(self.compiled, keras.optimizers.LossScaleOptimizer)
+            if scales and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        return optimizer
+
+    def build(self) -> None:
+        """Makes all slots: optimizers are applied to subsets of what they know."""
+        with self._model.distribute_strategy.scope():
+            for key, optimizer in self._own.items():
+                if not optimizer.built:
+                    try:
+                        optimizer.build(self._variables(key))
+                    except RuntimeError as error:
+                        place = self._served[key][0].place("optimizer")
+                        raise ConfigError(
+                            f"{place} was made outside of the scope of the model's strategy: make "
+                            f"it inside, or give its name ({error})"
+                        ) from error
+            if not self.compiled.built:
+                self.compiled.build(self._model.trainable_variables)
+
+    def of(self, substep: Substep) -> Any:
+        if substep.optimizer is None:
+            return self.compiled
+        return self._own[id(substep.optimizer)]
+
+    @property
+    def own(self) -> list[Any]:
+        """The branches' own, each once, in the order of the config."""
+        return list(self._own.values())
+
+    def scaling(self, substep: Substep) -> str | None:
+        """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
+        optimizer = self.of(substep)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return "optimizer.dynamic_scale"
+        return "optimizer.loss_scale_factor" if optimizer.loss_scale_factor else None
+
+    def clips(self, substep: Substep) -> bool:
+        """Whether the optimizer was constructed to clip."""
+        optimizer = self.inner(substep)
+        return bool(optimizer.clipvalue or optimizer.clipnorm or optimizer.global_clipnorm)
+
+    def inner(self, substep: Substep) -> Any:
+        """The optimizer without its loss scaling."""
+        return inner_optimizer(self.of(substep))
+
+    def finalize(self) -> None:
+        """Puts averages of weights in their place (`use_ema`), if a branch's own optimizer has any.
+
+        As `fit` does by itself for the compiled one.
+        """
+        for optimizer in self._own.values():
+            if optimizer is not self.compiled and int(tf.convert_to_tensor(optimizer.iterations)):
+                optimizer.finalize_variable_values(_known(optimizer))
+
+    def _variables(self, key: int) -> list[Any]:
+        served = self._served[key]
+        chosen = {id(v) for substep in served for v in self._selections[substep.name]}
+        return [v for v in self._model.trainable_variables if id(v) in chosen]
+
+    def _check(self, optimizer: Any, substep: Substep, variables: list[Any]) -> None:
+        """Whether an optimizer that is built already can train `variables`."""
+        if optimizer is self.compiled or not optimizer.built:
+            return
+        known = {id(variable) for variable in _known(optimizer)}
+        unknown = [variable.path for variable in variables if id(variable) not in known]
+        if unknown:
+            raise ConfigError(
+                f"{substep.place('optimizer')} has been built for other variables than "
+                f"{', '.join(unknown)}: give each model an optimizer of its own"
+            )
+
+    def reset_slots(self, variables: list[Any]) -> None:
+        """Sets what the optimizers remember of `variables` back to its initial values."""
+        for optimizer in (self.compiled, *self._own.values()):
+            inner = inner_optimizer(optimizer)
+            slots = {slot.path: slot for slot in inner.variables}
+            fresh = type(inner).from_config(inner.get_config())
+            with self._model.distribute_strategy.scope():
+                fresh.build(variables)
+            own = {id(fresh.iterations), id(fresh.learning_rate)}
+            for slot in fresh.variables:
+                if id(slot) not in own and slot.path in slots:
+                    slots[slot.path].assign(slot)
+
+
+def _known(optimizer: Any) -> list[Any]:
+    """What a built optimizer was built for.
+
+    Private: there is no public way to ask. tests/loopctl/compile/test_optimizers.py notices when it
+    moves.
+    """
+    variables: list[Any] = inner_optimizer(optimizer)._trainable_variables
+    return variables

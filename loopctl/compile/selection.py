@@ -1,0 +1,159 @@
+"""What a substep's selections mean on a given model, and whether a plan fits that model."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from loopctl.config import ConfigError, ControlPlan, Selector, Substep, closest, place
+
+
+def check_names(plan: ControlPlan, model: keras.Model, taken: frozenset[str]) -> None:
+    """Raises if binding the plan would hide an attribute of `model`; `taken` are our own."""
+    for action in plan.actions:
+        for name in (action.name, f"{action.name}_on", f"{action.name}_off"):
+            if name not in taken and hasattr(model, name):
+                raise ConfigError(
+                    f"{place(action.name)}: {name!r} shadows an attribute of model {model.name!r}"
+                )
+    metrics_of(model, plan)
+
+
+def metrics_of(model: keras.Model, plan: ControlPlan) -> dict[str, Any]:
+    """The results of the model's metrics by name, apart from all names of the plan.
+
+    Keras builds metrics, and knows their names, when they first measure something: this is asked
+    at `attach` and, since they may not be built then, when the main step is traced.
+    """
+    try:
+        metrics: dict[str, Any] = dict(model.get_metrics_result())
+    except ValueError:  # none has measured anything yet
+        metrics = {}
+    logged = {*metrics, "loss", *(f"loss_{action.name}" for action in plan.actions)}
+    for action in plan.actions:
+        if action.name in logged:
+            raise ConfigError(
+                f"{place(action.name)}: {action.name!r} is a name in fit's logs already "
+                "(a metric or a loss): the action's control state would hide it"
+            )
+    return metrics
+
+
+def select(substep: Substep, model: keras.Model) -> list[Any]:
+    """The variables a substep trains, in the model's order.
+
+    Raises:
+        ConfigError: the selection is no list of this model's trainable variables, or is empty.
+    """
+    trainable = list(model.trainable_variables)
+    if substep.variables is not None:
+        where = substep.place("variables")
+        chosen = {id(v) for v in _variables(substep.variables, model, trainable, where)}
+        selected = [variable for variable in trainable if id(variable) in chosen]
+    elif substep.excluded_variables is not None:
+        where = substep.place("excluded_variables")
+        excluded = {id(v) for v in _variables(substep.excluded_variables, model, trainable, where)}
+        selected = [variable for variable in trainable if id(variable) not in excluded]
+    else:
+        where = substep.place()
+        selected = trainable
+    if not selected:
+        raise ConfigError(f"{where} leaves no variable of model {model.name!r} to train")
+    return selected
+
+
+def _variables(chosen: Selector, model: keras.Model, trainable: list[Any], where: str) -> list[Any]:
+    if isinstance(chosen, tuple):
+        return _matching(chosen, [(v.path, v) for v in trainable], "trainable variable", where)
+    return _checked(chosen(model), model, trainable, where)
+
+
+def _checked(found: Any, model: keras.Model, trainable: list[Any], where: str) -> list[Any]:
+    if not isinstance(found, list | tuple):
+        raise ConfigError(f"{where} returned {found!r}: a list of the model's variables is needed")
+    known = {id(variable) for variable in trainable}
+    frozen = {id(variable) for variable in model.non_trainable_variables}
+    for variable in found:
+        if id(variable) in known:
+            continue
+        shown = getattr(variable, "path", repr(variable))
+        if id(variable) in frozen:
+            raise ConfigError(f"{where} returned {shown}, which is not trainable")
+        paths = ", ".join(v.path for v in trainable)
+        raise ConfigError(
+            f"{where} returned {shown}, which is no variable of model {model.name!r}. "
+            f"Its trainable variables: {paths}"
+        )
+    return list(found)
+
+
+def regularized_layers(substep: Substep, model: keras.Model) -> list[Any] | None:
+    """The layers whose losses a substep adds; None for all of them.
+
+    A layer's losses hold those of the layers in it: of nested layers only the outer one is given.
+
+    Raises:
+        ConfigError: the selection is no list of this model's layers, or is empty.
+    """
+    if isinstance(substep.regularize, bool):
+        return None
+    where, layers = substep.place("regularize"), layers_of(model)
+    if isinstance(substep.regularize, tuple):
+        chosen = _matching(
+            substep.regularize, [(layer.name, layer) for layer in layers], "layer", where
+        )
+    else:
+        chosen = substep.regularize(model)
+        if not isinstance(chosen, list | tuple) or not chosen:
+            raise ConfigError(
+                f"{where} returned {chosen!r}: a list of the model's layers is needed"
+            )
+        known = {id(layer) for layer in layers}
+        for layer in chosen:
+            if id(layer) not in known:
+                shown = getattr(layer, "name", repr(layer))
+                names = ", ".join(layer.name for layer in layers)
+                raise ConfigError(
+                    f"{where} returned {shown}, which is no layer of model {model.name!r}. "
+                    f"Its layers: {names}"
+                )
+    ids = {id(layer) for layer in chosen}
+    inner = {id(i) for layer in chosen for i in layers_of(layer)}
+    return [layer for layer in layers if id(layer) in ids - inner]
+
+
+def layers_of(layer: Any) -> list[Any]:
+    """All layers inside a layer or model, nested ones as well.
+
+    Private: ``model.layers`` stops at the first level, and other layers have no public list at
+    all. tests/loopctl/compile/test_selection.py notices when it moves.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=True))
+
+
+def statistics_of(model: keras.Model) -> list[Any]:
+    """Floating-point state that a forward pass moves, such as BatchNormalization's averages.
+
+    State of other types is not kept: it tells random numbers apart.
+    """
+    return [v for v in model.non_trainable_variables if v.dtype.startswith(("float", "bfloat"))]
+
+
+def _matching(
+    globs: Iterable[str], named: list[tuple[str, Any]], kind: str, where: str
+) -> list[Any]:
+    """Everything that a glob names: names need not be unique."""
+    found: dict[int, Any] = {}
+    for glob in globs:
+        matched = [thing for name, thing in named if fnmatch.fnmatchcase(name, glob)]
+        if not matched:
+            names = list(dict.fromkeys(name for name, _ in named))
+            raise ConfigError(
+                f"{where}: {glob!r} matches no {kind}. There are {', '.join(names)}."
+                f"{closest(glob, names)}"
+            )
+        found.update((id(thing), thing) for thing in matched)
+    return list(found.values())

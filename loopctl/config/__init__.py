@@ -1,0 +1,43 @@
+"""What a config says: dicts or a file become a `ControlPlan`, which knows no model yet.
+
+In: a user's dicts, files, and predicates as expressions or text. Out: the plan with its parts, or
+a `ConfigError`; and the names and forms in which parts of a config are written down again.
+May import: no other room.
+"""
+
+from loopctl.config.dicts_to_plan import parse
+from loopctl.config.dotted_names import name_of
+from loopctl.config.errors import ConfigError, closest, place
+from loopctl.config.files import load_async_config, load_config, save_config, serialized
+from loopctl.config.losses import FunctionLoss, OutputLosses
+from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
+from loopctl.config.predicate_text import parse as parse_predicate
+from loopctl.config.predicate_values import COUNTERS, Statistic
+from loopctl.config.predicates import Always, Condition, Counter, Series, every
+
+__all__ = [
+    "COUNTERS",
+    "Action",
+    "Always",
+    "AsyncAction",
+    "Condition",
+    "ConfigError",
+    "ControlPlan",
+    "Counter",
+    "FunctionLoss",
+    "OutputLosses",
+    "Selector",
+    "Series",
+    "Statistic",
+    "Substep",
+    "closest",
+    "every",
+    "load_async_config",
+    "load_config",
+    "name_of",
+    "parse",
+    "parse_predicate",
+    "place",
+    "save_config",
+    "serialized",
+]

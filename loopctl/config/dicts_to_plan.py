@@ -1,0 +1,136 @@
+"""A user's dict -> `ControlPlan`: every rule of validity that needs no model, and its error."""
+
+from __future__ import annotations
+
+import keyword
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from loopctl.config import branch_values as values
+from loopctl.config.errors import ConfigError, closest, place
+from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
+
+ACTION_KEYS = ("cond", True, False)
+BRANCH_KEYS = (
+    "loss",
+    "regularize",
+    "variables",
+    "excluded_variables",
+    "gradients",
+    "clipping",
+    "optimizer",
+    "repeat",
+    "update_statistics",
+)
+ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
+MOMENTS = ("epoch_end", "batch_end", "train_begin")
+
+
+def parse(config: Any, async_config: Any = None) -> ControlPlan:
+    """The plan of a config (SPEC 1.2) and an async config (1.3).
+
+    Raises:
+        ConfigError: naming the entry, what it is and what is allowed.
+    """
+    actions = tuple(_action(name, entry) for name, entry in _mapping(config, "config").items())
+    if not actions:
+        raise ConfigError("config is empty: at least one action is needed")
+    extra = _mapping({} if async_config is None else async_config, "async_config")
+    return ControlPlan(actions, tuple(_async(name, entry) for name, entry in extra.items()))
+
+
+def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} is {value!r}: a dict is needed")
+    return value
+
+
+def _known_keys(entry: Mapping[Any, Any], allowed: tuple[Any, ...], where: str) -> None:
+    for key in entry:
+        # True == 1: the type decides as well, so that 1 is no spelling of True.
+        if not any(key == other and type(key) is type(other) for other in allowed):
+            choices = ", ".join(map(repr, allowed))
+            hint = closest(key, allowed)
+            raise ConfigError(f"{where} has the unknown key {key!r}: allowed are {choices}.{hint}")
+
+
+def _action(name: Any, entry: Any) -> Action:
+    where = place(name)
+    # It is written into source: a subclass of str could write something else, and Python reads
+    # some letters, such as ligatures, as others.
+    plain = type(name) is str and unicodedata.normalize("NFKC", name) == name
+    if not plain or not name.isidentifier() or keyword.iskeyword(name):
+        raise ConfigError(
+            f"{where}: {name!r} can't name an action: an identifier such as 'gate' is needed, "
+            "since the substeps are bound to the model as '<action>_on' and '<action>_off'"
+        )
+    for attribute in (name, f"{name}_on", f"{name}_off"):
+        if hasattr(keras.Model, attribute):
+            raise ConfigError(f"{where}: {attribute!r} shadows an attribute of keras.Model")
+    _known_keys(_mapping(entry, where), ACTION_KEYS, where)
+    if "cond" not in entry:
+        raise ConfigError(f'{where} has no "cond": a callable or a graph predicate is needed')
+    branches = {
+        branch: _substep(name, branch, entry[branch]) for branch in entry if branch != "cond"
+    }
+    if not branches:
+        raise ConfigError(f"{where} has no branch: True, False or both are needed")
+    cond = values.function(entry["cond"], f'{where}["cond"]')
+    return Action(name, cond, branches.get(True), branches.get(False))
+
+
+def _substep(action: str, branch: bool, entry: Any) -> Substep:
+    where = place(action, branch)
+    _known_keys(_mapping(entry, where), BRANCH_KEYS, where)
+    if "variables" in entry and "excluded_variables" in entry:
+        raise ConfigError(f'{where} has both "variables" and "excluded_variables": give one')
+
+    def read(key: str, reader: Any, default: Any = None) -> Any:
+        return reader(entry[key], f'{where}["{key}"]') if key in entry else default
+
+    return Substep(
+        action=action,
+        branch=branch,
+        loss=read("loss", values.loss),
+        compiled="loss" not in entry,
+        regularize=read("regularize", values.regularize, False),
+        variables=read("variables", values.selector),
+        excluded_variables=read("excluded_variables", values.selector),
+        gradients=read("gradients", values.function),
+        clipping=read("clipping", values.clipping),
+        optimizer=read("optimizer", values.optimizer),
+        repeat=read("repeat", values.repeat, 1),
+        update_statistics=read("update_statistics", values.flag),
+    )
+
+
+def _async(name: Any, entry: Any) -> AsyncAction:
+    where = place(name, root="async_config")
+    _known_keys(_mapping(entry, where), ASYNC_KEYS, where)
+    if "cond" not in entry:
+        raise ConfigError(f'{where} has no "cond": a callable is needed')
+    if "model" not in entry and "callback" not in entry:
+        raise ConfigError(f'{where} does nothing: "model", "callback" or both are needed')
+    moment = entry.get("when", "epoch_end")
+    if moment not in MOMENTS:
+        choices = ", ".join(map(repr, MOMENTS))
+        raise ConfigError(
+            f'{where}["when"] is {moment!r}: allowed are {choices}.{closest(moment, MOMENTS)}'
+        )
+
+    def read(key: str) -> Any:
+        return values.function(entry[key], f'{where}["{key}"]') if key in entry else None
+
+    return AsyncAction(
+        name=str(name),
+        cond=read("cond"),
+        model=read("model"),
+        callback=read("callback"),
+        when=moment,
+        reset_optimizer=values.flag(
+            entry.get("reset_optimizer", False), f'{where}["reset_optimizer"]'
+        ),
+    )

@@ -1,0 +1,24 @@
+"""`ConfigError`, and the parts that its messages are made of: where, and what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """A config that can't be compiled; names the place, what was found and what is allowed."""
+
+
+def place(*keys: object, root: str = "config") -> str:
+    """How a person would address an entry: ``config["gate"][True]["clipping"]``."""
+    shown = (f'["{key}"]' if isinstance(key, str) else f"[{key!r}]" for key in keys)
+    return root + "".join(shown)
+
+
+def closest(found: object, allowed: Iterable[object]) -> str:
+    """`` Did you mean ...?`` if something allowed is spelled like `found`, else an empty string."""
+    names = {str(name): name for name in allowed}
+    lowered = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(found).lower(), lowered, n=1)
+    return f" Did you mean {names[lowered[near[0]]]!r}?" if near else ""

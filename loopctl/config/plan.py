@@ -1,0 +1,156 @@
+"""What a config means, free of any model: immutable, validated, ready to be compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from loopctl.config.errors import place
+from loopctl.config.losses import same_loss
+from loopctl.config.predicates import Condition
+
+Selector = Callable[[keras.Model], Any] | tuple[str, ...]
+"""A function of the model, or globs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clipping:
+    """How gradients are clipped: each element to ``[lower, upper]`` (``value``), each gradient to
+    the L2 norm `upper` (``norm``), or all of a substep together (``global_norm``)."""
+
+    kind: str
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        if self.kind == "value":
+            return f"[{self.lower:g}, {self.upper:g}]"
+        return f"{self.kind.replace('_', ' ')} {self.upper:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Substep:
+    """One branch of an action.
+
+    `loss` is a ``keras.losses.Loss``-like callable ``(y_true, y_pred, sample_weight)``, None for
+    zero data loss; `compiled` says that the model's compiled loss is meant instead. `regularize`
+    is a bool or chooses layers. At most one of `variables` and `excluded_variables` is set.
+    `optimizer` is None for the compiled one. `update_statistics` is None for once per train step.
+    """
+
+    action: str
+    branch: bool
+    loss: Callable[..., Any] | None
+    compiled: bool
+    regularize: bool | Selector
+    variables: Selector | None
+    excluded_variables: Selector | None
+    gradients: Callable[[list[Any], list[Any]], Any] | None
+    clipping: Clipping | None
+    optimizer: Any
+    repeat: int
+    update_statistics: bool | None
+
+    @property
+    def name(self) -> str:
+        """Under which the substep is bound to the model: ``gate_on`` or ``gate_off``."""
+        return f"{self.action}_{'on' if self.branch else 'off'}"
+
+    @property
+    def treats(self) -> bool:
+        """Whether gradients are changed on their way to the optimizer."""
+        return self.gradients is not None or self.clipping is not None
+
+    def place(self, *keys: object) -> str:
+        return place(self.action, self.branch, *keys)
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """A named condition and the substeps it chooses between; one of them may be missing."""
+
+    name: str
+    cond: Callable[[Any], Any]
+    on: Substep | None
+    off: Substep | None
+
+    @property
+    def predicate(self) -> Condition | None:
+        """The condition, if the graph evaluates it."""
+        return self.cond if isinstance(self.cond, Condition) else None
+
+    @property
+    def substeps(self) -> tuple[Substep, ...]:
+        return tuple(substep for substep in (self.on, self.off) if substep is not None)
+
+    @property
+    def shares_forward(self) -> bool:
+        """Whether one forward pass and data loss could serve both branches."""
+        on, off = self.on, self.off
+        if on is None or off is None or on.repeat > 1 or off.repeat > 1:
+            return False
+        if on.update_statistics is not off.update_statistics:
+            return False
+        return on.compiled == off.compiled and same_loss(on.loss, off.loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class AsyncAction:
+    """What happens between train steps when its condition holds; `when` says between which."""
+
+    name: str
+    cond: Callable[[Any], Any]
+    model: Callable[[keras.Model], Any] | None
+    callback: Callable[[Any], Any] | None
+    when: str
+    reset_optimizer: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlPlan:
+    """All actions, in the order in which they run."""
+
+    actions: tuple[Action, ...]
+    async_actions: tuple[AsyncAction, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(action.name for action in self.actions)
+
+    @property
+    def substeps(self) -> tuple[Substep, ...]:
+        return tuple(substep for action in self.actions for substep in action.substeps)
+
+    @property
+    def predicates(self) -> tuple[Condition, ...]:
+        return tuple(a.predicate for a in self.actions if a.predicate is not None)
+
+    @property
+    def host_actions(self) -> tuple[Action, ...]:
+        """The actions whose condition is a Python callable."""
+        return tuple(action for action in self.actions if action.predicate is None)
+
+    def measures(self, substep: Substep) -> bool:
+        """Whether `substep` updates the model's metrics.
+
+        A batch should count once per train step, so the first action that always runs a substep
+        measures; if no action does, every substep has to.
+        """
+        always = [action for action in self.actions if action.on and action.off]
+        return not always or always[0].name == substep.action
+
+    def moves_statistics(self, substep: Substep) -> bool | None:
+        """Whether `substep` updates moving statistics; None if it depends on what ran before it.
+
+        They move once per train step: in the first substep that runs.
+        """
+        if substep.update_statistics is not None:
+            return substep.update_statistics
+        names = [action.name for action in self.actions]
+        before = self.actions[: names.index(substep.action)]
+        if any(action.on and action.off for action in before):
+            return False
+        return None if before else True

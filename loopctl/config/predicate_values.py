@@ -1,0 +1,59 @@
+"""Where graph predicates get their values from: what is asked for, and how the host answers.
+
+In the graph `loopctl.compile` answers, from counters and windows that it holds in variables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import numpy as np
+
+COUNTERS = ("batches", "batches_in_epochs", "epochs", "reinit_batches", "reinit_epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistic:
+    """The mean of the last `window` values of the history's column `name`."""
+
+    name: str
+    window: int
+
+
+class Values(Protocol):
+    """Gives a predicate its values: tensors in the graph, NumPy scalars on the host."""
+
+    def constant(self, value: float) -> Any:
+        """A scalar: int64 of an int, float64 of a float."""
+
+    def counter(self, name: str) -> Any:
+        """Scalar int64."""
+
+    def statistic(self, statistic: Statistic) -> Any:
+        """Scalar float64."""
+
+    def real(self, value: Any) -> Any:
+        """`value` as float64."""
+
+
+class HostValues:
+    """The values a condition is computed from, as the callback has them, in NumPy scalars."""
+
+    def __init__(self, callback: Any) -> None:
+        self.callback = callback
+
+    def constant(self, value: float) -> Any:
+        return np.int64(value) if isinstance(value, int) else np.float64(value)
+
+    def counter(self, name: str) -> Any:
+        return np.int64(getattr(self.callback, name))
+
+    def statistic(self, statistic: Statistic) -> Any:
+        history = self.callback.reinit_history
+        if not len(history):
+            return np.float64("nan")
+        return np.mean(history.column(statistic.name, statistic.window), dtype=np.float64)
+
+    def real(self, value: Any) -> Any:
+        return np.float64(value)

@@ -1,0 +1,237 @@
+"""A config on a model as a stand-alone Python module, for users who outgrow the callback."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from textwrap import indent, wrap
+from typing import Any
+
+import keras
+
+from loopctl.compile import Steps, called_by_source, layers_of
+from loopctl.config import (
+    Action,
+    ConfigError,
+    FunctionLoss,
+    OutputLosses,
+    Substep,
+    name_of,
+    serialized,
+)
+from loopctl.look import export_template
+
+# What every module begins with.
+_HELPERS = (export_template.Column, export_template.When, export_template.Trainer)
+
+_HEADER = '''"""The train step of {name!r} under control, exported by loopctl and independent of it.
+
+    from {module} import make_trainer
+
+    model = ...  # built and compiled like the one this was exported from
+    trainer = make_trainer(model)
+    trainer.fit(batches, epochs=10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+{imports}'''
+
+
+def module_text(compiled: Steps, module: str) -> str:
+    """The text of a module that defines ``make_trainer(model)``.
+
+    Args:
+        compiled: steps without shared forward passes.
+        module: its name, for its docstring.
+
+    Raises:
+        ConfigError: the config holds what has no dotted name, or trains several replicas.
+    """
+    if compiled.ground.replicas > 1:
+        raise ConfigError("an exported train step is for one replica: this model has several")
+    model = compiled.model
+    writer = _Writer(model, compiled)
+    body = writer.factories() + writer.trainer()
+    helpers = [*_HELPERS, *called_by_source(compiled)]
+    imports = "".join(f"import {name}\n" for name in sorted(writer.modules))
+    header = _HEADER.format(name=model.name, module=module, imports=imports)
+    return "\n\n".join([header, *(inspect.getsource(h).rstrip() + "\n" for h in helpers), body])
+
+
+class _Writer:
+    """Writes the part of a module that its config decides, noting what has to be imported."""
+
+    def __init__(self, model: keras.Model, compiled: Steps) -> None:
+        self.model, self.steps = model, compiled
+        self.modules: set[str] = set()
+        self.places = {id(v): i for i, v in enumerate(model.trainable_variables)}
+        self.layers = {id(layer): i for i, layer in enumerate(layers_of(model))}
+
+    def factories(self) -> str:
+        return "\n\n".join(
+            self._factory(name, substep)
+            for substep in self.steps.plan.substeps
+            for name in (substep.name, f"{substep.name}_again")
+            if name in self.steps.source
+        )
+
+    def _factory(self, name: str, substep: Substep) -> str:
+        text = self.steps.source[name]
+        weights = self.steps.selections[substep.name]
+        lines = [
+            f"def make_{name}(model, optimizer, statistics):",
+            *wrap(
+                ", ".join(v.path for v in weights),
+                88,
+                initial_indent="    # ",
+                subsequent_indent="    # ",
+            ),
+            f"    places = {[self.places[id(v)] for v in weights]}",
+            "    weights = [model.trainable_variables[i] for i in places]",
+            "    variables = [weight.value for weight in weights]",
+            "    unpack_x_y_sample_weight = keras.utils.unpack_x_y_sample_weight",
+        ]
+        if substep.compiled:
+            lines.append(
+                "    compiled_loss = model._compile_loss  # Keras has no public name for it"
+            )
+        elif substep.loss is not None:
+            lines.append(f"    own_loss = {self._loss(substep.loss, substep.place('loss'))}")
+        else:
+            lines.append("    floatx = keras.backend.floatx()")
+        if not isinstance(substep.regularize, bool):
+            chosen = [self.layers[id(layer)] for layer in self.steps.layers[substep.name] or ()]
+            lines += [
+                "    everything = model._flatten_layers(include_self=False, recursive=True)",
+                f"    layers = [everything[i] for i in {chosen}]",
+            ]
+        if substep.gradients is not None:
+            where = substep.place("gradients")
+            lines.append(f"    transform = {self._named(substep.gradients, where)}")
+        return "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {name}\n"
+
+    def _named(self, thing: Any, where: str) -> str:
+        name = name_of(thing, where)
+        module = thing.__module__
+        self.modules.add(module)
+        return name
+
+    def _loss(self, loss: Any, where: str) -> str:
+        if isinstance(loss, OutputLosses):
+            parts = (
+                f"{key!r}: {None if one is None else self._loss(one, where)}"
+                for key, one in loss.losses.items()
+            )
+            return f"OutputLosses({{{', '.join(parts)}}})"
+        if isinstance(loss, FunctionLoss):
+            return f"FunctionLoss({self._function(loss.function, where)})"
+        return f"keras.losses.deserialize({serialized(loss, where)!r})"
+
+    def _function(self, function: Any, where: str) -> str:
+        name = getattr(function, "__name__", "")
+        if getattr(keras.losses, name, None) is function:
+            return f"keras.losses.{name}"
+        return self._named(function, where)
+
+    def trainer(self) -> str:
+        plan = self.steps.plan
+        conditions = [f"    {a.name!r}: {self._condition(a)}," for a in plan.actions]
+        optimizers = [line for s in plan.substeps for line in self._optimizer(s)]
+        lines = [
+            "",
+            "CONDITIONS = {",
+            *conditions,
+            "}",
+            "",
+            "",
+            "def make_trainer(model: keras.Model) -> Trainer:",
+            '    """A trainer of `model`, which is built and compiled."""',
+            "    return Trainer(model, CONDITIONS, make_step)",
+            "",
+            "",
+            "def make_step(model, control_variables):",
+            '    """The train step ``data -> values``, of one batch."""',
+            "    # Subsets are applied later: optimizers must know every variable from the start.",
+            "    if not model.optimizer.built:",
+            "        model.optimizer.build(model.trainable_variables)",
+            *optimizers,
+            f"    statistics = {'Statistics(model)' if self.steps.ground.statistics else None}",
+        ]
+        for substep in plan.substeps:
+            for name in (substep.name, f"{substep.name}_again"):
+                if name in self.steps.source:
+                    arguments = f"model, {substep.name}_optimizer, statistics"
+                    lines.append(f"    {name} = make_{name}({arguments})")
+        lines += ["", "    def step(data):", *self._step(), "", "    return step", ""]
+        return "\n".join(lines)
+
+    def _step(self) -> list[str]:
+        plan, lines = self.steps.plan, []
+        gated = "statistics.moved" in self.steps.source["main_step"]
+        if gated:
+            lines.append("        statistics.moved.assign(False)")
+        for action in plan.actions:
+            control = f"control_variables[{action.name!r}]"
+            lines += [
+                f"        loss_{action.name} = tf.cond(",
+                f"            {control},",
+                *(f"            lambda: {self._branch(s)}," for s in (action.on, action.off)),
+                "        )",
+            ]
+            if gated:
+                ran = (
+                    "True" if len(action.substeps) == 2 else control if action.on else f"~{control}"
+                )
+                lines.append(f"        statistics.moved.assign(statistics.moved | {ran})")
+        names = [action.name for action in plan.actions]
+        values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)
+        lines += [
+            "        states = {k: tf.identity(state) for k, state in control_variables.items()}",
+            "        metrics = model.get_metrics_result()",
+            f"        return {{**metrics, 'loss': loss_{names[0]}, {values}, **states}}",
+        ]
+        return lines
+
+    @staticmethod
+    def _branch(substep: Substep | None) -> str:
+        if substep is None:
+            return "tf.constant(float('nan'))"
+        run = f"tf.cast({substep.name}(model, data), tf.float32)"
+        if substep.repeat == 1:
+            return run
+        again = f"tf.cast({substep.name}_again(model, data), tf.float32)"
+        return f"_repeat({substep.repeat - 1}, lambda: {again}, {run})"
+
+    def _condition(self, action: Action) -> str:
+        if action.predicate is None:
+            return self._named(action.cond, f'config["{action.name}"]["cond"]')
+        text = re.sub(r"\bwhen\.", "When(trainer).", repr(action.predicate))
+        return f"lambda trainer: {text}"
+
+    def _optimizer(self, substep: Substep) -> list[str]:
+        """Lines that make a substep's optimizer, or take that of an earlier one."""
+        optimizers, name = self.steps.optimizers, f"{substep.name}_optimizer"
+        optimizer = optimizers.of(substep)
+        if optimizer is optimizers.compiled:
+            return [f"    {name} = model.optimizer"]
+        served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]
+        if served[0] is not substep:
+            return [f"    {name} = {served[0].name}_optimizer"]
+        if optimizers.inner(substep).use_ema:
+            raise ConfigError(
+                f"{substep.place('optimizer')} averages weights (use_ema=True): an exported module "
+                "does that with the compiled optimizer only"
+            )
+        form = serialized(optimizer, substep.place("optimizer"))
+        places = sorted({self.places[id(v)] for s in served for v in self.steps.selections[s.name]})
+        return [
+            f"    {name} = keras.optimizers.deserialize({form!r})",
+            f"    {name}.build([model.trainable_variables[i] for i in {places}])",
+        ]

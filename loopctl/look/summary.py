@@ -1,0 +1,140 @@
+"""What a callback does to a model, as a table."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from loopctl.compile import Steps
+from loopctl.config import Action, FunctionLoss, OutputLosses, Substep
+
+COLUMNS = (
+    "action",
+    "condition",
+    "branch",
+    "loss",
+    "regularization",
+    "variables",
+    "gradients",
+    "optimizer",
+    "nodes",
+)
+
+
+def table(steps: Steps, batch: Any = None, separate: Steps | None = None) -> str:
+    """Actions, conditions, losses, variables, gradient treatment, optimizers and graph sizes.
+
+    Args:
+        batch: ``(x, y)``, tensors or specs, to trace with; without it sizes are left out.
+        separate: the same plan compiled without shared forward passes, to compare sizes with.
+    """
+    rows = Table(title=f"Control of {steps.model.name!r}", title_justify="left", expand=False)
+    for name in COLUMNS:
+        rows.add_column(name, justify="right" if name == "nodes" else "left", overflow="fold")
+    for action in steps.plan.actions:
+        for substep in action.substeps:
+            rows.add_row(*_row(steps, action, substep, batch))
+    console = Console(width=160, record=True, file=io.StringIO(), color_system=None)
+    console.print(rows)
+    text = console.export_text().rstrip()
+    for action in steps.plan.actions:
+        if steps.ground.shares(action):
+            text += f"\n{action.name}: both branches share one forward pass."
+    if batch is not None:
+        size = nodes(steps.main, batch)
+        text += f"\nMain step: {size} nodes"
+        if separate is not None:
+            text += f", {nodes(separate.main, batch)} with separate forward passes"
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str]:
+    model = steps.model
+    first = substep is action.substeps[0]
+    weights = steps.selections[substep.name]
+    size = sum(int(np.prod(v.shape)) for v in weights)
+    return [
+        action.name if first else "",
+        condition(action.cond) if first else "",
+        str(substep.branch) + (f" × {substep.repeat}" if substep.repeat > 1 else ""),
+        _loss(model, substep),
+        _regularization(substep),
+        f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
+        _gradients(substep),
+        "compiled" if substep.optimizer is None else _named(steps.optimizers.of(substep)),
+        "" if batch is None else str(nodes(steps.substeps[substep.name], batch)),
+    ]
+
+
+def condition(cond: Any) -> str:
+    """A predicate as it is written; a function by its name, a lambda by its place."""
+    code = getattr(cond, "__code__", None)
+    if code is not None and cond.__name__ == "<lambda>":
+        return f"lambda, {code.co_filename.rsplit('/', 1)[-1]}:{code.co_firstlineno}"
+    return str(getattr(cond, "__qualname__", None) or repr(cond))
+
+
+def _loss(model: keras.Model, substep: Substep) -> str:
+    if substep.compiled:
+        return f"compiled: {_loss_name(model.loss)}"
+    return "none" if substep.loss is None else _loss_name(substep.loss)
+
+
+def _loss_name(loss: Any) -> str:
+    if isinstance(loss, OutputLosses):
+        return ", ".join(f"{key}: {_loss_name(one)}" for key, one in loss.losses.items() if one)
+    if isinstance(loss, dict):
+        return ", ".join(f"{key}: {_loss_name(one)}" for key, one in loss.items())
+    if isinstance(loss, list | tuple):
+        return ", ".join(map(_loss_name, loss))
+    if isinstance(loss, FunctionLoss):
+        loss = loss.function
+    return loss if isinstance(loss, str) else _named(loss)
+
+
+def _named(thing: Any) -> str:
+    return str(getattr(thing, "__name__", type(thing).__name__))
+
+
+def _regularization(substep: Substep) -> str:
+    if isinstance(substep.regularize, bool):
+        return "all layers" if substep.regularize else "none"
+    if isinstance(substep.regularize, tuple):
+        return ", ".join(substep.regularize)
+    return _named(substep.regularize)
+
+
+def _gradients(substep: Substep) -> str:
+    treatment = [] if substep.gradients is None else [_named(substep.gradients)]
+    if substep.clipping is not None:
+        treatment.append(f"clipped to {substep.clipping}")
+    return ", then ".join(treatment) or "as they are"
+
+
+def nodes(function: Any, batch: Any) -> int:
+    """Nodes in the graph of a ``tf.function`` of `batch`, with those of the functions it calls."""
+    specs = tf.nest.map_structure(_as_spec, batch)
+    definition = function.get_concrete_function(specs).graph.as_graph_def()
+    library = {f.signature.name: f.node_def for f in definition.library.function}
+    count, pending, called = 0, [definition.node], set[str]()
+    while pending:
+        for node in pending.pop():
+            count += 1
+            for attribute in node.attr.values():
+                for callee in (attribute.func, *attribute.list.func):
+                    if callee.name in library and callee.name not in called:
+                        called.add(callee.name)
+                        pending.append(library[callee.name])
+    return count
+
+
+def _as_spec(part: Any) -> Any:
+    if isinstance(part, tf.TensorSpec) or part is None:
+        return part
+    return tf.TensorSpec.from_tensor(tf.convert_to_tensor(part))

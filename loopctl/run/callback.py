@@ -1,0 +1,360 @@
+"""`LoopControllerCallback`: Keras' hooks around a compiled control plan."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from loopctl.compile import GraphState, Steps, check_names, compiled_loss
+from loopctl.config import ConfigError, parse, place
+from loopctl.look import Inspected
+from loopctl.run import saved_state
+from loopctl.run.async_actions import as_bool, run_async
+from loopctl.run.host_counters import Tracked
+from loopctl.run.train_function import TrainFunction
+
+_OWNER = "_loopctl_callback"  # attribute of a controlled model: the callback that controls it
+_SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
+
+
+class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
+    """Compiles a dict of named actions into the train step of an ordinary ``model.fit``.
+
+    Args:
+        config: ``{"<action>": {"cond": ..., True: {...}, False: {...}}}``. A condition is a
+            function of this callback, evaluated on the host before every train step, or a graph
+            predicate (`loopctl.when`), evaluated in the graph. Actions run in order inside one
+            train step. Keys of a branch:
+
+            - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
+            - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
+            - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
+              ``variable.path``
+            - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
+            - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
+            - ``optimizer``: this branch's own
+            - ``repeat``: how often per train step
+            - ``update_statistics``: True or False, whether BatchNormalization's averages move in
+              this substep; without it they move once per train step
+        async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
+            "callback": fn(callback), "when": "epoch_end", "reset_optimizer": False}}``, evaluated
+            in order at each epoch's end, or at ``"batch_end"`` or ``"train_begin"``;
+            ``reset_optimizer`` resets the slots of the variables that ``model`` has changed.
+        verbose: 0 silent; 1 says when async actions happen.
+        optimize: let branches of an action share one forward pass where they can.
+
+    Attributes:
+        epochs, batches, batches_in_epochs: finished epochs, train steps, and train steps of the
+            current epoch, since ``fit`` began.
+        history: one mapping per train step: every loss, metric and control state by name.
+        reinit_epochs, reinit_batches, reinit_history: the same since the last reinitialisation,
+            that is since `epochs`, `batches` or `history` was last assigned.
+        config, async_config: as given.
+
+    Raises:
+        ConfigError: at construction, or at `attach` for what only a model can tell.
+
+    Source:
+        Thesis, sections 3.2, 4.1, 7.1 and 7.2, appendix C.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        async_config: Mapping[str, Any] | None = None,
+        verbose: int = 0,
+        *,
+        optimize: bool = True,
+    ) -> None:
+        super().__init__()
+        self.plan = parse(config, async_config)
+        self.config, self.async_config, self.verbose = config, async_config, verbose
+        self.optimize = optimize
+        self._steps: Steps | None = None
+        self._function: TrainFunction | None = None  # what runs an execution, once traced
+        self._fit: Any = None  # tells one fit from another
+        self._armed = False  # whether the next step is one of a fit with this callback
+        self._restored: saved_state.State | None = None  # for the next fit to go on from
+        self._saved = saved_state.SavedWithModel(self.get_state, self._load)
+        self.tracker = saved_state.Tracker(self.get_state, self.set_state)
+        self._epoch: int | None = None  # index of the epoch under way
+        self._begun = False  # whether an epoch of this fit has begun
+        self._known_states: dict[str, bool] = {}  # control states as the host last set them
+
+    # -- compiling --------------------------------------------------------------------------------
+
+    def attach(self, model: keras.Model) -> LoopControllerCallback:
+        """Compiles the plan for `model` with no training, so that its graphs can be verified.
+
+        Binds ``model.control_variables`` and ``model.<action>_on`` / ``_off``. The model has to be
+        compiled and built. A plan that does not fit leaves it untouched.
+
+        Returns:
+            This callback.
+
+        Raises:
+            ConfigError: the model is not compiled or built, or is being trained under another
+                callback, or the plan does not fit it.
+        """
+        self._bind(model, self._compile(model))
+        return self
+
+    def _compile(self, model: keras.Model) -> Steps:
+        if not model.compiled:
+            raise ConfigError(f"model {model.name!r} is not compiled: call model.compile first")
+        owner = getattr(model, _OWNER, None)
+        # Keras hands one `params` to all callbacks of a fit: a callback that is left of a fit that
+        # raised has other ones, and does not count.
+        other = None if owner is self else owner
+        if other is not None and other.params is self.params and other._training(model):
+            raise ConfigError(
+                f"model {model.name!r} is being trained under another LoopControllerCallback: "
+                "put all actions into one config"
+            )
+        check_names(self.plan, model, frozenset() if owner is None else owner._bound_names())
+        return Steps(self.plan, model, GraphState(self.plan, model), self.optimize)
+
+    def _is_current(self, model: keras.Model) -> bool:
+        """Whether the compiled steps are those of `model` as it is compiled now."""
+        steps = self._steps
+        return (
+            steps is not None
+            and steps.model is model
+            and steps.compiled_loss is compiled_loss(model)
+            and steps.optimizers.compiled is model.optimizer
+        )
+
+    def _bind(self, model: keras.Model, steps: Steps) -> None:
+        owner = getattr(model, _OWNER, None)
+        if owner is not None:
+            owner.release()
+        self.release()
+        self._steps, self._function = steps, None
+        super().set_model(model)
+        self._known_states, self._stale = {}, True
+        # Past Keras' attribute tracking: what belongs to the training of a model must change
+        # neither its weights nor what it saves.
+        object.__setattr__(model, _OWNER, self)
+        object.__setattr__(model, "control_variables", steps.state.controls)
+        for name, function in steps.substeps.items():
+            object.__setattr__(model, name, function)
+
+    def release(self) -> None:
+        """Undoes `attach`: the model is as if it had never been controlled."""
+        if self._steps is None:
+            return
+        model = self._steps.model
+        self._uninstall(model)
+        for name in (_OWNER, "control_variables", *self._bound_names()):
+            object.__delattr__(model, name)
+        self._steps = self._function = None
+
+    def _bound_names(self) -> frozenset[str]:
+        return frozenset() if self._steps is None else frozenset(self._steps.substeps)
+
+    # -- saving -----------------------------------------------------------------------------------
+
+    def get_state(self) -> saved_state.State:
+        """What a training under control has come to, apart from the model: see `saved_state`."""
+        steps = self._steps
+        own = [] if steps is None else steps.optimizers.own
+        controls = {} if steps is None else steps.state.controls
+        return {
+            **self._tracked_state(),
+            "epoch": self._epoch,
+            "controls": {name: bool(variable) for name, variable in controls.items()},
+            "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
+        }
+
+    def set_state(self, state: saved_state.State) -> None:
+        """Lets the next ``fit`` go on from `state`, where it would begin anew."""
+        self._restored = state
+
+    def _load(self, state: saved_state.State) -> None:
+        """Takes the state from a file of the model's weights, unless training has begun already."""
+        if not self._begun:
+            self._restored = state
+
+    def _restore(self) -> None:
+        """Takes up the state to go on from, if there is one."""
+        if self._restored is None or self._steps is None:
+            return
+        state, self._restored = self._restored, None
+        own = self._steps.optimizers.own
+        if state["controls"].keys() != self.plan.names or len(state["optimizers"]) != len(own):
+            raise ConfigError(
+                f"the state is of actions {', '.join(state['controls']) or 'that were released'} "
+                f"with {len(state['optimizers'])} optimizers of their own: this config has "
+                f"{', '.join(sorted(self.plan.names))} with {len(own)}"
+            )
+        self._track_from(state)
+        self._epoch = state["epoch"]
+        for name, control in state["controls"].items():
+            self._steps.state.controls[name].assign(control)
+        for optimizer, values in zip(own, state["optimizers"], strict=True):
+            for variable, value in zip(optimizer.variables, values, strict=True):
+                variable.assign(value)
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def set_model(self, model: keras.Model) -> None:
+        """Keras' hook, before any callback's ``on_train_begin``: one of them may load weights."""
+        super().set_model(model)
+        self._begun = False
+        object.__setattr__(model, _SAVED, self._saved)
+
+    def _training(self, model: keras.Model) -> bool:
+        return bool(getattr(model, "train_function", None) == self._run)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        model = self.model
+        self._restart()
+        self._epoch, self._known_states = None, {}
+        current = self._is_current(model)
+        try:
+            if model.built and model.trainable_variables and not current:
+                self._bind(model, self._compile(model))
+            elif not current:  # a model that is built by its first batch
+                check_names(self.plan, model, frozenset())
+                self.release()
+        except ConfigError:
+            self._uninstall(model)
+            raise
+        if model.steps_per_execution > 1 and self.plan.host_actions:
+            names = ", ".join(repr(action.name) for action in self.plan.host_actions)
+            warnings.warn(
+                f"steps_per_execution={model.steps_per_execution}: the Python conditions of "
+                f"{names} can only be evaluated once per execution, not before every train step; "
+                "graph predicates (loopctl.when) can",
+                stacklevel=2,
+            )
+        self._restore()
+        self._fit = getattr(model, "history", None)  # made anew by every fit
+        model.train_function = self._run
+        object.__setattr__(model, _SAVED, self._saved)
+        run_async(self, "train_begin", "as training begins")
+
+    def _run(self, iterator: Any) -> Mapping[str, Any]:
+        """Stands in for ``model.train_function`` while `fit` runs under this callback."""
+        armed, self._armed = self._armed, False
+        model = self.model
+        if not armed or getattr(model, "history", None) is not self._fit:
+            # Left by a fit that raised, while this fit is without control: Keras' own function.
+            self._uninstall(model)
+            model.make_train_function()
+            logs: Mapping[str, Any] = model.train_function(iterator)
+            return logs
+        try:
+            if self._steps is None:
+                self._build(iterator)
+            return self._execute(iterator)
+        except ConfigError:  # found while tracing: nothing has run yet, and nothing is to stay
+            self._uninstall(model)
+            self.release()
+            raise
+
+    def _execute(self, iterator: Any) -> Mapping[str, Any]:
+        if self._function is None or not self._function.serves(self.model):
+            self._function = TrainFunction(
+                self.model, self.steps.plain_main, self.steps.logs, self._record
+            )
+        if self._stale:
+            self.steps.state.progress.load(self._counters, self.reinit_history)
+            self._stale = False
+        return self._function(iterator)
+
+    def _build(self, iterator: Any) -> None:
+        """Builds a model from the specs of its first batch and completes the attachment."""
+        spec = getattr(iterator, "element_spec", None)
+        if spec is None:
+            raise ConfigError(
+                f"model {self.model.name!r} has no variables yet and its data do not tell their "
+                "shapes: build it before fit"
+            )
+        x = keras.utils.unpack_x_y_sample_weight(spec)[0]
+        self.model(keras.tree.map_structure(lambda s: keras.KerasTensor(s.shape, s.dtype.name), x))
+        self._bind(self.model, self._compile(self.model))
+        self._restore()
+        self._decide()
+        self.model.train_function = self._run
+
+    def _uninstall(self, model: keras.Model) -> None:
+        if self._training(model):
+            model.train_function = None
+        if getattr(model, _SAVED, None) is self._saved:
+            object.__delattr__(model, _SAVED)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begun = True
+        self._restore()  # loaded by a callback that comes after this one
+        if self._epoch is not None and epoch > self._epoch:
+            # Restored from what was saved at that epoch's end, before this callback's turn.
+            self._end_epoch(self._epoch)
+        self._epoch = epoch
+        self.batches_in_epochs = 0
+        if self._steps is not None:
+            self._steps.state.reset_epoch()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._steps is not None:
+            self._decide()
+        self._armed = True
+
+    def _decide(self) -> None:
+        """Evaluates the Python conditions and hands their outcomes to the graph."""
+        for action in self.plan.host_actions:
+            outcome = action.cond(self)
+            try:
+                state = as_bool(outcome, place(action.name, "cond"))
+            except ConfigError:  # the config is rejected, if late: nothing of it is to stay
+                self.release()
+                raise
+            if self._known_states.get(action.name) is not state:
+                self.steps.state.controls[action.name].assign(state)
+                self._known_states[action.name] = state
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """One train step under control, outside of ``fit``, on the model this is attached to.
+
+        Counters and history go on from call to call; ``callback.on_epoch_begin(epoch)`` and
+        ``on_epoch_end(epoch)`` are the caller's to call, if there are to be epochs.
+
+        Args:
+            x, y, sample_weight: one batch, (batch, ...) arrays or tensors, or structures of these.
+
+        Returns:
+            The logs of the step: epoch means of losses and metrics, control states.
+        """
+        data = tuple(part for part in (x, y, sample_weight) if part is not None)
+        batch = tf.nest.map_structure(tf.convert_to_tensor, data)
+        if not self._is_current(self.steps.model):
+            self.attach(self.steps.model)
+        self._restore()
+        self._decide()
+        logs = self._execute(iter([batch]))
+        run_async(self, "batch_end", f"after batch {self.batches}")
+        return {name: float(value) for name, value in logs.items()}
+
+    # -- async actions ----------------------------------------------------------------------------
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        run_async(self, "batch_end", f"after batch {self.batches}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._end_epoch(epoch)
+
+    def _end_epoch(self, epoch: int) -> None:
+        self._epoch = None
+        self._count_epoch()
+        run_async(self, "epoch_end", f"after epoch {epoch + 1}")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._restore()  # loaded by a callback that comes after this one, with no epoch left
+        if self._steps is not None:
+            self._steps.optimizers.finalize()
+        self._uninstall(self.model)

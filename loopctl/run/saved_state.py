@@ -1,0 +1,82 @@
+"""The state of a controlled training: as a dict, as bytes, in Keras' and TensorFlow's checkpoints.
+
+It is made of plain numbers and arrays, so that it can be kept in any way:
+
+- ``counters``: the callback's counters; ``epoch``: index of the epoch under way, None between two
+- ``history``: arrays (steps,) by name; ``reinit_start``: where the last reinitialisation was
+- ``controls``: control states by action
+- ``optimizers``: of each optimizer of a branch's own, its variables
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+State = dict[str, Any]
+_PLAIN = ("counters", "epoch", "reinit_start", "controls")
+
+
+def to_bytes(state: Mapping[str, Any]) -> bytes:
+    arrays = {f"history/{name}": column for name, column in state["history"].items()}
+    for i, variables in enumerate(state["optimizers"]):
+        arrays |= {f"optimizers/{i}/{j}": value for j, value in enumerate(variables)}
+    plain = {key: state[key] for key in _PLAIN} | {"optimizers": len(state["optimizers"])}
+    arrays["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> State:
+    with np.load(io.BytesIO(data)) as arrays:
+        state: State = json.loads(arrays["plain"].tobytes())
+
+        def below(folder: str) -> dict[str, Any]:
+            """In the order in which they were written: for the history, that of its columns."""
+            names = (name for name in arrays.files if name.startswith(folder))
+            return {name.removeprefix(folder): arrays[name] for name in names}
+
+        count = state["optimizers"]
+        state["history"] = below("history/")
+        state["optimizers"] = [list(below(f"optimizers/{i}/").values()) for i in range(count)]
+    return state
+
+
+class SavedWithModel(keras.layers.Layer):
+    """Carries the state into every file that Keras saves of a model in training, and back.
+
+    Keras saves every layer that is an attribute of a model, so that BackupAndRestore and
+    ModelCheckpoint save this one as well. tests/loopctl/run/test_saved_state.py notices if it no
+    longer does.
+    """
+
+    def __init__(self, get: Callable[[], State], set_: Callable[[State], None]) -> None:
+        super().__init__(name="loopctl_state")
+        self._get, self._set = get, set_
+
+    def save_own_variables(self, store: Any) -> None:
+        store["state"] = np.frombuffer(to_bytes(self._get()), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        if "state" in list(store.keys()):  # Keras 3.8's stores know no `in`
+            self._set(from_bytes(np.asarray(store["state"]).tobytes()))
+
+
+class Tracker(tf.train.experimental.PythonState):
+    """The state as a part of a ``tf.train.Checkpoint``."""
+
+    def __init__(self, get: Callable[[], State], set_: Callable[[State], None]) -> None:
+        self._get, self._set = get, set_
+
+    def serialize(self) -> bytes:
+        return to_bytes(self._get())
+
+    def deserialize(self, string_value: bytes) -> None:
+        self._set(from_bytes(string_value))

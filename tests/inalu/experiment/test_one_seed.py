@@ -1,0 +1,125 @@
+"""One seed of the experiment: its config, its files, and a run that is killed and resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+import verify
+from inalu.experiment import VARIANTS, Result, Settings, controlled, one_seed, train, variants
+from loopctl import LoopControllerCallback, when
+
+# Long enough for the gates' turns and a kill between two epochs, short enough for a test.
+SHORT = Settings(seed=3, samples=64 * 20, epochs=6, steps_per_execution=10)
+
+KILLED = """
+import sys
+from pathlib import Path
+from inalu.experiment import Settings, train
+train(Settings(**eval(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_files_of_a_run(tmp_path):
+    result = train(SHORT, tmp_path)
+    assert result == Result.read(tmp_path / "result.json")
+    assert (result.epochs, result.reinitialized, result.converged) == (6, (), False)
+    history = parquet.read_table(tmp_path / "history.parquet").to_pydict()
+    assert history["gate"] == ([True] * 8 + [False] * 2) * 12
+    rows = json.loads((tmp_path / "epochs.json").read_text())
+    assert [row["epoch"] for row in rows] == list(range(6))
+    assert [row["loss"] for row in rows] == pytest.approx(
+        np.reshape(history["loss"], (6, 20)).mean(axis=1).tolist()
+    )
+    assert result.log10_loss == pytest.approx(np.log10(np.mean(history["loss"])))
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
+    result = train(SHORT, tmp_path)
+    monkeypatch.setattr(one_seed, "controlled", None)
+    assert train(SHORT, tmp_path) == result
+
+
+def test_a_directory_of_another_run_is_refused(tmp_path):
+    train(SHORT, tmp_path)
+    before = (tmp_path / "result.json").read_bytes()
+    with pytest.raises(ValueError, match="run with other settings"):
+        train(dataclasses.replace(SHORT, epochs=7), tmp_path)
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
+    """All but the time, to the last bit, whatever the moment of the kill."""
+    settings = dataclasses.replace(SHORT, epochs=40)
+    place = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, repr(dataclasses.asdict(settings)), str(place)]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 120
+    while not (rows := place / "epochs.json").exists() or len(json.loads(rows.read_text())) < 3:
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline, "it has not begun"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (place / "result.json").exists()
+    resumed, whole = train(settings, place), train(settings, tmp_path / "whole")
+    assert dataclasses.replace(resumed, seconds=0) == dataclasses.replace(whole, seconds=0)
+    for name in ("epochs.json", "history.parquet"):
+        assert (place / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def asynchronous(monkeypatch, **actions):
+    """Chapter 6 with other actions between epochs."""
+    changed = dataclasses.replace(VARIANTS["chapter-6"], asynchronous=lambda: actions)
+    monkeypatch.setitem(VARIANTS, "chapter-6", changed)
+
+
+def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
+    """With a condition that holds after every second epoch."""
+    asynchronous(monkeypatch, often=variants.reinitialization(cond=when.reinit_epochs >= 2))
+    result = train(SHORT, tmp_path)
+    assert result.reinitialized == (2, 4)
+    assert parquet.read_table(tmp_path / "history.parquet").num_rows == 6 * 20
+
+
+def test_a_run_that_stopped_itself_and_was_killed_then_is_over(tmp_path, monkeypatch):
+    """Between the last backup and the result."""
+    early = {**variants.early_stopping(), "cond": when.loss.mean(20) < 1e9}
+    asynchronous(monkeypatch, early=early)
+    with monkeypatch.context() as patch:
+        patch.setattr(one_seed, "_write_history", None)
+        with pytest.raises(TypeError):
+            train(SHORT, tmp_path)
+    assert [path.name for path in (tmp_path / "backup").iterdir()] == ["epoch-1-stopped.weights.h5"]
+    result = train(SHORT, tmp_path)
+    assert result.epochs == 1
+    assert parquet.read_table(tmp_path / "history.parquet").num_rows == 20
+
+
+def test_unknown_variant():
+    with pytest.raises(ValueError, match="variant is 'no-clip', expected one of chapter-6"):
+        Settings(0, variant="no-clip")
+
+
+def test_a_wrong_graph_is_not_trained(tmp_path, monkeypatch):
+    def without_clip(settings):
+        model, control = controlled(settings)
+        unclipped = {**control.config["gate"], True: {"excluded_variables": "*/g"}}
+        faulty = {**control.config, "gate": unclipped}
+        LoopControllerCallback(faulty).attach(model)
+        return model, control
+
+    monkeypatch.setattr(one_seed, "controlled", without_clip)
+    with pytest.raises(verify.GraphAssertionError):
+        train(SHORT, tmp_path)
+    assert not (tmp_path / "epochs.json").exists()

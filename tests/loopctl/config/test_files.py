@@ -1,0 +1,220 @@
+"""Configs in files: read, written, described by a schema."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+
+import loopctl
+from loopctl import ConfigError, LoopControllerCallback, when
+from loopctl.config import load_async_config, load_config, save_config
+from loopctl.config.dicts_to_plan import ASYNC_KEYS, BRANCH_KEYS, MOMENTS
+from tests.loopctl import file_config
+from verify import strategies
+
+NAMES = "tests.loopctl.file_config"
+TOML = f"""
+[gate]
+cond = "batches % 10 < 8 and loss.mean(30) < 1e9"
+
+[gate.true]
+clipping = [-0.1, 0.1]
+excluded_variables = ["*bias"]
+gradients = "{NAMES}.halved"
+
+[gate.false]
+loss = "{NAMES}.HUBER"
+variables = "{NAMES}.kernels"
+clipping = {{ global_norm = 0.5 }}
+optimizer = {{ class_name = "SGD", config = {{ learning_rate = 0.5 }} }}
+repeat = 2
+
+[late]
+cond = "{NAMES}.later"
+
+[late.true]
+loss = false
+regularize = true
+
+[async.stop]
+cond = "epochs == 2"
+callback = "{NAMES}.halt"
+when = "epoch_end"
+"""
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    text = importlib.resources.files(loopctl).joinpath("config.schema.json").read_text()
+    return json.loads(text)
+
+
+def write(folder: Path, text: str, suffix: str = ".toml") -> Path:
+    path = folder / f"control{suffix}"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_means_what_it_says(
+    tmp_path: Path, model: keras.Model, data: tuple[Any, Any]
+) -> None:
+    path = write(tmp_path, TOML)
+    config = load_config(path)
+    assert (
+        repr(config["gate"]["cond"])
+        == "(when.batches % 10 < 8) & (when.loss.mean(30) < 1000000000.0)"
+    )
+    assert config["gate"][True] == {
+        "clipping": (-0.1, 0.1),
+        "excluded_variables": ["*bias"],
+        "gradients": file_config.halved,
+    }
+    off = config["gate"][False]
+    assert off["loss"] is file_config.HUBER
+    assert off["variables"] is file_config.kernels
+    assert off["optimizer"]["config"] == {"learning_rate": 0.5}
+    assert config["late"]["cond"] is file_config.later
+    callback = LoopControllerCallback(config, load_async_config(path))
+    model.fit(*data, batch_size=4, epochs=9, verbose=0, callbacks=[callback])
+    assert callback.epochs == 2
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".json", ".yaml"])
+def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
+    original = load_config(write(tmp_path, TOML))
+    extra = load_async_config(tmp_path / "control.toml")
+    original["late"][True]["optimizer"] = keras.optimizers.Adam(0.25)
+    original["gate"][False]["loss"] = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    path = tmp_path / f"again{suffix}"
+    save_config(original, path, extra)
+    config = load_config(path)
+    loss = config["gate"][False].pop("loss")
+    assert loss.get_config() == original["gate"][False].pop("loss").get_config()
+    adam = config["late"][True].pop("optimizer")
+    assert (
+        keras.optimizers.get(adam).get_config()
+        == original["late"][True].pop("optimizer").get_config()
+    )
+    # Conditions build conditions when compared; their spelling is what counts.
+    conditions = [repr(c["gate"].pop("cond")) for c in (config, original)]
+    assert conditions[0] == conditions[1]
+    assert config == original
+    assert repr(load_async_config(path)["stop"].pop("cond")) == "when.epochs == 2"
+    if suffix == ".json":
+        jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+@given(strategies.setups(strategies.predicate_pairs()))
+def test_random_configs_train_the_same_from_a_file(
+    tmp_path_factory: pytest.TempPathFactory, setup: strategies.Setup
+) -> None:
+    path = tmp_path_factory.mktemp("files") / "control.json"
+    try:
+        save_config(setup.config, path)
+    except ConfigError as error:  # a lambda, or a loss that does not tell its settings
+        assert "can't be named" in str(error) or "Keras does not tell" in str(error)  # noqa: PT017
+        return
+    x, y = setup.data(3)
+    weights = []
+    for config in (setup.config, load_config(path)):
+        model = setup.model()
+        callback = LoopControllerCallback(config)
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[callback])
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[gate]\ncond = 'batches % 2'\ntrue = {}", "which is a number, no condition"),
+        ("[gate]\ncond = 'every(2)'\ntrue = {cliping = [0, 1]}", "Did you mean 'clipping'?"),
+        ("[gate]\ncond = 'every(2)'\ntrue = 3", 'config["gate"][True] is 3: a dict is needed'),
+        (f"[gate]\ncond = '{NAMES}.ofen'\ntrue = {{}}", "has no 'ofen'. Did you mean 'often'?"),
+        ("[gate]\ncond = 'no_such.often'\ntrue = {}", "there is no module 'no_such'"),
+        ("gate = 3", 'config["gate"] is 3: a dict is needed'),
+        ("[gate", "Expected ']'"),
+        (
+            "[gate]\ncond = 'always'\ntrue = {loss = {class_name = 'Hubr', config = {}}}",
+            "Did you mean 'huber'?",
+        ),
+        (
+            "[gate]\ncond = 'always'\ntrue = {loss = {class_name = 'Huber', config = 3}}",
+            "which Keras can't read",
+        ),
+        (
+            "[gate]\ncond = 'always'\ntrue = {optimizer = {class_name = 'Sdg', config = {}}}",
+            "which is no Keras optimizer",
+        ),
+    ],
+)
+def test_errors_name_the_file_and_the_place(text: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+
+
+def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"unknown format: allowed are \.toml, \.json"):
+        load_config(tmp_path / "none.ini")
+    with pytest.raises(ConfigError, match="a table of actions is needed"):
+        load_config(write(tmp_path, "[]", ".json"))
+    with pytest.raises(ConfigError, match=r"control\.yaml"):
+        load_config(write(tmp_path, "a: [", ".yaml"))
+
+
+@pytest.mark.parametrize(
+    ("branch", "message"),
+    [
+        ({"gradients": lambda g, v: g}, 'config["gate"][True]["gradients"] is <function'),
+        ({"loss": keras.losses.Huber()}, "whose delta Keras does not tell"),
+    ],
+)
+def test_what_has_no_name_is_not_written(branch: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "control.json"
+    with pytest.raises(ConfigError) as error:
+        save_config({"gate": {"cond": when.always, True: branch}}, path)
+    assert message in str(error.value)
+    assert not path.exists()
+
+
+def test_the_schema_knows_every_key(schema: Any) -> None:
+    definitions = schema["$defs"]
+    assert tuple(definitions["branch"]["properties"]) == BRANCH_KEYS
+    assert tuple(definitions["async"]["properties"]) == ASYNC_KEYS
+    assert tuple(definitions["async"]["properties"]["when"]["enum"]) == MOMENTS
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"gate": {"true": {}}},
+        {"gate": {"cond": "every(2)"}},
+        {"gate": {"cond": "every(2)", "true": {"clipping": [1]}}},
+        {"gate": {"cond": "every(2)", "true": {"clipping": {"nrm": 1}}}},
+        {"gate": {"cond": "every(2)", "true": {"repeat": 0}}},
+        {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
+        {"two words": {"cond": "every(2)", "true": {}}},
+        {"async": {"stop": {"cond": "every(2)"}}},
+    ],
+)
+def test_the_schema_refuses_what_loopctl_refuses(
+    document: Any, schema: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, schema)
+    with pytest.raises(ConfigError):
+        load_config(write(tmp_path, json.dumps(document), ".json"))
