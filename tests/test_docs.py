@@ -69,3 +69,20 @@ def test_the_file_on_the_page_is_the_config_on_the_page(tmp_path: Path) -> None:
         assert repr(config[name].pop("cond")) == repr(action["cond"])
     assert config["gate"] == {k: v for k, v in scope["config"]["gate"].items() if k != "cond"}
     assert config["late"] == {True: {"loss": False, "regularize": ["hidden"]}}
+
+
+def test_the_page_on_architecture_names_modules_that_are_there() -> None:
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:loopctl|loopctl_shared|verify|inalu)(?:\.[a-z_]+)*)`", page))
+    assert len(named) > 60
+    assert [name for name in sorted(named) if pkgutil.resolve_name(name) is None] == []
+    paths = set(re.findall(r"`((?:loopctl|verify|inalu)/[\w/]*(?:\.py)?)`", page))
+    assert [path for path in sorted(paths) if not (DOCS.parent / path).exists()] == []
+
+
+def test_the_page_on_architecture_names_every_room() -> None:
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    for package in ("loopctl", "verify"):
+        folders = (DOCS.parent / package).glob("*/__init__.py")
+        rooms = {f"{package}.{folder.parent.name}" for folder in folders}
+        assert {room for room in rooms if f"`{room}`" not in page} == set()

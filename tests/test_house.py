@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ PACKAGES = ["loopctl", "verify", "inalu"]
 SHARED = "loopctl_shared"
 # Sub-packages that are entered by their `__init__` only; import contracts hold that.
 ROOMS = [
-    *("loopctl.config", "loopctl.compile", "loopctl.look", "loopctl.run", "inalu.experiment"),
-    SHARED,
+    *sorted(
+        f"{package}.{init.parent.name}"
+        for package in ("loopctl", "verify")
+        for init in (ROOT / package).glob("*/__init__.py")
+    ),
+    *("inalu.experiment", SHARED),
 ]
 # Modules that are public as a whole, beside the packages.
 PUBLIC = [
@@ -49,6 +54,19 @@ def test_a_room_says_what_comes_in_and_out(room: str) -> None:
     text = " ".join((found.__doc__ or "").split())
     assert re.search(r"\. In: .+ Out: .+ May import: .+\.$", text)
     assert all(hasattr(found, name) for name in found.__all__)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nobody_reaches_past_the_door_of_a_room(room: str) -> None:
+    """For there is a contract on its imports, which `lint-imports` checks."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = config["tool"]["importlinter"]["contracts"]
+    protected = {
+        (contract["protected_modules"][0], contract["allowed_importers"][0])
+        for contract in contracts
+        if contract["type"] == "protected"
+    }
+    assert (f"{room}.*", room) in protected
 
 
 def names() -> list[tuple[str, str]]:

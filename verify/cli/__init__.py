@@ -1,4 +1,8 @@
-"""``python -m verify``: what can be asked of training steps on the command line."""
+"""``python -m verify``: what can be asked of training steps on the command line.
+
+In: arguments. Out: `main`, which prints and gives an exit status.
+May import: all other rooms, when a command needs them.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,9 @@ examples:
   python -m verify init shop.training:plain -o shop.graph.toml
   python -m verify check --format github
 """
+
+
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
