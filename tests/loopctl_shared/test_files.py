@@ -43,15 +43,10 @@ WRITES = {
     """,
     "snapshot": """
         from syrupy.data import Snapshot, SnapshotCollection
-        from verify.snapshot import GraphFacts
+        from verify.contracts.snapshots import GraphFacts
         collection = SnapshotCollection(location=path)
         collection.add(Snapshot(name="facts", data="x" * 100))
         GraphFacts.write_snapshot_collection(snapshot_collection=collection)
-    """,
-    "contract": """
-        from pathlib import Path
-        from verify.files import write_whole
-        write_whole(Path(path), "x" * 100)
     """,
     "text": """
         from pathlib import Path
