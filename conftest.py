@@ -7,6 +7,7 @@ for garbage, and what tracing left is let go of after each module.
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 # Read by TensorFlow when it is imported, hence before anything that imports it.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -53,6 +54,29 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+# What `--quick` leaves out.
+_SLOW = {*(Path(__file__).parent / "tests" / "slow.txt").read_text().splitlines()}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="the first case of every test that takes well under a second (ci/slow.py)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--quick"):
+        return
+    first: dict[tuple[str, str], pytest.Item] = {}
+    for item in items:
+        name = getattr(item, "originalname", None) or item.name
+        first.setdefault((str(item.path), name), item)
+    kept = {item for (_, name), item in first.items() if name not in _SLOW}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
 
 @pytest.fixture(autouse=True)
 def _fresh_keras() -> None:
@@ -66,7 +90,6 @@ def pytest_collection_finish() -> None:
 
     What tests leave mostly hangs together in graphs that live for a whole test: passes are rarer.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
