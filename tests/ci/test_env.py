@@ -106,7 +106,7 @@ def test_arguments_reach_pytest(clone):
     put_python(clone)
     done, calls = run(clone, "bash ci/test -k 'one or two' -x")
     assert done.returncode == 0
-    assert calls[-1] == "-m pytest -n auto -k one or two -x"
+    assert calls[-1] == "-m pytest -n auto --dist worksteal -k one or two -x"
 
 
 def test_scripts_are_executable():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def outcome(model: keras.Model, control: LoopControllerCallback) -> dict[str, An
     return {"control": rows, "weights": [weight.tolist() for weight in model.get_weights()]}
 
 
+@functools.cache
 def uninterrupted(freq: str) -> dict[str, Any]:
     """The same training in one go; by steps it repeats what Keras repeats of a killed epoch."""
     model, control = build(), LoopControllerCallback(CONFIG, ASYNC)
@@ -114,7 +115,3 @@ def main(folder: Path, order: str, freq: str, slow: bool) -> None:
     callbacks = [backup, control] if order == "backup first" else [control, backup]
     fit(model, [*callbacks, Killed(folder)] if slow else callbacks)
     (folder / "result").write_text(json.dumps(outcome(model, control)))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:] == ["slow"])

@@ -16,6 +16,8 @@ from tests.oracle import eager
 from verify import strategies
 
 STEPS, SIZE = 6, 8
+# An example traces several steps, which takes seconds: FIGURE
+HALF, EACH = settings.default.max_examples // 2, settings.default.max_examples // 3
 
 
 def found(optimizer: str, **branch: Any) -> strategies.Setup:
@@ -38,6 +40,7 @@ AVERAGED = found("averaged")
 CLIPPED_TWICE = found("global_clipnorm", clipping=(0.0, 0.5), regularize=True)
 
 
+@settings(max_examples=HALF)
 @example(CLIPPED_TWICE)
 @given(strategies.setups())
 def test_the_graph_is_what_the_config_says(setup: strategies.Setup) -> None:
@@ -66,6 +69,7 @@ def assert_trains_as_an_eager_loop(
         np.testing.assert_allclose(variable.numpy(), wanted.numpy(), tolerance, tolerance / 100)
 
 
+@settings(max_examples=HALF)
 @example(AVERAGED)
 @given(strategies.setups())
 def test_training_equals_an_eager_loop(setup: strategies.Setup) -> None:
@@ -77,7 +81,6 @@ MODES: dict[str, dict[str, Any]] = {
     "XLA": {"jit_compile": True, "steps_per_execution": 3},
     "eager": {"run_eagerly": True},
 }
-EACH = settings.default.max_examples // 3
 
 
 @pytest.mark.parametrize("mode", MODES)

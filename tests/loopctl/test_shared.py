@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 
 from loopctl import LoopControllerCallback, when
 from loopctl.look import nodes
@@ -28,6 +28,7 @@ def share_what_can_be(config: strategies.Config) -> strategies.Config:
     return alike
 
 
+@settings(max_examples=settings.default.max_examples // 3)
 @given(strategies.setups(strategies.predicate_pairs()))
 def test_shared_and_separate_forward_passes_train_alike(setup: strategies.Setup) -> None:
     x, y = setup.data(STEPS, SIZE)

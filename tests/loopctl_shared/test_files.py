@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from loopctl_shared import whole, write_whole
-
-ROOT = str(Path(__file__).parents[2])
+from tests import forked
 
 # Files of this process can't grow beyond some bytes, as if the disk were full.
 FULL = """
-    import resource, signal
+    import resource, signal, sys
+    # Python would leave half of the modules that it compiles, and nobody could import them then.
+    sys.dont_write_bytecode = True
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 """
@@ -63,12 +62,9 @@ def test_a_full_disk_leaves_the_old_file(kind: str, before: str | None, tmp_path
     if before is not None:
         path.write_text(before)
     code = "path = " + repr(str(path)) + textwrap.dedent(FULL) + textwrap.dedent(WRITES[kind])
-    # Python would leave half of the modules that it compiles, and nobody could import them then.
-    run = subprocess.run(
-        [sys.executable, "-B", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 1
-    assert "OSError: [Errno 27] File too large" in run.stderr
+    status, told = forked.run(code)
+    assert status == 1
+    assert "OSError: [Errno 27] File too large" in told
     assert [p.name for p in tmp_path.iterdir()] == ([path.name] if before else [])
     if before is not None:
         assert path.read_text() == before
@@ -99,8 +95,8 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
             part.write_text("half of")
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, check=False)
-    assert run.returncode == -signal.SIGKILL
+    status, _ = forked.run(textwrap.dedent(code))
+    assert status == -signal.SIGKILL
     assert path.read_text() == "old"
 
 

@@ -15,6 +15,7 @@ from inalu.experiment import VARIANTS, Settings, many_seeds, train_seeds
 SHORT = [Settings(seed, samples=64 * 10, epochs=2, steps_per_execution=10) for seed in (4, 5)]
 
 
+@pytest.mark.usefixtures("verified")
 def test_command(tmp_path, capsys):
     arguments = ["train", "--seeds", "2", "--first-seed", "4", "--samples", "640", "--epochs", "2"]
     assert main([*arguments, "--jobs", "1", "--output", str(tmp_path)]) == 0
@@ -35,10 +36,16 @@ def test_wrong_arguments(argument, capsys):
     assert argument.split("=")[0] in capsys.readouterr().err
 
 
-def test_bars_follow_the_files(tmp_path):
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Results of a campaign in this process, and what was shown of it."""
     console = Console(record=True, width=100, force_terminal=True)
-    train_seeds(SHORT, tmp_path, console=console)
-    text = console.export_text()
+    results = train_seeds(SHORT, tmp_path_factory.mktemp("here"), console=console)
+    return results, console.export_text()
+
+
+def test_bars_follow_the_files(here):
+    _, text = here
     for seed in (4, 5):
         assert f"seed-{seed}" in text
     assert text.count("epoch 2/2") >= 2
@@ -56,6 +63,7 @@ def test_ablation(tmp_path, capsys):
     assert (tmp_path / "no-gating" / "seed-0" / "result.json").exists()
 
 
+@pytest.mark.usefixtures("verified")
 def test_more_runs_than_lines_show_those_that_train(tmp_path, monkeypatch):
     monkeypatch.setattr(many_seeds, "_LINES", 1)
     console = Console(record=True, width=100, force_terminal=True)
@@ -65,17 +73,17 @@ def test_more_runs_than_lines_show_those_that_train(tmp_path, monkeypatch):
     assert "run 2/2" in last
 
 
-def test_on_a_cluster_as_here(tmp_path):
+def test_on_a_cluster_as_here(tmp_path, here):
     """A Dask cluster's worker is a process of its own, which shares the directory."""
     console = Console(quiet=True)
-    here = train_seeds(SHORT, tmp_path / "here", console=console)
+    results, _ = here
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         there = train_seeds(
             SHORT, tmp_path / "there", dask=cluster.scheduler_address, console=console
         )
-    assert [r.settings for r in there] == [r.settings for r in here] == SHORT
+    assert [r.settings for r in there] == [r.settings for r in results] == SHORT
     # One thread adds in another order than two do.
-    for ours, theirs in zip(here, there, strict=True):
+    for ours, theirs in zip(results, there, strict=True):
         assert theirs.log10_loss == pytest.approx(ours.log10_loss, rel=1e-3)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -17,16 +13,10 @@ from pyarrow import parquet
 import verify
 from inalu.experiment import VARIANTS, Result, Settings, controlled, one_seed, train, variants
 from loopctl import LoopControllerCallback, when
+from tests import forked
 
 # Long enough for the gates' turns and a kill between two epochs, short enough for a test.
 SHORT = Settings(seed=3, samples=64 * 20, epochs=6, steps_per_execution=10)
-
-KILLED = """
-import sys
-from pathlib import Path
-from inalu.experiment import Settings, train
-train(Settings(**eval(sys.argv[1])), Path(sys.argv[2]))
-"""
 
 
 def test_files_of_a_run(tmp_path):
@@ -44,12 +34,14 @@ def test_files_of_a_run(tmp_path):
     assert not (tmp_path / "backup").exists()
 
 
+@pytest.mark.usefixtures("verified")
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     result = train(SHORT, tmp_path)
     monkeypatch.setattr(one_seed, "controlled", None)
     assert train(SHORT, tmp_path) == result
 
 
+@pytest.mark.usefixtures("verified")
 def test_a_directory_of_another_run_is_refused(tmp_path):
     train(SHORT, tmp_path)
     before = (tmp_path / "result.json").read_bytes()
@@ -58,19 +50,19 @@ def test_a_directory_of_another_run_is_refused(tmp_path):
     assert (tmp_path / "result.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("verified")
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
     """All but the time, to the last bit, whatever the moment of the kill."""
     settings = dataclasses.replace(SHORT, epochs=40)
     place = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED, repr(dataclasses.asdict(settings)), str(place)]
-    process = subprocess.Popen(command)
+    process = forked.start(train, settings, place)
     deadline = time.monotonic() + 120
     while not (rows := place / "epochs.json").exists() or len(json.loads(rows.read_text())) < 3:
-        assert process.poll() is None, "it ended before it was killed"
+        assert process.is_alive(), "it ended before it was killed"
         assert time.monotonic() < deadline, "it has not begun"
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (place / "result.json").exists()
     resumed, whole = train(settings, place), train(settings, tmp_path / "whole")
     assert dataclasses.replace(resumed, seconds=0) == dataclasses.replace(whole, seconds=0)
@@ -84,6 +76,7 @@ def asynchronous(monkeypatch, **actions):
     monkeypatch.setitem(VARIANTS, "chapter-6", changed)
 
 
+@pytest.mark.usefixtures("verified")
 def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
     """With a condition that holds after every second epoch."""
     asynchronous(monkeypatch, often=variants.reinitialization(cond=when.reinit_epochs >= 2))
@@ -92,6 +85,7 @@ def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
     assert parquet.read_table(tmp_path / "history.parquet").num_rows == 6 * 20
 
 
+@pytest.mark.usefixtures("verified")
 def test_a_run_that_stopped_itself_and_was_killed_then_is_over(tmp_path, monkeypatch):
     """Between the last backup and the result."""
     early = {**variants.early_stopping(), "cond": when.loss.mean(20) < 1e9}

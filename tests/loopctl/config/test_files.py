@@ -11,7 +11,7 @@ import jsonschema
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import loopctl
 from loopctl import ConfigError, LoopControllerCallback, when
@@ -112,6 +112,7 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
         jsonschema.validate(json.loads(path.read_text()), schema)
 
 
+@settings(max_examples=settings.default.max_examples // 3)
 @given(strategies.setups(strategies.predicate_pairs()))
 def test_random_configs_train_the_same_from_a_file(
     tmp_path_factory: pytest.TempPathFactory, setup: strategies.Setup

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from loopctl import ConfigError, LoopControllerCallback, when
 from tests.loopctl import file_config
@@ -34,6 +34,7 @@ def batches(x: Any, y: Any) -> list[Any]:
     return [(x[i : i + SIZE], y[i : i + SIZE]) for i in range(0, len(x), SIZE)]
 
 
+@settings(max_examples=settings.default.max_examples // 3)
 @given(strategies.setups(strategies.predicate_pairs()))
 def test_the_same_weights(
     tmp_path_factory: pytest.TempPathFactory, setup: strategies.Setup

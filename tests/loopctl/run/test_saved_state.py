@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import tensorflow as tf
 
 from loopctl import ConfigError, LoopControllerCallback, when
 from loopctl.run import saved_state
+from tests import forked
 from tests.loopctl import resumed
 
 Data = tuple[Any, Any]
@@ -129,17 +127,17 @@ def test_a_killed_process_is_resumed(order: str, freq: str, tmp_path: Path) -> N
     Keras begins the interrupted epoch anew. With a backup at every epoch's end that is where the
     weights come from; with one in the middle of it, the steps until then are counted as well.
     """
-    root = str(Path(__file__).parents[3])
-    environment = {**os.environ, "PYTHONPATH": root}
-    command = [sys.executable, resumed.__file__, str(tmp_path), order, freq]
-    first = subprocess.Popen([*command, "slow"], env=environment, stderr=subprocess.DEVNULL)
+    first = forked.start(resumed.main, tmp_path, order, freq, True)
     reached = tmp_path / "reached"
     deadline = time.monotonic() + 240
-    while not reached.exists() and first.poll() is None and time.monotonic() < deadline:
+    while not reached.exists() and first.is_alive() and time.monotonic() < deadline:
         time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
-    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    first.kill()
+    first.join()
+    assert first.exitcode == -signal.SIGKILL
+    second = forked.start(resumed.main, tmp_path, order, freq, False)
+    second.join()
+    assert second.exitcode == 0
     result = json.loads((tmp_path / "result").read_text())
 
     expected = resumed.uninterrupted(freq)

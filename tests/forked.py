@@ -1,0 +1,45 @@
+"""Programs in processes of their own, without waiting for TensorFlow's import in each.
+
+They are forked from a process that has imported everything and has run nothing, which TensorFlow
+bears: it starts its threads with its first op. A program that is about what an import does needs a
+process from scratch instead.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["loopctl", "verify", "inalu.experiment", "tests.forked"])
+
+
+def start(program: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """A process that runs a function, which it finds by its module and name."""
+    process = _CONTEXT.Process(target=program, args=arguments)
+    process.start()
+    return process
+
+
+def run(code: str) -> tuple[int, str]:
+    """Exit status of a program, and what it writes to its standard error."""
+    told, ours = _CONTEXT.Pipe(duplex=False)
+    with told:
+        with ours:
+            process = start(_execute, code, ours)
+        with os.fdopen(os.dup(told.fileno()), "r", encoding="utf-8") as stream:
+            error = stream.read()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, error
+
+
+def _execute(code: str, error: Connection) -> None:
+    os.dup2(error.fileno(), sys.stderr.fileno())
+    error.close()
+    exec(compile(code, "<program>", "exec"), {"__name__": "program"})
