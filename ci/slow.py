@@ -1,6 +1,7 @@
 """Which tests `ci/test --quick` leaves out.
 
-On an idle machine: ``ci/test --junitxml=run.xml``, then ``python ci/slow.py run.xml``. Rewrites ``tests/slow.txt`` from what the first case of each test took.
+On an idle machine: ``ci/test --junitxml=run.xml``, then ``python ci/slow.py run.xml``. It
+rewrites ``tests/slow.txt`` from what the first case of each test took.
 """
 
 from __future__ import annotations
