@@ -47,20 +47,20 @@ def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violati
     if selection is None:
         raise TypeError("unwatched: None is no selection: to check nothing, leave the keyword out")
     wanted = {v.path for v in select(detector, selection, "unwatched")}
-    written = {
+    touched = {
         u.variable.path: u
         for u in detector.flow.updates
         if u.variable.path in wanted
         and (by_gradient if u.node.index in detector.flow.backward else by_hand)
     }
-    if not written:
+    if not touched:
         return []
     hints = tuple(
         f"{path} is written by {update.node.id}"
         + ("" if update.node.index in detector.flow.backward else " (by hand, not by a gradient)")
-        for path, update in sorted(written.items())
+        for path, update in sorted(touched.items())
     )
-    return [Violation("unwatched", f"no update of {names(wanted)}", names(written), hints)]
+    return [Violation("unwatched", f"no update of {names(wanted)}", names(touched), hints)]
 
 
 def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
