@@ -168,16 +168,23 @@ class Losses:
     @functools.cached_property
     def _of_weights(self) -> set[int]:
         """What depends on the values of weights, not merely on the shape of what they make."""
-        shapes = {i for op in _SHAPES for i in self.flow.matcher.by_op.get(op, ())}
-        return self.flow.descendants(self.flow.weights, without=shapes)
+        return self.flow.descendants(self.flow.weights, without=self._shapes)
+
+    @functools.cached_property
+    def _of_data(self) -> set[int]:
+        """What depends on the values of data, not merely on their shape."""
+        return self.flow.descendants(self.flow.data, without=self._shapes)
+
+    @functools.cached_property
+    def _shapes(self) -> set[int]:
+        return {i for op in _SHAPES for i in self.flow.matcher.by_op.get(op, ())}
 
     def _chain(self, tensor: Tensor) -> Iterator[Tensor]:
-        """`tensor` and what it was made of by ops with one input that matters."""
-        flow = self.flow
+        """`tensor` and what it was made of by ops with one input whose values matter."""
         for _ in range(_CHAIN):
             yield tensor
             node = self.flat.node(tensor)
-            live = [t for t in node.data if t[0] in flow.of_data or t[0] in flow.of_weights]
+            live = [t for t in node.data if t[0] in self._of_data or t[0] in self._of_weights]
             if len(live) != 1:
                 return
             tensor = live[0]
