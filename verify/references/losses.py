@@ -58,13 +58,24 @@ class _Reduced:
         return self.reduce(self.values(y_true, y_pred, *weights))
 
 
-def loss_forms(loss: Any) -> list[Callable[..., Any]]:
+class _Uncast:
+    """The mean of a Loss' own values, of labels as they are: a Loss casts them to its dtype."""
+
+    def __init__(self, loss: Any) -> None:
+        self.loss, self.dtype = loss, loss.dtype
+
+    def __call__(self, y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_mean(self.loss.call(y_true, y_pred))
+
+
+def loss_forms(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
     """The ways in which an expected loss may enter a step, as ``f(y_true, y_pred[, weight])``.
 
-    A ``keras.losses.Loss`` is taken as it is, reduction included; its default, a mean, may also be
-    taken by hand of the values that it has unreduced. A function, or a Loss that is not reduced,
-    says nothing of its reduction: Keras' default, a plain mean or an average over replicas and, if
-    a function returns a scalar, none are all accepted.
+    `labels` is the dtype of the target. A ``keras.losses.Loss`` is taken as it is, reduction
+    included; its default, a mean, may also be taken by hand of the values that it has unreduced, or
+    that its function has of integers as they are. A function, or a Loss that is not reduced, says
+    nothing of its reduction: Keras' default, a plain mean or an average over replicas and, if a
+    function returns a scalar, none are all accepted.
     """
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
@@ -72,7 +83,8 @@ def loss_forms(loss: Any) -> list[Callable[..., Any]]:
         if not isinstance(loss, keras.losses.Loss):
             return [loss]
         if loss.reduction in _MEANS:
-            return [loss, _Reduced(loss, tf.reduce_mean)]
+            uncast = [] if tf.as_dtype(labels).is_floating else [_Uncast(loss)]
+            return [loss, _Reduced(loss, tf.reduce_mean), *uncast]
         if loss.reduction not in (None, "none"):
             return [loss]
         return [
@@ -205,7 +217,7 @@ def _loss_patterns(
     shape = y_pred[0] or ()
     if masked and not shape:
         return found
-    for function in loss_forms(loss_key.loss):
+    for function in loss_forms(loss_key.loss, y_true[1]):
         for given in dict.fromkeys((None, weight)):
             specs: dict[str, Spec] = {"target": y_true, "prediction": y_pred}
             # A Loss computes in its own dtype, a function in that of the prediction.
