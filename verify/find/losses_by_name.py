@@ -11,27 +11,41 @@ from verify.find.detector import Detector
 from verify.find.search import Disjoint, Found
 from verify.references import loss_name
 
+# Asked for first, since most steps differentiate one of these and every other takes traces.
+_COMMON = (
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+    "CategoricalCrossentropy",
+    "BinaryCrossentropy",
+    "MeanAbsoluteError",
+    "Huber",
+)
+
 
 def known_losses(detector: Detector) -> list[tuple[str, Found]]:
-    """The losses that explain the step's gradients, of the model's own and Keras' catalogue."""
-    found: list[tuple[str, Found]] = []
-    recognised = Disjoint()
+    """The losses that explain the step's gradients, of the model's own and Keras' catalogue.
+
+    Those of the model come first, then those of the catalogue by name.
+    """
     reference = detector.step.reference
-    for loss in [*(() if reference is None else reference.losses), *keras_losses()]:
+    own = [] if reference is None else list(reference.losses)
+    found: list[tuple[int, str, Found]] = []
+    recognised = Disjoint()
+    for place, loss in enumerate([*own, *keras_losses()]):
         if not detector.rest([*recognised.all, *detector.terms])[0]:
             break
         for match in detector.losses(loss)[0]:
             if recognised.fresh([match]):
                 recognised.add([match])
-                found.append((loss_name(loss), match))
-    return found
+                found.append((min(place, len(own)), loss_name(loss), match))
+    return [(name, match) for _, name, match in sorted(found, key=lambda one: one[:2])]
 
 
 @functools.cache
 def keras_losses() -> tuple[keras.losses.Loss, ...]:
     """Every loss that Keras ships and that needs no arguments, in its default settings."""
     made = []
-    for name in sorted(dir(keras.losses)):
+    for name in [*_COMMON, *sorted(set(dir(keras.losses)) - {*_COMMON})]:
         kind = getattr(keras.losses, name)
         if not inspect.isclass(kind) or kind is keras.losses.Loss:
             continue
