@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -37,6 +38,29 @@ def run(code: str) -> tuple[int, str]:
     process.join()
     assert process.exitcode is not None
     return process.exitcode, error
+
+
+def run_pytest(folder: Path, *arguments: str) -> tuple[int, list[str]]:
+    """Exit status and printed lines of pytest, run in a folder by a process of its own."""
+    output = folder / "pytest.output"
+    process = start(_pytest, folder, output, arguments)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, output.read_text("utf-8").splitlines()
+
+
+def _pytest(folder: Path, output: Path, arguments: tuple[str, ...]) -> None:
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]  # this is no worker of the run around it
+    os.chdir(folder)
+    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(handle, stream.fileno())
+    import pytest
+
+    status = pytest.main(list(arguments))
+    sys.stdout.flush()
+    os._exit(int(status))
 
 
 def _execute(code: str, error: Connection) -> None:
