@@ -10,7 +10,7 @@ from verify.find.clips import Clip, Clips
 from verify.find.losses import Losses
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
-from verify.flow import Unexplained, Update
+from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Region
 from verify.match import Miss, Pattern
 from verify.step import Step
@@ -45,6 +45,16 @@ class Detector:
     def rest(self, recognised: Iterable[Found]) -> tuple[list[Update], list[Update]]:
         """Updates that unrecognized gradients reach: (by way of data, of the variable alone)."""
         return self._left.without(frozenset(node for found in recognised for node in found.nodes))
+
+    def fingerprint(self, nodes: Iterable[int]) -> str:
+        """What tells the losses apart whose gradients come to these nodes, see `verify.flow`."""
+        reached = frozenset(nodes)
+        losses = [
+            seed.loss
+            for seed in self.flow.seeds
+            if not reached.isdisjoint(self.search.below(seed.node))
+        ]
+        return fingerprint(self.flow, losses)
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips on the gradient of one update, before the optimizer."""

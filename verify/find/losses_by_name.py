@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from typing import Any
 
 import keras
 
@@ -22,14 +23,14 @@ _COMMON = (
 )
 
 
-def known_losses(detector: Detector) -> list[tuple[str, Found]]:
+def known_losses(detector: Detector) -> list[tuple[Any, Found]]:
     """The losses that explain the step's gradients, of the model's own and Keras' catalogue.
 
     Those of the model come first, then those of the catalogue by name.
     """
     reference = detector.step.reference
     own = [] if reference is None else list(reference.losses)
-    found: list[tuple[int, str, Found]] = []
+    found: list[tuple[int, str, Any, Found]] = []
     recognised = Disjoint()
     for place, loss in enumerate([*own, *keras_losses()]):
         if not detector.rest([*recognised.all, *detector.terms])[0]:
@@ -37,8 +38,8 @@ def known_losses(detector: Detector) -> list[tuple[str, Found]]:
         for match in detector.losses(loss)[0]:
             if recognised.fresh([match]):
                 recognised.add([match])
-                found.append((min(place, len(own)), loss_name(loss), match))
-    return [(name, match) for _, name, match in sorted(found, key=lambda one: one[:2])]
+                found.append((min(place, len(own)), loss_name(loss), loss, match))
+    return [(loss, match) for *_, loss, match in sorted(found, key=lambda one: one[:2])]
 
 
 @functools.cache

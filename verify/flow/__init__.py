@@ -4,7 +4,7 @@ In: a flat graph. Out: `Flow`, `Scaling`, `Unexplained`; the canonical form of w
 May import: graphs, match, references.
 """
 
-from verify.flow.canonical_form import Canonical, Effect, canonical, unmatched
+from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint, unmatched
 from verify.flow.gradient_flow import Flow, Update, differentiated
 from verify.flow.scaling import Scaling
 from verify.flow.unexplained import Unexplained
@@ -18,5 +18,6 @@ __all__ = [
     "Update",
     "canonical",
     "differentiated",
+    "fingerprint",
     "unmatched",
 ]

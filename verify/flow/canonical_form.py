@@ -182,6 +182,16 @@ def _histories(flow: Flow, shared: frozenset[int | str]) -> dict[int | str, list
     return histories
 
 
+def fingerprint(flow: Flow, tensors: Iterable[Tensor]) -> str:
+    """Twelve digits that tell what tensors are computed from, in any process and order of ops.
+
+    Variables are told by their paths, random ops by what they draw and not by their seeds.
+    """
+    variables = {v.key: _digest("variable", v.path) for v in flow.flat.variables.values()}
+    made = Canonical(flow, variables)
+    return _digest(*sorted(made.output(tensor) for tensor in tensors)).hex()[:12]
+
+
 def unmatched(a: Iterable[Effect], b: Iterable[Effect]) -> list[Effect]:
     """The effects of `a` that `b` does not have, or does not have as often."""
     left = Counter(effect.digest for effect in b)

@@ -14,7 +14,8 @@ class LossFact:
     """A data loss whose gradient reaches an update.
 
     `weight`: its constant factor, else None. `scaled_by`: the variables whose values multiply its
-    gradient (a loss scale).
+    gradient (a loss scale). `fingerprint`: of a loss that is not Keras' own, digits that are others
+    as soon as something else is differentiated, whatever the loss is called.
     """
 
     name: str
@@ -22,6 +23,7 @@ class LossFact:
     prediction: str
     variables: tuple[str, ...]
     scaled_by: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

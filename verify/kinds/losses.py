@@ -16,7 +16,7 @@ from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
 from verify.kinds.violation import Violation, nearest, weight
 from verify.match import Miss
-from verify.references import LossKey, loss_name, other_reductions
+from verify.references import LossKey, is_of_keras, loss_name, other_reductions
 
 _SCALE_IT = (
     "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
@@ -25,15 +25,23 @@ _SCALE_IT = (
 
 def _facts(detector: Detector) -> Iterator[LossFact]:
     losses = known_losses(detector)
-    for name, found in losses:
+    for loss, found in losses:
         scales = set[str]()
         if found.weight is None:
             scales = {v.path for v in detector.search.scaling.multiplied(found.upstream)}
-        yield LossFact(name, found.weight, found.prediction, found.paths, tuple(sorted(scales)))
+        yield LossFact(
+            loss_name(loss),
+            found.weight,
+            found.prediction,
+            found.paths,
+            tuple(sorted(scales)),
+            "" if is_of_keras(loss) else detector.fingerprint(found.nodes),
+        )
     unknown = detector.rest([*(found for _, found in losses), *detector.terms])[0]
     if unknown:
         paths = tuple(sorted({update.variable.path for update in unknown}))
-        yield LossFact("unrecognized data loss", None, "", paths)
+        digits = detector.fingerprint(update.node.index for update in unknown)
+        yield LossFact("unrecognized data loss", None, "", paths, fingerprint=digits)
 
 
 # -- what was asserted -----------------------------------------------------------------------------
@@ -108,7 +116,7 @@ def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) 
 
     Asked for are the losses that Keras knows, and the missing ones in other reductions.
     """
-    known = known_losses(detector)
+    known = [(loss_name(loss), found) for loss, found in known_losses(detector)]
     for loss in missing:
         for other in other_reductions(loss):
             known += [(loss_name(other), found) for found in detector.losses(other)[0]]
@@ -168,7 +176,8 @@ def _told(loss: LossFact) -> str:
 
 
 def _scaled(loss: LossFact) -> str:
-    return f" scaled by {', '.join(loss.scaled_by)}" if loss.scaled_by else ""
+    scaled = f" scaled by {', '.join(loss.scaled_by)}" if loss.scaled_by else ""
+    return scaled + (f" [{loss.fingerprint}]" if loss.fingerprint else "")
 
 
 KIND = _Losses()

@@ -11,7 +11,13 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
-from verify.references.losses import LossKey, loss_name, loss_patterns, other_reductions
+from verify.references.losses import (
+    LossKey,
+    is_of_keras,
+    loss_name,
+    loss_patterns,
+    other_reductions,
+)
 from verify.references.model import ModelReference, Term
 from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.regularisers import (
@@ -32,6 +38,7 @@ __all__ = [
     "VjpReferences",
     "format_call",
     "global_norm_patterns",
+    "is_of_keras",
     "loss_name",
     "loss_patterns",
     "norm_patterns",

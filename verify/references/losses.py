@@ -114,6 +114,14 @@ def is_loss(loss: Any) -> bool:
     )
 
 
+def is_of_keras(loss: Any) -> bool:
+    """Whether a loss is Keras' own, so that its name and settings say all of it."""
+    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if is_loss(made):
+        return _settings(made) is not None
+    return str(getattr(made, "__module__", "")).partition(".")[0] in ("keras", "tf_keras")
+
+
 def loss_name(loss: Any) -> str:
     """What a person calls this loss: its class and settings that are not the default, or a name."""
     if isinstance(loss, str):
