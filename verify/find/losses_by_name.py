@@ -24,12 +24,13 @@ _COMMON = (
 
 
 def known_losses(detector: Detector) -> list[tuple[Any, Found]]:
-    """The losses that explain the step's gradients, of the model's own and Keras' catalogue.
+    """The losses that explain the step's gradients, of the step's own and Keras' catalogue.
 
-    Those of the model come first, then those of the catalogue by name.
+    Those of the model, and that the step's function has at hand, come first; then those of the
+    catalogue by name.
     """
     reference = detector.step.reference
-    own = [] if reference is None else list(reference.losses)
+    own = [*(() if reference is None else reference.losses), *detector.step.losses]
     found: list[tuple[int, str, Any, Found]] = []
     recognised = Disjoint()
     for place, loss in enumerate([*own, *keras_losses()]):

@@ -10,6 +10,7 @@ from typing import Any
 from verify.graphs.flat_graph import FlatGraph
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
+from verify.graphs.losses_at_hand import losses_at_hand
 from verify.graphs.targets import Traced, traced
 from verify.graphs.variables import Owners, components, declared_variables
 
@@ -21,7 +22,7 @@ class Reading:
     `signature`: the structure of its arguments, ``(positional, by name)``, where known. `model`:
     the Keras model that the step belongs to, where known. `declared`: the graph came without
     Python objects, so that no variable says whether it is trained. `owner` is kept alive with it:
-    a graph holds its variables weakly.
+    a graph holds its variables weakly. `losses`: Loss objects that the function has at hand.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Reading:
     model: Any
     declared: bool
     owner: Any = dataclasses.field(repr=False)
+    losses: tuple[Any, ...] = ()
 
 
 def read(
@@ -54,7 +56,8 @@ def read(
             "takes one batch"
         )
     declared = found.definition is not None
-    return Reading(found.name, flat, structure, model, declared, found.owner)
+    losses = () if declared else losses_at_hand(found.owner, model)
+    return Reading(found.name, flat, structure, model, declared, found.owner, losses)
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()

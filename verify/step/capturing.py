@@ -17,7 +17,8 @@ class Step:
 
     `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
     not tell. `reference`: the model that the step trains, where known. `declared`: the graph came
-    without Python objects, so that no variable says whether it is trained.
+    without Python objects, so that no variable says whether it is trained. `losses`: Loss objects
+    that the step's function has at hand.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Step:
     weights: frozenset[Tensor] | None = None
     reference: ModelReference | None = None
     declared: bool = False
+    losses: tuple[Any, ...] = ()
     owner: Any = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
@@ -100,5 +102,6 @@ def capture(
         None if roles is None else roles.weights,
         reference,
         found.declared,
+        found.losses,
         found.owner,
     )

@@ -124,3 +124,45 @@ def test_connectionist_temporal_classification() -> None:
     verify.assert_graph(train, *specs, loss=keras.losses.CTC())
     with pytest.raises(verify.GraphAssertionError):
         verify.assert_graph(train, *specs, loss=keras.losses.CTC(reduction="sum"))
+
+
+CROSSENTROPIES = {
+    "CategoricalCrossentropy": ("softmax", tf.TensorSpec((None, 3))),
+    "SparseCategoricalCrossentropy": ("softmax", tf.TensorSpec((None,), tf.int32)),
+    "BinaryCrossentropy": ("sigmoid", tf.TensorSpec((None, 3))),
+}
+
+
+@pytest.mark.parametrize("time", [(), (None,)], ids=["batch", "batch and time"])
+@pytest.mark.parametrize("from_logits", [False, True], ids=["probabilities", "logits"])
+@pytest.mark.parametrize("name", CROSSENTROPIES)
+def test_a_classifier_at_a_batch_of_any_size(
+    name: str, from_logits: bool, time: tuple[None, ...]
+) -> None:
+    """TensorFlow reshapes logits by their own shape, which is no second value they depend on."""
+    activation, target = CROSSENTROPIES[name]
+    head = keras.layers.Dense(3, None if from_logits else activation)
+    model = keras.Sequential([keras.Input((*time, 4)), keras.layers.Dense(5, "tanh"), head])
+    loss = getattr(keras.losses, name)(from_logits=from_logits)
+    model.compile("sgd", loss)
+    size, *rest = target.shape
+    y = tf.TensorSpec((size, *time, *rest), target.dtype)
+    verify.assert_graph(model, (tf.TensorSpec((None, *time, 4)), y), loss=loss)
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 1), (None,)])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_integer_labels_that_no_loss_object_casts(
+    dtype: str, shape: tuple[int | None, ...]
+) -> None:
+    function = keras.losses.sparse_categorical_crossentropy
+    train = step(
+        dense(outputs=3, activation="softmax"), lambda y, p: tf.reduce_mean(function(y, p))
+    )
+    specs = tf.TensorSpec((shape[0], 4)), tf.TensorSpec(shape, dtype)
+    for loss in (keras.losses.SparseCategoricalCrossentropy(), function):
+        verify.assert_graph(train, *specs, loss=loss)
+    with pytest.raises(verify.GraphAssertionError):
+        verify.assert_graph(
+            train, *specs, loss=keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+        )

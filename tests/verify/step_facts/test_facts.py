@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import keras
 import pytest
 import tensorflow as tf
@@ -10,6 +13,7 @@ import verify
 from tests.verify.steps import batch, dense, step
 from verify.graphs import Folder, flatten
 from verify.step import capture
+from verify.step_facts import lines_of
 
 
 def compiled() -> keras.Model:
@@ -218,3 +222,43 @@ def test_random_ops_are_no_constants() -> None:
     flat = capture(function, tf.TensorSpec(())).flat
     (draw,) = [node for node in flat.nodes if node.op == "RandomUniform"]
     assert Folder(flat).value((draw.index, 0)) is None
+
+
+def fourth(y: Any, prediction: Any) -> Any:
+    return tf.reduce_mean((y - prediction) ** 4)
+
+
+def third(y: Any, prediction: Any) -> Any:
+    return tf.reduce_mean(abs(y - prediction) ** 3)
+
+
+def test_steps_of_different_losses_never_have_the_same_facts() -> None:
+    """However little is known of these losses: a snapshot of one is not kept by the other."""
+    huber = keras.losses.Huber
+    losses = [fourth, third, lambda y, p: huber(2.0)(y, p), lambda y, p: huber(3.0)(y, p)]
+    kept = set()
+    for loss in losses:
+        keras.utils.clear_session()
+        found = verify.facts(step(dense(), loss), *batch())
+        (fact,) = found.losses
+        assert re.fullmatch("[0-9a-f]{12}", fact.fingerprint)
+        assert f"[{fact.fingerprint}]" in str(found)
+        kept.add(lines_of(found))
+    assert len(kept) == len(losses)
+
+
+def test_the_same_loss_has_the_same_fingerprint_whatever_it_is_called() -> None:
+    made = []
+    for loss in (fourth, lambda truth, guess: fourth(truth, guess)):
+        keras.utils.clear_session()
+        facts = verify.facts(step(dense(), loss), *batch())
+        made.append(facts.losses[0].fingerprint)
+    assert made[0] == made[1]
+
+
+def test_a_loss_with_settings_in_a_step_of_ones_own_is_named() -> None:
+    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    facts = verify.facts(step(dense(outputs=3), smoothed), *batch(outputs=3))
+    (fact,) = facts.losses
+    assert fact.name == "CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)"
+    assert fact.fingerprint == ""

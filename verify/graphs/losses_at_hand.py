@@ -1,0 +1,71 @@
+"""Loss objects that a traced function has at hand: candidates for what it differentiates.
+
+They name a loss with its settings where a step was written by hand. That a loss is at hand says
+nothing yet: it has to be found in the graph like any other.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_DEPTH = 4  # of functions within functions
+
+
+def losses_at_hand(target: Any, model: Any) -> tuple[Any, ...]:
+    """The Loss objects that a function closes over, finds in its globals, or has in its model."""
+    found = {id(loss): loss for loss in _in_function(target, _DEPTH)}
+    found |= {id(loss): loss for loss in _in_values(vars(model) if model is not None else {})}
+    return tuple(found.values())
+
+
+def _in_function(function: Any, depth: int) -> Iterator[Any]:
+    plain = getattr(function, "python_function", function)
+    plain = inspect.unwrap(plain) if callable(plain) else plain
+    if isinstance(plain, functools.partial):
+        yield from _in_values(plain.keywords | dict(enumerate(plain.args)))
+        plain = plain.func
+    if isinstance(plain, types.MethodType):
+        # A method that is a tf.function is bound to a stand-in, whose `target` is the object;
+        # tests/verify/graphs/test_losses_at_hand.py notices if that moves.
+        owner = getattr(plain.__self__, "target", plain.__self__)
+        yield from _in_values(getattr(owner, "__dict__", {}))
+        plain = plain.__func__
+    if not isinstance(plain, types.FunctionType) or not depth:
+        return
+    names = inspect.getclosurevars(plain)
+    yield from _in_values({**names.globals, **names.nonlocals})
+    for value in names.nonlocals.values():
+        yield from _in_function(value, depth - 1)
+    for value in names.globals.values():
+        if getattr(value, "__globals__", None) is plain.__globals__:
+            yield from _in_function(value, depth - 1)
+
+
+def _in_values(values: Mapping[Any, Any]) -> Iterator[Any]:
+    """Losses among values, and in plain containers of them."""
+    for value in values.values():
+        if isinstance(value, Mapping):
+            several = list(value.values())
+        else:
+            several = list(value) if isinstance(value, list | tuple) else [value]
+        for loss in filter(_is_loss, several):
+            # One that is made of a function is known by that function's name.
+            made_of = getattr(loss, "function", None)
+            yield made_of if isinstance(made_of, types.FunctionType) else loss
+
+
+def _is_loss(value: Any) -> bool:
+    """Whether this is a Loss, of Keras 3 or 2, that can say its settings: others have no name."""
+    if isinstance(value, type) or not (callable(value) and hasattr(value, "call")):
+        return False
+    if not (hasattr(value, "reduction") and hasattr(value, "get_config")):
+        return False
+    try:
+        value.get_config()
+    except NotImplementedError:  # Keras' own of all outputs of a model, say
+        return False
+    return True
