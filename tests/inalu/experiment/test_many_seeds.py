@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 
-import keras
 import pytest
 import tensorflow as tf
 from distributed import LocalCluster
@@ -24,7 +23,6 @@ from inalu.experiment import (
     one_seed,
     train_seeds,
 )
-from inalu.layers import NALU
 
 SHORT = [Settings(seed, samples=64 * 10, epochs=2, steps_per_execution=10) for seed in (4, 5)]
 TRAIN = ["train", "--seeds", "2", "--first-seed", "4", "--samples", "640", "--jobs", "1"]
@@ -72,14 +70,9 @@ def test_bars_follow_the_files(here):
     assert ", done" in text
 
 
-@pytest.mark.usefixtures("verified")
-def test_ablation(tmp_path, capsys, monkeypatch):
-    """Every variant is trained: one layer, which takes a third of the whole stack's tracing."""
-
-    def build_model(**nalu):
-        return keras.Sequential([keras.Input((7,)), NALU(1, clipping=20, **nalu)])
-
-    monkeypatch.setattr(recipe, "build_model", build_model)
+@pytest.mark.usefixtures("verified", "one_layer")
+def test_ablation(tmp_path, capsys):
+    """Every variant is trained."""
     short = ["--seeds", "1", "--samples", "640", "--epochs", "1", "--jobs", "1"]
     assert command.main(["ablate", *short, "--output", str(tmp_path)]) == 0
     out = " ".join(capsys.readouterr().out.split())

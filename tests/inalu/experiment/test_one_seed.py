@@ -82,7 +82,7 @@ def asynchronous(monkeypatch, **actions):
     monkeypatch.setitem(VARIANTS, "chapter-6", changed)
 
 
-@pytest.mark.usefixtures("verified")
+@pytest.mark.usefixtures("verified", "one_layer")
 def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
     """With a condition that holds after every second epoch."""
     asynchronous(monkeypatch, often=variants.reinitialization(cond=when.reinit_epochs >= 2))
@@ -91,7 +91,7 @@ def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
     assert parquet.read_table(tmp_path / "history.parquet").num_rows == 6 * 20
 
 
-@pytest.mark.usefixtures("verified")
+@pytest.mark.usefixtures("verified", "one_layer")
 def test_a_run_that_stopped_itself_and_was_killed_then_is_over(tmp_path, monkeypatch):
     """Between the last backup and the result."""
     early = {**variants.early_stopping(), "cond": when.loss.mean(20) < 1e9}
