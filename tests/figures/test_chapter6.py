@@ -166,120 +166,133 @@ def fit(model, data, epochs, *others):
 STEPS = 10
 
 
-@pytest.fixture
+EPOCHS = 14
+
+
+@pytest.fixture(scope="module")
 def data():
     # Of a narrow range, where the loss is soon below the threshold of `delay_reg`.
     return arithmetic_dataset(64 * STEPS, low=-0.5, high=0.5)
 
 
-def test_the_script_runs_under_control(data):
-    epochs = 14
-    loopControl, inExEvaluation, history = fit(compiled_model(), data, epochs)
-    assert loopControl.epochs == loopControl.reinit_epochs == epochs
-    assert loopControl.batches == loopControl.reinit_batches == epochs * STEPS
+class Watch(keras.callbacks.Callback):
+    """Notes what each step of the first epoch changes, and after each epoch the gates' sizes."""
+
+    def __init__(self, loop):
+        super().__init__()
+        self.changed, self.sizes = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before = [v.numpy() for v in self.model.trainable_variables]
+
+    def on_train_batch_end(self, batch, logs=None):
+        after = self.model.trainable_variables
+        self.changed.append(
+            {v.path for v, b in zip(after, self.before, strict=True) if (v.numpy() != b).any()}
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.sizes.append([np.abs(g.numpy()).mean() for g in get_gates_variables(self.model)])
+
+
+@pytest.fixture(scope="module")
+def run(data):
+    """Model, watch, and what `fit` returned, of one run of the script."""
+    keras.utils.set_random_seed(20240501)
+    watches = []
+
+    def watch(loop):
+        watches.append(Watch(loop))
+        return watches[-1]
+
+    model = compiled_model()
+    found = fit(model, data, EPOCHS, watch)
+    return model, *watches, found
+
+
+def test_the_script_runs_under_control(run):
+    _, _, (loopControl, inExEvaluation, history) = run
+    assert loopControl.epochs == loopControl.reinit_epochs == EPOCHS
+    assert loopControl.batches == loopControl.reinit_batches == EPOCHS * STEPS
     steps = loopControl.history
-    assert len(steps) == epochs * STEPS
-    assert [bool(step["gate"]) for step in steps] == ([True] * 8 + [False] * 2) * epochs
+    assert len(steps) == EPOCHS * STEPS
+    assert [bool(step["gate"]) for step in steps] == ([True] * 8 + [False] * 2) * EPOCHS
     delayed = [bool(step["delay"]) for step in steps]
     assert not any(delayed[: 11 * STEPS])
     assert all(delayed[11 * STEPS :])
     assert all(step["loss"] < 1.0 for step in steps)
-    assert len(history.history["loss"]) == epochs
+    assert len(history.history["loss"]) == EPOCHS
     # As in figure 5.4, an epoch's state is that of its last step.
-    assert history.history["gate"] == [False] * epochs
+    assert history.history["gate"] == [False] * EPOCHS
     assert history.history["delay"] == [False] * 11 + [True] * 3
     assert {"mae", "loss_gate"} <= set(history.history)
-    assert sorted(inExEvaluation.ext_results) == list(range(epochs))
+    assert sorted(inExEvaluation.ext_results) == list(range(EPOCHS))
     assert np.isfinite([*inExEvaluation.int_results.values()]).all()
 
 
-def test_each_state_trains_its_variables_only(data):
-    model = compiled_model()
+def test_each_state_trains_its_variables_only(run):
+    model, watch, _ = run
     gates = {v.path for v in get_gates_variables(model)}
-    changed = []
-
-    class Watch(keras.callbacks.Callback):
-        def __init__(self, loop):
-            super().__init__()
-
-        def on_train_batch_begin(self, batch, logs=None):
-            self.before = [v.numpy() for v in self.model.trainable_variables]
-
-        def on_train_batch_end(self, batch, logs=None):
-            after = self.model.trainable_variables
-            changed.append(
-                {v.path for v, b in zip(after, self.before, strict=True) if (v.numpy() != b).any()}
-            )
-
-    fit(model, data, 1, Watch)
     everything = {v.path for v in model.trainable_variables}
-    for paths in changed[:8]:
-        assert paths == everything - gates
-    for paths in changed[8:]:
-        assert paths == gates
+    # Until the regulariser, which moves all of them, comes in.
+    for step, paths in enumerate(watch.changed[: 11 * STEPS]):
+        assert paths == (everything - gates if step % 10 < 8 else gates)
 
 
-def test_regularisation_moves_weights_away_from_zero(data):
-    model = compiled_model()
-    gates = get_gates_variables(model)
-    sizes = []
-
-    class Watch(keras.callbacks.Callback):
-        def __init__(self, loop):
-            super().__init__()
-
-        def on_epoch_end(self, epoch, logs=None):
-            sizes.append([np.abs(g.numpy()).mean() for g in gates])
-
-    fit(model, data, 14, Watch)
+def test_regularisation_moves_weights_away_from_zero(run):
+    _, watch, _ = run
     # From the twelfth epoch on, 10 steps of RMSprop an epoch in one direction.
-    assert np.all(np.diff(sizes[10:], axis=0) > 0.05)
+    assert np.all(np.diff(watch.sizes[10:], axis=0) > 0.05)
 
 
 class Pretend(keras.callbacks.Callback):
-    """Puts thousands of steps into the tracked history at one epoch's end."""
+    """Puts thousands of steps into the tracked history: of one that is stuck, then converged.
 
-    losses: List[float]
+    At the ends of the second and the fifth epoch; `fit` calls it before the control.
+    """
 
     def __init__(self, loop):
         super().__init__()
         self.loop = loop
 
+    def on_epoch_begin(self, epoch, logs=None):
+        tracked = (len(self.loop.history), self.loop.epochs, self.loop.batches)
+        if epoch == 2:
+            self.drawn = [v.numpy() for v in self.model.trainable_variables]
+            self.tracked_first = tracked
+        if epoch == 4:
+            self.tracked_later = tracked
+
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 1:
             self.weights = [v.numpy() for v in self.model.trainable_variables]
-            self.loop.history = [{"loss": loss} for loss in self.losses]
+            self.loop.history = [{"loss": 1.0}] * 10_001
+        if epoch == 4:
+            self.loop.history = [{"loss": loss} for loss in [1.0, *[1e-12] * 3000]]
 
 
-def test_reinitialisation(data):
-    model = compiled_model()
-    watches = []
+@pytest.fixture(scope="module")
+def pretended(data):
+    """A run of the script in which that was pretended, and what `fit` returned."""
+    pretends = []
 
-    class Stuck(Pretend):
-        losses = [1.0] * 10_001
+    def pretend(loop):
+        pretends.append(Pretend(loop))
+        return pretends[-1]
 
-        def __init__(self, loop):
-            super().__init__(loop)
-            watches.append(self)
+    _, _, history = fit(compiled_model(), data, 7, pretend)
+    return *pretends, history
 
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                self.drawn = [v.numpy() for v in self.model.trainable_variables]
-                self.tracked = (len(self.loop.history), self.loop.epochs, self.loop.batches)
 
-    loopControl, _, history = fit(model, data, 4, Stuck)
-    (stuck,) = watches
-    for old, new in zip(stuck.weights, stuck.drawn, strict=True):
+def test_reinitialisation(pretended):
+    pretend, _ = pretended
+    for old, new in zip(pretend.weights, pretend.drawn, strict=True):
         assert (old != new).all()
-    assert stuck.tracked == (0, 0, 0)
-    assert len(loopControl.history) == loopControl.batches == 2 * STEPS
-    assert loopControl.epochs == 2
-    assert len(history.history["loss"]) == 4
+    assert pretend.tracked_first == (0, 0, 0)
+    assert pretend.tracked_later == (2 * STEPS, 2, 2 * STEPS)
 
 
-def test_early_stopping(data):
-    class Converged(Pretend):
-        losses = [1.0, *[1e-12] * 3000]
-
-    _, _, history = fit(compiled_model(), data, 5, Converged)
-    assert len(history.history["loss"]) == 2
+def test_early_stopping(pretended):
+    """Not before it is told that it has converged, and then at once."""
+    _, history = pretended
+    assert len(history.history["loss"]) == 5

@@ -1,10 +1,15 @@
-"""For tests of what comes after a verification."""
+"""For tests of what comes after a verification, or around a training."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import pytest
 
 import verify
+from inalu import recipe
+from inalu.layers import NALU
 
 
 @pytest.fixture
@@ -14,3 +19,16 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> None:
     They are of the same configs as in tests that do look: of files of a run, of all variants.
     """
     monkeypatch.setattr(verify, "assert_config", lambda model, callback, batch: None)
+
+
+@pytest.fixture
+def one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chapter 6 with one layer instead of three: a third of the tracing.
+
+    For tests of what comes before and after a training, not of the stack.
+    """
+
+    def build_model(**nalu: Any) -> keras.Model:
+        return keras.Sequential([keras.Input((7,)), NALU(1, clipping=20, name="layer_1", **nalu)])
+
+    monkeypatch.setattr(recipe, "build_model", build_model)

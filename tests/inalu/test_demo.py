@@ -1,7 +1,10 @@
 """The demo in small: few samples, few epochs."""
 
+import re
+
 import pytest
 
+from inalu import recipe
 from inalu.demo import FAULTS, main
 
 
@@ -25,26 +28,44 @@ def test_verifies_trains_and_plots(tmp_path, capsys):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("fault", "place", "said"),
-    [
-        ("clip", "config['gate'][False]", "[-0.1, 0.1]"),
-        ("variables", "config['gate'][True]", "too many: sequential/layer_1/g"),
-        ("loss", "config['gate'][True]", "loss: expected mse"),
-        ("regularize", "config['delay'][True]", "regularization: expected 15 terms"),
-    ],
-)
-def test_planted_faults_are_found(tmp_path, capsys, fault, place, said):
-    assert small("--break", fault, "--output", str(tmp_path)) == 1
+# Where each fault is planted, and what is said of it.
+PLANTED = {
+    "clip": ("gate", False, "[-0.1, 0.1]"),
+    "variables": ("gate", True, "too many: sequential/layer_1/g"),
+    "loss": ("gate", True, "loss: expected mse"),
+    "regularize": ("delay", True, "regularization: expected 15 terms"),
+}
+
+
+def test_planted_faults_are_found(tmp_path, capsys, monkeypatch):
+    """All at once: for each, what is said of it at its own place."""
+
+    def plant_all(config):
+        for plant in list(FAULTS.values())[:-1]:
+            config = plant(config)
+        return config
+
+    monkeypatch.setitem(FAULTS, "all", plant_all)
+    assert small("--break", "all", "--output", str(tmp_path)) == 1
     captured = capsys.readouterr()
-    assert place in captured.err
-    assert said in captured.err
+    violations = re.split(r"\n(?=\d+\. )", captured.err)
+    for action, branch, said in PLANTED.values():
+        there = [v for v in violations if f"config[{action!r}][{branch}]" in v]
+        assert said in "\n".join(there)
     assert "Epoch" not in captured.out
     assert not list(tmp_path.iterdir())
 
 
-def test_every_fault_is_tested():
-    assert set(FAULTS) == {"clip", "variables", "loss", "regularize"}
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_planted_in_one_place(fault):
+    faulty = FAULTS[fault](recipe.config)
+    changed = [
+        (action, branch)
+        for action, settings in recipe.config.items()
+        for branch in settings
+        if faulty[action][branch] != settings[branch]
+    ]
+    assert changed == [PLANTED[fault][:2]]
 
 
 @pytest.mark.parametrize(

@@ -15,59 +15,65 @@ from inalu.experiment import VARIANTS, Result, Settings, controlled, one_seed, t
 from loopctl import LoopControllerCallback, when
 from tests import forked
 
-# Long enough for the gates' turns and a kill between two epochs, short enough for a test.
+# Long enough for the gates' turns, short enough for a test.
 SHORT = Settings(seed=3, samples=64 * 20, epochs=6, steps_per_execution=10)
+# Long enough for a kill between two epochs as well.
+LONGER = dataclasses.replace(SHORT, epochs=40)
 
 
-def test_files_of_a_run(tmp_path):
-    result = train(SHORT, tmp_path)
-    assert result == Result.read(tmp_path / "result.json")
-    assert (result.epochs, result.reinitialized, result.converged) == (6, (), False)
-    history = parquet.read_table(tmp_path / "history.parquet").to_pydict()
-    assert history["gate"] == ([True] * 8 + [False] * 2) * 12
-    rows = json.loads((tmp_path / "epochs.json").read_text())
-    assert [row["epoch"] for row in rows] == list(range(6))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run that nothing stopped returned, and its directory, which tests only read."""
+    directory = tmp_path_factory.mktemp("whole")
+    return train(LONGER, directory), directory
+
+
+def test_files_of_a_run(whole):
+    result, directory = whole
+    assert result == Result.read(directory / "result.json")
+    assert (result.epochs, result.reinitialized, result.converged) == (40, (), False)
+    history = parquet.read_table(directory / "history.parquet").to_pydict()
+    assert history["gate"] == ([True] * 8 + [False] * 2) * 80
+    rows = json.loads((directory / "epochs.json").read_text())
+    assert [row["epoch"] for row in rows] == list(range(40))
     assert [row["loss"] for row in rows] == pytest.approx(
-        np.reshape(history["loss"], (6, 20)).mean(axis=1).tolist()
+        np.reshape(history["loss"], (40, 20)).mean(axis=1).tolist()
     )
     assert result.log10_loss == pytest.approx(np.log10(np.mean(history["loss"])))
-    assert not (tmp_path / "backup").exists()
+    assert not (directory / "backup").exists()
 
 
-@pytest.mark.usefixtures("verified")
-def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
-    result = train(SHORT, tmp_path)
+def test_a_finished_run_is_not_trained_again(whole, monkeypatch):
+    result, directory = whole
     monkeypatch.setattr(one_seed, "controlled", None)
-    assert train(SHORT, tmp_path) == result
+    assert train(LONGER, directory) == result
 
 
-@pytest.mark.usefixtures("verified")
-def test_a_directory_of_another_run_is_refused(tmp_path):
-    train(SHORT, tmp_path)
-    before = (tmp_path / "result.json").read_bytes()
+def test_a_directory_of_another_run_is_refused(whole):
+    _, directory = whole
+    before = (directory / "result.json").read_bytes()
     with pytest.raises(ValueError, match="run with other settings"):
-        train(dataclasses.replace(SHORT, epochs=7), tmp_path)
-    assert (tmp_path / "result.json").read_bytes() == before
+        train(SHORT, directory)
+    assert (directory / "result.json").read_bytes() == before
 
 
 @pytest.mark.usefixtures("verified")
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path):
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path, whole):
     """All but the time, to the last bit, whatever the moment of the kill."""
-    settings = dataclasses.replace(SHORT, epochs=40)
-    place = tmp_path / "killed"
-    process = forked.start(train, settings, place)
+    process = forked.start(train, LONGER, tmp_path)
     deadline = time.monotonic() + 120
-    while not (rows := place / "epochs.json").exists() or len(json.loads(rows.read_text())) < 3:
+    while not (rows := tmp_path / "epochs.json").exists() or len(json.loads(rows.read_text())) < 3:
         assert process.is_alive(), "it ended before it was killed"
         assert time.monotonic() < deadline, "it has not begun"
         time.sleep(0.01)
     process.kill()
     process.join()
-    assert not (place / "result.json").exists()
-    resumed, whole = train(settings, place), train(settings, tmp_path / "whole")
-    assert dataclasses.replace(resumed, seconds=0) == dataclasses.replace(whole, seconds=0)
+    assert not (tmp_path / "result.json").exists()
+    result, directory = whole
+    resumed = train(LONGER, tmp_path)
+    assert dataclasses.replace(resumed, seconds=0) == dataclasses.replace(result, seconds=0)
     for name in ("epochs.json", "history.parquet"):
-        assert (place / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
 
 
 def asynchronous(monkeypatch, **actions):
@@ -76,7 +82,7 @@ def asynchronous(monkeypatch, **actions):
     monkeypatch.setitem(VARIANTS, "chapter-6", changed)
 
 
-@pytest.mark.usefixtures("verified")
+@pytest.mark.usefixtures("verified", "one_layer")
 def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
     """With a condition that holds after every second epoch."""
     asynchronous(monkeypatch, often=variants.reinitialization(cond=when.reinit_epochs >= 2))
@@ -85,7 +91,7 @@ def test_reinitialisation_keeps_the_history_and_is_noted(tmp_path, monkeypatch):
     assert parquet.read_table(tmp_path / "history.parquet").num_rows == 6 * 20
 
 
-@pytest.mark.usefixtures("verified")
+@pytest.mark.usefixtures("verified", "one_layer")
 def test_a_run_that_stopped_itself_and_was_killed_then_is_over(tmp_path, monkeypatch):
     """Between the last backup and the result."""
     early = {**variants.early_stopping(), "cond": when.loss.mean(20) < 1e9}
@@ -106,6 +112,8 @@ def test_unknown_variant():
 
 
 def test_a_wrong_graph_is_not_trained(tmp_path, monkeypatch):
+    """In the variant with the fewest steps."""
+
     def without_clip(settings):
         model, control = controlled(settings)
         unclipped = {**control.config["gate"], True: {"excluded_variables": "*/g"}}
@@ -115,5 +123,5 @@ def test_a_wrong_graph_is_not_trained(tmp_path, monkeypatch):
 
     monkeypatch.setattr(one_seed, "controlled", without_clip)
     with pytest.raises(verify.GraphAssertionError):
-        train(SHORT, tmp_path)
+        train(dataclasses.replace(SHORT, variant="never-regularized"), tmp_path)
     assert not (tmp_path / "epochs.json").exists()
