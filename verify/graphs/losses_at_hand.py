@@ -53,9 +53,13 @@ def _in_values(values: Mapping[Any, Any]) -> Iterator[Any]:
         else:
             several = list(value) if isinstance(value, list | tuple) else [value]
         for loss in filter(_is_loss, several):
-            # One that is made of a function is known by that function's name.
+            # One that is made of a function is known by that function's name; of Keras' functions
+            # there are Loss objects, which are known anyway.
             made_of = getattr(loss, "function", None)
-            yield made_of if isinstance(made_of, types.FunctionType) else loss
+            if not isinstance(made_of, types.FunctionType):
+                yield loss
+            elif made_of.__module__.partition(".")[0] not in ("keras", "tf_keras"):
+                yield made_of
 
 
 def _is_loss(value: Any) -> bool:
