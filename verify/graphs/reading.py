@@ -12,6 +12,7 @@ from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.targets import Traced, traced
 from verify.graphs.variables import Owners, components, declared_variables
+from verify.printable import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read(
             "takes one batch"
         )
     declared = found.definition is not None
-    return Reading(found.name, flat, structure, model, declared, found.owner)
+    return Reading(printable(found.name), flat, structure, model, declared, found.owner)
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()
@@ -88,6 +89,7 @@ def _flat(found: Traced, owners: Owners, optimized: bool) -> tuple[FlatGraph, An
                 "is fed and fetched; a GraphDef does not say that"
             )
         flat = flatten_definition(found.definition, found.name)
+        flat.foreign = True
         flat.variables = declared_variables(flat)
         resources = {"resource", "variant"}
         flat.arguments = [
