@@ -74,7 +74,7 @@ class ContractItem(pytest.Item):
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         if isinstance(excinfo.value, BrokenContractError):
-            return f"{self.contract.place}: {self.contract.name}\n{excinfo.value}"
+            return f"{self.contract.place}: {self.contract.label}\n{excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:

@@ -68,7 +68,8 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
                     if region is not None
                     else [_unguarded(action)]
                 )
-            violations += _located(place, name, own, there)
+            located = _located(place, name, own, there)
+            violations += [_doubted(violation, reference.doubts) for violation in located]
     fail(f"model {model.name!r}", violations)
 
 
@@ -212,6 +213,11 @@ def _unguarded(action: str) -> Violation:
         f"a branch chosen by control_variables[{action!r}]",
         "no branch of the main step reads that variable",
     )
+
+
+def _doubted(violation: Violation, doubts: tuple[str, ...]) -> Violation:
+    new = (doubt for doubt in doubts if doubt not in violation.hints)
+    return dataclasses.replace(violation, hints=(*violation.hints, *new))
 
 
 def _located(

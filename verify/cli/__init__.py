@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from verify import __version__
 from verify.cli import check, diff, draw, init, selfcheck, show
 from verify.errors import ContractError
+from verify.printable import printable_text
 
 _COMMANDS = (check, show, draw, diff, init, selfcheck)
 _EPILOG = """\
@@ -49,9 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except ContractError as error:
-        print(error, file=sys.stderr)
+        print(printable_text(str(error)), file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        told = f"{error.filename or 'output'}: {error.strerror or error}"
+        print(printable_text(told), file=sys.stderr)
         return 2
     return status

@@ -119,7 +119,7 @@ def _judged(contracts: Sequence[Contract], ratchet: bool) -> Iterator[Verdict]:
     ) as progress:
         task = progress.add_task("", total=len(contracts))
         for contract in contracts:
-            progress.update(task, description=contract.name)
+            progress.update(task, description=contract.label)
             yield judge(contract, ratchet)
             progress.advance(task)
 
@@ -128,7 +128,7 @@ def _show(text: str, form: str) -> None:
     if form != "text":
         sys.stdout.write(text)
         return
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, emoji=False)
     colours = {"kept": "green", "broken": "bold red", "error": "bold yellow", "loose": "yellow"}
     for line in text.splitlines():
         word = line.partition(" ")[0]

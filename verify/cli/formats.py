@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from verify.contracts import Verdict
+from verify.printable import printable_text
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
 _SARIF_SCHEMA = (
@@ -27,7 +28,7 @@ def report(
         unreadable: what is wrong with files that could not be read.
         written: slack that was found has been taken out of the files.
     """
-    return FORMATTED[form](verdicts, unreadable, written)
+    return FORMATTED[form](verdicts, [printable_text(told) for told in unreadable], written)
 
 
 def _status(verdict: Verdict, written: bool) -> str:
@@ -46,7 +47,7 @@ def _text(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool)
     lines: list[str] = []
     for verdict in verdicts:
         status, contract = _status(verdict, written), verdict.contract
-        lines.append(f"{status:<6} {contract.name} ({contract.place})")
+        lines.append(f"{status:<6} {contract.label} ({contract.place})")
         lines += [f"       {line}" for line in _message(verdict).splitlines()]
         if verdict.slack and written:
             lines.append("       tightened")
@@ -68,7 +69,7 @@ def _text(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool)
 def _json(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
     contracts = [
         {
-            "name": v.contract.name,
+            "name": v.contract.label,
             "file": str(v.contract.path),
             "line": v.contract.line,
             "status": _status(v, written),
@@ -113,7 +114,7 @@ def _junit(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool
                 suite,
                 "testcase",
                 classname=_legal(str(path)),
-                name=_legal(verdict.contract.name),
+                name=_legal(verdict.contract.label),
                 time=f"{sum(verdict.seconds):.3f}",
             )
             if status != "kept":
@@ -164,7 +165,7 @@ def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool
                 {
                     "ruleId": _rule(keyword),
                     "level": "error",
-                    "message": {"text": f"{contract.name}: {text}"},
+                    "message": {"text": f"{contract.label}: {text}"},
                     "locations": [
                         {
                             "physicalLocation": {
@@ -209,7 +210,7 @@ def _github(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: boo
         contract = verdict.contract
         if _status(verdict, written) != "kept":
             where = f"file={_property(str(contract.path))},line={contract.line}"
-            title = _property(f"graph contract {contract.name}")
+            title = _property(f"graph contract {contract.label}")
             lines.append(f"::error {where},title={title}::{_data(_message(verdict))}")
     lines += [f"::error title=graph contract::{_data(told)}" for told in unreadable]
     return "\n".join([*lines, _text(verdicts, unreadable, written).splitlines()[-1]]) + "\n"

@@ -14,6 +14,7 @@ import pydantic
 from verify.contracts.schema import Expected, File, Promise
 from verify.errors import ContractError
 from verify.kinds import FORMS
+from verify.printable import printable, printable_text
 
 _MAX_BYTES = 4 << 20  # a contract is written by people; larger files are something else
 _FIELDS = {
@@ -34,7 +35,12 @@ class Contract:
 
     @property
     def place(self) -> str:
-        return f"{self.path}:{self.line}"
+        return printable_text(f"{self.path}:{self.line}").replace("\n", r"\n")
+
+    @property
+    def label(self) -> str:
+        """The name as reports print it."""
+        return printable(self.name)
 
 
 def read(path: Path) -> list[Contract]:

@@ -14,6 +14,7 @@ from verify.errors import ContractError
 from verify.find import Detector
 from verify.graphs import no_collection
 from verify.kinds import imported
+from verify.printable import printable_text
 from verify.step import Step, capture
 
 _MADE: dict[str, Any] = {}
@@ -42,7 +43,7 @@ class Subject:
 def subject_of(contract: Contract) -> Subject:
     promise = contract.promise
     return Subject(
-        f"{contract.place}: contracts.{contract.name}",
+        f"{contract.place}: contracts.{contract.label}",
         promise.target,
         None if promise.file is None else contract.path.parent / promise.file,
         promise.step,
@@ -137,4 +138,6 @@ def _attribute(place: str, target: Any, name: str) -> Any:
 
 
 def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    # Its lines are indented, so that none is taken for a line of a report.
+    text = printable_text(str(error).strip()).replace("\n", "\n  ")
+    return f"{type(error).__name__}: {text or 'no message'}"

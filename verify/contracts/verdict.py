@@ -50,7 +50,7 @@ def judge(contract: Contract, ratchet: bool = False) -> Verdict:
     Args:
         ratchet: look for slack, too. Exceptions that except nothing are slack then, no error.
     """
-    place = f"contracts.{contract.name}"
+    place = f"contracts.{contract.label}"
     begun = time.perf_counter()
     try:
         expected = expectation(f"{contract.place}: {place}", contract.promise)

@@ -12,6 +12,8 @@ import tensorflow as tf
 from verify.graphs.flat_graph import FlatGraph, Node, Tensor
 from verify.graphs.op_definitions import op_definition
 
+# What TensorFlow raises of an op that can't be computed.
+_REFUSED = (tf.errors.OpError, ValueError, TypeError, OverflowError)
 _MAX_ELEMENTS = 1 << 16  # folding is for scalars and shapes, not for weights
 
 
@@ -128,6 +130,21 @@ class Folder:
             if values is None or output >= len(values):
                 return None
             inputs.append(values[output])
-        with tf.init_scope(), tf.device("CPU:0"):
-            results = call_op(node, [tf.constant(value) for value in inputs])
+        if self.flat.foreign and not self._stays_small(node, inputs):
+            return None
+        try:
+            with tf.init_scope(), tf.device("CPU:0"):
+                results = call_op(node, [tf.constant(value) for value in inputs])
+        except _REFUSED:  # as a division by zero is
+            return None
         return None if results is None else [result.numpy() for result in results]
+
+    def _stays_small(self, node: Node, inputs: list[np.ndarray[Any, Any]]) -> bool:
+        """Whether an op's results are small, by TensorFlow's shapes: a file's may be untrue."""
+        try:
+            with tf.Graph().as_default():
+                results = call_op(node, [tf.constant(value) for value in inputs]) or []
+        except _REFUSED:
+            return False
+        sizes = [result.shape.num_elements() for result in results]
+        return all(size is not None and size <= _MAX_ELEMENTS for size in sizes)

@@ -152,7 +152,10 @@ class Guard:
 
 @dataclasses.dataclass
 class FlatGraph:
-    """A whole traced function, flat, in program order."""
+    """A whole traced function, flat, in program order.
+
+    `foreign`: read from a definition that anybody may have written, whose shapes may be untrue.
+    """
 
     name: str
     nodes: list[Node] = dataclasses.field(default_factory=list)
@@ -160,6 +163,7 @@ class FlatGraph:
     arguments: list[int] = dataclasses.field(default_factory=list)
     outputs: list[Tensor] = dataclasses.field(default_factory=list)
     guards: list[Guard] = dataclasses.field(default_factory=list)
+    foreign: bool = False
 
     def node(self, tensor: Tensor) -> Node:
         return self.nodes[tensor[0]]
@@ -171,6 +175,8 @@ class FlatGraph:
             if node.op in IDENTITIES or (node.op in WHILES and len(node.inputs) == 1):
                 tensor = node.inputs[tensor[1]]
             elif node.op == "OptionalGetValue" and (made := self._made(node)) is not None:
+                if tensor[1] >= len(made.inputs):
+                    return tensor
                 tensor = made.inputs[tensor[1]]
             else:
                 return tensor

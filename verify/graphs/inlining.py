@@ -85,7 +85,7 @@ def check_size(definition: Any) -> None:
         """(ops once inlined, levels of calls)."""
         total, depth = len(nodes), 0
         for node in nodes:
-            for name in _called(node, library):
+            for name in called(node, library):
                 if name in calling:
                     raise ValueError(f"the function {name} calls itself and can't be read")
                 if name not in library:
@@ -103,7 +103,7 @@ def check_size(definition: Any) -> None:
         raise ValueError(f"inlined, these would be {total} ops; {_MAX_OPS} can be read")
 
 
-def _called(node: Any, library: Mapping[str, Any]) -> list[str]:
+def called(node: Any, library: Mapping[str, Any]) -> list[str]:
     """The functions whose bodies are inlined for a node."""
     if node.op in CALLS:
         return [node.attr["f"].func.name]

@@ -13,6 +13,7 @@ from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.losses_at_hand import losses_at_hand
 from verify.graphs.targets import Traced, traced
 from verify.graphs.variables import Owners, components, declared_variables
+from verify.printable import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,9 @@ def read(
             "takes one batch"
         )
     declared = found.definition is not None
+    name = printable(found.name)
     losses = () if declared else losses_at_hand(found.owner, model)
-    return Reading(found.name, flat, structure, model, declared, found.owner, losses)
+    return Reading(name, flat, structure, model, declared, found.owner, losses)
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()
@@ -91,6 +93,7 @@ def _flat(found: Traced, owners: Owners, optimized: bool) -> tuple[FlatGraph, An
                 "is fed and fetched; a GraphDef does not say that"
             )
         flat = flatten_definition(found.definition, found.name)
+        flat.foreign = True
         flat.variables = declared_variables(flat)
         resources = {"resource", "variant"}
         flat.arguments = [

@@ -13,7 +13,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from verify.graphs.border import check_definition
 from verify.graphs.inlining import check_size
+from verify.printable import printable_text
 
 _KERAS_FUNCTIONS = ("train_function", "test_function", "predict_function")
 _KERAS_STEPS = ("train_step", "test_step", "predict_step")
@@ -44,7 +46,7 @@ def traced(
     if signature is not None:
         raise TypeError("a signature chooses among the functions of a SavedModel, given by path")
     if isinstance(target, tf.compat.v1.GraphDef):
-        return Traced("graph_def", definition=_with_shapes(target))
+        return Traced("graph_def", definition=_checked(target, "GraphDef"))
     if isinstance(target, tf.Graph):
         return _of_graph(target)
     if is_model(target):
@@ -261,10 +263,7 @@ def _from_path(path: Path, args: Sequence[Any], signature: str | None) -> Traced
     definition = _definition_in(path)
     if not definition.node:
         raise ValueError(f"{path} holds no ops: it is no GraphDef, or an empty one")
-    check_size(definition)
-    # Whoever wrote the file: TensorFlow refuses what is no graph, in words of its own.
-    shaped = _imported(definition)
-    return Traced(path.name, definition=definition if _has_shapes(definition) else shaped)
+    return Traced(path.name, definition=_checked(definition, str(path)))
 
 
 def _definition_in(path: Path) -> Any:
@@ -273,16 +272,20 @@ def _definition_in(path: Path) -> Any:
     definition = tf.compat.v1.GraphDef()
     try:
         if path.suffix == ".pbtxt":
-            text_format.Parse(path.read_text(), definition)
+            text_format.Parse(path.read_text("utf-8"), definition)
         else:
             definition.ParseFromString(path.read_bytes())
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no GraphDef: {error}") from None
+    except (message.DecodeError, text_format.ParseError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no GraphDef: {printable_text(str(error))}") from None
     return definition
 
 
 def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
-    loaded = tf.saved_model.load(str(path))
+    try:
+        loaded = tf.saved_model.load(str(path))
+    # Whatever TensorFlow raises of a file that it does not take.
+    except Exception as error:
+        raise _refused(str(path), error) from error
     functions: dict[str, Any] = dict(loaded.signatures)
     for name in dir(loaded):
         value = getattr(loaded, name, None) if not name.startswith("_") else None
@@ -296,25 +299,52 @@ def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) ->
     if signature not in functions:
         raise ValueError(f"{path} has no function {signature!r}: it has {known}")
     function, name = functions[signature], f"{path.name}.{signature}"
-    if signature in loaded.signatures:
-        return Traced(name, function, owner=loaded)
     concretes = getattr(function, "concrete_functions", [])
-    if not args and len(concretes) == 1:
-        return Traced(name, concretes[0], owner=loaded)
-    return Traced(name, _concrete(function, args, name), owner=loaded)
+    if signature in loaded.signatures:
+        concrete = function
+    elif not args and len(concretes) == 1:
+        (concrete,) = concretes
+    else:
+        concrete = _concrete(function, args, name)
+    definition = concrete.graph.as_graph_def(add_shapes=True)
+    try:
+        check_size(definition)
+        check_definition(definition)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Traced(name, concrete, owner=loaded)
 
 
-def _with_shapes(definition: Any) -> Any:
-    """The same definition with its own shapes or, if it has none, those that TensorFlow infers."""
-    return definition if _has_shapes(definition) else _imported(definition)
+def _checked(definition: Any, name: str) -> Any:
+    """The same definition with its own shapes or, if it has none, those that TensorFlow infers.
+
+    Raises:
+        ValueError: it is no graph, by our own or by TensorFlow's checks.
+    """
+    try:
+        check_size(definition)
+        check_definition(definition)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    shaped = _imported(definition, name)
+    return definition if _has_shapes(definition) else shaped
 
 
 def _has_shapes(definition: Any) -> bool:
     return any("_output_shapes" in node.attr for node in definition.node)
 
 
-def _imported(definition: Any) -> Any:
+def _imported(definition: Any, name: str) -> Any:
     graph = tf.Graph()
-    with graph.as_default():
-        tf.import_graph_def(definition, name="")
-    return graph.as_graph_def(add_shapes=True)
+    try:
+        with graph.as_default():
+            tf.import_graph_def(definition, name="")
+        return graph.as_graph_def(add_shapes=True)
+    # Whatever TensorFlow and its ops' shape functions raise of a file that they don't take.
+    except Exception as error:
+        raise _refused(name, error) from error
+
+
+def _refused(name: str, error: Exception) -> ValueError:
+    told = printable_text(str(error).strip()) or "no message"
+    return ValueError(f"{name}: TensorFlow refuses it: {type(error).__name__}: {told}")

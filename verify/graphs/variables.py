@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from verify.graphs.flat_graph import FlatGraph, Node, VariableRef
+from verify.printable import printable
 
 # What a graph calls a variable's handle, when it is not handed one from outside.
 _HANDLES = {"VarHandleOp"}
@@ -34,8 +35,8 @@ def key_of(variable: Any) -> int:
 
 
 def path_of(variable: Any) -> str:
-    """A Keras variable's ``path``; a ``tf.Variable``'s name."""
-    return str(getattr(variable, "path", None) or variable.name.rsplit(":", 1)[0])
+    """A Keras variable's ``path``; a ``tf.Variable``'s name; printable."""
+    return printable(str(getattr(variable, "path", None) or variable.name.rsplit(":", 1)[0]))
 
 
 def components(variables: Iterable[Any], strategy: Any) -> Owners:
@@ -89,14 +90,16 @@ def declared_variables(flat: FlatGraph) -> dict[int, VariableRef]:
         if node.path or node.dtypes[:1] != ["resource"]:
             continue
         if node.op in _HANDLES:
-            name = node.attrs["shared_name"].s.decode() or node.name
+            own = node.attrs.get("shared_name")
+            name = "" if own is None else own.s.decode("utf-8", "backslashreplace")
+            name = name or node.name
             shape: tuple[int | None, ...] | None = _shape(node.attrs["shape"].shape)
             dtype = tf.as_dtype(node.attrs["dtype"].type).name
         elif node.op in _ARGUMENTS:
             name, shape, dtype = node.name, None, ""
         else:
             continue
-        found[node.index] = VariableRef(name, name, shape or (), dtype, trainable=False)
+        found[node.index] = VariableRef(name, printable(name), shape or (), dtype, trainable=False)
     flat.variables = found
     accessed = {variable.key: node for node, variable in flat.reads()}
     return {

@@ -14,7 +14,7 @@ from verify.kinds.contract_spelling import Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
-from verify.kinds.violation import Violation, nearest, weight
+from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.match import Miss
 from verify.references import LossKey, is_of_keras, loss_name, other_reductions
 
@@ -76,14 +76,16 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         text = "no gradient of it reaches an update"
         if rest:
             text = f"{instead} reaches the update of {trained}"
-        violations.append(Violation("loss", loss_name(loss), text, nearest(miss)))
+        hints = (*nearest(miss), *(doubts(detector) if rest else ()))
+        violations.append(Violation("loss", loss_name(loss), text, hints))
     if rest and not missing:
         only = (
             " and ".join(loss_name(loss) for loss, _ in wanted) + " only"
             if wanted
             else "no data loss"
         )
-        violations.append(Violation("loss", only, f"{instead} reaches the update of {trained}"))
+        text = f"{instead} reaches the update of {trained}"
+        violations.append(Violation("loss", only, text, doubts(detector)))
     return violations
 
 

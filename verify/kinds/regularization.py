@@ -14,7 +14,7 @@ from verify.kinds.contract_spelling import Term, as_table, literal, object_of, s
 from verify.kinds.facts import Facts, TermFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import select
-from verify.kinds.violation import Violation, nearest, weight
+from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
 
 
@@ -46,7 +46,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         for violation in weight("regularization", f"{t.label} on {_path(detector, t)}", t.weight)
     ]
     if expected is True:
-        return weighted if labels else [Violation("regularization", "at least one term", found)]
+        none = Violation("regularization", "at least one term", found, doubts(detector))
+        return weighted if labels else [none]
     if not isinstance(expected, int):
         raise TypeError(f"regularization: {expected!r} is no int, bool or list of pairs")
     if len(labels) != int(expected):
@@ -60,6 +61,7 @@ def _forgotten(detector: Detector) -> tuple[str, ...]:
     reference = detector.step.reference
     if reference is None:
         return ()
+    doubted = doubts(detector)
     there = {term.variable for term in detector.terms}
     paths = detector.step.paths
     missing = [
@@ -67,7 +69,7 @@ def _forgotten(detector: Detector) -> tuple[str, ...]:
         for key, regulariser in reference.regularisers
         if key in paths and key not in there
     ]
-    return (f"the layers also have: {'; '.join(missing)}",) if missing else ()
+    return (f"the layers also have: {'; '.join(missing)}", *doubted) if missing else doubted
 
 
 def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:
@@ -94,7 +96,9 @@ def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> lis
         for u in _unknown_terms(detector, [*recognised.all, *extra])
     ]
     if labels:
-        violations.append(Violation("regularization", "no other term", "; ".join(labels)))
+        violations.append(
+            Violation("regularization", "no other term", "; ".join(labels), doubts(detector))
+        )
     return violations
 
 

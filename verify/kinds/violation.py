@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from verify.find import Detector
 from verify.match import Miss
 
 _TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
@@ -39,3 +40,9 @@ def nearest(miss: Miss | None) -> tuple[str, ...]:
         f"nearest: {miss.agreed} ops of its gradient agree; first difference at {miss.at}: "
         f"{miss.difference}",
     )
+
+
+def doubts(detector: Detector) -> tuple[str, ...]:
+    """What a verdict on gradients that nothing explains has to add, if the model was not traced."""
+    reference = detector.step.reference
+    return () if reference is None else reference.doubts

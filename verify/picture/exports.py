@@ -31,7 +31,7 @@ def write_dot(step: Step, path: Path) -> None:
         lines.append(f"  subgraph cluster_{number} {{ label={_quoted(cluster)};")
         for node in nodes:
             op, variable = graph.nodes[node]["op"], graph.nodes[node]["variable"]
-            label = f"{op}\\n{variable}" if variable else op
+            label = f"{op}\n{variable}" if variable else op
             shape = " shape=ellipse" if graph.nodes[node]["access"] == "handle" else ""
             lines.append(f"    {_quoted(node)} [label={_quoted(label)}{shape}];")
         lines.append("  }")
@@ -74,5 +74,5 @@ def _plain(step: Step) -> nx.MultiDiGraph[str]:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace('"', r"\"")
+    escaped = text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     return f'"{escaped}"'

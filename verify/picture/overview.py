@@ -14,6 +14,7 @@ from verify.step_facts import step_facts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Column and row of each cluster within its branch.
 _PLACES = {
@@ -45,7 +46,7 @@ def write_overview(step: Step, path: Path) -> None:
         ContractError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import figure, rc_context
     except ImportError:
         raise ContractError("a still picture needs matplotlib: pip install loopctl[plot]") from None
     root = outline(step).root
@@ -55,9 +56,17 @@ def write_overview(step: Step, path: Path) -> None:
         for fact in str(step_facts(step)).splitlines()
         for line in textwrap.wrap(fact, 170, subsequent_indent=" " * 20, drop_whitespace=False)
     ]
+    with rc_context({"text.parse_math": False}):  # a name with dollars in it is no formula
+        picture = _figure(figure.Figure, root, regions, facts)
+        picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+
+
+def _figure(
+    make: type[Figure], root: Group, regions: list[tuple[str, Group]], facts: list[str]
+) -> Figure:
     text_height = 0.155 * len(facts) + 0.4
     height = 3.2 * len(regions) + 1.6 + text_height
-    figure = Figure(figsize=(15, height))
+    figure = make(figsize=(15, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, 15)
     axes.set_ylim(0, height)
@@ -70,7 +79,7 @@ def write_overview(step: Step, path: Path) -> None:
         _region(axes, label, region, top)
         top -= 3.2
     axes.text(0.4, text_height, "\n".join(facts), family="monospace", fontsize=8, va="top")
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+    return figure
 
 
 def _regions(group: Group, label: str) -> list[tuple[str, Group]]:

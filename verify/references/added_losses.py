@@ -18,6 +18,7 @@ import tensorflow as tf
 from verify.graphs import READS, flatten, key_of, resource
 from verify.match import Pattern
 from verify.references.regularisers import regulariser_name
+from verify.references.users_code import traced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,11 @@ class AddedLoss:
 
 
 def added_losses(model: Any, x: Any) -> tuple[AddedLoss, ...]:
-    """Traces a model on the specs `x` of its inputs."""
+    """Traces a model on the specs `x` of its inputs.
+
+    Raises:
+        Untraced: the model does not take them.
+    """
     variables = list(model.trainable_variables)
     labels: list[str] = []
     keys: list[tuple[int | str, ...]] = []
@@ -57,12 +62,12 @@ def added_losses(model: Any, x: Any) -> tuple[AddedLoss, ...]:
         return results
 
     upstream = tf.TensorSpec((), keras.backend.floatx())
-    traced = tf.function(gradients, autograph=False).get_concrete_function(x, upstream)
-    flat = flatten(traced)
+    concrete = traced(gradients, x, upstream)
+    flat = flatten(concrete)
     *data, last = flat.arguments
     outputs = iter(flat.outputs)
     found = []
-    for label, on, (by, values) in zip(labels, keys, traced.structured_outputs, strict=True):
+    for label, on, (by, values) in zip(labels, keys, concrete.structured_outputs, strict=True):
         roots = [next(outputs) if result is not None else None for result in by]
         leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
         for i, value in enumerate(values):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from verify.graphs import key_of, resource
 from verify.references.added_losses import AddedLoss, added_losses
+from verify.references.users_code import Untraced, traced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +26,14 @@ class Term:
 class ModelReference:
     """References traced from one model, on the specs `x` of its inputs, each at most once.
 
-    `trainable` holds the keys of the variables that the model trains.
+    `trainable` holds the keys of the variables that the model trains. `untraced` says why the model
+    could not be called on `x`, once that has been tried: nothing is known then of what it adds, or
+    of what its outputs depend on.
     """
 
     def __init__(self, model: Any, x: Any) -> None:
         self.model, self.x = model, x
+        self.untraced = ""
         self.trainable = frozenset[int | str](
             {key_of(variable) for variable in model.trainable_variables}
         )
@@ -57,8 +61,20 @@ class ModelReference:
 
     @functools.cached_property
     def added_losses(self) -> tuple[AddedLoss, ...]:
-        """What the model adds when it is called, with their gradients."""
-        return added_losses(self.model, self.x)
+        """What the model adds when it is called, with their gradients; none if `untraced`."""
+        try:
+            return added_losses(self.model, self.x)
+        except Untraced as why:
+            self.untraced = str(why)
+            return ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What to add to a verdict that leaned on this reference where the model is `untraced`."""
+        if not self.untraced:
+            return ()
+        told = "the model can't be called on x as it is fed; what it adds, and what its outputs "
+        return (f"{told}depend on, was not looked for: {self.untraced}",)
 
     @functools.cached_property
     def terms(self) -> tuple[Term, ...]:
@@ -78,9 +94,13 @@ class ModelReference:
             flat = [outputs[name] for name in names] if names else tf.nest.flatten(outputs)
             return [tape.gradient(output, [resource(v) for v in variables]) for output in flat]
 
-        traced = tf.function(gradients, autograph=False).get_concrete_function(self.x)
+        try:
+            concrete = traced(gradients, self.x)
+        except Untraced as why:
+            self.untraced = str(why)
+            return {}
         found: dict[int | str, frozenset[int | str]] = {}
-        for position, results in enumerate(traced.structured_outputs):
+        for position, results in enumerate(concrete.structured_outputs):
             found[position] = frozenset(
                 key_of(variable)
                 for variable, result in zip(variables, results, strict=True)
@@ -90,7 +110,13 @@ class ModelReference:
         return {**found, **{name: found[i] for i, name in enumerate(by_name) if i in found}}
 
     def reached_by(self, loss: Any) -> frozenset[int | str]:
-        """Keys of the trainable variables that a loss, or one loss per output, depends on."""
+        """Keys of the trainable variables that a loss, or one loss per output, depends on.
+
+        Where the model is `untraced`, that is all of them.
+        """
+        outputs_of = self._reached
+        if self.untraced:
+            return self.trainable
         if isinstance(loss, Mapping):
             outputs = [name for name, one in loss.items() if one is not None and one is not False]
         elif isinstance(loss, list | tuple):
@@ -98,5 +124,5 @@ class ModelReference:
         elif loss is None or loss is False:
             outputs = []
         else:
-            outputs = list(self._reached)
-        return frozenset[int | str]().union(*(self._reached[output] for output in outputs))
+            outputs = list(outputs_of)
+        return frozenset[int | str]().union(*(outputs_of[output] for output in outputs))

@@ -98,7 +98,7 @@ def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:
     def all_moved(tensors: Any) -> list[Tensor]:
         return [moved(t) for t in tensors if t[0] in place or t[0] in merged]
 
-    cut = FlatGraph(flat.name)
+    cut = FlatGraph(flat.name, foreign=flat.foreign)
     cut.nodes = [
         Node(
             i,

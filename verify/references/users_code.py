@@ -1,0 +1,36 @@
+"""Tracing a user's model for a reference of our own, which may fail and must not end a verdict."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+_TOLD = 200  # characters of an error's text in a hint
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Keras prints the first line of its errors in bold
+
+
+class Untraced(Exception):  # noqa: N818 - no error of anybody: there is no reference, then
+    """The user's model can't be traced on the batch as it is fed; the message says why."""
+
+
+def traced(function: Callable[..., Any], *specs: Any) -> Any:
+    """The concrete function of `function`, which calls a user's model, on `specs`.
+
+    Raises:
+        Untraced: the model does not take them.
+    """
+    try:
+        return tf.function(function, autograph=False).get_concrete_function(*specs)
+    # The step that is verified has been traced by now; this is a second trace, for what the model
+    # adds by itself, and nobody has promised that the model can be called on x as it is fed: it may
+    # have a `train_step` and no `call`, take shifted tokens, or several inputs. A user's `call` can
+    # raise anything then.
+    except Exception as error:
+        # Keras lists the arguments below; of interest is what it says first.
+        told = _COLOURS.sub("", str(error)).partition("Arguments received by")[0]
+        text = textwrap.shorten(told, _TOLD, placeholder=" ...") or "no message"
+        raise Untraced(f"{type(error).__name__}: {text}") from error
