@@ -70,6 +70,15 @@ class Optimizers:
         """The branches' own, each once, in the order of the config."""
         return list(self._own.values())
 
+    @property
+    def own_by_place(self) -> dict[str, Any]:
+        """The same, but for the compiled one, by the first place that each has in the config."""
+        return {
+            self._served[key][0].place("optimizer"): optimizer
+            for key, optimizer in self._own.items()
+            if optimizer is not self.compiled
+        }
+
     def scaling(self, substep: Substep) -> str | None:
         """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
         optimizer = self.of(substep)

@@ -15,6 +15,7 @@ from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
 from loopctl.run import saved_state
 from loopctl.run.async_actions import as_bool, run_async
+from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
 from loopctl.run.train_function import TrainFunction
 
@@ -75,6 +76,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self.plan = parse(config, async_config)
         self.config, self.async_config, self.verbose = config, async_config, verbose
         self.optimize = optimize
+        self._differences = Differences(self.plan)
         self._steps: Steps | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
@@ -214,6 +216,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         self._restart()
+        self._differences.begin()
         self._epoch, self._known_states = None, {}
         current = self._is_current(model)
         try:
@@ -266,7 +269,12 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         if self._stale:
             self.steps.state.progress.load(self._counters, self.reinit_history)
             self._stale = False
-        return self._function(iterator)
+        logs = self._function(iterator)
+        self._differences.of_losses(self.model)
+        if self.plan.always_runs or self.steps.state.loss.seen:
+            return logs
+        # Nothing has run in this epoch: a NaN would tell other callbacks of a failure.
+        return {name: value for name, value in logs.items() if name != "loss"}
 
     def _build(self, iterator: Any) -> None:
         """Builds a model from the specs of its first batch and completes the attachment."""
@@ -302,6 +310,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._steps is not None:
+            if self.batches_in_epochs == 0:  # every callback has had its turn in this epoch
+                self._differences.of_rates(self._steps.optimizers)
             self._decide()
         self._armed = True
 

@@ -40,7 +40,7 @@ def batch() -> Any:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_losses_by_output(weighted: bool, batch: Any) -> None:
-    """Own losses by hand: the mean of each output's, weighted by sample, summed."""
+    """Own losses by hand: the mean of each output's, weighted by sample and by output, summed."""
     x, y, weights = batch
     model = two_by_two()
     predicted = {name: np.asarray(p) for name, p in model(x).items()}
@@ -50,7 +50,7 @@ def test_losses_by_output(weighted: bool, batch: Any) -> None:
     model.fit(x, y, verbose=0, callbacks=[callback], **extra)
     share = {name: w if weighted else np.ones(8) for name, w in weights.items()}
     expected = (np.abs(predicted["a"] - y["a"])[:, 0] * share["a"]).mean()
-    expected += (((predicted["b"] - y["b"]) ** 2)[:, 0] * share["b"]).mean()
+    expected += 0.5 * (((predicted["b"] - y["b"]) ** 2)[:, 0] * share["b"]).mean()
     assert callback.history[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 

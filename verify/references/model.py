@@ -89,6 +89,11 @@ class ModelReference:
         by_name = names or list(getattr(self.model, "output_names", None) or [])
         return {**found, **{name: found[i] for i, name in enumerate(by_name) if i in found}}
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs the model has."""
+        return sum(isinstance(output, int) for output in self._reached)
+
     def reached_by(self, loss: Any) -> frozenset[int | str]:
         """Keys of the trainable variables that a loss, or one loss per output, depends on."""
         if isinstance(loss, Mapping):
@@ -99,4 +104,6 @@ class ModelReference:
             outputs = []
         else:
             outputs = list(self._reached)
+        if self.outputs == 1 and outputs:  # whatever a loss calls it
+            outputs = [0]
         return frozenset[int | str]().union(*(self._reached[output] for output in outputs))
