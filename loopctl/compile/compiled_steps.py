@@ -109,6 +109,7 @@ class Steps:
             statistics=bool(self.state.statistics.variables),
             scaling={name: scale for name, scale in scaling.items() if scale is not None},
             clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
+            accumulating=optimizers.accumulating,
             share=optimize,
         )
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from loopctl.config import ConfigError, ControlPlan, Substep, losses_in, map_losses
 from loopctl_shared import warn_user
 
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # reductions
 DataLoss = Callable[[Any, Any, Any], Any]
 
 
@@ -98,8 +99,14 @@ def branch_loss(substep: Substep, model: keras.Model) -> DataLoss | None:
     where = substep.place("loss")
     weights = output_weights(model, substep.loss, where)
     names = getattr(model, "output_names", None)
-    loss = BranchLoss(map_losses(_named, substep.loss), weights, names)
-    _check_structure(substep.loss, weights, model, where)
+    prepared = map_losses(_named, substep.loss)
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    if several:
+        prepared = map_losses(_per_sample, prepared)
+    loss = BranchLoss(prepared, weights, names)
+    trial = loss if several else BranchLoss(map_losses(_stand_in, prepared), weights, names)
+    _check_structure(trial, substep.loss, model, where)
+    map_losses(_end_trial, prepared)
 
     def located(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         try:
@@ -154,10 +161,12 @@ def _number(weight: Any) -> Any:
     return float(weight) if isinstance(weight, int | float) else weight.path
 
 
-def _check_structure(loss: Any, weights: Any, model: keras.Model, where: str) -> None:
+def _check_structure(trial: BranchLoss, loss: Any, model: keras.Model, where: str) -> None:
     """Whether Keras finds an output for each loss, where the model tells what outputs it has.
 
     Tried with losses that stand for the real ones, on targets in each form that Keras accepts.
+    Among replicas it is the loss itself that is tried: it has to make the variables of its metrics
+    outside of a replica.
     """
     outputs = model.output if hasattr(model, "output") else getattr(model, "outputs", None)
     if outputs is None:
@@ -170,7 +179,8 @@ def _check_structure(loss: Any, weights: Any, model: keras.Model, where: str) ->
     errors: list[Exception] = []
     for y_true in forms:
         try:
-            BranchLoss(map_losses(_stand_in, loss), weights, names)(y_true, y_pred)
+            with model.distribute_strategy.scope(), keras.StatelessScope():
+                trial(y_true, y_pred)
             break
         except (KeyError, TypeError, ValueError) as error:
             errors.append(error)
@@ -202,6 +212,48 @@ def _named(loss: Any) -> Any:
         return loss(y_true, y_pred)
 
     return own
+
+
+class _PerSample:
+    """A function that may give one number for a batch, as that number for each sample.
+
+    Among replicas it counts once then: Keras divides what it has per sample alone. On `trial` it
+    takes any targets and predictions.
+    """
+
+    name = "own_loss"
+
+    def __init__(self, function: Callable[[Any, Any], Any], reduction: str = MEANS[0]) -> None:
+        self.function, self.reduction, self.trial = function, reduction, True
+
+    def __call__(self, y_true: Any, y_pred: Any) -> Any:
+        if self.trial:
+            return keras.losses.mean_squared_error(y_true, y_pred)
+        values = tf.convert_to_tensor(self.function(y_true, y_pred))
+        if values.shape.rank != 0 or self.reduction not in MEANS:
+            return values
+        return tf.repeat(values, tf.shape(keras.tree.flatten(y_pred)[0])[0])
+
+
+class _LossPerSample(keras.losses.Loss):
+    """The same of a Keras loss."""
+
+    def __init__(self, loss: keras.losses.Loss) -> None:
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
+        self.call = _PerSample(loss.call, loss.reduction)
+
+
+def _per_sample(loss: Any) -> Any:
+    if not isinstance(loss, keras.losses.Loss):
+        return _PerSample(loss)
+    # One that is called otherwise reduces by itself.
+    return _LossPerSample(loss) if type(loss).__call__ is keras.losses.Loss.__call__ else loss
+
+
+def _end_trial(loss: Any) -> None:
+    function = loss.call if isinstance(loss, _LossPerSample) else loss
+    if isinstance(function, _PerSample):
+        function.trial = False
 
 
 def _shown(parts: Any) -> str:

@@ -36,6 +36,43 @@ class Optimizers:
             self._own[key] = self._made(substeps[0].optimizer)
             self._check(self._own[key], substeps[0], self._variables(key))
 
+        self.accumulating = self._accumulating(plan)
+
+    def _accumulating(self, plan: ControlPlan) -> frozenset[str]:
+        """Names of the substeps that share an optimizer which accumulates gradients.
+
+        Raises:
+            ConfigError: they train different variables: when one of them completes an update, the
+                optimizer forgets what it has accumulated of the others'.
+        """
+        found = set[str]()
+        for substep in plan.substeps:
+            shared = [s for s in plan.substeps if self.of(s) is self.of(substep)]
+            steps = max(
+                (o.gradient_accumulation_steps or 0 for o in self.parts(substep)), default=0
+            )
+            if len(shared) == 1 or not steps:
+                continue
+            found.add(substep.name)
+            for other in shared:
+                if self._selected(other) != self._selected(substep):
+                    where = substep.place("optimizer") if substep.optimizer else "the compiled one"
+                    raise ConfigError(
+                        f"{substep.place()} and {other.place()} train different variables by one "
+                        f"optimizer ({where}) that accumulates the gradients of {steps} substeps: "
+                        "what it has accumulated of one is lost whenever the other completes an "
+                        'update. Give each an accumulating "optimizer" of its own'
+                    )
+        return frozenset(found)
+
+    def _selected(self, substep: Substep) -> set[int]:
+        return {id(variable) for variable in self._selections[substep.name]}
+
+    def parts(self, substep: Substep) -> list[Any]:
+        """The optimizers that a substep's optimizer consists of, without loss scaling."""
+        inner = self.inner(substep)
+        return list(getattr(inner, "optimizers", [inner]))
+
     def _made(self, given: Any) -> Any:
         with self._model.distribute_strategy.scope():
             optimizer = given if isinstance(given, keras.optimizers.Optimizer) else given()

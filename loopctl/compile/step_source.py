@@ -27,6 +27,7 @@ class Ground:
         statistics: the model has moving statistics.
         scaling: of substeps' losses, by name: ``optimizer.dynamic_scale`` or a number.
         clipping: names of substeps whose optimizer clips by itself.
+        accumulating: names of substeps that share an optimizer which accumulates gradients.
         share: whether branches that can share a forward pass do.
     """
 
@@ -38,6 +39,7 @@ class Ground:
     statistics: bool
     scaling: Mapping[str, str]
     clipping: frozenset[str]
+    accumulating: frozenset[str]
     share: bool
 
     def shares(self, action: Action) -> bool:
@@ -169,8 +171,12 @@ def _whole_loss(substep: Substep, ground: Ground, prefix: str = "") -> list[str]
 
 def _update(substep: Substep, ground: Ground, prefix: str = "") -> list[str]:
     """Backward pass, treatment of the gradients, optimizer."""
-    lines = [
-        f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables)",
+    zero, lines = "", []
+    if substep.name in ground.accumulating and substep.has_loss:
+        zero = ", unconnected_gradients=tf.UnconnectedGradients.ZERO"
+        lines.append("# Accumulated gradients are lost of what an update does not mention.")
+    lines += [
+        f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables{zero})",
         "# A variable that the loss does not depend on has no gradient and is left alone.",
         "reached = [i for i, gradient in enumerate(gradients) if gradient is not None]",
         "gradients = [gradients[i] for i in reached]",

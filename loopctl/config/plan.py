@@ -62,6 +62,11 @@ class Substep:
         return f"{self.action}_{'on' if self.branch else 'off'}"
 
     @property
+    def has_loss(self) -> bool:
+        """Whether there is anything to train by."""
+        return self.compiled or self.loss is not None or bool(self.regularize)
+
+    @property
     def treats(self) -> bool:
         """Whether gradients are changed on their way to the optimizer."""
         return self.gradients is not None or self.clipping is not None
