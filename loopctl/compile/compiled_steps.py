@@ -163,7 +163,7 @@ class Steps:
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
             "own_loss": self._losses[substep.name],
-            "optimizer": self.optimizers.of(substep),
+            "optimizer": self.optimizers.applying(substep),
             "transform": transform,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
         }

@@ -106,6 +106,13 @@ def count_samples(strategy: Any, data: Any) -> Any:
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     leaf = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     if strategy.num_replicas_in_sync == 1:
-        return tf.cast(tf.shape(leaf)[0], tf.float32)
-    local = strategy.run(lambda part: tf.cast(tf.shape(part)[0], tf.float32), args=(leaf,))
-    return strategy.reduce("SUM", local, axis=None)
+        return _rows(leaf)
+    return strategy.reduce("SUM", strategy.run(_rows, args=(leaf,)), axis=None)
+
+
+def _rows(part: Any) -> Any:
+    """Scalar float32, of a dense, ragged or sparse tensor."""
+    if isinstance(part, tf.SparseTensor):
+        return tf.cast(part.dense_shape[0], tf.float32)
+    rows = part.nrows() if isinstance(part, tf.RaggedTensor) else tf.shape(part)[0]
+    return tf.cast(rows, tf.float32)

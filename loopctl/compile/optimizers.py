@@ -81,6 +81,11 @@ class Optimizers:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         return optimizer
 
+    def applying(self, substep: Substep) -> Any:
+        """What scales a substep's loss and applies its gradients, whichever of them there are."""
+        optimizer = self.of(substep)
+        return Several(optimizer) if hasattr(optimizer, "optimizers") else optimizer
+
     def build(self) -> None:
         """Makes all slots: optimizers are applied to subsets of what they know."""
         with self._model.distribute_strategy.scope():
@@ -162,14 +167,43 @@ class Optimizers:
         """Sets what the optimizers remember of `variables` back to its initial values."""
         for optimizer in (self.compiled, *self._own.values()):
             inner = inner_optimizer(optimizer)
-            slots = {slot.path: slot for slot in inner.variables}
-            fresh = type(inner).from_config(inner.get_config())
-            with self._model.distribute_strategy.scope():
-                fresh.build(variables)
-            own = {id(fresh.iterations), id(fresh.learning_rate)}
-            for slot in fresh.variables:
-                if id(slot) not in own and slot.path in slots:
-                    slots[slot.path].assign(slot)
+            for part in getattr(inner, "optimizers", [inner]):
+                self._reset_slots(part, variables)
+
+    def _reset_slots(self, optimizer: Any, variables: list[Any]) -> None:
+        slots = {slot.path: slot for slot in optimizer.variables}
+        fresh = type(optimizer).from_config(optimizer.get_config())
+        with self._model.distribute_strategy.scope():
+            fresh.build(variables)
+        own = {id(fresh.iterations), id(fresh.learning_rate)}
+        for slot in fresh.variables:
+            if id(slot) not in own and slot.path in slots:
+                slots[slot.path].assign(slot)
+
+
+class Several:
+    """Keras' MultiOptimizer, for some of its variables: its own `apply` wants gradients of all."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def scale_loss(self, loss: Any) -> Any:
+        return self.optimizer.scale_loss(loss)
+
+    @property
+    def loss_scale_factor(self) -> Any:
+        return self.optimizer.loss_scale_factor
+
+    def apply(self, gradients: list[Any], variables: list[Any]) -> None:
+        for part in self.optimizer.optimizers:
+            known = {id(variable) for variable in _known(part)} if part.built else set()
+            pairs = [
+                pair for pair in zip(gradients, variables, strict=True) if id(pair[1]) in known
+            ]
+            if pairs:
+                part.apply([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        if gradients:
+            self.optimizer.iterations.assign_add(1)
 
 
 def _known(optimizer: Any) -> list[Any]:

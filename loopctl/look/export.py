@@ -236,6 +236,11 @@ class _Writer:
         """Lines that make a substep's optimizer, or take that of an earlier one."""
         optimizers, name = self.steps.optimizers, f"{substep.name}_optimizer"
         optimizer = optimizers.of(substep)
+        if hasattr(optimizer, "optimizers"):
+            raise ConfigError(
+                f"{substep.place()} is trained by an optimizer of several optimizers: an exported "
+                "module can't apply that to some of its variables"
+            )
         if optimizer is optimizers.compiled:
             return [f"    {name} = model.optimizer"]
         served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]

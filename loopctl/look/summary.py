@@ -134,6 +134,8 @@ def nodes(function: Any, batch: Any) -> int:
 
 
 def _as_spec(part: Any) -> Any:
-    if isinstance(part, tf.TensorSpec) or part is None:
+    if isinstance(part, tf.TypeSpec) or part is None:
         return part
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
+        return tf.type_spec_from_value(part)
     return tf.TensorSpec.from_tensor(tf.convert_to_tensor(part))

@@ -15,6 +15,7 @@ from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
 from loopctl.run import saved_state
 from loopctl.run.async_actions import as_bool, run_async
+from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
 from loopctl.run.train_function import TrainFunction
@@ -328,7 +329,13 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 self.steps.state.controls[action.name].assign(state)
                 self._known_states[action.name] = state
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> dict[str, float]:
         """One train step under control, outside of ``fit``, on the model this is attached to.
 
         Counters and history go on from call to call; ``callback.on_epoch_begin(epoch)`` and
@@ -336,12 +343,22 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
         Args:
             x, y, sample_weight: one batch, (batch, ...) arrays or tensors, or structures of these.
+            class_weight: instead of `sample_weight`: weights by class.
 
         Returns:
             The logs of the step: epoch means of losses and metrics, control states.
+
+        Raises:
+            ValueError: both weights are given, or classes can't be told from `y`.
         """
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight and class_weight can't be given together")
+            sample_weight = sample_weights(y, class_weight)
         data = tuple(part for part in (x, y, sample_weight) if part is not None)
-        batch = tf.nest.map_structure(tf.convert_to_tensor, data)
+        batch = tf.nest.map_structure(
+            lambda part: part if tf.is_tensor(part) else tf.convert_to_tensor(part), data
+        )
         if not self._is_current(self.steps.model):
             self.attach(self.steps.model)
         self._restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -139,3 +140,36 @@ def test_what_a_loss_does_not_depend_on_keeps_its_accumulated_gradients() -> Non
         twin.optimizer.apply(tape.gradient(loss, twin.trainable_weights), twin.trainable_weights)
     for a, b in zip(net.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+if hasattr(keras.optimizers, "MultiOptimizer"):  # Keras 3.8 has none
+
+    def multiple() -> Any:
+        rates = {"(.*/)?head/.*": keras.optimizers.SGD(0.2)}
+        chosen = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.05), rates)
+        return keras.optimizers.MultiOptimizer(chosen)
+
+    def test_an_optimizer_of_several_trains_all_as_in_keras() -> None:
+        net, plain = two_layers(multiple()), two_layers(multiple())
+        fit_two(net, {"all": {"cond": when.always, True: {"regularize": True}}})
+        plain.fit(X, X[:, :1], batch_size=4, shuffle=False, verbose=0)
+        for a, b in zip(net.get_weights(), plain.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+    def test_an_optimizer_of_several_trains_a_part_of_its_variables(tmp_path: Path) -> None:
+        net = two_layers(multiple())
+        turns = {
+            "turn": {
+                "cond": when.every(2),
+                True: {"variables": "*/hidden/*"},
+                False: {"variables": "*/head/*"},
+            }
+        }
+        before = net.get_weights()
+        callback = LoopControllerCallback(turns)
+        net.fit(X, X[:, :1], batch_size=4, verbose=0, callbacks=[callback])
+        assert all(np.any(a != b) for a, b in zip(net.get_weights(), before, strict=True))
+        assert int(net.optimizer.iterations) == 8
+        callback.steps.optimizers.reset_slots(list(net.trainable_variables))
+        with pytest.raises(ConfigError, match="an optimizer of several optimizers"):
+            callback.export(tmp_path / "exported.py")
