@@ -46,8 +46,7 @@ def gradual_unfreezing(
 ) -> Config:
     """A config that trains one group of variables, some epochs later the second as well, and so on.
 
-    One action per stage, so that `loss`, the first action's, is NaN from the second stage on; that
-    of a stage is ``loss_stage_<n>``.
+    One action per stage, whose loss is ``loss_stage_<n>``; `loss` is that of the stage under way.
 
     Args:
         groups: globs over ``variable.path`` or lists of these, usually from the head downwards.

@@ -5,9 +5,11 @@ selections and optimizers, and `GraphState`, the variables that they work on.
 May import: config.
 """
 
-from loopctl.compile.compiled_steps import Steps, called_by_source, compiled_loss, separated
+from loopctl.compile.compiled_steps import Steps, called_by_source, separated
+from loopctl.compile.data_losses import compiled_loss, output_weights
 from loopctl.compile.graph_state import GraphState
 from loopctl.compile.selection import check_names, layers_of
+from loopctl.compile.step_source import step_loss
 
 __all__ = [
     "GraphState",
@@ -16,5 +18,7 @@ __all__ = [
     "check_names",
     "compiled_loss",
     "layers_of",
+    "output_weights",
     "separated",
+    "step_loss",
 ]

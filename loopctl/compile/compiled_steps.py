@@ -13,6 +13,14 @@ import keras
 import tensorflow as tf
 
 from loopctl.compile import gradient_treatment, graph_state
+from loopctl.compile.data_losses import (
+    BranchLoss,
+    branch_loss,
+    check_losses,
+    compiled_loss,
+    computed_loss,
+    computes_loss,
+)
 from loopctl.compile.optimizers import Optimizers
 from loopctl.compile.selection import metrics_of, regularized_layers, select, statistics_of
 from loopctl.compile.step_source import (
@@ -26,8 +34,6 @@ from loopctl.config import (
     Action,
     ConfigError,
     ControlPlan,
-    FunctionLoss,
-    OutputLosses,
     Substep,
 )
 
@@ -64,9 +70,11 @@ class Steps:
         if not model.trainable_variables:
             raise ConfigError(f"model {model.name!r} has no trainable variable: nothing to train")
         self.plan, self.model, self.state = plan, model, state
+        check_losses(plan, model)
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
+        self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
         self.ground = self._ground(optimize)
@@ -94,10 +102,14 @@ class Steps:
         scaling = {s.name: optimizers.scaling(s) for s in plan.substeps}
         return Ground(
             replicas=model.distribute_strategy.num_replicas_in_sync,
-            training=_takes_training(model),
+            training=_takes_training(model.call),
+            computes=computes_loss(model),
+            computes_training=_takes_training(model.compute_loss),
+            compiled=self.compiled_loss is not None,
             statistics=bool(self.state.statistics.variables),
             scaling={name: scale for name, scale in scaling.items() if scale is not None},
             clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
+            accumulating=optimizers.accumulating,
             share=optimize,
         )
 
@@ -126,7 +138,7 @@ class Steps:
             for prefix, substep in (("on", on), ("off", off))
             for key, value in self._values(substep).items()
         }
-        namespace = {**self._common, **values, "own_loss": on.loss}
+        namespace = {**self._common, **values, "own_loss": self._losses[on.name]}
         return _execute(self.source[name], name, namespace)
 
     @property
@@ -134,6 +146,7 @@ class Steps:
         return {
             "keras": keras,
             "compiled_loss": self.compiled_loss,
+            "computed_loss": computed_loss,
             "floatx": keras.backend.floatx(),
             "keep_overflow": gradient_treatment.keep_overflow,
             "statistics": self.state.statistics,
@@ -149,8 +162,8 @@ class Steps:
             "weights": weights,
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
-            "own_loss": substep.loss,
-            "optimizer": self.optimizers.of(substep),
+            "own_loss": self._losses[substep.name],
+            "optimizer": self.optimizers.applying(substep),
             "transform": transform,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
         }
@@ -187,8 +200,10 @@ def called_by_source(steps: Steps) -> list[Any]:
     """Our classes and functions that the text of the substeps calls, in the order of definition."""
     found: list[Any] = []
     texts = "".join(steps.source.values())
-    if any(isinstance(s.loss, FunctionLoss | OutputLosses) for s in steps.plan.substeps):
-        found += [FunctionLoss, OutputLosses]
+    if any(s.loss is not None for s in steps.plan.substeps):
+        found.append(BranchLoss)
+    if "computed_loss(" in texts:
+        found.append(computed_loss)
     if "keep_overflow" in texts:
         found.append(gradient_treatment.keep_overflow)
     if "repeat(" in texts:
@@ -198,18 +213,9 @@ def called_by_source(steps: Steps) -> list[Any]:
     return found
 
 
-def compiled_loss(model: keras.Model) -> Any:
-    """The loss given to ``model.compile``, without the regularisation of the layers.
-
-    Private: the public ``compute_loss`` always adds ``model.losses``, which a config may have
-    switched off. tests/loopctl/compile/test_compiled_steps.py notices when it moves.
-    """
-    return model._compile_loss
-
-
-def _takes_training(model: keras.Model) -> bool:
-    """Whether ``model(x, training=True)`` is accepted: always for Sequential and functional."""
-    code = getattr(model.call, "__code__", None)
+def _takes_training(function: Any) -> bool:
+    """Whether ``training=`` is accepted: by ``call``, always for Sequential and functional."""
+    code = getattr(function, "__code__", None)
     if code is None:
         return True
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

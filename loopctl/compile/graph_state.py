@@ -13,7 +13,7 @@ from loopctl.config import ControlPlan
 
 
 class EpochMean:
-    """Running mean of one action's loss over the steps of an epoch in which it ran.
+    """Running mean of a loss over the steps of an epoch in which it was computed.
 
     Before the first such step the mean is NaN, so that an idle action never looks like a perfect
     one.
@@ -22,8 +22,10 @@ class EpochMean:
     def __init__(self, name: str) -> None:
         self.sums = _variable([0.0, 0.0], f"{name}_loss_total_and_samples")
 
-    def update(self, loss: Any, samples: Any) -> Any:
-        """Counts the loss of a step, scalar float32, and returns it."""
+    def update(self, loss: Any, samples: Any, ran: Any = True) -> Any:
+        """Counts the loss of a step, scalar float32, if it `ran`, and returns it."""
+        if ran is not True:
+            loss, samples = (tf.where(ran, value, 0.0) for value in (loss, samples))
         self.sums.assign_add(tf.stack([loss * samples, samples]))
         return loss
 
@@ -31,6 +33,11 @@ class EpochMean:
         """Scalar float32 tensor."""
         total, samples = tf.unstack(self.sums)
         return total / samples
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is anything to take the mean of; asked on the host."""
+        return bool(self.sums[1] > 0)
 
     def reset(self) -> None:
         self.sums.assign([0.0, 0.0])
@@ -79,6 +86,9 @@ class GraphState:
     def __init__(self, plan: ControlPlan, model: keras.Model) -> None:
         self.controls = {action.name: _variable(False, action.name) for action in plan.actions}
         self.means = {action.name: EpochMean(action.name) for action in plan.actions}
+        if len(plan.reporting) > 1:  # no action can have that name
+            self.means["loss"] = EpochMean("loss")
+        self.loss = self.means["loss" if len(plan.reporting) > 1 else plan.actions[0].name]
         self.statistics = Statistics(model)
         self.progress = Progress(plan.predicates)
 
@@ -96,6 +106,13 @@ def count_samples(strategy: Any, data: Any) -> Any:
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     leaf = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     if strategy.num_replicas_in_sync == 1:
-        return tf.cast(tf.shape(leaf)[0], tf.float32)
-    local = strategy.run(lambda part: tf.cast(tf.shape(part)[0], tf.float32), args=(leaf,))
-    return strategy.reduce("SUM", local, axis=None)
+        return _rows(leaf)
+    return strategy.reduce("SUM", strategy.run(_rows, args=(leaf,)), axis=None)
+
+
+def _rows(part: Any) -> Any:
+    """Scalar float32, of a dense, ragged or sparse tensor."""
+    if isinstance(part, tf.SparseTensor):
+        return tf.cast(part.dense_shape[0], tf.float32)
+    rows = part.nrows() if isinstance(part, tf.RaggedTensor) else tf.shape(part)[0]
+    return tf.cast(rows, tf.float32)

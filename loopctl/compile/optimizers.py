@@ -36,6 +36,43 @@ class Optimizers:
             self._own[key] = self._made(substeps[0].optimizer)
             self._check(self._own[key], substeps[0], self._variables(key))
 
+        self.accumulating = self._accumulating(plan)
+
+    def _accumulating(self, plan: ControlPlan) -> frozenset[str]:
+        """Names of the substeps that share an optimizer which accumulates gradients.
+
+        Raises:
+            ConfigError: they train different variables: when one of them completes an update, the
+                optimizer forgets what it has accumulated of the others'.
+        """
+        found = set[str]()
+        for substep in plan.substeps:
+            shared = [s for s in plan.substeps if self.of(s) is self.of(substep)]
+            steps = max(
+                (o.gradient_accumulation_steps or 0 for o in self.parts(substep)), default=0
+            )
+            if len(shared) == 1 or not steps:
+                continue
+            found.add(substep.name)
+            for other in shared:
+                if self._selected(other) != self._selected(substep):
+                    where = substep.place("optimizer") if substep.optimizer else "the compiled one"
+                    raise ConfigError(
+                        f"{substep.place()} and {other.place()} train different variables by one "
+                        f"optimizer ({where}) that accumulates the gradients of {steps} substeps: "
+                        "what it has accumulated of one is lost whenever the other completes an "
+                        'update. Give each an accumulating "optimizer" of its own'
+                    )
+        return frozenset(found)
+
+    def _selected(self, substep: Substep) -> set[int]:
+        return {id(variable) for variable in self._selections[substep.name]}
+
+    def parts(self, substep: Substep) -> list[Any]:
+        """The optimizers that a substep's optimizer consists of, without loss scaling."""
+        inner = self.inner(substep)
+        return list(getattr(inner, "optimizers", [inner]))
+
     def _made(self, given: Any) -> Any:
         with self._model.distribute_strategy.scope():
             optimizer = given if isinstance(given, keras.optimizers.Optimizer) else given()
@@ -43,6 +80,11 @@ class Optimizers:
             if scales and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         return optimizer
+
+    def applying(self, substep: Substep) -> Any:
+        """What scales a substep's loss and applies its gradients, whichever of them there are."""
+        optimizer = self.of(substep)
+        return Several(optimizer) if hasattr(optimizer, "optimizers") else optimizer
 
     def build(self) -> None:
         """Makes all slots: optimizers are applied to subsets of what they know."""
@@ -69,6 +111,15 @@ class Optimizers:
     def own(self) -> list[Any]:
         """The branches' own, each once, in the order of the config."""
         return list(self._own.values())
+
+    @property
+    def own_by_place(self) -> dict[str, Any]:
+        """The same, but for the compiled one, by the first place that each has in the config."""
+        return {
+            self._served[key][0].place("optimizer"): optimizer
+            for key, optimizer in self._own.items()
+            if optimizer is not self.compiled
+        }
 
     def scaling(self, substep: Substep) -> str | None:
         """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
@@ -116,14 +167,43 @@ class Optimizers:
         """Sets what the optimizers remember of `variables` back to its initial values."""
         for optimizer in (self.compiled, *self._own.values()):
             inner = inner_optimizer(optimizer)
-            slots = {slot.path: slot for slot in inner.variables}
-            fresh = type(inner).from_config(inner.get_config())
-            with self._model.distribute_strategy.scope():
-                fresh.build(variables)
-            own = {id(fresh.iterations), id(fresh.learning_rate)}
-            for slot in fresh.variables:
-                if id(slot) not in own and slot.path in slots:
-                    slots[slot.path].assign(slot)
+            for part in getattr(inner, "optimizers", [inner]):
+                self._reset_slots(part, variables)
+
+    def _reset_slots(self, optimizer: Any, variables: list[Any]) -> None:
+        slots = {slot.path: slot for slot in optimizer.variables}
+        fresh = type(optimizer).from_config(optimizer.get_config())
+        with self._model.distribute_strategy.scope():
+            fresh.build(variables)
+        own = {id(fresh.iterations), id(fresh.learning_rate)}
+        for slot in fresh.variables:
+            if id(slot) not in own and slot.path in slots:
+                slots[slot.path].assign(slot)
+
+
+class Several:
+    """Keras' MultiOptimizer, for some of its variables: its own `apply` wants gradients of all."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def scale_loss(self, loss: Any) -> Any:
+        return self.optimizer.scale_loss(loss)
+
+    @property
+    def loss_scale_factor(self) -> Any:
+        return self.optimizer.loss_scale_factor
+
+    def apply(self, gradients: list[Any], variables: list[Any]) -> None:
+        for part in self.optimizer.optimizers:
+            known = {id(variable) for variable in _known(part)} if part.built else set()
+            pairs = [
+                pair for pair in zip(gradients, variables, strict=True) if id(pair[1]) in known
+            ]
+            if pairs:
+                part.apply([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        if gradients:
+            self.optimizer.iterations.assign_add(1)
 
 
 def _known(optimizer: Any) -> list[Any]:

@@ -21,17 +21,25 @@ class Ground:
     Args:
         replicas: among which a global batch is split.
         training: the model's call accepts ``training=``.
+        computes: the model has a ``compute_loss`` of its own.
+        computes_training: which accepts ``training=``.
+        compiled: the model was compiled with a loss.
         statistics: the model has moving statistics.
         scaling: of substeps' losses, by name: ``optimizer.dynamic_scale`` or a number.
         clipping: names of substeps whose optimizer clips by itself.
+        accumulating: names of substeps that share an optimizer which accumulates gradients.
         share: whether branches that can share a forward pass do.
     """
 
     replicas: int
     training: bool
+    computes: bool
+    computes_training: bool
+    compiled: bool
     statistics: bool
     scaling: Mapping[str, str]
     clipping: frozenset[str]
+    accumulating: frozenset[str]
     share: bool
 
     def shares(self, action: Action) -> bool:
@@ -66,7 +74,7 @@ def substep_source(
         "        for variable in variables:",
         "            tape.watch(variable)",
         *_indented(_forward(ground, [substep], statistics), 2),
-        *_indented(_data_loss(substep), 2),
+        *_indented(_data_loss(substep, ground), 2),
         *_indented(_whole_loss(substep, ground), 2),
         *_indented(_update(substep, ground), 1),
         *_indented(_measure(ground, measures, statistics), 1),
@@ -91,7 +99,7 @@ def shared_source(
         "        for variable in on_variables + off_variables:",
         "            tape.watch(variable)",
         *_indented(_forward(ground, [on, off], statistics), 2),
-        *_indented(_data_loss(on), 2),
+        *_indented(_data_loss(on, ground), 2),
         *_indented(_whole_loss(on, ground, "on_"), 2),
         *_indented(_whole_loss(off, ground, "off_"), 2),
     ]
@@ -138,8 +146,11 @@ def _prefix(substep: Substep, substeps: list[Substep]) -> str:
     return "on_" if substep.branch else "off_"
 
 
-def _data_loss(substep: Substep) -> list[str]:
-    if substep.compiled:
+def _data_loss(substep: Substep, ground: Ground) -> list[str]:
+    if substep.compiled and ground.computes:
+        training = ", training=True" if ground.computes_training else ""
+        return [f"loss = computed_loss(self, x, y, y_pred, sample_weight{training})"]
+    if substep.compiled and ground.compiled:
         return ["loss = compiled_loss(y, y_pred, sample_weight)"]
     if substep.loss is not None:
         return ["loss = own_loss(y, y_pred, sample_weight)"]
@@ -160,8 +171,12 @@ def _whole_loss(substep: Substep, ground: Ground, prefix: str = "") -> list[str]
 
 def _update(substep: Substep, ground: Ground, prefix: str = "") -> list[str]:
     """Backward pass, treatment of the gradients, optimizer."""
-    lines = [
-        f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables)",
+    zero, lines = "", []
+    if substep.name in ground.accumulating and substep.has_loss:
+        zero = ", unconnected_gradients=tf.UnconnectedGradients.ZERO"
+        lines.append("# Accumulated gradients are lost of what an update does not mention.")
+    lines += [
+        f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables{zero})",
         "# A variable that the loss does not depend on has no gradient and is left alone.",
         "reached = [i for i, gradient in enumerate(gradients) if gradient is not None]",
         "gradients = [gradients[i] for i in reached]",
@@ -255,7 +270,8 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
         "    metrics = metrics_of(self, plan)",
         "    losses = {" + ", ".join(f"'loss_{name}': loss_{name}" for name in names) + "}",
         "    states = {name: tf.identity(state) for name, state in self.control_variables.items()}",
-        f"    values = {{**metrics, 'loss': loss_{names[0]}, **losses, **states}}",
+        *_indented(_step_loss(plan), 1),
+        "    values = {**metrics, 'loss': loss, **losses, **states}",
     ]
     if plan.predicates:
         lines.append("    progress.advance(values)")
@@ -263,15 +279,39 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
     return "\n".join(lines) + "\n"
 
 
+def step_loss(plan: ControlPlan, controls: str = "self.control_variables") -> str:
+    """Expression of a step's `loss`: that of the first action that ran, NaN if none did."""
+    *before, last = plan.reporting
+    expression = f"loss_{last.name}"
+    for action in reversed(before):
+        expression = f"tf.where({_ran(action, controls)}, loss_{action.name}, {expression})"
+    return expression
+
+
+def _ran(action: Action, controls: str = "self.control_variables") -> str:
+    """Expression of whether an action with one branch has run."""
+    return f"{'' if action.on else '~'}{controls}[{action.name!r}]"
+
+
+def _step_loss(plan: ControlPlan) -> list[str]:
+    lines = [f"loss = {step_loss(plan)}"]
+    if len(plan.reporting) > 1:
+        ran = " | ".join(f"tf.identity({_ran(action)})" for action in plan.reporting)
+        arguments = "loss, samples" if plan.always_runs else f"loss, samples, {ran}"
+        lines.append(f"epoch_means['loss'].update({arguments})")
+    return lines
+
+
 def logs_source(plan: ControlPlan) -> str:
     """Source of ``logs(self, values)``: what ``fit`` logs of the last step's values."""
     names = [action.name for action in plan.actions]
+    loss = f"epoch_means[{'loss' if len(plan.reporting) > 1 else names[0]!r}]"
     means = ", ".join(f"'loss_{name}': epoch_means[{name!r}].result()" for name in names)
     lines = [
         "def logs(self, values):",
         '    """Losses as means over the epoch; metrics are that already."""',
         f"    means = {{{means}}}",
-        f"    return {{**values, 'loss': means['loss_{names[0]}'], **means}}",
+        f"    return {{**values, 'loss': {loss}.result(), **means}}",
     ]
     return "\n".join(lines) + "\n"
 

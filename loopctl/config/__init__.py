@@ -9,7 +9,7 @@ from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import name_of
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.files import load_async_config, load_config, save_config, serialized
-from loopctl.config.losses import FunctionLoss, OutputLosses
+from loopctl.config.losses import losses_in, map_losses
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
 from loopctl.config.predicate_text import parse as parse_predicate
 from loopctl.config.predicate_values import COUNTERS, Statistic
@@ -24,8 +24,6 @@ __all__ = [
     "ConfigError",
     "ControlPlan",
     "Counter",
-    "FunctionLoss",
-    "OutputLosses",
     "Selector",
     "Series",
     "Statistic",
@@ -34,6 +32,8 @@ __all__ = [
     "every",
     "load_async_config",
     "load_config",
+    "losses_in",
+    "map_losses",
     "name_of",
     "parse",
     "parse_predicate",

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from loopctl.config.errors import ConfigError, closest
-from loopctl.config.losses import FunctionLoss, OutputLosses
+from loopctl.config.losses import losses_in
 from loopctl.config.plan import Clipping, Selector
 
 NORMS = ("norm", "global_norm")
@@ -79,19 +79,20 @@ def optimizer(value: Any, where: str) -> Any:
     return found if found is value else functools.partial(keras.optimizers.get, value)
 
 
-def loss(value: Any, where: str) -> Callable[..., Any] | None:
-    """One loss, or one per output, ready to be called with a sample weight; None for zero."""
+def loss(value: Any, where: str) -> Any:
+    """One loss, or lists, tuples and dicts of losses and None; None alone for zero."""
     if value is None or value is False:
         return None
     if isinstance(value, Mapping):
-        per_output = {key: loss(one, f"{where}[{key!r}]") for key, one in value.items()}
+        found: Any = {key: loss(one, f"{where}[{key!r}]") for key, one in value.items()}
     elif isinstance(value, list | tuple):
-        per_output = dict(enumerate(loss(one, f"{where}[{i}]") for i, one in enumerate(value)))
+        found = [loss(one, f"{where}[{i}]") for i, one in enumerate(value)]
+        found = tuple(found) if isinstance(value, tuple) else found
     else:
         return _single_loss(value, where)
-    if not any(per_output.values()):
+    if not losses_in(found):
         raise ConfigError(f"{where} has no loss for any output: use None for zero data loss")
-    return OutputLosses(per_output)
+    return found
 
 
 def _single_loss(value: Any, where: str) -> Callable[..., Any]:
@@ -107,11 +108,9 @@ def _single_loss(value: Any, where: str) -> Callable[..., Any]:
         raise ConfigError(
             f"{where} is the class {value.__name__}: an instance is needed, e.g. {value.__name__}()"
         )
-    if isinstance(value, keras.losses.Loss):
+    if callable(value):
         found: Callable[..., Any] = value
         return found
-    if callable(value):
-        return FunctionLoss(value)
     raise ConfigError(
         f"{where} is {value!r}: a keras.losses.Loss, a function (y_true, y_pred), a Keras loss's "
         "name, a list or dict of these (one per output), or None/False for zero data loss is needed"

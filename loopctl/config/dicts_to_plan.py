@@ -104,6 +104,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         optimizer=read("optimizer", values.optimizer),
         repeat=read("repeat", values.repeat, 1),
         update_statistics=read("update_statistics", values.flag),
+        says_regularize="regularize" in entry,
     )
 
 

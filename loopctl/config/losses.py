@@ -1,43 +1,25 @@
-"""Losses of substeps in one calling convention: ``(y_true, y_pred, sample_weight) -> scalar``."""
+"""Losses of a branch as a config holds them: one, or lists, tuples and dicts of them and None."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
+
+def map_losses(change: Callable[[Any], Any], loss: Any) -> Any:
+    """The same structure with `change` of each loss in it; None stays None."""
+    if isinstance(loss, Mapping):
+        return {key: map_losses(change, one) for key, one in loss.items()}
+    if isinstance(loss, list | tuple):
+        return type(loss)([map_losses(change, one) for one in loss])
+    return None if loss is None else change(loss)
 
 
-class FunctionLoss(keras.losses.Loss):
-    """A function ``(y_true, y_pred) -> loss values`` as a Keras loss of default reduction."""
-
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
-        super().__init__(name=getattr(function, "__name__", type(function).__name__))
-        self.function = function
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Loss values per sample; a target (batch,) meets a prediction (batch, 1) as in Keras."""
-        if len(y_true.shape) == 1 and len(y_pred.shape) == 2 and y_pred.shape[-1] == 1:
-            y_true = keras.ops.expand_dims(y_true, -1)
-        elif len(y_pred.shape) == 1 and len(y_true.shape) == 2 and y_true.shape[-1] == 1:
-            y_pred = keras.ops.expand_dims(y_pred, -1)
-        return self.function(y_true, y_pred)
-
-
-class OutputLosses:
-    """One loss per output of a model, by name or position, summed; None does not count."""
-
-    def __init__(self, losses: Mapping[Any, Any]) -> None:
-        self.losses = losses
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        values = []
-        for key, loss in self.losses.items():
-            if loss is not None:
-                nested = isinstance(sample_weight, dict | list | tuple)
-                weight = sample_weight[key] if nested else sample_weight
-                values.append(loss(y_true[key], y_pred[key], weight))
-        return sum(values[1:], values[0])
+def losses_in(loss: Any) -> list[Any]:
+    """Every loss in a structure of them, in its order."""
+    found: list[Any] = []
+    map_losses(found.append, loss)
+    return found
 
 
 def same_loss(a: Any, b: Any) -> bool:
@@ -46,10 +28,9 @@ def same_loss(a: Any, b: Any) -> bool:
     Two objects may: but what Keras' losses tell of themselves (``get_config``) lacks parameters
     such as Huber's delta, so that only one and the same object is known to.
     """
-    if isinstance(a, FunctionLoss) and isinstance(b, FunctionLoss):
-        return a.function is b.function
-    if isinstance(a, OutputLosses) and isinstance(b, OutputLosses):
-        return a.losses.keys() == b.losses.keys() and all(
-            same_loss(a.losses[key], b.losses[key]) for key in a.losses
-        )
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same_loss(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        pairs = zip(a, b, strict=False)
+        return len(a) == len(b) and all(same_loss(one, other) for one, other in pairs)
     return a is b

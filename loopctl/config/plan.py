@@ -35,15 +35,16 @@ class Clipping:
 class Substep:
     """One branch of an action.
 
-    `loss` is a ``keras.losses.Loss``-like callable ``(y_true, y_pred, sample_weight)``, None for
-    zero data loss; `compiled` says that the model's compiled loss is meant instead. `regularize`
-    is a bool or chooses layers. At most one of `variables` and `excluded_variables` is set.
-    `optimizer` is None for the compiled one. `update_statistics` is None for once per train step.
+    `loss` is a Keras loss or a function ``(y_true, y_pred)``, or a structure of these and None as
+    ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
+    is meant instead. `regularize` is a bool or chooses layers. At most one of `variables` and
+    `excluded_variables` is set. `optimizer` is None for the compiled one. `update_statistics` is
+    None for once per train step. `says_regularize`: the config has a word on `regularize`.
     """
 
     action: str
     branch: bool
-    loss: Callable[..., Any] | None
+    loss: Any
     compiled: bool
     regularize: bool | Selector
     variables: Selector | None
@@ -53,11 +54,17 @@ class Substep:
     optimizer: Any
     repeat: int
     update_statistics: bool | None
+    says_regularize: bool
 
     @property
     def name(self) -> str:
         """Under which the substep is bound to the model: ``gate_on`` or ``gate_off``."""
         return f"{self.action}_{'on' if self.branch else 'off'}"
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether there is anything to train by."""
+        return self.compiled or self.loss is not None or bool(self.regularize)
 
     @property
     def treats(self) -> bool:
@@ -132,6 +139,17 @@ class ControlPlan:
     def host_actions(self) -> tuple[Action, ...]:
         """The actions whose condition is a Python callable."""
         return tuple(action for action in self.actions if action.predicate is None)
+
+    @property
+    def reporting(self) -> tuple[Action, ...]:
+        """The actions that may give a train step its `loss`: the first of them that runs does."""
+        always = [i for i, action in enumerate(self.actions) if action.on and action.off]
+        return self.actions[: always[0] + 1] if always else self.actions
+
+    @property
+    def always_runs(self) -> bool:
+        """Whether every train step runs a substep."""
+        return len(self.reporting[-1].substeps) == 2
 
     def measures(self, substep: Substep) -> bool:
         """Whether `substep` updates the model's metrics.

@@ -9,12 +9,10 @@ from typing import Any
 
 import keras
 
-from loopctl.compile import Steps, called_by_source, layers_of
+from loopctl.compile import Steps, called_by_source, layers_of, output_weights, step_loss
 from loopctl.config import (
     Action,
     ConfigError,
-    FunctionLoss,
-    OutputLosses,
     Substep,
     name_of,
     serialized,
@@ -98,13 +96,19 @@ class _Writer:
             "    variables = [weight.value for weight in weights]",
             "    unpack_x_y_sample_weight = keras.utils.unpack_x_y_sample_weight",
         ]
-        if substep.compiled:
+        if substep.compiled and "compiled_loss(" in text:
             lines.append(
                 "    compiled_loss = model._compile_loss  # Keras has no public name for it"
             )
         elif substep.loss is not None:
-            lines.append(f"    own_loss = {self._loss(substep.loss, substep.place('loss'))}")
-        else:
+            where = substep.place("loss")
+            arguments = [self._loss(substep.loss, where)]
+            if (weights := output_weights(self.model, substep.loss, where)) is not None:
+                arguments.append(f"weights={self._weights(weights, where)}")
+            if names := getattr(self.model, "output_names", None):
+                arguments.append(f"names={list(names)!r}")
+            lines.append(f"    own_loss = BranchLoss({', '.join(arguments)})")
+        elif "floatx" in text:
             lines.append("    floatx = keras.backend.floatx()")
         if not isinstance(substep.regularize, bool):
             chosen = [self.layers[id(layer)] for layer in self.steps.layers[substep.name] or ()]
@@ -124,15 +128,27 @@ class _Writer:
         return name
 
     def _loss(self, loss: Any, where: str) -> str:
-        if isinstance(loss, OutputLosses):
+        if isinstance(loss, dict):
             parts = (
-                f"{key!r}: {None if one is None else self._loss(one, where)}"
-                for key, one in loss.losses.items()
+                f"{key!r}: {self._loss(one, f'{where}[{key!r}]')}" for key, one in loss.items()
             )
-            return f"OutputLosses({{{', '.join(parts)}}})"
-        if isinstance(loss, FunctionLoss):
-            return f"FunctionLoss({self._function(loss.function, where)})"
-        return f"keras.losses.deserialize({serialized(loss, where)!r})"
+            return f"{{{', '.join(parts)}}}"
+        if isinstance(loss, list | tuple):
+            return f"[{', '.join(self._loss(one, f'{where}[{i}]') for i, one in enumerate(loss))}]"
+        if loss is None:
+            return "None"
+        if isinstance(loss, keras.losses.Loss):
+            return f"keras.losses.deserialize({serialized(loss, where)!r})"
+        return self._function(loss, where)
+
+    @staticmethod
+    def _weights(weights: Any, where: str) -> str:
+        if any(not isinstance(weight, int | float) for weight in keras.tree.flatten(weights)):
+            raise ConfigError(
+                f"{where} is weighed by variables that the model was compiled with: an exported "
+                "module knows numbers only"
+            )
+        return repr(weights)
 
     def _function(self, function: Any, where: str) -> str:
         name = getattr(function, "__name__", "")
@@ -191,11 +207,12 @@ class _Writer:
                 )
                 lines.append(f"        statistics.moved.assign(statistics.moved | {ran})")
         names = [action.name for action in plan.actions]
+        loss = step_loss(plan, "control_variables")
         values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)
         lines += [
             "        states = {k: tf.identity(state) for k, state in control_variables.items()}",
             "        metrics = model.get_metrics_result()",
-            f"        return {{**metrics, 'loss': loss_{names[0]}, {values}, **states}}",
+            f"        return {{**metrics, 'loss': {loss}, {values}, **states}}",
         ]
         return lines
 
@@ -219,6 +236,11 @@ class _Writer:
         """Lines that make a substep's optimizer, or take that of an earlier one."""
         optimizers, name = self.steps.optimizers, f"{substep.name}_optimizer"
         optimizer = optimizers.of(substep)
+        if hasattr(optimizer, "optimizers"):
+            raise ConfigError(
+                f"{substep.place()} is trained by an optimizer of several optimizers: an exported "
+                "module can't apply that to some of its variables"
+            )
         if optimizer is optimizers.compiled:
             return [f"    {name} = model.optimizer"]
         served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]

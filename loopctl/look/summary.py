@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
 from loopctl.compile import Steps
-from loopctl.config import Action, FunctionLoss, OutputLosses, Substep
+from loopctl.config import Action, Substep
 
 COLUMNS = (
     "action",
@@ -63,7 +62,7 @@ def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str
         action.name if first else "",
         condition(action.cond) if first else "",
         str(substep.branch) + (f" × {substep.repeat}" if substep.repeat > 1 else ""),
-        _loss(model, substep),
+        _loss(steps, substep),
         _regularization(substep),
         f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
         _gradients(substep),
@@ -80,21 +79,21 @@ def condition(cond: Any) -> str:
     return str(getattr(cond, "__qualname__", None) or repr(cond))
 
 
-def _loss(model: keras.Model, substep: Substep) -> str:
+def _loss(steps: Steps, substep: Substep) -> str:
     if substep.compiled:
-        return f"compiled: {_loss_name(model.loss)}"
+        if steps.ground.computes:
+            return "the model's compute_loss"
+        return f"compiled: {_loss_name(steps.model.loss)}" if steps.ground.compiled else "none"
     return "none" if substep.loss is None else _loss_name(substep.loss)
 
 
 def _loss_name(loss: Any) -> str:
-    if isinstance(loss, OutputLosses):
-        return ", ".join(f"{key}: {_loss_name(one)}" for key, one in loss.losses.items() if one)
+    if loss is None:
+        return "none"
     if isinstance(loss, dict):
-        return ", ".join(f"{key}: {_loss_name(one)}" for key, one in loss.items())
+        return ", ".join(f"{key}: {_loss_name(one)}" for key, one in loss.items() if one)
     if isinstance(loss, list | tuple):
         return ", ".join(map(_loss_name, loss))
-    if isinstance(loss, FunctionLoss):
-        loss = loss.function
     return loss if isinstance(loss, str) else _named(loss)
 
 
@@ -135,6 +134,8 @@ def nodes(function: Any, batch: Any) -> int:
 
 
 def _as_spec(part: Any) -> Any:
-    if isinstance(part, tf.TensorSpec) or part is None:
+    if isinstance(part, tf.TypeSpec) or part is None:
         return part
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
+        return tf.type_spec_from_value(part)
     return tf.TensorSpec.from_tensor(tf.convert_to_tensor(part))

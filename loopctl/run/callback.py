@@ -15,6 +15,8 @@ from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
 from loopctl.run import saved_state
 from loopctl.run.async_actions import as_bool, run_async
+from loopctl.run.class_weights import sample_weights
+from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
 from loopctl.run.train_function import TrainFunction
 
@@ -75,6 +77,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self.plan = parse(config, async_config)
         self.config, self.async_config, self.verbose = config, async_config, verbose
         self.optimize = optimize
+        self._differences = Differences(self.plan)
         self._steps: Steps | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
@@ -214,6 +217,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         self._restart()
+        self._differences.begin()
         self._epoch, self._known_states = None, {}
         current = self._is_current(model)
         try:
@@ -266,7 +270,12 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         if self._stale:
             self.steps.state.progress.load(self._counters, self.reinit_history)
             self._stale = False
-        return self._function(iterator)
+        logs = self._function(iterator)
+        self._differences.of_losses(self.model)
+        if self.plan.always_runs or self.steps.state.loss.seen:
+            return logs
+        # Nothing has run in this epoch: a NaN would tell other callbacks of a failure.
+        return {name: value for name, value in logs.items() if name != "loss"}
 
     def _build(self, iterator: Any) -> None:
         """Builds a model from the specs of its first batch and completes the attachment."""
@@ -302,6 +311,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._steps is not None:
+            if self.batches_in_epochs == 0:  # every callback has had its turn in this epoch
+                self._differences.of_rates(self._steps.optimizers)
             self._decide()
         self._armed = True
 
@@ -318,7 +329,13 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 self.steps.state.controls[action.name].assign(state)
                 self._known_states[action.name] = state
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> dict[str, float]:
         """One train step under control, outside of ``fit``, on the model this is attached to.
 
         Counters and history go on from call to call; ``callback.on_epoch_begin(epoch)`` and
@@ -326,12 +343,22 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
         Args:
             x, y, sample_weight: one batch, (batch, ...) arrays or tensors, or structures of these.
+            class_weight: instead of `sample_weight`: weights by class.
 
         Returns:
             The logs of the step: epoch means of losses and metrics, control states.
+
+        Raises:
+            ValueError: both weights are given, or classes can't be told from `y`.
         """
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight and class_weight can't be given together")
+            sample_weight = sample_weights(y, class_weight)
         data = tuple(part for part in (x, y, sample_weight) if part is not None)
-        batch = tf.nest.map_structure(tf.convert_to_tensor, data)
+        batch = tf.nest.map_structure(
+            lambda part: part if tf.is_tensor(part) else tf.convert_to_tensor(part), data
+        )
         if not self._is_current(self.steps.model):
             self.attach(self.steps.model)
         self._restore()

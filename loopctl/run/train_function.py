@@ -121,4 +121,6 @@ def _without_optionals(data: Any) -> Any:
 
 
 def _spec(part: Any) -> Any:
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
+        return tf.type_spec_from_value(part)
     return tf.TensorSpec.from_tensor(part) if tf.is_tensor(part) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -40,7 +41,7 @@ def batch() -> Any:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_losses_by_output(weighted: bool, batch: Any) -> None:
-    """Own losses by hand: the mean of each output's, weighted by sample, summed."""
+    """Own losses by hand: the mean of each output's, weighted by sample and by output, summed."""
     x, y, weights = batch
     model = two_by_two()
     predicted = {name: np.asarray(p) for name, p in model(x).items()}
@@ -50,7 +51,7 @@ def test_losses_by_output(weighted: bool, batch: Any) -> None:
     model.fit(x, y, verbose=0, callbacks=[callback], **extra)
     share = {name: w if weighted else np.ones(8) for name, w in weights.items()}
     expected = (np.abs(predicted["a"] - y["a"])[:, 0] * share["a"]).mean()
-    expected += (((predicted["b"] - y["b"]) ** 2)[:, 0] * share["b"]).mean()
+    expected += 0.5 * (((predicted["b"] - y["b"]) ** 2)[:, 0] * share["b"]).mean()
     assert callback.history[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -165,6 +166,79 @@ def test_train_on_batch_with_weights_and_without_attachment(model: keras.Model, 
         np.testing.assert_array_equal(old, new, "the model was compiled anew")
     callback.train_on_batch(*data, sample_weight=np.zeros(32))
     assert callback.history[-1]["loss"] == 0
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_train_on_batch_weighs_classes_as_keras_does(one_hot: bool, data: Data) -> None:
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(1)
+        made = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "softmax")])
+        loss = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
+        made.compile("sgd", loss)
+        return made
+
+    x, classes = data[0], np.arange(32)[:, None] % 3
+    y = np.eye(3)[classes[:, 0]] if one_hot else classes
+    plain, model = build(), build()
+    plain.train_on_batch(x, y, class_weight={0: 3.0, 2: 0.5})
+    callback = LoopControllerCallback({"all": {"cond": when.always, True: {}}}).attach(model)
+    callback.train_on_batch(x, y, class_weight={0: 3.0, 2: 0.5})
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="can't be given together"):
+        callback.train_on_batch(x, y, np.ones(32), class_weight={0: 3.0})
+    with pytest.raises(ValueError, match="a single target"):
+        callback.train_on_batch(x, [y, y], class_weight={0: 3.0})
+    with pytest.raises(ValueError, match="one class per sample"):
+        callback.train_on_batch(x, y[:, :, None, None], class_weight={0: 3.0})
+
+
+def sparse_model() -> keras.Model:
+    inputs = keras.Input((3,), sparse=True)
+    return keras.Model(inputs, keras.layers.Dense(1)(inputs))
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_sparse_batches_train_as_in_keras(eagerly: bool, data: Data) -> None:
+    x = tf.sparse.from_dense(np.where(data[0] > 0, data[0], 0))
+    batches = tf.data.Dataset.from_tensor_slices((x, data[1])).batch(8)
+    config = {"all": {"cond": when.always, True: {}}}
+    weights, callback = [], LoopControllerCallback(config)
+    for callbacks in ([], [callback]):
+        keras.utils.set_random_seed(1)
+        model = sparse_model()
+        model.compile("sgd", "mse", run_eagerly=eagerly)
+        model.fit(batches, verbose=0, callbacks=callbacks)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    callback.train_on_batch(*next(iter(batches)))
+    callback.summary(print_fn=str)
+
+
+if "ragged" in inspect.signature(keras.Input).parameters:  # not in Keras 3.8
+
+    class Mean(keras.layers.Layer):
+        def call(self, z: Any) -> Any:
+            return tf.reduce_mean(z, 1)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape[0], shape[2]
+
+    def test_ragged_batches_train_as_in_keras() -> None:
+        rows = tf.ragged.constant([[1, 2, 3], [4], [5, 6], [7, 8, 9, 1]] * 4)
+        batches = tf.data.Dataset.from_tensor_slices((rows, np.arange(16.0)[:, None])).batch(4)
+        weights = []
+        for callbacks in ([], [LoopControllerCallback({"all": {"cond": when.always, True: {}}})]):
+            keras.utils.set_random_seed(1)
+            inputs = keras.Input((None,), dtype="int32", ragged=True)
+            means = Mean()(keras.layers.Embedding(10, 4)(inputs))
+            model = keras.Model(inputs, keras.layers.Dense(1)(means))
+            model.compile("sgd", "mse")
+            model.fit(batches, verbose=0, callbacks=callbacks)
+            weights.append(model.get_weights())
+        for a, b in zip(*weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 # -- between the steps ----------------------------------------------------------------------------

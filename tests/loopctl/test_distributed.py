@@ -53,6 +53,39 @@ def test_two_replicas_train_as_an_eager_loop(setup: strategies.Setup) -> None:
         np.testing.assert_allclose(variable.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def mean_of_all(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+
+class MeanOfAll(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return mean_of_all(y_true, y_pred)
+
+
+@pytest.mark.parametrize("loss", [mean_of_all, MeanOfAll(), [mean_of_all, "mse"]])
+def test_a_loss_that_is_one_number_counts_once_among_replicas(loss: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
+    several = isinstance(loss, list)
+    y = [x[:, :1], x[:, 1:2]] if several else x[:, :1]
+
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((3,))
+        outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")]
+        made = keras.Model(inputs, outputs if several else outputs[0])
+        made.compile(keras.optimizers.SGD(0.1), "mse")
+        return made
+
+    with mirrored().scope():
+        model = build()
+    alone, config = build(), {"all": {"cond": when.always, True: {"loss": loss}}}
+    for one in (model, alone):
+        callback = LoopControllerCallback(config)
+        one.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[callback])
+    for a, b in zip(model.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def reference_start(setup: strategies.Setup) -> list[Any]:
     weights: list[Any] = setup.model().get_weights()
     return weights

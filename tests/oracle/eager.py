@@ -65,7 +65,8 @@ def train(
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
                     losses[f"loss_{name}"] = substep(model, settings, batch, optimizer)
-            first = next(iter(losses.values()))
+            ran = [name for name, state in states.items() if config[name].get(state) is not None]
+            first = losses[f"loss_{ran[0]}"] if ran else float("nan")
             context.history.append({"loss": first, **losses, **states})
             context.batches += 1
             context.batches_in_epochs += 1
@@ -95,7 +96,11 @@ def substep(
     scale = float(optimizer.dynamic_scale) if scales else 1.0
     with tf.GradientTape() as tape:
         prediction = tf.cast(model(x, training=True), keras.config.floatx())
-        total = data_loss(settings.get("loss", model.loss), y, prediction, *weights)
+        if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
+            # What the layers add counts by "regularize" alone.
+            total = model.compute_loss(x, y, prediction, *weights) - sum(model.losses)
+        else:
+            total = data_loss(settings.get("loss", model.loss), y, prediction, *weights)
         for term in penalties(settings.get("regularize", False), model):
             total = total + term
         scaled = total * scale
@@ -161,7 +166,14 @@ def clip(how: Any, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
 
 
 def data_loss(loss: Any, y: Any, prediction: Any, weight: Any = None) -> Any:
-    """The mean, over all samples, of a loss: weighted per sample, zero for None and False."""
+    """The mean, over all samples, of a loss: weighted per sample, zero for None and False.
+
+    A list or dict holds the loss of the one output that there is.
+    """
+    if isinstance(loss, Mapping):
+        (loss,) = loss.values()
+    elif isinstance(loss, list | tuple):
+        loss = loss[0]
     if loss is None or loss is False:
         return tf.constant(0.0)
     if isinstance(loss, str):

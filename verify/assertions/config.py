@@ -77,17 +77,24 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     """What one branch of a config promises of its substep."""
     model = reference.model
     chosen = {key_of(v): v for v in _selected(model, settings)}
-    data_loss = settings.get("loss", model.loss)
+    # What a model computes by itself is not known by name, and taken to be by all outputs.
+    computed = "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss
+    data_loss = settings.get("loss", "computed" if computed else getattr(model, "loss", None))
     by_data = reference.reached_by(data_loss) & chosen.keys()
     terms = _terms(reference, settings.get("regularize", False))
     terms = [term for term in terms if term.key in chosen]
     reached = {term.key for term in terms}
     reached |= by_data
     trained = [variable for key, variable in chosen.items() if key in reached]
-    compiled = {} if "loss" in settings else model.get_compile_config()
+    # Weights belong to the outputs that a model was compiled with, whatever a branch's loss.
+    weights = _weights(model)
     return Expectation.of(
         {
-            "loss": _flat(data_loss, compiled) if by_data else None,
+            "loss": UNSET
+            if computed
+            else _flat(data_loss, weights, reference)
+            if by_data
+            else None,
             "regularization": len(terms),
             # Where nothing is trained, nothing can be clipped.
             "clipping": _clipping(model, settings) if trained else None,
@@ -102,7 +109,8 @@ def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectati
     if settings.get("repeat", 1) == 1:
         return expectation
     values = dict(expectation.values)
-    values["loss"] = None if values["loss"] is None else values["loss"] * 2
+    if values.get("loss"):
+        values["loss"] *= 2
     values["regularization"] *= 2
     return Expectation.of(values)
 
@@ -161,16 +169,35 @@ def _nested(model: keras.Model) -> list[keras.layers.Layer]:
     return found
 
 
-def _flat(loss: Any, compiled: Mapping[str, Any]) -> list[tuple[Any, float]]:
-    """One loss, or those of several outputs, with the weights they were compiled with."""
-    weights = compiled.get("loss_weights")
-    if isinstance(loss, Mapping):
-        pairs = [(one, (weights or {}).get(output, 1.0)) for output, one in loss.items()]
-    elif isinstance(loss, list | tuple):
-        pairs = list(zip(loss, weights or [1.0] * len(loss), strict=True))
+def _weights(model: keras.Model) -> Any:
+    """The weights of outputs that a model was compiled with; None for none.
+
+    Private: ``get_compile_config`` has the values of variables, not the variables, and warns of
+    lambdas. tests/verify/assertions/test_config.py notices when it moves.
+    """
+    compiled = model._compile_loss
+    return None if compiled is None else compiled._user_loss_weights
+
+
+def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any, Any]]:
+    """One loss, or those of several outputs, each with the weight of its output."""
+    names = list(getattr(reference.model, "output_names", None) or [])
+    by_name = isinstance(weights, Mapping)
+    if by_name and weights.keys() == set(names):
+        flat = [weights[name] for name in names]
     else:
-        pairs = [(loss, 1.0 if weights is None else tf.nest.flatten(weights)[0])]
-    return [(one, weight) for one, weight in pairs if one is not None and one is not False]
+        flat = [] if weights is None else tf.nest.flatten(weights)
+    if isinstance(loss, Mapping):
+        of = weights if by_name else dict(zip(names, flat, strict=False))
+        pairs = [(one, of.get(output, 1.0)) for output, one in loss.items()]
+    elif isinstance(loss, list | tuple):
+        pairs = list(zip(loss, flat or [1.0] * len(loss), strict=True))
+    else:
+        # One loss is that of every output.
+        pairs = [(loss, flat[0] if flat else 1.0)] * reference.outputs
+    pairs = [(one, weight) for one, weight in pairs if one is not None and one is not False]
+    # Keras trains an output that is alone by the first of several losses.
+    return pairs[:1] if reference.outputs == 1 else pairs
 
 
 def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:

@@ -109,20 +109,27 @@ class ModelReference:
         by_name = names or list(getattr(self.model, "output_names", None) or [])
         return {**found, **{name: found[i] for i, name in enumerate(by_name) if i in found}}
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs the model has."""
+        return sum(isinstance(output, int) for output in self._reached)
+
     def reached_by(self, loss: Any) -> frozenset[int | str]:
         """Keys of the trainable variables that a loss, or one loss per output, depends on.
 
         Where the model is `untraced`, that is all of them.
         """
-        outputs_of = self._reached
-        if self.untraced:
-            return self.trainable
+        if loss is None or loss is False:
+            return frozenset()
+        reached = self._reached
         if isinstance(loss, Mapping):
             outputs = [name for name, one in loss.items() if one is not None and one is not False]
         elif isinstance(loss, list | tuple):
             outputs = [i for i, one in enumerate(loss) if one is not None and one is not False]
-        elif loss is None or loss is False:
-            outputs = []
         else:
-            outputs = list(outputs_of)
-        return frozenset[int | str]().union(*(outputs_of[output] for output in outputs))
+            outputs = list(reached)
+        if self.untraced:
+            return self.trainable
+        if self.outputs == 1 and outputs:  # whatever a loss calls it
+            outputs = [0]
+        return frozenset[int | str]().union(*(reached[output] for output in outputs))

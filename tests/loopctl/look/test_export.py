@@ -86,7 +86,8 @@ def build() -> keras.Model:
     normal = keras.layers.BatchNormalization()(below)
     outputs = [keras.layers.Dense(1, name=name)(normal) for name in ("a", "b")]
     model = keras.Model(inputs, outputs)
-    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05)), ["mse", "mse"])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05))
+    model.compile(optimizer, ["mse", "mse"], loss_weights=[0.5, 2.0])
     return model
 
 

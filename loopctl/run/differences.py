@@ -1,0 +1,78 @@
+"""What a config makes otherwise than a plain `fit`, as far as nobody has said so: told once."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from loopctl.config import ControlPlan
+from loopctl_shared import inner_optimizer, warn_user
+
+
+class Rated(Protocol):
+    """The optimizers of a plan."""
+
+    @property
+    def compiled(self) -> Any:
+        """The model's."""
+
+    @property
+    def own_by_place(self) -> dict[str, Any]:
+        """Those of branches, by their first place in the config."""
+
+
+class Differences:
+    """The warnings of one callback, each given once.
+
+    Args:
+        plan: of the callback.
+    """
+
+    def __init__(self, plan: ControlPlan) -> None:
+        self._silent = not any(substep.says_regularize for substep in plan.substeps)
+        self._rates: dict[str, float | None] = {}  # as of the epoch before
+        self._rates_told = False
+
+    def of_losses(self, model: keras.Model) -> None:
+        """Warns if the layers of a model that was called add losses, of which no branch speaks."""
+        if self._silent and model.losses:
+            self._silent = False
+            warn_user(
+                f"the layers of model {model.name!r} add losses (regularisers, add_loss) that no "
+                'branch of the config trains by, as a plain fit would: say "regularize": True in a '
+                'branch, or "regularize": False if they are to be left out'
+            )
+
+    def begin(self) -> None:
+        """Forgets the learning rates of a training before."""
+        self._rates = {}
+
+    def of_rates(self, optimizers: Rated) -> None:
+        """Warns if somebody has set the compiled optimizer's rate since it was last asked, only.
+
+        As LearningRateScheduler and ReduceLROnPlateau do, which know of no other optimizer.
+        """
+        rates = {"": _rate(optimizers.compiled)}
+        rates |= {place: _rate(one) for place, one in optimizers.own_by_place.items()}
+        before, self._rates = self._rates, rates
+        if self._rates_told or not before or before[""] == rates[""]:
+            return
+        left = [place for place in rates if place and before.get(place) == rates[place]]
+        if left:
+            self._rates_told = True
+            warn_user(
+                f"the learning rate of the compiled optimizer was set to {rates['']:g} while "
+                f"training (as LearningRateScheduler and ReduceLROnPlateau do): the optimizer of "
+                f"{', '.join(left)} is left as it was. An async action can set its learning_rate"
+            )
+
+
+def _rate(optimizer: Any) -> float | None:
+    """A learning rate that can be set, else None: schedules, an optimizer of several optimizers."""
+    inner = inner_optimizer(optimizer)
+    if hasattr(inner, "optimizers"):
+        return None
+    rate = inner.learning_rate
+    return float(np.asarray(rate)) if isinstance(rate, keras.Variable) else None
