@@ -147,6 +147,18 @@ def test_what_can_not_be_computed_is_no_constant() -> None:
     assert Folder(flat).value((index, 0)) is None
 
 
+def test_what_is_left_to_defaults_is_as_if_it_were_written() -> None:
+    """As TensorFlow saves graphs with ``strip_default_attrs``; mutant 2053 had it."""
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.raw_ops.Shape(input=tf.raw_ops.Placeholder(dtype=tf.float32, shape=[2]))
+    made = graph.as_graph_def(add_shapes=True)
+    del made.node[1].attr["out_type"]
+    before = made.SerializeToString(deterministic=True)
+    assert verify.graph(made).nodes["Shape"]["dtypes"] == ("int32",)
+    assert made.SerializeToString(deterministic=True) == before
+
+
 def _chain(length: int) -> Any:
     """In a branch, choices of which each decides the next."""
 
