@@ -45,7 +45,7 @@ class ContractFile(pytest.File):
         except ContractError as error:
             raise self.CollectError(str(error)) from None
         for contract in contracts:
-            item = ContractItem.from_parent(self, name=contract.name, contract=contract)
+            item = ContractItem.from_parent(self, name=contract.label, contract=contract)
             for tag in contract.promise.tags:
                 # Said by the file, so that --strict-markers has nothing to say.
                 self.config.addinivalue_line("markers", f"{tag}: contracts tagged so")

@@ -51,6 +51,20 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
+def test_a_failure_has_printable_names(project: pytest.Pytester) -> None:
+    """The name of a contract is a key, which may hold anything."""
+    name = r'"a\n::error::forged\u001b[2J"'
+    project.makefile(
+        ".graph.toml", shop=f'[contracts.{name}]\ntarget = "gone:factory"\nloss = "mse"\n'
+    )
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    told = result.stdout.str()
+    assert r"shop.graph.toml:1: a\n::error::forged\x1b[2J" in told
+    assert "\x1b[2J" not in told
+    assert "\n::error" not in told
+
+
 def test_contracts_are_items(project: pytest.Pytester) -> None:
     project.makefile(".graph.toml", shop=CONTRACTS)
     result = project.runpytest_subprocess("-n", "2", "--dist", "loadgroup")

@@ -41,7 +41,7 @@ _VALUES = {
 
 
 def check_definition(definition: Any) -> None:
-    """Looks at all of a ``GraphDef``.
+    """Looks at all of a ``GraphDef``, and writes out what it leaves to its ops' defaults.
 
     Raises:
         ValueError: it is none that could run; the message names the node.
@@ -134,6 +134,7 @@ class _Body:
         for attr in op_def.attr:
             if attr.name not in node.attr:
                 _need(attr.HasField("default_value"), f"{place} lacks its attribute {attr.name}")
+                node.attr[attr.name].CopyFrom(attr.default_value)
                 continue
             value = node.attr[attr.name]
             field = "list" if attr.type.startswith("list(") else _FIELDS.get(attr.type, attr.type)

@@ -164,6 +164,10 @@ class FlatGraph:
     outputs: list[Tensor] = dataclasses.field(default_factory=list)
     guards: list[Guard] = dataclasses.field(default_factory=list)
     foreign: bool = False
+    _guards_by_branch: dict[tuple[str, ...], tuple[Guard, int]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _guards_known: int = dataclasses.field(default=0, init=False, repr=False, compare=False)
 
     def node(self, tensor: Tensor) -> Node:
         return self.nodes[tensor[0]]
@@ -209,15 +213,26 @@ class FlatGraph:
     def _taken(self, choice: Node, path: tuple[str, ...]) -> int | None:
         """Which branch of an op was taken, if a call path leads through one of another alike."""
         kind = IFS if choice.op in IFS else CASES
-        for guard in self.guards if path else ():
-            if guard.op not in kind or len(guard.branches) != len(choice.inputs) - 1:
+        for length in range(1, len(path) + 1):
+            guard, position = self._guard_of(path[:length])
+            if guard is None or guard.op not in kind:
                 continue
-            for position, branch in enumerate(guard.branches):
-                if path[: len(branch)] == branch:
-                    predicate = self.seen_from(choice.path, choice.inputs[0])
-                    if self.seen_from(guard.path, guard.predicate) == predicate:
-                        return position
+            if len(guard.branches) == len(choice.inputs) - 1:
+                predicate = self.seen_from(choice.path, choice.inputs[0])
+                if self.seen_from(guard.path, guard.predicate) == predicate:
+                    return position
         return None
+
+    def _guard_of(self, branch: tuple[str, ...]) -> tuple[Guard | None, int]:
+        """Whose branch begins at a call path, and which one it is."""
+        if self._guards_known != len(self.guards):  # guards are added while a graph is made
+            self._guards_by_branch = {
+                place: (guard, position)
+                for guard in self.guards
+                for position, place in enumerate(guard.branches)
+            }
+            self._guards_known = len(self.guards)
+        return self._guards_by_branch.get(branch, (None, 0))
 
     def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
         shapes = self.nodes[tensor[0]].shapes

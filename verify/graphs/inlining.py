@@ -65,10 +65,14 @@ def flatten_definition(definition: Any, name: str | bytes) -> FlatGraph:
     """The flat graph of a ``GraphDef``, with no argument or variable known.
 
     Raises:
-        ValueError: it is no graph, or one too large to be inlined, see `check_size`.
+        ValueError: it is no graph, or one too large to be inlined, see `check_size`; choices that
+            depend on one another in so long a chain that Python's stack does not hold it.
     """
     check_size(definition)
-    return _Flattener(definition).run(name)
+    try:
+        return _Flattener(definition).run(name)
+    except RecursionError:
+        raise ValueError("choices depend on one another in too long a chain to be read") from None
 
 
 def check_size(definition: Any) -> None:

@@ -46,7 +46,9 @@ def traced(
     if signature is not None:
         raise TypeError("a signature chooses among the functions of a SavedModel, given by path")
     if isinstance(target, tf.compat.v1.GraphDef):
-        return Traced("graph_def", definition=_checked(target, "GraphDef"))
+        own = tf.compat.v1.GraphDef()  # the caller's stays as it is
+        own.CopyFrom(target)
+        return Traced("graph_def", definition=_checked(own, "GraphDef"))
     if isinstance(target, tf.Graph):
         return _of_graph(target)
     if is_model(target):

@@ -145,3 +145,45 @@ def test_what_can_not_be_computed_is_no_constant() -> None:
     flat = flatten_definition(graph.as_graph_def(add_shapes=True), "step")
     index = next(node.index for node in flat.nodes if node.op == "FloorDiv")
     assert Folder(flat).value((index, 0)) is None
+
+
+def test_what_is_left_to_defaults_is_as_if_it_were_written() -> None:
+    """As TensorFlow saves graphs with ``strip_default_attrs``; mutant 2053 had it."""
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.raw_ops.Shape(input=tf.raw_ops.Placeholder(dtype=tf.float32, shape=[2]))
+    made = graph.as_graph_def(add_shapes=True)
+    del made.node[1].attr["out_type"]
+    before = made.SerializeToString(deterministic=True)
+    assert verify.graph(made).nodes["Shape"]["dtypes"] == ("int32",)
+    assert made.SerializeToString(deterministic=True) == before
+
+
+def _chain(length: int) -> Any:
+    """In a branch, choices of which each decides the next."""
+
+    @tf.function
+    def step(x: Any) -> Any:
+        return tf.cond(x, lambda: tf.cond(x, lambda: x, lambda: ~x), lambda: x)
+
+    made = step.get_concrete_function(tf.TensorSpec((), tf.bool)).graph.as_graph_def()
+    (body,) = (
+        function
+        for function in made.library.function
+        if "true" in function.signature.name and any("If" in n.op for n in function.node_def)
+    )
+    first = next(node for node in body.node_def if "If" in node.op)
+    previous = first.name
+    for number in range(length):
+        node = body.node_def.add()
+        node.CopyFrom(first)
+        node.name = f"choice{number}"
+        node.input[0] = f"{previous}:output:0"
+        previous = node.name
+    return made
+
+
+def test_a_chain_of_choices_ends() -> None:
+    assert verify.graph(_chain(20))
+    with pytest.raises(ValueError, match="too long a chain"):
+        verify.graph(_chain(2000))
