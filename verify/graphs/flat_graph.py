@@ -160,6 +160,9 @@ class FlatGraph:
     arguments: list[int] = dataclasses.field(default_factory=list)
     outputs: list[Tensor] = dataclasses.field(default_factory=list)
     guards: list[Guard] = dataclasses.field(default_factory=list)
+    _choices: dict[tuple[int, tuple[str, ...]], int | None] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def node(self, tensor: Tensor) -> Node:
         return self.nodes[tensor[0]]
@@ -202,8 +205,15 @@ class FlatGraph:
 
     def _taken(self, choice: Node, path: tuple[str, ...]) -> int | None:
         """Which branch of an op was taken, if a call path leads through one of another alike."""
+        known = choice.index, path
+        # Choices by earlier choices: without a memory, each of them doubles the work.
+        if path and known not in self._choices:
+            self._choices[known] = self._taken_at(choice, path)
+        return self._choices.get(known)
+
+    def _taken_at(self, choice: Node, path: tuple[str, ...]) -> int | None:
         kind = IFS if choice.op in IFS else CASES
-        for guard in self.guards if path else ():
+        for guard in self.guards:
             if guard.op not in kind or len(guard.branches) != len(choice.inputs) - 1:
                 continue
             for position, branch in enumerate(guard.branches):
@@ -212,6 +222,10 @@ class FlatGraph:
                     if self.seen_from(guard.path, guard.predicate) == predicate:
                         return position
         return None
+
+    def completed(self) -> None:
+        """Forgets what held while the graph was being built: ops were still to come."""
+        self._choices.clear()
 
     def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
         shapes = self.nodes[tensor[0]].shapes
