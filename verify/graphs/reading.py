@@ -7,11 +7,17 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from verify.graphs.flat_graph import FlatGraph
+from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.targets import Traced, traced
-from verify.graphs.variables import Owners, components, declared_variables
+from verify.graphs.variables import (
+    Owners,
+    components,
+    declared_variables,
+    weights_of,
+    with_paths,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Reading:
     `signature`: the structure of its arguments, ``(positional, by name)``, where known. `model`:
     the Keras model that the step belongs to, where known. `declared`: the graph came without
     Python objects, so that no variable says whether it is trained. `owner` is kept alive with it:
-    a graph holds its variables weakly.
+    a graph holds its variables weakly. `weights`: those of the model, used or not.
     """
 
     name: str
@@ -30,6 +36,7 @@ class Reading:
     model: Any
     declared: bool
     owner: Any = dataclasses.field(repr=False)
+    weights: tuple[VariableRef, ...] = ()
 
 
 def read(
@@ -43,10 +50,11 @@ def read(
     found = traced(target, args, model, signature)
     model = found.model if model is None else model
     owners: Owners = {}
+    variables = [] if model is None else [*model.variables, *_others(model)]
     if model is not None and model.distribute_strategy.num_replicas_in_sync > 1:
-        variables = [*model.variables, *_others(model)]
         owners = components(variables, model.distribute_strategy)
     flat, structure = _flat(found, owners, optimized)
+    flat = with_paths(flat, variables)
     for node, variable in flat.unread():
         raise ValueError(
             f"{found.name}: {node.op} gets {variable.path} and runs a function that verify does "
@@ -54,7 +62,8 @@ def read(
             "takes one batch"
         )
     declared = found.definition is not None
-    return Reading(found.name, flat, structure, model, declared, found.owner)
+    weights = () if model is None else weights_of(model, flat)
+    return Reading(found.name, flat, structure, model, declared, found.owner, weights)
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()
