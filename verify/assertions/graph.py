@@ -46,9 +46,10 @@ def assert_graph(
             exactly these, ``[]`` none.
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
             reaches an update is clipped so, before the optimizer; ``None``: none is.
-        watched: variables, paths or globs over ``variable.path``: exactly these trainable
-            variables are updated from their gradients. ``"!glob"`` makes an exception. ``None``
-            or ``[]``: none is.
+        watched: variables, paths or globs over ``variable.path``: exactly these variables are
+            updated from their gradients. Globs mean all weights that could be trained, of the step
+            and of the known model, frozen or not. ``"!glob"`` makes an exception. ``None`` or
+            ``[]``: none is.
         unwatched: the same: none of these is updated from a gradient, nor written by hand unless
             `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on

@@ -1,63 +1,131 @@
-"""Whether calls of a ``tf.function`` share one trace, and what keeps them from it."""
+"""Whether calls of a ``tf.function`` share one trace, and what keeps them from it.
+
+Which calls share a trace is up to their arguments alone. So it is a stand-in that is traced, with
+the function's parameters and options and nothing in it: neither what the function does nor what it
+was called with before matters, and it is left with the traces that it had.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from verify.assertions.failure import fail
+from verify.assertions.retrace_advice import Advice
+from verify.graphs import idle_iterator, model_of
 from verify.kinds import Violation
-
-_RELAX = "give it an input_signature with None there, or reduce_retracing=True"
-_PYTHON = "Python values are frozen into the graph: pass a tensor"
 
 
 def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
-    """Asserts that a function is traced once for all of these calls; it is not run.
+    """Asserts that a function is traced once for all of these calls; it is neither run nor traced.
 
     Args:
-        fn: a ``tf.function``.
+        fn: a ``tf.function``; a compiled Keras model or one of its ``train_function``,
+            ``test_function``, ``predict_function``, which take batches as ``train_on_batch`` does,
+            and iterators or datasets as ``fit`` does.
         calls: per call, the positional arguments as a tuple, the named ones as a mapping, or a
-            pair of both; anything else is the only argument.
+            pair of both; anything else is the only argument. For a model, per call a batch, an
+            iterator or a dataset.
 
     Raises:
-        GraphAssertionError: naming, for each call that was traced again, the arguments that differ
-            from those of the call before which is most like it.
-        TypeError: `fn` is no ``tf.function``.
+        GraphAssertionError: naming, for each call that is traced anew, the arguments that differ
+            from those of the earlier call which is most like it, and what to change.
+        TypeError: `fn` is no ``tf.function`` and no compiled model, or does not take these
+            arguments.
         ValueError: there are fewer than two calls.
     """
     __tracebackhide__ = True
-    if not hasattr(fn, "experimental_get_tracing_count"):
-        raise TypeError(f"{fn!r} is no tf.function: nothing is ever traced")
     if len(calls) < 2:
         raise ValueError("it takes two calls to trace again")
-    given = [_arguments(call) for call in calls]
+    subject = _subject(fn)
+    given = [subject.arguments(call) for call in calls]
     violations: list[Violation] = []
-    name = getattr(fn, "__name__", "step")
-    for number, (args, named) in enumerate(given):
-        before = fn.experimental_get_tracing_count()
-        fn.get_concrete_function(*args, **named)
-        if number and fn.experimental_get_tracing_count() > before:
-            leaves = _leaves(fn, args, named)
-            earlier = [_differences(_leaves(fn, *one), leaves) for one in given[:number]]
-            hints = min(earlier, key=len)
-            told = hints or ["no argument differs: what it closes over, or a global, does"]
-            violations.append(
-                Violation(
-                    "retrace",
-                    f"call {number + 1} to use an earlier trace",
-                    "it is traced anew",
-                    (*told,),
-                )
-            )
-    fail(name, violations)
+    traces: list[Any] = []  # kept, so that no two have the same identity
+    for number, (args, named) in enumerate(given, start=1):
+        try:
+            trace = subject.stand_in.get_concrete_function(*args, **named)
+        except TypeError as error:
+            told = str(error).strip().partition("\n")[0]
+            raise TypeError(f"{subject.name} does not take call {number}: {told}") from None
+        if traces and all(trace is not other for other in traces):
+            earlier = [
+                subject.advice.differences(subject.bound(one), subject.bound((args, named)))
+                for one in given[: number - 1]
+            ]
+            hints = min(earlier, key=len) or ["no difference that verify knows a name for"]
+            expected = f"call {number} to use an earlier trace"
+            violations.append(Violation("retrace", expected, "it is traced anew", (*hints,)))
+        traces.append(trace)
+    fail(subject.name, violations)
 
 
-def _arguments(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+_FUNCTIONS = ("train_function", "test_function", "predict_function")
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Subject:
+    """Something whose traces are counted: by a `stand_in` of the same `parameters` and options."""
+
+    name: str
+    stand_in: Any
+    parameters: inspect.Signature
+    advice: Advice
+    model: Any = None
+
+    def arguments(self, call: Any) -> _Call:
+        if self.model is None:
+            return _arguments(call)
+        if isinstance(call, tuple | list) and len(call) == 1:
+            (call,) = call
+        if isinstance(call, tf.data.Dataset):
+            call = idle_iterator(call.element_spec, self.model.distribute_strategy)
+        return (call,), {}
+
+    def bound(self, call: _Call) -> Mapping[str, Any]:
+        return self.parameters.bind(*call[0], **call[1]).arguments
+
+
+def _subject(fn: Any) -> _Subject:
+    model = model_of(fn)
+    if model is not None:
+        if not getattr(model, "compiled", True):
+            raise TypeError(f"{model.name!r} is not compiled: it has no function that is traced")
+        if model.run_eagerly:
+            raise TypeError(f"{model.name!r} runs eagerly (run_eagerly=True): nothing is traced")
+        parameters = inspect.signature(lambda data: None)
+        # Keras makes all its functions so, and loopctl too.
+        stand_in = _stand_in(parameters, None, relaxes=True)
+        own = next((name for name in _FUNCTIONS if getattr(model, name, None) is fn), None)
+        name = model.name if own is None else f"{model.name}.{own}"
+        return _Subject(name, stand_in, parameters, Advice(relaxes=True, by_keras=True), model)
+    if not hasattr(fn, "experimental_get_tracing_count"):
+        raise TypeError(
+            f"{fn!r} is no tf.function and no Keras model or function of one: nothing is traced"
+        )
+    parameters = inspect.signature(fn.python_function)
+    # The one option that decides over traces and has no public name.
+    relaxes = bool(getattr(fn, "_reduce_retracing", False))
+    stand_in = _stand_in(parameters, fn.input_signature, relaxes)
+    name = str(getattr(fn, "__name__", "step"))
+    return _Subject(name, stand_in, parameters, Advice(relaxes))
+
+
+def _stand_in(parameters: inspect.Signature, signature: Any, relaxes: bool) -> Any:
+    def nothing(*args: Any, **named: Any) -> None:
+        del args, named
+
+    nothing.__signature__ = parameters  # type: ignore[attr-defined]  # what `inspect` looks for
+    return tf.function(
+        nothing, input_signature=signature, reduce_retracing=relaxes, autograph=False
+    )
+
+
+def _arguments(call: Any) -> _Call:
     if isinstance(call, Mapping):
         return (), dict(call)
     if not isinstance(call, tuple):
@@ -65,63 +133,3 @@ def _arguments(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if len(call) == 2 and isinstance(call[0], tuple) and isinstance(call[1], Mapping):
         return call[0], dict(call[1])
     return call, {}
-
-
-def _leaves(fn: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Each tensor, array or Python value among the arguments, by where it is: ``data[0]``."""
-    bound = inspect.signature(fn.python_function).bind(*args, **named)
-    found: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        for path, leaf in _flat(name, value):
-            found[path] = leaf
-    return found
-
-
-def _flat(path: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [leaf for key, one in value.items() for leaf in _flat(f"{path}[{key!r}]", one)]
-    if isinstance(value, list | tuple):
-        return [leaf for i, one in enumerate(value) for leaf in _flat(f"{path}[{i}]", one)]
-    return [(path, value)]
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    found = []
-    for path in {**before, **now}:
-        if path not in before or path not in now:
-            found.append(f"{path} is there in one of the calls only")
-            continue
-        told = _difference(before[path], now[path])
-        if told:
-            found.append(f"{path}: {told}")
-    return found
-
-
-def _difference(before: Any, now: Any) -> str:
-    first, second = _spec(before), _spec(now)
-    if first is not None and second is not None:
-        (shape, dtype), (another, other) = first, second
-        if dtype != other:
-            return f"dtype {other}, {dtype} before"
-        return "" if shape == another else f"shape {another}, {shape} before; {_RELAX}"
-    kinds = [type(value).__name__ for value in (before, now)]
-    if kinds[0] != kinds[1]:
-        return f"a {kinds[1]}, a {kinds[0]} before"
-    if before is now or _equal(before, now):
-        return ""
-    return f"the Python value {now!r}, {before!r} before; {_PYTHON}"
-
-
-def _equal(before: Any, now: Any) -> bool:
-    try:
-        return bool(before == now)
-    except (TypeError, ValueError):
-        return False
-
-
-def _spec(value: Any) -> tuple[Any, str] | None:
-    if tf.is_tensor(value) or isinstance(value, tf.TensorSpec):
-        return tuple(value.shape) if value.shape.rank is not None else None, value.dtype.name
-    if isinstance(value, np.ndarray | np.generic):
-        return value.shape, value.dtype.name
-    return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from verify.assertions.failure import fail
 from verify.flow import Canonical, Effect, Flow, canonical, unmatched
-from verify.graphs import READS, Node, Tensor, is_commutative, no_collection
+from verify.graphs import READS, WHILES, Node, Tensor, is_commutative, no_collection
 from verify.kinds import Violation
 from verify.match import show
 from verify.step import Step, capture
@@ -97,47 +97,70 @@ class _Comparison:
         return found
 
     def _difference(self, a: Tensor, b: Tensor) -> str:
-        """Where two tensors that are not alike first differ, seen from them."""
-        while True:
-            a, b = self.a.flat.through(a), self.b.flat.through(b)
-            one, other = self.a.flat.node(a), self.b.flat.node(b)
-            places = f"{one.id} and {other.id}"
-            values = self.a.folder.value(a), self.b.folder.value(b)
-            if values[0] is not None and values[1] is not None:
-                return f"first difference: {show(values[0])} and {show(values[1])} at {places}"
-            if one.op != other.op:
-                return f"first difference: {one.op} and {other.op} at {places}"
-            variables = self.a.flat.variable(one), self.b.flat.variable(other)
-            if one.op in READS and variables[0] is not None and variables[1] is not None:
-                mine, theirs = (
-                    side.variables[v.key]
-                    for side, v in zip((self.a, self.b), variables, strict=True)
-                    if v is not None
-                )
-                same = mine == theirs
-                what = "before or after another write" if same else "of different variables"
-                return f"first difference: {one.op} {what} at {places}"
-            pair = self._differing_inputs(one, other)
-            if pair is None:
-                return f"first difference: {one.op} under other conditions or settings at {places}"
-            a, b = pair
+        """Where two tensors that are not alike first differ, seen from them.
 
-    def _differing_inputs(self, a: Node, b: Node) -> tuple[Tensor, Tensor] | None:
+        A loop is a cycle in a graph, so that no op is gone back from twice.
+        """
+        first = self.a.flat.through(a), self.b.flat.through(b)
+        loop: tuple[Tensor, Tensor] | None = None
+        seen: set[Tensor] = set()
+        stack = [first]
+        while stack:
+            a, b = stack.pop()
+            if a in seen:
+                continue
+            seen.add(a)
+            told = self._differ_here(a, b)
+            if told is not None:
+                return f"first difference: {told}"
+            if loop is None and self.a.flat.node(a).op in WHILES:
+                loop = a, b
+            pairs = self._differing_inputs(self.a.flat.node(a), self.b.flat.node(b))
+            stack += [
+                (self.a.flat.through(one), self.b.flat.through(other))
+                for one, other in reversed(pairs)
+            ]
+        # All that a turn does is alike: then it is which of its values are used, and for what.
+        a, b = loop or first
+        one, other = self.a.flat.node(a), self.b.flat.node(b)
+        return f"first difference: {one.op} hands on another value at {one.id} and {other.id}"
+
+    def _differ_here(self, a: Tensor, b: Tensor) -> str | None:
+        """In what the ops of two tensors differ themselves, whatever their inputs do."""
+        one, other = self.a.flat.node(a), self.b.flat.node(b)
+        places = f"at {one.id} and {other.id}"
+        values = self.a.folder.value(a), self.b.folder.value(b)
+        if values[0] is not None and values[1] is not None:
+            return f"{show(values[0])} and {show(values[1])} {places}"
+        if one.op != other.op:
+            return f"{one.op} and {other.op} {places}"
+        variables = self.a.flat.variable(one), self.b.flat.variable(other)
+        if one.op in READS and variables[0] is not None and variables[1] is not None:
+            mine, theirs = (
+                side.variables[v.key]
+                for side, v in zip((self.a, self.b), variables, strict=True)
+                if v is not None
+            )
+            same = mine == theirs
+            what = "before or after another write" if same else "of different variables"
+            return f"{one.op} {what} {places}"
+        if not self._differing_inputs(one, other):
+            return f"{one.op} under other conditions or settings {places}"
+        return None
+
+    def _differing_inputs(self, a: Node, b: Node) -> list[tuple[Tensor, Tensor]]:
         ours, theirs = list(a.data), list(b.data)
         if is_commutative(a.op):
             mine = [self.a.output(tensor) for tensor in ours]
             others = [self.b.output(tensor) for tensor in theirs]
             ours = [t for t, digest in zip(ours, mine, strict=True) if digest not in others]
             theirs = [t for t, digest in zip(theirs, others, strict=True) if digest not in mine]
-        return next(
-            (
-                (one, other)
-                for one, other in zip(ours, theirs, strict=False)
-                if self.a.output(one) != self.b.output(other)
-                and not (one[0] in self.a.flat.variables and other[0] in self.b.flat.variables)
-            ),
-            None,
-        )
+        return [
+            (one, other)
+            for one, other in zip(ours, theirs, strict=False)
+            if self.a.output(one) != self.b.output(other)
+            and not (one[0] in self.a.flat.variables and other[0] in self.b.flat.variables)
+        ]
 
 
 def _nearest(effect: Effect, others: Sequence[Effect]) -> Effect | None:

@@ -167,6 +167,12 @@ class Flow(Dependence):
         return keys.pop() if len(keys) == 1 and linear else None
 
     @functools.cached_property
+    def differentiated(self) -> frozenset[int | str]:
+        """Keys of the trainable variables that a differentiated loss is computed from."""
+        losses = self.ancestors(seed.loss[0] for seed in self.seeds)
+        return frozenset(key for index, key in self.weights.items() if index in losses)
+
+    @functools.cached_property
     def scales(self) -> frozenset[int | str]:
         """Keys of the variables that multiply a loss before it is differentiated (a loss scale).
 
@@ -189,6 +195,4 @@ def differentiated(flat: FlatGraph) -> frozenset[int | str]:
     Where a graph does not say what is trainable, these are what can be.
     """
     real = {v.key for v in flat.variables.values() if v.dtype in REAL}
-    flow = Flow(flat, trainable=frozenset(real))
-    losses = flow.ancestors(seed.loss[0] for seed in flow.seeds)
-    return frozenset(v.key for node, v in flat.reads() if node.index in losses and v.key in real)
+    return Flow(flat, trainable=frozenset(real)).differentiated

@@ -26,6 +26,7 @@ from verify.graphs.inlining import flatten
 from verify.graphs.networkx_form import graph, to_networkx
 from verify.graphs.op_definitions import draws, is_commutative, is_stateful
 from verify.graphs.reading import read
+from verify.graphs.targets import idle_iterator, model_of
 from verify.graphs.variables import key_of, path_of, resource
 
 __all__ = [
@@ -49,9 +50,11 @@ __all__ = [
     "exclusive",
     "flatten",
     "graph",
+    "idle_iterator",
     "is_commutative",
     "is_stateful",
     "key_of",
+    "model_of",
     "no_collection",
     "path_of",
     "pieces",

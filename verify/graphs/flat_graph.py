@@ -168,6 +168,9 @@ class FlatGraph:
         default_factory=dict, init=False, repr=False, compare=False
     )
     _guards_known: int = dataclasses.field(default=0, init=False, repr=False, compare=False)
+    _choices: dict[tuple[int, tuple[str, ...]], int | None] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def node(self, tensor: Tensor) -> Node:
         return self.nodes[tensor[0]]
@@ -212,6 +215,13 @@ class FlatGraph:
 
     def _taken(self, choice: Node, path: tuple[str, ...]) -> int | None:
         """Which branch of an op was taken, if a call path leads through one of another alike."""
+        known = choice.index, path
+        # Choices by earlier choices: without a memory, each of them doubles the work.
+        if path and known not in self._choices:
+            self._choices[known] = self._taken_at(choice, path)
+        return self._choices.get(known)
+
+    def _taken_at(self, choice: Node, path: tuple[str, ...]) -> int | None:
         kind = IFS if choice.op in IFS else CASES
         for length in range(1, len(path) + 1):
             guard, position = self._guard_of(path[:length])
@@ -233,6 +243,10 @@ class FlatGraph:
             }
             self._guards_known = len(self.guards)
         return self._guards_by_branch.get(branch, (None, 0))
+
+    def completed(self) -> None:
+        """Forgets what held while the graph was being built: ops were still to come."""
+        self._choices.clear()
 
     def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
         shapes = self.nodes[tensor[0]].shapes

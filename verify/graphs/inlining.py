@@ -132,6 +132,7 @@ class _Flattener:
     def run(self, name: str | bytes) -> FlatGraph:
         self.flat.name = name.decode() if isinstance(name, bytes) else name
         self._body(_program_order(self.definition.node), {}, ())
+        self.flat.completed()
         seen_from = self.flat.seen_from
         for node in self.flat.nodes:
             node.data = [seen_from(node.path, tensor) for tensor in node.inputs]

@@ -7,12 +7,18 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from verify.graphs.flat_graph import FlatGraph
+from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.losses_at_hand import losses_at_hand
 from verify.graphs.targets import Traced, traced
-from verify.graphs.variables import Owners, components, declared_variables
+from verify.graphs.variables import (
+    Owners,
+    components,
+    declared_variables,
+    weights_of,
+    with_paths,
+)
 from verify.printable import printable
 
 
@@ -24,6 +30,7 @@ class Reading:
     the Keras model that the step belongs to, where known. `declared`: the graph came without
     Python objects, so that no variable says whether it is trained. `owner` is kept alive with it:
     a graph holds its variables weakly. `losses`: Loss objects that the function has at hand.
+    `weights`: the variables of the model, used or not.
     """
 
     name: str
@@ -33,6 +40,7 @@ class Reading:
     declared: bool
     owner: Any = dataclasses.field(repr=False)
     losses: tuple[Any, ...] = ()
+    weights: tuple[VariableRef, ...] = ()
 
 
 def read(
@@ -46,10 +54,11 @@ def read(
     found = traced(target, args, model, signature)
     model = found.model if model is None else model
     owners: Owners = {}
+    variables = [] if model is None else [*model.variables, *_others(model)]
     if model is not None and model.distribute_strategy.num_replicas_in_sync > 1:
-        variables = [*model.variables, *_others(model)]
         owners = components(variables, model.distribute_strategy)
     flat, structure = _flat(found, owners, optimized)
+    flat = with_paths(flat, variables)
     for node, variable in flat.unread():
         raise ValueError(
             f"{found.name}: {node.op} gets {variable.path} and runs a function that verify does "
@@ -59,7 +68,8 @@ def read(
     declared = found.definition is not None
     name = printable(found.name)
     losses = () if declared else losses_at_hand(found.owner, model)
-    return Reading(name, flat, structure, model, declared, found.owner, losses)
+    weights = () if model is None else weights_of(model, flat)
+    return Reading(name, flat, structure, model, declared, found.owner, losses, weights)
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()

@@ -53,12 +53,9 @@ def traced(
         return _of_graph(target)
     if is_model(target):
         return _of_model_step(target, target.train_step, args)
-    if (owner := _owner(target)) is not None:
-        return _of_keras_function(owner, target, args)
-    if getattr(target, "__name__", None) in _KERAS_STEPS and is_model(
-        getattr(target, "__self__", None)
-    ):
-        return _of_model_step(target.__self__, target, args)
+    if (owner := model_of(target)) is not None:
+        is_step = getattr(target, "__name__", None) in _KERAS_STEPS
+        return (_of_model_step if is_step else _of_keras_function)(owner, target, args)
     if hasattr(target, "get_concrete_function"):
         name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
         return Traced(name, _concrete(target, args, name), model=model, owner=target)
@@ -89,6 +86,16 @@ def is_model(value: Any) -> bool:
         isinstance(value, tf.Module)
         and all(hasattr(value, name) for name in (*_KERAS_STEPS, "compiled_metrics"))
     )
+
+
+def model_of(target: Any) -> Any:
+    """The model that this is, or that this is a step or a function of; None for any other."""
+    if is_model(target):
+        return target
+    if getattr(target, "__name__", None) in _KERAS_STEPS:
+        owner = getattr(target, "__self__", None)
+        return owner if is_model(owner) else None
+    return _owner(target)
 
 
 def _of_model_step(model: Any, step: Any, args: Sequence[Any]) -> Traced:
@@ -140,7 +147,7 @@ def _of_keras_function(model: Any, target: Any, args: Sequence[Any]) -> Traced:
         return Traced(name, function.get_concrete_function(data), model=model, owner=target)
     if not _is_iterator(args):
         _need_arguments(name, args)
-        args = (_iterator(_batch(args), model.distribute_strategy),)
+        args = (idle_iterator(_batch(args), model.distribute_strategy),)
     return Traced(name, function.get_concrete_function(*args), model=model, owner=target)
 
 
@@ -166,7 +173,7 @@ def _closure(function: Any) -> list[Any]:
     return found
 
 
-def _iterator(batch: Any, strategy: Any) -> Iterator[Any]:
+def idle_iterator(batch: Any, strategy: Any) -> Iterator[Any]:
     """An iterator, never advanced, of batches of these specs: each replica's, if there are many."""
     specs = tf.nest.map_structure(_spec, batch)
 

@@ -7,6 +7,7 @@ apart by `replica`.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -48,6 +49,47 @@ def components(variables: Iterable[Any], strategy: Any) -> Owners:
             for replica, part in enumerate(parts):
                 owners[id(part.handle)] = key_of(parts[0]), path_of(variable), replica
     return owners
+
+
+def with_paths(flat: FlatGraph, variables: Iterable[Any]) -> FlatGraph:
+    """The same graph, with Keras' paths for the variables of a known model, by identity."""
+    paths: dict[int | str, str] = {
+        key_of(v): path for v in variables if (path := getattr(v, "path", None))
+    }
+    if all(paths.get(v.key, v.path) == v.path for v in flat.variables.values()):
+        return flat
+    keys: dict[str, list[int | str]] = {}
+    found: dict[int, VariableRef] = {}
+    for index, variable in flat.variables.items():
+        path = paths.get(variable.key, re.sub(r"#\d+$", "", variable.path))
+        same = keys.setdefault(path, [])
+        if variable.key not in same:
+            same.append(variable.key)
+        number = same.index(variable.key) + 1
+        told = path if number == 1 else f"{path}#{number}"
+        found[index] = dataclasses.replace(variable, path=told)
+    return dataclasses.replace(flat, variables=found)
+
+
+def weights_of(model: Any, flat: FlatGraph) -> tuple[VariableRef, ...]:
+    """The weights of a known model, whether the graph uses them or not.
+
+    `trainable` is what they were made to be: a layer that is frozen does not change it.
+    """
+    used = {variable.key: variable for variable in flat.variables.values()}
+    taken = {variable.path for variable in used.values()}
+    found: list[VariableRef] = []
+    for weight in model.weights:
+        key, variable = key_of(weight), resource(weight)
+        path, number = path_of(weight), 1
+        while key not in used and path in taken:
+            number += 1
+            path = f"{path_of(weight)}#{number}"
+        taken.add(path)
+        shape, dtype = tuple(variable.shape), variable.dtype.name
+        own = VariableRef(key, path, shape, dtype, bool(variable.trainable))
+        found.append(used.get(key, own))
+    return tuple(found)
 
 
 def captured_variables(

@@ -76,6 +76,7 @@ class Facts:
     regularization: tuple[TermFact, ...]
     clipping: tuple[ClipFact, ...]
     written: Written
+    frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]
     read_only: tuple[str, ...]
     stopped: tuple[str, ...]

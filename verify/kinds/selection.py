@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Iterable
 from typing import Any
@@ -13,12 +14,17 @@ _SHOWN = 6  # longer lists of variables are abridged; differences never are
 
 
 def select(
-    detector: Detector, selection: Any, keyword: str, trainable: bool = True
+    detector: Detector,
+    selection: Any,
+    keyword: str,
+    trainable: bool = True,
+    frozen: bool = False,
 ) -> list[VariableRef]:
     """The variables meant by one variable, path or glob, or by a list of them.
 
     A text that begins with ``!`` takes out again what it matches, wherever it stands.
-    `trainable`: globs are for trainable variables only.
+    `trainable`: globs mean trainable variables, if they match any. `frozen`: and those that could
+    be, of the step or of the known model: neither statistics nor state of an optimizer.
 
     Raises:
         ValueError: a path or glob that matches none, or an exception from nothing.
@@ -26,17 +32,23 @@ def select(
     """
     listed = selection if isinstance(selection, list | tuple | set) else [selection]
     entries, exceptions = without_exceptions(listed)
-    chosen: dict[VariableRef, None] = {}
+    every = _known(detector)
+    # What a model does not own may be anything: state that somebody wrote by hand, too.
+    weights = {v.key for v in detector.step.model_weights if v.trainable} if frozen else set()
+    is_trainable = detector.flow.is_trainable
+    first = [v for v in every if not trainable or is_trainable(v) or v.key in weights]
+    chosen: dict[int | str, VariableRef] = {}
     for entry in entries:
-        for variable in _resolve(detector, entry, keyword, trainable):
-            chosen[variable] = None
+        found = _matching(entry, first) or _matching(entry, every)
+        for variable in found or _outside(detector, entry, keyword, every, trainable):
+            chosen[variable.key] = variable
     for glob in exceptions:
-        taken = [variable for variable in chosen if fnmatch.fnmatchcase(variable.path, glob)]
+        taken = _matching(glob, chosen.values())
         if not taken:
             raise ValueError(f"{keyword}: the exception '!{glob}' takes out nothing")
         for variable in taken:
-            del chosen[variable]
-    return list(chosen)
+            del chosen[variable.key]
+    return list(chosen.values())
 
 
 def without_exceptions(listed: Iterable[Any]) -> tuple[list[Any], list[str]]:
@@ -50,27 +62,39 @@ def without_exceptions(listed: Iterable[Any]) -> tuple[list[Any], list[str]]:
     return entries, exceptions
 
 
-def _resolve(detector: Detector, entry: Any, keyword: str, trainable: bool) -> list[VariableRef]:
-    flow = detector.flow
-    known = [v for v in detector.step.variables if flow.is_trainable(v) or not trainable]
+def _known(detector: Detector) -> list[VariableRef]:
+    """The variables of the step, and of the model that it is known to train."""
+    step = detector.step
+    return list({v.key: v for v in (*step.variables, *step.model_weights)}.values())
+
+
+def _matching(entry: Any, variables: Iterable[VariableRef]) -> list[VariableRef]:
+    if not isinstance(entry, str):
+        return []
+    return [v for v in variables if v.path == entry or fnmatch.fnmatchcase(v.path, entry)]
+
+
+def _outside(
+    detector: Detector, entry: Any, keyword: str, known: list[VariableRef], trainable: bool
+) -> list[VariableRef]:
+    """The variable that an object is, which the graph may never touch: never fulfilled, then."""
     if isinstance(entry, str):
-        found = [v for v in known if v.path == entry or fnmatch.fnmatchcase(v.path, entry)]
-        if not found:
-            paths = ", ".join(v.path for v in known) or "none"
-            kind = "trainable variable" if trainable else "variable"
-            raise ValueError(
-                f"{keyword}: {entry!r} matches no {kind} of the step. "
-                f"{kind.capitalize()}s it uses: {paths}"
-            )
-        return found
+        paths = [v.path for v in known]
+        near = difflib.get_close_matches(entry, paths, _SHOWN, cutoff=0.5)
+        told = f" Did you mean {' or '.join(near)}?" if near else ""
+        kind = "trainable variable" if trainable else "variable"
+        every = [v.path for v in known if not trainable or detector.flow.is_trainable(v)]
+        raise ValueError(
+            f"{keyword}: {entry!r} matches no {kind} of the step or of its model.{told} "
+            f"{kind.capitalize()}s it uses: {', '.join(every) or 'none'}"
+        )
     variable = resource(entry)
     if not hasattr(variable, "handle"):
         raise TypeError(f"{keyword}: {entry!r} is no variable, path or glob")
     key = key_of(entry)
-    # A variable that the graph never touches is still a fair expectation, never fulfilled.
     shape, dtype = tuple(variable.shape), variable.dtype.name
     unused = VariableRef(key, path_of(entry), shape, dtype, bool(variable.trainable))
-    return [v for v in detector.step.variables if v.key == key] or [unused]
+    return [v for v in known if v.key == key] or [unused]
 
 
 def names(paths: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from verify.find import Detector, stopped, written
 from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
+from verify.kinds.frozen_late import LATE, frozen_late
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import names, select
 from verify.kinds.violation import Violation
@@ -16,7 +17,7 @@ from verify.kinds.violation import Violation
 def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     expected = set[str]()
     if selection is not None:
-        expected = {v.path for v in select(detector, selection, "watched")}
+        expected = {v.path for v in select(detector, selection, "watched", frozen=True)}
     found = {update.variable.path for update in detector.flow.trained}
     violations = _repeated(detector)
     if expected == found:
@@ -24,6 +25,7 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     hints = []
     if extra := sorted(found - expected):
         hints.append(f"too many: {', '.join(extra)}")
+        hints += _late(detector, extra)
     if missing := sorted(expected - found):
         hints.append(f"missing:  {', '.join(missing)}")
         hints.extend(_why_not_trained(detector, missing))
@@ -46,7 +48,7 @@ def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violati
     by_hand = not asked.values.get("allow_writes", False)
     if selection is None:
         raise TypeError("unwatched: None is no selection: to check nothing, leave the keyword out")
-    wanted = {v.path for v in select(detector, selection, "unwatched")}
+    wanted = {v.path for v in select(detector, selection, "unwatched", frozen=True)}
     touched = {
         u.variable.path: u
         for u in detector.flow.updates
@@ -60,7 +62,13 @@ def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violati
         + ("" if update.node.index in detector.flow.backward else " (by hand, not by a gradient)")
         for path, update in sorted(touched.items())
     )
+    hints += (*_late(detector, touched),)
     return [Violation("unwatched", f"no update of {names(wanted)}", names(touched), hints)]
+
+
+def _late(detector: Detector, paths: Iterable[str]) -> list[str]:
+    late = set(frozen_late(detector.step)).intersection(paths)
+    return [f"{path}: {LATE}" for path in sorted(late)]
 
 
 def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
@@ -78,6 +86,25 @@ def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
     hints += [
         f"{path} reaches the loss behind StopGradient only" for path in missing if path in behind
     ]
+    return [*hints, *_by_flags(detector, [path for path in missing if path not in by_hand])]
+
+
+def _by_flags(detector: Detector, missing: Iterable[str]) -> list[str]:
+    """What the flags of the model say of variables that are not trained."""
+    step = detector.step
+    flags = step.flags
+    if flags is None or step.reference is None:
+        return []
+    keys = {v.path: v.key for v in step.model_weights}
+    own = [path for path in missing if path in keys]
+    hints = [f"{path} is frozen: its trainable is False" for path in own if keys[path] not in flags]
+    if step.owner is getattr(step.reference.model, "train_function", None):
+        # What Keras makes trains everything that was trainable then.
+        hints += [
+            f"{path}: unfrozen after tracing: not trained; compile again"
+            for path in own
+            if keys[path] in flags
+        ]
     return hints
 
 

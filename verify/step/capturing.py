@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from verify.flow import differentiated
+from verify.flow import Flow, differentiated
 from verify.graphs import FlatGraph, Tensor, VariableRef, read, roles_of
 from verify.references import ModelReference
 
@@ -16,9 +16,9 @@ class Step:
     """A captured step.
 
     `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
-    not tell. `reference`: the model that the step trains, where known. `declared`: the graph came
-    without Python objects, so that no variable says whether it is trained. `losses`: Loss objects
-    that the step's function has at hand.
+    not tell. `reference`: the model that the step trains, where known, `model_weights` its weights,
+    which the step may use or not. `declared`: the graph came without Python objects, so that no
+    variable says whether it is trained. `losses`: Loss objects that the step's function has at hand.
     """
 
     name: str
@@ -29,12 +29,38 @@ class Step:
     declared: bool = False
     losses: tuple[Any, ...] = ()
     owner: Any = dataclasses.field(default=None, repr=False)
+    model_weights: tuple[VariableRef, ...] = ()
+
+    @property
+    def flags(self) -> frozenset[int | str] | None:
+        """Keys of the variables that are trainable now, None where no model tells."""
+        return None if self.reference is None else self.reference.trainable
+
+    @functools.cached_property
+    def frozen_late(self) -> frozenset[int | str]:
+        """Keys of the weights of the model that are frozen now, and that the graph still trains.
+
+        It was traced before they were frozen. They are read by a loss that is differentiated, and
+        what is written to them comes from there: neither statistics nor averages are.
+        """
+        flags = self.flags
+        if flags is None:
+            return frozenset()
+        written = {variable.key for _, variable in self.flat.writes()}
+        may = {v.key for v in self.model_weights if v.trainable and v.key in written} - flags
+        if not may:
+            return frozenset()
+        flow = Flow(self.flat, trainable=flags | may)
+        return frozenset(may) & flow.trained_of.keys() & flow.differentiated
 
     @functools.cached_property
     def trainable(self) -> frozenset[int | str] | None:
-        """Keys of the variables that count as trainable, None to ask the variables."""
+        """Keys of the variables that count as trainable, None to ask the variables.
+
+        What the graph trains does, whatever the model says of it now.
+        """
         if self.reference is not None:
-            return self.reference.trainable
+            return self.reference.trainable | self.frozen_late
         if not self.declared:
             return None
         for node, variable in self.flat.reads():
@@ -104,4 +130,5 @@ def capture(
         found.declared,
         found.losses,
         found.owner,
+        found.weights,
     )

@@ -133,3 +133,41 @@ def test_loops_are_compared_by_what_a_turn_does() -> None:
     for other in (made(3.0), made(2.0, count=4)):
         with pytest.raises(verify.GraphAssertionError):
             verify.assert_same_step(made(2.0), other, tf.TensorSpec(()))
+
+
+def recurrent(layer: str, **settings: Any) -> keras.Model:
+    inner = getattr(keras.layers, layer)(2, **settings)
+    model = keras.Sequential([keras.Input((3, 2)), inner, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("layer", ["SimpleRNN", "GRU", "LSTM"])
+@pytest.mark.parametrize(
+    "settings", [{"use_bias": False}, {"activation": "relu"}], ids=["bias", "activation"]
+)
+def test_the_first_difference_of_loops_is_found(layer: str, settings: dict[str, Any]) -> None:
+    """A loop is a cycle in the graph; a walk round it would never end."""
+    given = tf.TensorSpec((4, 3, 2)), tf.TensorSpec((4, 1))
+    with pytest.raises(verify.GraphAssertionError, match="first difference: ") as caught:
+        verify.assert_same_step(recurrent(layer), recurrent(layer, **settings), *given)
+    told = [hint for violation in caught.value.violations for hint in violation.hints]
+    assert any("hands on another value" not in hint for hint in told)
+
+
+def test_loops_that_carry_the_same_in_another_order_still_have_a_difference() -> None:
+    a, b = tf.Variable(1.0, name="a"), tf.Variable(1.0, name="b")
+
+    def made(swapped: bool) -> Any:
+        @tf.function(autograph=False)
+        def train(x: tf.Tensor) -> None:
+            turned = tf.while_loop(
+                lambda i, p, q: i < 3, lambda i, p, q: (i + 1, q + x, p + x), (0, x, x)
+            )
+            a.assign(turned[2 if swapped else 1])
+            b.assign(turned[1 if swapped else 2])
+
+        return train
+
+    with pytest.raises(verify.GraphAssertionError, match="While hands on another value"):
+        verify.assert_same_step(made(True), made(False), tf.TensorSpec(()))

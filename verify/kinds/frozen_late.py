@@ -1,0 +1,33 @@
+"""Weights that were frozen after a step was traced: the graph goes on training them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verify.find import Detector
+from verify.kinds.facts import Facts
+from verify.kinds.kind import Kind, Row
+from verify.step import Step
+
+LATE = "frozen after tracing: still trained; compile again"
+
+
+def frozen_late(step: Step) -> tuple[str, ...]:
+    """Their paths."""
+    return tuple(sorted(step.paths[key] for key in step.frozen_late))
+
+
+class _FrozenLate(Kind):
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {"frozen_late": frozen_late(detector.step)}
+
+    def page(self, facts: Facts) -> list[Row]:
+        if not facts.frozen_late:
+            return []
+        return [Row.of("stale", [f"{', '.join(facts.frozen_late)}: {LATE}"])]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        return [Row.of("stale", [f"{path}: {LATE}" for path in facts.frozen_late])]
+
+
+KIND = _FrozenLate()
