@@ -18,7 +18,8 @@ class Step:
     `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
     not tell. `reference`: the model that the step trains, where known, `model_weights` its weights,
     which the step may use or not. `declared`: the graph came without Python objects, so that no
-    variable says whether it is trained. `losses`: Loss objects that the step's function has at hand.
+    variable says whether it is trained. `losses`: Loss objects that the step's function has at
+    hand.
     """
 
     name: str
