@@ -12,6 +12,9 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import keras
+import tensorflow as tf
+
 _DEPTH = 4  # of functions within functions
 
 
@@ -43,23 +46,37 @@ def _in_function(function: Any, depth: int) -> Iterator[Any]:
     for value in names.globals.values():
         if getattr(value, "__globals__", None) is plain.__globals__:
             yield from _in_function(value, depth - 1)
+        elif isinstance(value, types.FunctionType):
+            yield from _in_values(inspect.getclosurevars(value).nonlocals)
 
 
-def _in_values(values: Mapping[Any, Any]) -> Iterator[Any]:
-    """Losses among values, and in plain containers of them."""
+def _in_values(values: Mapping[Any, Any], deeper: bool = True) -> Iterator[Any]:
+    """Losses among values: alone, in plain containers, of compiled models, in other objects."""
     for value in values.values():
-        if isinstance(value, Mapping):
-            several = list(value.values())
-        else:
-            several = list(value) if isinstance(value, list | tuple) else [value]
-        for loss in filter(_is_loss, several):
-            # One that is made of a function is known by that function's name; of Keras' functions
-            # there are Loss objects, which are known anyway.
-            made_of = getattr(loss, "function", None)
-            if not isinstance(made_of, types.FunctionType):
-                yield loss
-            elif made_of.__module__.partition(".")[0] not in ("keras", "tf_keras"):
-                yield made_of
+        if _is_loss(value):
+            yield from _named(value)
+        elif isinstance(value, Mapping | list | tuple):
+            several = value.values() if isinstance(value, Mapping) else value
+            for loss in filter(_is_loss, several):
+                yield from _named(loss)
+        elif isinstance(value, keras.Model):
+            for loss in tf.nest.flatten(value.loss if value.compiled else None):
+                if _is_loss(loss) or isinstance(loss, types.FunctionType):
+                    yield from _named(loss)
+        elif deeper and not isinstance(value, type | types.ModuleType):
+            yield from _in_values(getattr(value, "__dict__", {}), deeper=False)
+
+
+def _named(loss: Any) -> Iterator[Any]:
+    """A loss by what names it: one that is made of a function, by that function.
+
+    Of Keras' functions there are Loss objects, which are known anyway.
+    """
+    made_of = getattr(loss, "function", loss)
+    if not isinstance(made_of, types.FunctionType):
+        yield loss
+    elif made_of.__module__.partition(".")[0] not in ("keras", "tf_keras"):
+        yield made_of
 
 
 def _is_loss(value: Any) -> bool:
