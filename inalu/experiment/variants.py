@@ -89,7 +89,8 @@ def _regularized_from_the_start() -> Config:
 
 
 def _never_regularized() -> Config:
-    return {"gate": presets.inalu()["gate"]}
+    gate = presets.inalu()["gate"]
+    return {"gate": {**gate, True: {**gate[True], "regularize": False}}}  # on purpose: no warning
 
 
 def _without_reinitialization() -> Config:

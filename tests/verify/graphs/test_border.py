@@ -185,5 +185,4 @@ def _chain(length: int) -> Any:
 
 def test_a_chain_of_choices_ends() -> None:
     assert verify.graph(_chain(20))
-    with pytest.raises(ValueError, match="too long a chain"):
-        verify.graph(_chain(2000))
+    assert verify.graph(_chain(2000))
