@@ -161,14 +161,14 @@ def per_node(most: int) -> None:
     print("time per node of reading a GraphDef, and of all assertions on it")
     concrete, _ = small_step()
     size = len(capture(concrete).flat.nodes)
-    expectation = Expectation(regularization=True, clipping=(-0.1, 0.1), watched="*")
-    single = dataclasses.replace(expectation, loss="mse")
+    expected = {"regularization": True, "clipping": (-0.1, 0.1), "watched": "*"}
+    single = Expectation.of({**expected, "loss": "mse"})
     single.violations(concatenated_step(concrete, 1))  # traces the references, once
     first: float | None = None
     nodes = 1000
     while nodes <= most:
         copies = max(1, round(nodes / size))
-        everything = dataclasses.replace(expectation, loss=["mse"] * copies)
+        everything = Expectation.of({**expected, "loss": ["mse"] * copies})
         with no_collection():
             steps: list[Step] = []
             # B023: both are called at once.
