@@ -31,6 +31,10 @@ class Detector:
         """Where the gradient of `loss` reaches an update, and the nearest miss elsewhere."""
         return self._losses.of(loss)
 
+    def rules_out(self, loss: Any) -> bool:
+        """Whether a loss of Keras is not in the step, going by the values of its gradients."""
+        return self._losses.rules_out(loss)
+
     @property
     def terms(self) -> list[Found]:
         """Recognised regularisation terms, one per variable and regulariser."""

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from verify.find.losses_by_value import LossesByValue
 from verify.find.search import Found, Search
 from verify.graphs import Node, Spec, Tensor
 from verify.match import Miss, Pattern, Predicate
@@ -14,6 +15,8 @@ from verify.references import LossKey, loss_patterns
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
+# Those that keep all of it: the same prediction in another form.
+_RESHAPES = {"Cast", "ExpandDims", "Reshape", "Squeeze"}
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
@@ -60,11 +63,25 @@ class Losses:
                 every += [one for one in found if one.nodes.isdisjoint(known)]
                 if not self.rest([*self.found, *every]):
                     break
+        if not every or self.rest([*self.found, *every]):
+            nodes = {node for one in every for node in one.nodes}
+            known = self.flow.descendants(nodes) | self.flow.ancestors(nodes)
+            every += [one for one in self._by_value.of(loss) if one.nodes.isdisjoint(known)]
         found = self.search.joined(every)
         if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
             # Each replica's sum is a part of the whole one, not a share of a mean.
             found = [_averaged(one) for one in found]
         return found, nearest
+
+    def rules_out(self, loss: Any) -> bool:
+        """Whether a loss of Keras is not in the step, going by the values of its gradients."""
+        return self._by_value.tells and not self._masks and not self._by_value.of(loss)
+
+    @functools.cached_property
+    def _by_value(self) -> LossesByValue:
+        return LossesByValue(
+            self.search, self._is_prediction, self._is_target, self._chain, self._shapes
+        )
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
@@ -76,14 +93,50 @@ class Losses:
 
     @functools.cached_property
     def _predicates(self) -> dict[str, Predicate]:
-        flow = self.flow
         return {
-            "prediction": lambda t: t[0] in flow.of_weights and t[0] not in flow.backward,
+            "prediction": self._is_prediction,
             "target": self._is_target,
             "sample weight": self._is_sample_weight,
             "mask": lambda t: t in self._masks,
             "upstream": self.search.is_upstream,
         }
+
+    def _is_prediction(self, tensor: Tensor) -> bool:
+        """Whether a tensor may be what a model predicts, or something on the way to it."""
+        if tensor[0] not in self.flow.of_weights or tensor[0] in self.flow.backward:
+            return False
+        if any(source in self._reads for source, _ in self.flat.node(tensor).data):
+            return True  # of a layer, for which the model needs not be looked at
+        if tensor[0] not in self._after_model:
+            return True
+        while tensor not in self._returned:
+            node = self.flat.node(tensor)
+            if node.op not in _RESHAPES:
+                return False
+            tensor = node.data[0]
+        return True
+
+    @functools.cached_property
+    def _reads(self) -> frozenset[int]:
+        return frozenset(node.index for node, _ in self.flat.reads())
+
+    @functools.cached_property
+    def _returned(self) -> frozenset[Tensor]:
+        """What the model returns; none where it is not known or is not found in the step."""
+        reference, found = self.step.reference, set[Tensor]()
+        for pattern in () if reference is None else reference.returned:
+            matches, _ = self.flow.matcher.find(pattern, pattern.roots[0], {})
+            if not matches:
+                return frozenset()
+            found |= {match.root for match in matches}
+        return frozenset(found)
+
+    @functools.cached_property
+    def _after_model(self) -> set[int]:
+        """What is computed from what the model returns, and by no other layer."""
+        nodes = {index for index, _ in self._returned}
+        layers = {u for read in self._reads for u in self.flow.consumers[read]} - nodes
+        return self.flow.descendants(nodes, without=self._shapes | layers) - nodes
 
     def _is_target(self, tensor: Tensor) -> bool:
         """Whether a tensor is the target a step is fed, as it is fed: smoothing is a loss's own."""

@@ -36,6 +36,8 @@ def known_losses(detector: Detector) -> list[tuple[Any, Found]]:
     for place, loss in enumerate([*own, *keras_losses()]):
         if not detector.rest([*recognised.all, *detector.terms])[0]:
             break
+        if place >= len(own) and detector.rules_out(loss):
+            continue
         for match in detector.losses(loss)[0]:
             if recognised.fresh([match]):
                 recognised.add([match])

@@ -11,6 +11,8 @@ import functools
 import operator
 from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
+
 from verify.flow import Flow, Scaling, Update
 from verify.graphs import Region, Tensor, exclusive
 from verify.match import Match, Miss, Pattern, Predicate
@@ -116,7 +118,7 @@ class Search:
                 nearest = whole if nearest is None or whole.agreed > nearest.agreed else nearest
                 continue
             roots, constants = whole
-            updates = self._trained_by(roots)
+            updates = self.trained_by(roots)
             if updates:
                 upstream = match.leaves["upstream"]
                 prediction = match.leaves.get("prediction")
@@ -133,6 +135,31 @@ class Search:
                     )
                 )
         return found, nearest
+
+    def found(self, nodes: frozenset[int], prediction: Tensor, factor: float) -> Found:
+        """What has the values of a gradient, times a factor, at these nodes."""
+        updates = self.trained_by(nodes)
+        above = self.flow.ancestors(nodes)
+        upstream = max(index for index in above if self.is_upstream((index, 0)))
+        between = self.flow.ancestors(nodes, without={prediction[0]})
+        scaled = any(
+            node.index in between and not self.flow.is_trainable(variable)
+            for node, variable in self.flat.reads()
+        )
+        weight = None if scaled else self.scaling.constant(_plain(factor), upstream, updates)
+        node = self.flat.node(prediction)
+        forward = {*above, *self.flow.ancestors([node.index])} - self.flow.backward
+        replicas = frozenset(v.replica for i, v in self.flat.variables.items() if i in forward)
+        return Found(
+            "",
+            nodes,
+            updates,
+            weight,
+            upstream,
+            node.id,
+            path=self.flat.nodes[max(nodes)].path,
+            replicas=replicas or frozenset({0}),
+        )
 
     def joined(self, found: list[Found]) -> list[Found]:
         """One gradient for the parts that replicas have in it, or branches of one choice."""
@@ -152,7 +179,7 @@ class Search:
                 groups.append([one])
         return [functools.reduce(operator.add, group) for group in groups]
 
-    def _trained_by(self, roots: Collection[int]) -> tuple[Update, ...]:
+    def trained_by(self, roots: Collection[int]) -> tuple[Update, ...]:
         """The updates that depend on any of these nodes."""
         below = set[int]().union(*(self.below(root) for root in roots))
         return tuple(self._updates[index] for index in sorted(below & self._updates.keys()))
@@ -239,3 +266,12 @@ class Search:
                 place = self.flat.node(match.root).id
                 return Miss(0, "the activation before the loss is missing", place)
         return roots, constants
+
+
+def _plain(factor: float) -> float:
+    """The number that somebody wrote: rounding has made another one of it."""
+    for digits in range(1, 7):
+        for written in (float(f"{factor:.{digits}g}"), 1 / float(f"{1 / factor:.{digits}g}")):
+            if np.isclose(written, factor, rtol=3e-6, atol=0):
+                return written
+    return factor

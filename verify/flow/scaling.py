@@ -41,11 +41,14 @@ class Scaling:
         value = self.flow.folder.value(upstream)
         if value is None or value.size != 1:
             return None
-        weight = float(value.reshape(()))
+        return self.constant(float(value.reshape(())), upstream[0], updates)
+
+    def constant(self, weight: float, upstream: int, updates: Iterable[Update]) -> float:
+        """What is left of a constant that a gradient is multiplied by, without a loss scale."""
         if weight <= 1 or math.frexp(weight)[0] != 0.5:
             return weight
         back = {index: 1 for index, factor in self._factors if self._undoes(index, factor, weight)}
-        return 1.0 if back and self._divisions(upstream[0], back, updates) == {1} else weight
+        return 1.0 if back and self._divisions(upstream, back, updates) == {1} else weight
 
     def multiplied(self, upstream: int) -> frozenset[VariableRef]:
         """The variables whose values multiply a gradient from the start."""

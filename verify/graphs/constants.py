@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +16,22 @@ from verify.graphs.flat_graph import FlatGraph, Node, Tensor
 from verify.graphs.op_definitions import op_definition
 
 # What TensorFlow raises of an op that can't be computed.
-_REFUSED = (tf.errors.OpError, ValueError, TypeError, OverflowError)
+REFUSED = (tf.errors.OpError, ValueError, TypeError, OverflowError)
 _MAX_ELEMENTS = 1 << 16  # folding is for scalars and shapes, not for weights
 
 
-def attr_value(value: Any) -> Any:
-    """A plain Python value for an ``AttrValue`` (None for kinds that raw ops do not take)."""
+_REALS = (tf.float16, tf.bfloat16, tf.float32)
+
+
+def attr_value(value: Any, wide: bool = False) -> Any:
+    """A plain Python value for an ``AttrValue`` (None for kinds that raw ops do not take).
+
+    `wide`: float64 for every real dtype.
+    """
     kind = value.WhichOneof("value")
     if kind == "type":
-        return tf.as_dtype(value.type)
+        dtype = tf.as_dtype(value.type)
+        return tf.float64 if wide and dtype in _REALS else dtype
     if kind == "s":
         return value.s
     if kind in ("i", "f", "b"):
@@ -33,36 +43,66 @@ def attr_value(value: Any) -> Any:
             if len(getattr(value.list, field)):
                 return list(getattr(value.list, field))
         if len(value.list.type):
-            return [tf.as_dtype(enum) for enum in value.list.type]
+            dtypes = [tf.as_dtype(enum) for enum in value.list.type]
+            return [tf.float64 if wide and dtype in _REALS else dtype for dtype in dtypes]
         return []
     return None
 
 
-def call_op(node: Node, inputs: list[Any]) -> list[Any] | None:
-    """Runs (or traces) `node`'s op on other inputs; None where TensorFlow offers no raw op."""
-    raw, op_def = getattr(tf.raw_ops, node.op, None), op_definition(node.op)
+@functools.cache
+def _calling(op: str) -> _Calling | None:
+    """How an op is called from Python; None where TensorFlow offers no raw op."""
+    raw, op_def = getattr(tf.raw_ops, op, None), op_definition(op)
     if raw is None or op_def is None:
         return None
     parameters = list(inspect.signature(raw).parameters)
     # The Python wrapper renames a few inputs (Prod's reduction_indices is its axis).
     known = {argument.name for argument in op_def.input_arg} | {a.name for a in op_def.attr}
     renamed = [name for name in parameters if name not in known and name != "name"]
+    inputs = tuple(
+        (
+            argument.name if argument.name in parameters else renamed.pop(0),
+            argument.number_attr,
+            argument.type_list_attr,
+        )
+        for argument in op_def.input_arg
+    )
+    taken = {name for name, _, _ in inputs}
+    return _Calling(raw, inputs, tuple(name for name in parameters if name not in taken))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Calling:
+    """A raw op; per input its parameter, and which attribute says how many tensors it takes."""
+
+    raw: Any
+    inputs: tuple[tuple[str, str, str], ...]
+    others: tuple[str, ...]
+
+
+def call_op(node: Node, inputs: Sequence[Any], wide: bool = False) -> list[Any] | None:
+    """Runs (or traces) `node`'s op on other inputs; None where TensorFlow offers no raw op.
+
+    `wide`: the inputs are of float64 wherever they were of another real dtype.
+    """
+    calling = _calling(node.op)
+    if calling is None:
+        return None
     arguments: dict[str, Any] = {}
     remaining = list(inputs)
-    for argument in op_def.input_arg:
-        name = argument.name if argument.name in parameters else renamed.pop(0)
-        if argument.number_attr:
-            size = int(node.attrs[argument.number_attr].i)
-        elif argument.type_list_attr:
-            size = len(node.attrs[argument.type_list_attr].list.type)
+    for name, number, types in calling.inputs:
+        if number:
+            size = int(node.attrs[number].i)
+        elif types:
+            size = len(node.attrs[types].list.type)
         else:
             arguments[name] = remaining.pop(0)
             continue
         arguments[name], remaining = remaining[:size], remaining[size:]
-    for name in parameters:
-        if name not in arguments and name in node.attrs:
-            arguments[name] = attr_value(node.attrs[name])
-    result = raw(**arguments)
+    for name in calling.others:
+        if name in node.attrs:
+            arguments[name] = attr_value(node.attrs[name], wide)
+    result = calling.raw(**arguments)
     if isinstance(result, tf.Operation) or result is None:
         return None
     if isinstance(result, tf.Tensor):
@@ -135,7 +175,7 @@ class Folder:
         try:
             with tf.init_scope(), tf.device("CPU:0"):
                 results = call_op(node, [tf.constant(value) for value in inputs])
-        except _REFUSED:  # as a division by zero is
+        except REFUSED:  # as a division by zero is
             return None
         return None if results is None else [result.numpy() for result in results]
 
@@ -144,7 +184,7 @@ class Folder:
         try:
             with tf.Graph().as_default():
                 results = call_op(node, [tf.constant(value) for value in inputs]) or []
-        except _REFUSED:
+        except REFUSED:
             return False
         sizes = [result.shape.num_elements() for result in results]
         return all(size is not None and size <= _MAX_ELEMENTS for size in sizes)

@@ -4,14 +4,24 @@ In: a flat graph and a `Pattern`. Out: a `Match`, or the nearest `Miss`.
 May import: graphs.
 """
 
+from verify.match.draws import DRAWS, Domain, Drawn, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
 from verify.match.structure import Match, Matcher, Miss, show
+from verify.match.values import Evaluation, NoValueError, Plan
 
 __all__ = [
+    "DRAWS",
+    "Domain",
+    "Drawn",
+    "Evaluation",
     "Match",
     "Matcher",
     "Miss",
+    "NoValueError",
     "Pattern",
+    "Plan",
     "Predicate",
+    "concrete",
+    "drawn",
     "show",
 ]

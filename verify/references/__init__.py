@@ -11,6 +11,7 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
+from verify.references.loss_values import Domains, LossGradient, loss_gradients
 from verify.references.losses import (
     LossKey,
     is_of_keras,
@@ -31,6 +32,8 @@ from verify.references.tracing import format_call
 __all__ = [
     "FAMILIES",
     "AddedLoss",
+    "Domains",
+    "LossGradient",
     "LossKey",
     "ModelReference",
     "Operand",
@@ -39,6 +42,7 @@ __all__ = [
     "format_call",
     "global_norm_patterns",
     "is_of_keras",
+    "loss_gradients",
     "loss_name",
     "loss_patterns",
     "norm_patterns",

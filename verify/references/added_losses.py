@@ -1,4 +1,4 @@
-"""The losses that a model adds when it is called, and what their gradients look like.
+"""What a model does when it is called: what it returns, and the gradients of losses it adds.
 
 The gradient of an added loss meets other gradients wherever a value that it is computed from has
 another use: at an activity that goes on to the next layer, say, its gradient and that of the data
@@ -33,7 +33,15 @@ class AddedLoss:
     patterns: tuple[Pattern, ...]
 
 
-def added_losses(model: Any, x: Any) -> tuple[AddedLoss, ...]:
+@dataclasses.dataclass(frozen=True)
+class ModelCall:
+    """A model called on a batch while it trains: what it adds, and how its outputs are computed."""
+
+    added: tuple[AddedLoss, ...] = ()
+    outputs: tuple[Pattern, ...] = ()
+
+
+def model_call(model: Any, x: Any) -> ModelCall:
     """Traces a model on the specs `x` of its inputs.
 
     Raises:
@@ -43,7 +51,7 @@ def added_losses(model: Any, x: Any) -> tuple[AddedLoss, ...]:
     labels: list[str] = []
     keys: list[tuple[int | str, ...]] = []
 
-    def gradients(x: Any, upstream: Any) -> list[Any]:
+    def gradients(x: Any, upstream: Any) -> tuple[list[Any], list[Any]]:
         labels.clear()
         keys.clear()
         with tf.GradientTape(persistent=True) as tape:
@@ -59,23 +67,27 @@ def added_losses(model: Any, x: Any) -> tuple[AddedLoss, ...]:
             by = tape.gradient(loss, frontier, output_gradients=upstream)
             values = [None if t.op.type in READS else t for t in frontier]
             results.append((by, values))
-        return results
+        return outputs, results
 
     upstream = tf.TensorSpec((), keras.backend.floatx())
     concrete = traced(gradients, x, upstream)
     flat = flatten(concrete)
     *data, last = flat.arguments
+    returned, added = concrete.structured_outputs
     outputs = iter(flat.outputs)
+    roots = [next(outputs) for _ in returned]
+    of_data = dict.fromkeys(data, "data")
+    patterns = tuple(Pattern(flat, (root,), of_data) for root in roots if root[0] not in data)
     found = []
-    for label, on, (by, values) in zip(labels, keys, concrete.structured_outputs, strict=True):
-        roots = [next(outputs) if result is not None else None for result in by]
-        leaves = {**dict.fromkeys(data, "data"), last: "upstream"}
+    for label, on, (by, values) in zip(labels, keys, added, strict=True):
+        by_value = [next(outputs) if result is not None else None for result in by]
+        leaves = {**of_data, last: "upstream"}
         for i, value in enumerate(values):
             if value is not None:
                 leaves[next(outputs)[0]] = f"value {i}"
-        patterns = tuple(Pattern(flat, (root,), leaves) for root in roots if root is not None)
-        found.append(AddedLoss(label, on, patterns))
-    return tuple(found)
+        own = tuple(Pattern(flat, (root,), leaves) for root in by_value if root is not None)
+        found.append(AddedLoss(label, on, own))
+    return ModelCall(tuple(found), patterns)
 
 
 class _Uses:

@@ -131,7 +131,7 @@ def loss_name(loss: Any) -> str:
     defaults = inspect.signature(type(loss)).parameters
     settings = [
         f"{key}={value!r}"
-        for key, value in _config(loss).items()
+        for key, value in settings_of(loss).items()
         if key in defaults and key not in ("name", "dtype") and value != defaults[key].default
     ]
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
@@ -190,7 +190,8 @@ def _settings(loss: Any) -> tuple[Any, ...] | None:
     return tuple(found)
 
 
-def _config(loss: Any) -> dict[str, Any]:
+def settings_of(loss: Any) -> dict[str, Any]:
+    """The arguments that a Loss was made with."""
     # Keras' config of Huber lacks its delta, which there is no public way to ask for. Private, and
     # tests/verify/find/test_every_loss.py notices if it moves.
     return {**loss.get_config(), **getattr(loss, "_fn_kwargs", {})}
@@ -203,25 +204,30 @@ def loss_patterns(
     weight: Spec | None,
     ops: Collection[str],
     masked: bool = False,
+    linear: bool = False,
 ) -> list[Pattern]:
     """Patterns of the gradient of `loss` with respect to the prediction (or its logits).
 
     `ops`: the op types of the graph in which these are to be found. `masked`: of a prediction that
     carries a Keras mask, of its shape but for the last axis, which a Loss heeds by itself.
+    `linear`: also where the gradient is the same for every prediction and target, so that structure
+    by itself tells nothing.
     """
     loss_key = LossKey(loss)
     found: list[Pattern] = []
     for op in PREDICTION_FORMS:
         if not op or op in ops:
-            found += _loss_patterns(loss_key, y_true, y_pred, weight, op, masked)
+            made = _loss_patterns(loss_key, y_true, y_pred, weight, op, masked)
+            found += [pattern for pattern, tells in made if tells or linear]
     return found
 
 
 @functools.lru_cache(maxsize=_MOST_KNOWN)
 def _loss_patterns(
     loss_key: LossKey, y_true: Spec, y_pred: Spec, weight: Spec | None, op: str, masked: bool
-) -> list[Pattern]:
-    found: list[Pattern] = []
+) -> list[tuple[Pattern, bool]]:
+    """Each with whether it takes more than what the backward pass begins with."""
+    found: list[tuple[Pattern, bool]] = []
     shape = y_pred[0] or ()
     if masked and not shape:
         return found
@@ -240,9 +246,8 @@ def _loss_patterns(
                 continue
             if made is not None:
                 used = _used(made)
-                tells = "upstream" in used and not used.isdisjoint({"prediction", "target"})
-                if tells and ("mask" in used) == masked:
-                    found.append(made)
+                if "upstream" in used and ("mask" in used) == masked:
+                    found.append((made, not used.isdisjoint({"prediction", "target"})))
     return found
 
 

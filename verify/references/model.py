@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from verify.graphs import key_of, resource
-from verify.references.added_losses import AddedLoss, added_losses
+from verify.match import Pattern
+from verify.references.added_losses import AddedLoss, ModelCall, model_call
 from verify.references.users_code import Untraced, traced
 
 
@@ -59,14 +60,23 @@ class ModelReference:
             if (regulariser := getattr(variable, "regularizer", None)) is not None
         )
 
-    @functools.cached_property
+    @property
     def added_losses(self) -> tuple[AddedLoss, ...]:
         """What the model adds when it is called, with their gradients; none if `untraced`."""
+        return self._call.added
+
+    @property
+    def returned(self) -> tuple[Pattern, ...]:
+        """How the model computes its outputs while it trains; none if `untraced`."""
+        return self._call.outputs
+
+    @functools.cached_property
+    def _call(self) -> ModelCall:
         try:
-            return added_losses(self.model, self.x)
+            return model_call(self.model, self.x)
         except Untraced as why:
             self.untraced = str(why)
-            return ()
+            return ModelCall()
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -1,0 +1,410 @@
+"""Which gradients of a step have the values that the gradient of an expected loss has.
+
+However a loss is written, its gradient is a function of prediction, target and sample weight. Where
+the backward pass comes to what may be a prediction, these three are cut and fed with numbers of the
+domain that the loss is for, in several draws, and what the step computes is held against what the
+expected loss has on the same. Equal up to a constant: that constant is its weight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.find.search import Found, Search
+from verify.flow import REAL, Seed
+from verify.graphs import Spec, Tensor, VariableRef, exclusive
+from verify.match import DRAWS, Domain, Drawn, Evaluation, NoValueError, Plan, concrete, drawn
+from verify.references import Domains, LossGradient, LossKey, loss_gradients
+
+Array = np.ndarray[Any, Any]
+
+_MOST_PREDICTIONS = 48  # that are looked at before a loss
+_MOST_VALUES = 1 << 20  # of a tensor that is drawn
+# How much of the largest value two spellings of one formula may differ by: they may keep away from
+# log(0) by other epsilons, and what Keras computes has seven digits.
+_TOLERANCE = 5e-4
+_ENOUGH = 2  # draws in which both have a value
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a gradient by what may be a prediction is in a step.
+
+    `gradients`: nodes that may be the last to compute it, or a summand of it. `after`: what is
+    computed from the prediction on the way forward.
+    """
+
+    prediction: Tensor
+    gradients: tuple[int, ...]
+    targets: tuple[Tensor | float | None, ...]
+    after: frozenset[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hit:
+    """Nodes that have the expected gradient by a prediction, times a constant."""
+
+    place: Place
+    nodes: frozenset[int]
+    factor: float
+
+
+class _Fed(Drawn):
+    """Draws, where any number by itself is 1: as a scale, it then multiplies by nothing."""
+
+    def variable(self, variable: VariableRef) -> Any:
+        if variable.shape == () and variable.dtype in REAL:
+            return tf.ones((), variable.dtype)
+        return super().variable(variable)
+
+
+class LossesByValue:
+    """Answers about one step, or one branch of it.
+
+    Args:
+        search: of the step or the branch.
+        is_prediction: whether a tensor may be what a model predicts.
+        is_target: whether a tensor is a target, as the step is fed it.
+        origins: a tensor, and what it was made of by ops of one input.
+        shapes: nodes that are decided by the shape of what they take.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        is_prediction: Callable[[Tensor], bool],
+        is_target: Callable[[Tensor], bool],
+        origins: Callable[[Tensor], Iterable[Tensor]],
+        shapes: set[int],
+    ) -> None:
+        self.search, self.flow, self.flat = search, search.flow, search.flat
+        self.targets, self.weights = search.step.targets, tuple(sorted(search.step.weights or ()))
+        self._is_prediction, self._is_target = is_prediction, is_target
+        self._origins, self._shapes = origins, shapes
+        self._plan = Plan(self.flat)
+        self._evaluations: dict[Any, Evaluation] = {}
+        self._blind: set[Tensor] = set()
+        self._references: dict[Any, tuple[Array, Array | None] | None] = {}
+
+    def of(self, loss: Any) -> list[Found]:
+        """Where the gradient of a loss reaches an update, by what it computes."""
+        hits: list[_Hit] = []
+        for place in self.places:
+            for target in place.targets:
+                found = [
+                    hit
+                    for weight in (None, *self.weights)
+                    for hit in self._hits(loss, place, target, weight)
+                ]
+                hits += self._last(found)
+                if found:
+                    break
+        return [
+            self.search.found(hit.nodes, hit.place.prediction, hit.factor)
+            for hit in self._one_each(hits)
+        ]
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is a place for a loss, and each could be looked at."""
+        return bool(self.places) and not self._blind
+
+    # -- where a loss may be -----------------------------------------------------------------------
+
+    @functools.cached_property
+    def places(self) -> list[Place]:
+        """What may be a prediction, with the gradients by it, in the order of the seeds."""
+        return [
+            place
+            for seed in self.flow.seeds
+            for prediction in self._predictions(seed)
+            if (place := self._place(seed, prediction)) is not None
+        ]
+
+    def _predictions(self, seed: Seed) -> list[Tensor]:
+        """What a loss is computed from, nearest first, up to ops that take a weight."""
+        backward = self.search.below(seed.node)
+        found: dict[Tensor, None] = {}
+        frontier = [seed.loss]
+        while frontier and len(found) < _MOST_PREDICTIONS:
+            following: list[Tensor] = []
+            for tensor in frontier:
+                if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
+                    continue
+                if tensor[0] not in self.flow.of_weights or self.flat.dtype(tensor) not in REAL:
+                    continue
+                found[tensor] = None
+                data = self.flat.node(tensor).data
+                if all(source not in self.flow.weights for source, _ in data):
+                    following += data
+            frontier = following
+        fed = self._of_targets
+        return [
+            tensor
+            for tensor in found
+            if tensor[0] not in fed
+            and self._is_drawable(self.flow.spec(tensor))
+            and self._is_prediction(tensor)
+        ]
+
+    @functools.cached_property
+    def _of_targets(self) -> set[int]:
+        if self.targets is None:
+            return set()
+        return self.flow.after(self.targets) - self._by_shape(self.targets)
+
+    def _by_shape(self, tensors: Iterable[Tensor]) -> set[int]:
+        """What depends on these by their shape alone."""
+        direct = {u for index, _ in tensors for u in self.flow.consumers[index]}
+        by_value = self.flow.descendants(direct - self._shapes, without=self._shapes)
+        return self.flow.descendants(direct) - by_value
+
+    def _is_drawable(self, spec: Spec) -> bool:
+        shape = spec[0]
+        return shape is not None and np.prod(concrete(shape, 0), dtype=float) <= _MOST_VALUES
+
+    def _place(self, seed: Seed, prediction: Tensor) -> Place | None:
+        flow, nodes = self.flow, self.flat.nodes
+        backward = self.search.below(seed.node)
+        source = prediction[0]
+        after = flow.descendants([source], without=self._shapes) - flow.backward - {source}
+        # Where values computed from the prediction enter, its gradient is not yet complete.
+        entering = [i for i, taken in flow.takes.items() if not after.isdisjoint(taken)]
+        incomplete = flow.ancestors(
+            nodes[i].data[k][0]
+            for i in entering
+            for k in range(len(nodes[i].data))
+            if nodes[i].data[k][0] in flow.backward
+        )
+        others = flow.descendants(flow.weights.keys() - {source}, without={source})
+        spec = flow.spec(prediction)
+        gradients = tuple(
+            index
+            for index in sorted(backward - incomplete - others)
+            if self._alike(flow.spec((index, 0)), spec) and self.search.trained_by([index])
+        )
+        if not gradients:
+            return None
+        targets = self._targets_met(source, after, spec)
+        return Place(prediction, gradients, targets, frozenset(after))
+
+    def _alike(self, spec: Spec, other: Spec) -> bool:
+        (a, dtype), (b, same) = spec, other
+        if a is None or b is None or len(a) != len(b) or dtype != same:
+            return False
+        return all(None in (n, m) or n == m for n, m in zip(a, b, strict=True))
+
+    def _targets_met(
+        self, source: int, after: set[int], spec: Spec
+    ) -> tuple[Tensor | float | None, ...]:
+        """What may be the target of a loss: a tensor, made up of one number, or not looked at."""
+        found: dict[Tensor | float | None, None] = {}
+        for index in sorted(after):
+            for tensor in self.flat.nodes[index].data:
+                if tensor[0] == source or tensor[0] in after:
+                    continue
+                for origin in self._origins(tensor):
+                    if self._is_target(origin) and self._is_drawable(self.flow.spec(origin)):
+                        found[origin] = None
+        if self.targets is not None:
+            for tensor in sorted(self.targets):
+                if self._is_drawable(self.flow.spec(tensor)):
+                    found[tensor] = None
+        else:
+            found.update(dict.fromkeys((1.0, 0.0)))
+        return tuple(found) or (None,)
+
+    # -- what is there -----------------------------------------------------------------------------
+
+    def _hits(
+        self, loss: Any, place: Place, target: Tensor | float | None, weight: Tensor | None
+    ) -> list[_Hit]:
+        prediction = self.flow.spec(place.prediction)
+        fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
+        given = None if weight is None else self.flow.spec(weight)
+        ops = self.flow.matcher.by_op
+        for form, gradient in enumerate(loss_gradients(loss, fed, prediction, given, ops)):
+            if gradient.weighted != (weight is not None):
+                continue
+            for domains in gradient.domains:
+                comparison = _Comparison(place.gradients)
+                for draw in range(DRAWS):
+                    drawn = _Draw(domains, target, weight, draw, fed, prediction, given)
+                    expected = self._expected(LossKey(loss), form, gradient, drawn)
+                    if expected is not None and not (
+                        gradient.activated and not self._is_computed(place, drawn, expected[1])
+                    ):
+                        comparison.add(expected[0], self._evaluation(place, drawn).value)
+                    if not comparison.left:
+                        break
+                hits = [
+                    _Hit(place, frozenset({node}), factor) for node, factor in comparison.factors()
+                ]
+                if hits:
+                    return hits
+                if comparison.unknown:
+                    self._blind.add(place.prediction)
+                if comparison.draws and not gradient.alike:
+                    break
+        return []
+
+    def _expected(
+        self, loss: LossKey, form: int, gradient: LossGradient, drawn: _Draw
+    ) -> tuple[Array, Array | None] | None:
+        key = loss, form, drawn.key
+        if key not in self._references:
+            self._references[key] = gradient.of(*drawn.given)
+        return self._references[key]
+
+    def _evaluation(self, place: Place, drawn: _Draw) -> Evaluation:
+        key = place.prediction, drawn.place_key
+        if key not in self._evaluations:
+            self._evaluations[key] = Evaluation(
+                self._plan, _Fed(drawn.draw), drawn.cut(place.prediction)
+            )
+        return self._evaluations[key]
+
+    def _is_computed(self, place: Place, drawn: _Draw, wanted: Array | None) -> bool:
+        """Whether what follows a prediction's logits is computed on the way forward."""
+        evaluation = self._evaluation(place, drawn)
+        spec = self.flow.spec(place.prediction)
+        for index in sorted(place.after):
+            if self._alike(self.flow.spec((index, 0)), spec):
+                try:
+                    value = evaluation.value((index, 0)).numpy()
+                except NoValueError:
+                    continue
+                if wanted is None or value.shape != wanted.shape:
+                    continue
+                if np.allclose(value, wanted, rtol=1e-3, atol=1e-5):
+                    return True
+        return False
+
+    # -- what was found ----------------------------------------------------------------------------
+
+    def _last(self, hits: list[_Hit]) -> Iterator[_Hit]:
+        """The gradients by one prediction that all of these lead to, as one where they add up."""
+        nodes = frozenset[int]().union(*(hit.nodes for hit in hits))
+        whole: list[_Hit] = []
+        for hit in hits:
+            (node,) = hit.nodes
+            # What comes after may change the sign, or add up what are parts of it.
+            if nodes & self.search.below(node) != {node}:
+                continue
+            path = self.flat.nodes[node].path
+            for i, other in enumerate(whole):
+                if not any(exclusive(path, self.flat.nodes[n].path) for n in other.nodes):
+                    factor = other.factor + hit.factor
+                    whole[i] = dataclasses.replace(
+                        other, nodes=other.nodes | hit.nodes, factor=factor
+                    )
+                    break
+            else:
+                whole.append(hit)
+        yield from whole
+
+    def _one_each(self, hits: list[_Hit]) -> list[_Hit]:
+        """For each gradient the hit whose prediction is nearest to the weights."""
+        found: list[_Hit] = []
+        for hit in sorted(hits, key=lambda hit: hit.place.prediction):
+            known = [n for other in found for n in other.nodes]
+            above = self.flow.ancestors(known)
+            if above.isdisjoint(hit.nodes) and self.flow.descendants(known).isdisjoint(hit.nodes):
+                found.append(hit)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+    """What prediction, target and sample weight are in one draw."""
+
+    domains: Domains
+    target: Tensor | float | None
+    weight: Tensor | None
+    draw: int
+    target_spec: Spec
+    prediction_spec: Spec
+    weight_spec: Spec | None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What decides the values, whichever tensors have them."""
+        made_up = self.target if isinstance(self.target, float) else None
+        specs = self.target_spec, self.prediction_spec, self.weight_spec
+        return self.domains, self.draw, made_up, specs
+
+    @property
+    def place_key(self) -> tuple[Any, ...]:
+        return self.domains, self.draw, self.target, self.weight
+
+    @functools.cached_property
+    def given(self) -> tuple[Array, ...]:
+        """(target, prediction[, sample weight])."""
+        of_predictions, of_targets = self.domains
+        prediction = drawn(self.prediction_spec, of_predictions, self.draw, "prediction")
+        if isinstance(self.target, float):
+            target = np.full_like(prediction, self.target)
+        else:
+            classes = prediction.shape[-1] if prediction.ndim else 2
+            target = drawn(self.target_spec, of_targets, self.draw, "target", classes)
+        if self.weight_spec is None:
+            return target, prediction
+        return target, prediction, drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
+
+    def cut(self, prediction: Tensor) -> dict[Tensor, Any]:
+        target, predicted, *weight = self.given
+        found = {prediction: tf.constant(predicted)}
+        if isinstance(self.target, tuple):
+            found[self.target] = tf.constant(target)
+        if self.weight is not None:
+            found[self.weight] = tf.constant(weight[0])
+        return found
+
+
+class _Comparison:
+    """Which nodes have an expected gradient times a constant, in every draw.
+
+    `left`: those that do so far. `draws`: in how many something was expected.
+    `unknown`: whether there is one whose value is not known.
+    """
+
+    def __init__(self, nodes: Iterable[int]) -> None:
+        self.left: dict[int, list[tuple[float, float]]] = {node: [] for node in nodes}
+        self.draws = 0
+        self.unknown = False
+
+    def add(self, expected: Array, value: Callable[[Tensor], Any]) -> None:
+        wanted = expected.astype(np.float64)
+        norm = float(np.sum(wanted * wanted))
+        if not np.isfinite(norm) or norm == 0:
+            return
+        self.draws += 1
+        for node, products in list(self.left.items()):
+            try:
+                there = value((node, 0)).numpy().astype(np.float64)
+            except NoValueError:
+                del self.left[node]
+                self.unknown = True
+                continue
+            if there.shape != wanted.shape:
+                del self.left[node]
+            elif np.isfinite(there).all():
+                product = float(np.sum(there * wanted))
+                off = np.abs(there - product / norm * wanted).max()
+                if product == 0 or off > _TOLERANCE * np.abs(there).max():
+                    del self.left[node]
+                else:
+                    products.append((product, norm))
+
+    def factors(self) -> Iterator[tuple[int, float]]:
+        """Nodes, each with the constant that the expected gradient is multiplied by there."""
+        for node, products in self.left.items():
+            each = [product / norm for product, norm in products]
+            if len(each) >= _ENOUGH and np.allclose(each, each[0], rtol=_TOLERANCE, atol=0):
+                yield node, float(np.mean(each))

@@ -1,0 +1,129 @@
+"""What a graph is fed to find out what it computes: numbers of a domain, the same for a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.graphs import Node, Spec, VariableRef
+from verify.match.values import NoValueError
+
+Array = np.ndarray[Any, Any]
+
+# A batch whose size is open has another one in the next draw: so a mean is no sum.
+_BATCHES = (48, 32)
+_OPEN = (5, 3, 2)  # other dimensions that are open, by position
+# From draws in which nearly everything is linear to such where every bound is met.
+_SPREADS = (1.0, 4.0, 0.3, 100.0, 1.0, 2.0, 1.0, 0.6)
+DRAWS = len(_SPREADS)
+
+
+class Domain(enum.Enum):
+    """Which numbers a tensor holds."""
+
+    REAL = "any real number"
+    POSITIVE = "positive numbers"
+    UNIT = "numbers between 0 and 1"
+    ROWS = "probabilities that add up to 1"
+    ONE_HOT = "rows with a single 1"
+    SIGN = "-1 or 1"
+    BINARY = "0 or 1"
+    CLASSES = "class numbers"
+
+
+def concrete(shape: tuple[int | None, ...], draw: int) -> tuple[int, ...]:
+    """A shape without open dimensions; equal dimensions by position for all tensors of a draw."""
+    sizes = (_BATCHES[draw % len(_BATCHES)], *_OPEN)
+    return tuple(
+        sizes[min(position, len(sizes) - 1)] if size is None else size
+        for position, size in enumerate(shape)
+    )
+
+
+def drawn(
+    spec: Spec, domain: Domain, draw: int, key: str, classes: int = 2, seed: int = 0
+) -> Array:
+    """Numbers of a domain in the shape and dtype of `spec`.
+
+    Args:
+        draw: which one of several, see `DRAWS`.
+        key: what tells this tensor from others of the same draw.
+        classes: how many classes there are, of `Domain.CLASSES`.
+    """
+    shape = concrete(spec[0] or (), draw)
+    rng = np.random.default_rng([seed, draw, zlib.crc32(key.encode())])
+    spread = _SPREADS[draw % DRAWS]
+    values: Array
+    match domain:
+        case Domain.REAL:
+            values = rng.normal(size=shape) * spread
+        case Domain.POSITIVE:
+            values = np.exp(rng.normal(size=shape) * min(spread, 2.0))
+        case Domain.UNIT:
+            values = rng.uniform(0.03, 0.97, size=shape)
+        case Domain.ROWS:
+            values = np.exp(rng.normal(size=shape))
+            values /= values.sum(axis=-1, keepdims=True) if shape else 1.0
+        case Domain.ONE_HOT:
+            size = shape[-1] if shape else 1
+            values = np.eye(size)[rng.integers(size, size=shape[:-1])]
+        case Domain.SIGN:
+            values = rng.choice([-1.0, 1.0], size=shape)
+        case Domain.BINARY:
+            values = rng.integers(2, size=shape)
+        case Domain.CLASSES:
+            values = rng.integers(classes, size=shape)
+    return np.asarray(values).astype(tf.as_dtype(spec[1]).as_numpy_dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Feeds a whole graph: variables, arguments and random numbers of one draw."""
+
+    draw: int
+    seed: int = 0
+
+    def variable(self, variable: VariableRef) -> Any:
+        return tf.constant(self._weights((variable.shape, variable.dtype), variable.path))
+
+    def argument(self, node: Node, output: int) -> Any:
+        shape = node.shapes[output] if output < len(node.shapes) else None
+        if shape is None:
+            raise NoValueError(f"{node.id} has no known rank")
+        return self._any((shape, node.dtypes[output]), f"{node.id}:{output}")
+
+    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
+        found = []
+        for output, dtype in enumerate(node.dtypes):
+            shape = node.shapes[output]
+            if shape is None:
+                raise NoValueError(f"{node.id} has no known rank")
+            found.append(self._any((shape, dtype), f"{node.id}:{output}:{turn}"))
+        return found
+
+    def _any(self, spec: Spec, key: str) -> Any:
+        dtype = tf.as_dtype(spec[1])
+        if dtype.is_floating:
+            return tf.constant(drawn(spec, Domain.REAL, self.draw, key, seed=self.seed))
+        if dtype.is_integer or dtype.is_bool:
+            return tf.constant(drawn(spec, Domain.CLASSES, self.draw, key, seed=self.seed))
+        raise NoValueError(f"there are no draws of {spec[1]}")
+
+    def _weights(self, spec: Spec, key: str) -> Array:
+        """Values such as those of weights: neither overflow nor vanish in a deep model."""
+        shape, dtype = spec
+        if not tf.as_dtype(dtype).is_floating:
+            return drawn(spec, Domain.CLASSES, self.draw, key, seed=self.seed)
+        rng = np.random.default_rng([self.seed, self.draw, zlib.crc32(key.encode())])
+        sizes = concrete(shape or (), self.draw)
+        if len(sizes) >= 2:
+            values = rng.normal(size=sizes) / np.sqrt(np.prod(sizes[:-1]))
+        else:
+            values = rng.uniform(0.3, 1.3, size=sizes)
+        return np.asarray(values).astype(tf.as_dtype(dtype).as_numpy_dtype)

@@ -1,0 +1,396 @@
+"""The values of tensors, computed from others that are fed instead of what a step would read.
+
+A traced graph is taken as a pure function: variables, arguments and random numbers are fed, any
+tensor may be cut and fed too, and whatever else is needed is computed op by op, on demand. Branches
+run if their predicate chooses them, loops as often as theirs says, and what a step has written to
+a variable is what it reads of it later. Nothing stateful runs, and no variable is touched.
+
+Real numbers are computed in float64, whatever the graph says: two spellings of one formula then
+agree nearly everywhere, and half precision does not tell them apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from verify.graphs import (
+    CASES,
+    IFS,
+    READS,
+    REFUSED,
+    WHILES,
+    FlatGraph,
+    Guard,
+    Node,
+    Tensor,
+    VariableRef,
+    call_op,
+    draws,
+    is_stateful,
+)
+
+_MOST_TURNS = 10_000  # of a loop
+_ARGUMENTS = {"Placeholder", "PlaceholderWithDefault", "_Arg"}
+_ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
+
+State = Any
+"""The value of a variable at one point of a step."""
+
+_WRITES: Mapping[str, Callable[..., State]] = {
+    "AssignVariableOp": lambda old, new: new,
+    "AssignAddVariableOp": operator.add,
+    "AssignSubVariableOp": operator.sub,
+}
+_SCATTERS: Mapping[str, Callable[..., State]] = {
+    "ResourceScatterAdd": tf.tensor_scatter_nd_add,
+    "ResourceScatterSub": tf.tensor_scatter_nd_sub,
+    "ResourceScatterMax": tf.tensor_scatter_nd_max,
+    "ResourceScatterMin": tf.tensor_scatter_nd_min,
+    "ResourceScatterUpdate": tf.tensor_scatter_nd_update,
+}
+
+
+_REAL = (tf.float16, tf.bfloat16, tf.float32)
+# Ops that look at the bits of numbers.
+_AS_THEY_ARE = {"Bitcast", "NextAfter"}
+
+
+class NoValueError(Exception):
+    """A tensor whose value can't be computed from what is fed; says why."""
+
+
+class Feed(Protocol):
+    """What a graph is fed."""
+
+    def variable(self, variable: VariableRef) -> Any:
+        """The value of a variable before the step."""
+
+    def argument(self, node: Node, output: int) -> Any:
+        """What the step is handed, or takes out of an iterator."""
+
+    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
+        """The outputs of an op that draws from a state; `turn`: the turns of the loops around."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loop:
+    """A loop: what decides on another turn, its call paths, and its variables."""
+
+    predicate: Tensor
+    sites: tuple[tuple[str, ...], ...]
+    heads: tuple[int, ...]
+
+
+class _Frame:
+    """What is known in one turn of a loop, or outside of all."""
+
+    def __init__(self, loop: _Loop | None, parent: _Frame | None, turn: tuple[int, ...]) -> None:
+        self.loop, self.parent, self.turn = loop, parent, turn
+        self.known: dict[Tensor, Any] = {}
+
+
+class Plan:
+    """What evaluating one graph needs to know of it, however often that is done."""
+
+    def __init__(self, flat: FlatGraph) -> None:
+        self.flat = flat
+        self.arguments = frozenset(flat.arguments)
+        self.writes: dict[tuple[int | str, int], list[Node]] = {}
+        for node, variable in flat.writes():
+            self.writes.setdefault((variable.key, variable.replica), []).append(node)
+        heads: dict[tuple[tuple[str, ...], str], list[int]] = {}
+        for node in flat.nodes:
+            if node.op in WHILES and node.position is not None:
+                heads.setdefault((node.path, node.definition.name), []).append(node.index)
+        self.branches: dict[tuple[str, ...], tuple[Guard, int]] = {}
+        self.loop_of_head: dict[int, _Loop] = {}
+        self._loop_at: dict[tuple[str, ...], _Loop] = {}
+        for guard in flat.guards:
+            if guard.op not in WHILES:
+                self.branches.update({s: (guard, i) for i, s in enumerate(guard.branches)})
+                continue
+            (body,) = guard.branches
+            sites = (body, (*guard.path, f"{guard.name}[cond]"))
+            loop = _Loop(guard.predicate, sites, tuple(heads.get((guard.path, guard.name), ())))
+            self._loop_at.update(dict.fromkeys(sites, loop))
+            self.loop_of_head.update(dict.fromkeys(loop.heads, loop))
+        self._innermost: dict[tuple[str, ...], _Loop | None] = {}
+
+    def loop_around(self, path: tuple[str, ...]) -> _Loop | None:
+        """The innermost loop that a call path lies in."""
+        if path not in self._innermost:
+            lengths = range(len(path), 0, -1) if self._loop_at else ()
+            loops = (self._loop_at.get(path[:length]) for length in lengths)
+            self._innermost[path] = next((loop for loop in loops if loop is not None), None)
+        return self._innermost[path]
+
+    def depends_on_head(self, root: Tensor, loop: _Loop) -> Iterator[int]:
+        """The variables of a loop that decide a value within it."""
+        nodes, seen, stack = self.flat.nodes, set[int](), [root[0]]
+        while stack:
+            index = stack.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            if index in loop.heads:
+                yield index
+            elif any(nodes[index].path[: len(s)] == s for s in loop.sites):
+                stack.extend(source for source, _ in nodes[index].data)
+
+
+class Evaluation:
+    """Values of a graph's tensors for one feed; what has been computed is kept.
+
+    Args:
+        plan: of the graph.
+        feed: what variables, arguments and random numbers are.
+        cut: values of any other tensors, which are then not computed.
+    """
+
+    def __init__(self, plan: Plan, feed: Feed, cut: Mapping[Tensor, Any] | None = None) -> None:
+        self.plan, self.flat, self.feed = plan, plan.flat, feed
+        self._cut = dict(cut or {})
+        self._root = _Frame(None, None, ())
+        self._states: dict[tuple[int | str, int, int], State] = {}
+
+    def value(self, tensor: Tensor) -> Any:
+        """An eager tensor, of float64 if it is real.
+
+        Raises:
+            NoValueError: it depends on what can't be computed here.
+        """
+        try:
+            with tf.init_scope(), tf.device("CPU:0"):
+                return self._value(tensor, self._root)
+        except RecursionError:
+            raise NoValueError("values depend on one another in too long a chain") from None
+
+    def _value(self, wanted: Tensor, frame: _Frame) -> Any:
+        wanted = self._through(wanted)
+        stack = [wanted]
+        while stack:
+            tensor = stack[-1]
+            home = self._home(tensor, frame)
+            if tensor in home.known:
+                stack.pop()
+                continue
+            if home is not frame:
+                self._value(tensor, home)
+                continue
+            missing = self._advance(tensor, frame)
+            if missing:
+                stack.extend(missing)
+        return self._home(wanted, frame).known[wanted]
+
+    def _through(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor in self._cut else self.flat.through(tensor)
+
+    def _home(self, tensor: Tensor, frame: _Frame) -> _Frame:
+        """The frame that a tensor has its value in."""
+        if tensor in self._cut:
+            return self._root
+        own = self.plan.loop_of_head.get(tensor[0])
+        around = self.plan.loop_around(self.flat.node(tensor).path)
+        home: _Frame | None = frame
+        while home is not None:
+            if home.loop is around or (own is not None and home.loop is own):
+                return home
+            home = home.parent
+        raise NoValueError(f"{self.flat.node(tensor).id} has a value for each turn of a loop")
+
+    def _advance(self, tensor: Tensor, frame: _Frame) -> list[Tensor]:
+        """Makes a tensor known, or tells what has to be known before."""
+        node = self.flat.node(tensor)
+        if tensor in self._cut:
+            frame.known[tensor] = _wide(self._cut[tensor])
+        elif node.op == "Const":
+            frame.known[tensor] = _wide(tf.constant(self.flat.constant(tensor)))
+        elif node.op in IFS | CASES and node.position is not None:
+            return self._choose(tensor, node, frame)
+        elif node.op in WHILES and node.position is not None:
+            self._run_loop(self.plan.loop_of_head[node.index], tensor, frame)
+        elif node.index in self.plan.arguments or node.op in _ARGUMENTS | _ITERATORS:
+            frame.known[tensor] = _wide(self.feed.argument(node, tensor[1]))
+        elif (variable := self.flat.variable(node)) is not None:
+            return self._access(tensor, node, variable, frame)
+        else:
+            return self._compute(node, frame)
+        return []
+
+    # -- ops ---------------------------------------------------------------------------------------
+
+    def _missing(self, tensors: Sequence[Tensor], frame: _Frame) -> list[Tensor]:
+        return [t for t in tensors if t not in self._home(t, frame).known]
+
+    def _known(self, tensor: Tensor, frame: _Frame) -> Any:
+        return self._home(tensor, frame).known[tensor]
+
+    def _compute(self, node: Node, frame: _Frame) -> list[Tensor]:
+        if missing := self._missing(node.data, frame):
+            return missing
+        inputs = [self._known(tensor, frame) for tensor in node.data]
+        results: Sequence[Any] | None
+        if is_stateful(node.op):
+            if not draws(node.op):
+                raise NoValueError(f"{node.id} is a stateful {node.op}")
+            results = self.feed.drawn(node, inputs, frame.turn)
+        else:
+            results = self._call(node, inputs)
+        if results is None:
+            raise NoValueError(f"{node.op} can't be run by itself ({node.id})")
+        frame.known.update({(node.index, i): _wide(result) for i, result in enumerate(results)})
+        return []
+
+    def _call(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any] | None:
+        if node.op not in _AS_THEY_ARE:
+            try:
+                return call_op(node, inputs, wide=True)
+            except REFUSED:  # there may be no kernel for float64
+                pass
+        dtypes = [self.flat.dtype(tensor) for tensor in node.data]
+        narrow = [
+            tf.cast(value, dtype) if value.dtype == tf.float64 else value
+            for value, dtype in zip(inputs, dtypes, strict=True)
+        ]
+        try:
+            return call_op(node, narrow)
+        except REFUSED as error:
+            raise NoValueError(f"{node.id} can't be computed: {_first_line(error)}") from None
+
+    def _choose(self, tensor: Tensor, node: Node, frame: _Frame) -> list[Tensor]:
+        predicate, *choices = (self._through(t) for t in node.data)
+        if missing := self._missing([predicate], frame):
+            return missing
+        taken = choices[_branch(node.op, self._known(predicate, frame), len(choices))]
+        if missing := self._missing([taken], frame):
+            return missing
+        frame.known[tensor] = self._known(taken, frame)
+        return []
+
+    # -- loops -------------------------------------------------------------------------------------
+
+    def _run_loop(self, loop: _Loop, wanted: Tensor, frame: _Frame) -> None:
+        """Runs a loop for one of its variables and for whatever that depends on."""
+        nodes, plan = self.flat.nodes, self.plan
+        needed = {wanted[0], *plan.depends_on_head(self._through(loop.predicate), loop)}
+        stack = list(needed)
+        while stack:
+            for source in nodes[stack.pop()].data[1:]:
+                fresh = {*plan.depends_on_head(source, loop)} - needed
+                needed |= fresh
+                stack.extend(fresh)
+        current = {(i, 0): self._value(nodes[i].data[0], frame) for i in sorted(needed)}
+        turns = 0
+        while True:
+            inner = _Frame(loop, frame, (*frame.turn, turns))
+            inner.known.update(current)
+            if not _is_true(self._value(loop.predicate, inner)):
+                break
+            if (turns := turns + 1) > _MOST_TURNS:
+                raise NoValueError(f"{nodes[wanted[0]].id} takes over {_MOST_TURNS} turns")
+            current = {
+                head: self._value(nodes[head[0]].data[1], inner)
+                if len(nodes[head[0]].data) > 1
+                else value
+                for head, value in current.items()
+            }
+        frame.known.update(current)
+
+    # -- variables ---------------------------------------------------------------------------------
+
+    def _access(
+        self, tensor: Tensor, node: Node, variable: VariableRef, frame: _Frame
+    ) -> list[Tensor]:
+        if node.op == "VariableShape":
+            dtype = tf.as_dtype(node.dtypes[0])
+            state = self._state(variable, node, frame)
+            frame.known[tensor] = tf.shape(state, out_type=dtype)
+            return []
+        if node.op == "VarIsInitializedOp":
+            frame.known[tensor] = tf.constant(True)
+            return []
+        if draws(node.op):  # a generator's state moves on; what is drawn from it is fed
+            results = self.feed.drawn(node, [], frame.turn)
+            frame.known.update({(node.index, i): _wide(one) for i, one in enumerate(results)})
+            return []
+        if node.op not in READS:
+            raise NoValueError(f"{node.id} both reads and writes {variable.path}")
+        indices = [t for t in node.data if t[0] not in self.flat.variables]
+        if missing := self._missing(indices, frame):
+            return missing
+        state = self._state(variable, node, frame)
+        if node.op == "ReadVariableOp":
+            frame.known[tensor] = state
+            return []
+        (at,) = (self._known(t, frame) for t in indices)
+        try:
+            if node.op == "ResourceGather":
+                dims = int(node.attrs["batch_dims"].i) if "batch_dims" in node.attrs else 0
+                frame.known[tensor] = tf.gather(state, at, axis=dims, batch_dims=dims)
+            else:
+                frame.known[tensor] = tf.gather_nd(state, at)
+        except REFUSED as error:
+            raise NoValueError(f"{node.id} can't be computed: {_first_line(error)}") from None
+        return []
+
+    def _state(self, variable: VariableRef, reader: Node, frame: _Frame) -> State:
+        """What a variable holds when an op reads it: what was written before it, in this step."""
+        where = variable.key, variable.replica
+        before = [w for w in self.plan.writes.get(where, ()) if w.index < reader.index]
+        known = 0
+        state = None
+        for count in range(len(before), 0, -1):
+            if (*where, before[count - 1].index) in self._states:
+                known, state = count, self._states[*where, before[count - 1].index]
+                break
+        if not known:
+            state = _wide(self.feed.variable(variable))
+        for write in before[known:]:
+            state = self._written(write, variable, state)
+            self._states[*where, write.index] = state
+        return state
+
+    def _written(self, write: Node, variable: VariableRef, state: State) -> State:
+        if self.plan.loop_around(write.path) is not None:
+            raise NoValueError(f"{write.id} writes {variable.path} in a loop, before it is read")
+        for length in range(1, len(write.path) + 1):
+            guard, position = self.plan.branches.get(write.path[:length], (None, 0))
+            if guard is not None:
+                predicate = self._value(guard.predicate, self._root)
+                if _branch(guard.op, predicate, len(guard.branches)) != position:
+                    return state
+        values = [self._value(t, self._root) for t in write.data if t[0] not in self.flat.variables]
+        if write.op in _WRITES:
+            return _WRITES[write.op](state, *values)
+        if write.op in _SCATTERS:
+            at, value = values
+            rows = tf.broadcast_to(value, tf.concat([tf.shape(at), tf.shape(state)[1:]], 0))
+            return _SCATTERS[write.op](state, at[..., tf.newaxis], rows)
+        raise NoValueError(f"{write.id} writes {variable.path} before it is read")
+
+
+def _wide(value: Any) -> Any:
+    return tf.cast(value, tf.float64) if value.dtype in _REAL else value
+
+
+def _branch(op: str, predicate: Any, branches: int) -> int:
+    """Which branch an op takes, as TensorFlow decides it."""
+    if op in IFS:
+        return 0 if _is_true(predicate) else 1
+    index = int(predicate)
+    return index if 0 <= index < branches else branches - 1
+
+
+def _is_true(value: Any) -> bool:
+    if value.dtype == tf.string:
+        return bool(tf.strings.length(value) > 0)
+    return bool(tf.reduce_all(tf.cast(value, tf.bool)))
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,160 @@
+"""Values of the gradient of a loss by the prediction, for given targets and predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from verify.graphs import Spec
+from verify.match import Domain, Drawn, Evaluation, NoValueError, Pattern, Plan
+from verify.references.losses import (
+    PREDICTION_FORMS,
+    is_of_keras,
+    loss_forms,
+    loss_patterns,
+    settings_of,
+)
+from verify.references.tracing import MISFIT
+
+Array = np.ndarray[Any, Any]
+
+Domains = tuple[Domain, Domain]
+"""Which numbers a loss takes: (as predictions, as targets)."""
+
+# Labels of a loss of Keras, by a part of its name; all others take real numbers.
+_LABELS: dict[str, tuple[Domains, ...]] = {
+    "sparse": ((Domain.ROWS, Domain.CLASSES),),
+    "generalized": ((Domain.ROWS, Domain.ONE_HOT), (Domain.ROWS, Domain.CLASSES)),
+    "categoricalhinge": ((Domain.REAL, Domain.ONE_HOT),),
+    "hinge": ((Domain.REAL, Domain.SIGN), (Domain.REAL, Domain.BINARY)),
+    "binary": ((Domain.UNIT, Domain.UNIT), (Domain.UNIT, Domain.BINARY)),
+    "categorical": ((Domain.ROWS, Domain.ROWS), (Domain.ROWS, Domain.ONE_HOT)),
+    "divergence": ((Domain.ROWS, Domain.ROWS),),
+    "kld": ((Domain.ROWS, Domain.ROWS),),
+    "logarithmic": ((Domain.POSITIVE, Domain.POSITIVE),),
+    "msle": ((Domain.POSITIVE, Domain.POSITIVE),),
+    "poisson": ((Domain.POSITIVE, Domain.POSITIVE),),
+    "dice": ((Domain.UNIT, Domain.BINARY),),
+    "tversky": ((Domain.UNIT, Domain.BINARY),),
+    "circle": ((Domain.REAL, Domain.CLASSES),),
+    "ctc": ((Domain.REAL, Domain.CLASSES),),
+}
+# Of anybody's loss: the first in which it has a value at all.
+_NUMBERS = ((Domain.REAL, Domain.REAL), (Domain.UNIT, Domain.UNIT), (Domain.ROWS, Domain.ONE_HOT))
+_CLASS_NUMBERS = ((Domain.REAL, Domain.CLASSES), (Domain.ROWS, Domain.CLASSES))
+
+
+@dataclasses.dataclass(frozen=True)
+class LossGradient:
+    """The gradient of one form of a loss by the prediction, or by its logits.
+
+    Args:
+        activated: whether an activation is between that and the prediction.
+        weighted: whether it takes a sample weight.
+        domains: where it may be asked for a value; `alike`: whether any of these will do, or the
+            first in which there is one.
+        of: ``(y_true, y_pred or its logits[, weight])`` -> the gradient and the prediction, None
+            where it has no value.
+    """
+
+    activated: bool
+    weighted: bool
+    domains: tuple[Domains, ...]
+    alike: bool
+    of: Callable[..., tuple[Array, Array | None] | None]
+
+
+def loss_gradients(
+    loss: Any, y_true: Spec, y_pred: Spec, weight: Spec | None, ops: Collection[str]
+) -> Iterator[LossGradient]:
+    """Every form of a loss on such targets and predictions, see `loss_patterns`.
+
+    Keras' own losses compute what is asked; anybody else's may do more than that, and are traced.
+    """
+    integer = tf.as_dtype(y_true[1]).is_integer
+    if not is_of_keras(loss):
+        anybody = _CLASS_NUMBERS if integer else _NUMBERS
+        for pattern in loss_patterns(loss, y_true, y_pred, weight, ops, linear=True):
+            roles = pattern.leaves.values()
+            yield LossGradient(
+                bool(pattern.present),
+                "sample weight" in roles,
+                anybody,
+                False,
+                _Traced(pattern),
+            )
+        return
+    domains, from_logits = _domains(loss, integer)
+    for form, op in enumerate(PREDICTION_FORMS):
+        if op and op not in ops:
+            continue
+        logits = bool(op) or from_logits
+        own = tuple((Domain.REAL if logits else p, y) for p, y in domains)
+        for function in loss_forms(loss, y_true[1]):
+            for weighted in (False, True) if weight is not None else (False,):
+                run = _Run(function, list(PREDICTION_FORMS.values())[form])
+                yield LossGradient(bool(op), weighted, own, True, run)
+
+
+def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
+    """Where a loss of Keras has values, and whether it takes logits."""
+    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    name = getattr(made, "__name__", type(made).__name__).replace("_", "").lower()
+    found = next((own for part, own in _LABELS.items() if part in name), None)
+    if found is None:
+        found = ((Domain.REAL, Domain.CLASSES if integer else Domain.REAL),)
+    return found, bool(settings_of(made).get("from_logits"))
+
+
+class _Run:
+    """One of Keras' own losses, as it is run eagerly."""
+
+    def __init__(self, function: Callable[..., Any], activation: Callable[[Any], Any]) -> None:
+        self.function, self.activation = function, activation
+
+    def __call__(self, y_true: Any, y_pred: Any, *weight: Any) -> tuple[Array, Array | None] | None:
+        with tf.device("CPU:0"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras' advice on logits is not for us
+            logits = tf.constant(y_pred)
+            try:
+                with tf.GradientTape() as tape:
+                    tape.watch(logits)
+                    prediction = self.activation(logits)
+                    value = self.function(
+                        tf.constant(y_true), prediction, *(tf.constant(w) for w in weight)
+                    )
+                gradient = tape.gradient(value, logits) if value.shape == () else None
+            except MISFIT:
+                return None
+            return None if gradient is None else (gradient.numpy(), prediction.numpy())
+
+
+class _Traced:
+    """A loss as it was traced: nothing that it does besides is done."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+        self._plan = Plan(pattern.flat)
+
+    def __call__(self, y_true: Any, y_pred: Any, *weight: Any) -> tuple[Array, Array | None] | None:
+        given = {"target": y_true, "prediction": y_pred, "upstream": 1.0}
+        given.update(zip(("sample weight",), weight, strict=False))
+        cut = {}
+        for index, role in self.pattern.leaves.items():
+            if role not in given:
+                return None
+            cut[index, 0] = tf.constant(given[role], self.pattern.flat.dtype((index, 0)))
+        evaluation = Evaluation(self._plan, Drawn(0), cut)
+        try:
+            root, *present = (
+                evaluation.value(root) for root in (*self.pattern.roots[:1], *self.pattern.present)
+            )
+        except NoValueError:
+            return None
+        return root.numpy(), present[0].numpy() if present else None
