@@ -80,7 +80,12 @@ class Losses:
     @functools.cached_property
     def _by_value(self) -> LossesByValue:
         return LossesByValue(
-            self.search, self._is_prediction, self._is_target, self._chain, self._shapes
+            self.search,
+            self._is_prediction,
+            self._is_of_layer,
+            self._is_target,
+            self._chain,
+            self._shapes,
         )
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
@@ -105,16 +110,17 @@ class Losses:
         """Whether a tensor may be what a model predicts, or something on the way to it."""
         if tensor[0] not in self.flow.of_weights or tensor[0] in self.flow.backward:
             return False
-        if any(source in self._reads for source, _ in self.flat.node(tensor).data):
-            return True  # of a layer, for which the model needs not be looked at
-        if tensor[0] not in self._after_model:
+        return self._is_of_layer(tensor) or tensor[0] not in self._after_model
+
+    def _is_of_layer(self, tensor: Tensor) -> bool:
+        """Whether a tensor is as a layer gives it, or as the model does."""
+        chain = [tensor]
+        while (node := self.flat.node(chain[-1])).op in _RESHAPES:
+            chain.append(node.data[0])
+        # What takes a variable itself is a layer: the model needs not be called for that.
+        if any(source in self._reads for t in chain for source, _ in self.flat.node(t).data):
             return True
-        while tensor not in self._returned:
-            node = self.flat.node(tensor)
-            if node.op not in _RESHAPES:
-                return False
-            tensor = node.data[0]
-        return True
+        return not self._returned.isdisjoint(chain)
 
     @functools.cached_property
     def _reads(self) -> frozenset[int]:

@@ -16,20 +16,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from verify.find.loss_draws import Comparison, LossDraw
 from verify.find.search import Found, Search
 from verify.flow import REAL, Seed
 from verify.graphs import Spec, Tensor, VariableRef, exclusive
-from verify.match import DRAWS, Domain, Drawn, Evaluation, NoValueError, Plan, concrete, drawn
-from verify.references import Domains, LossGradient, LossKey, loss_gradients
+from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan, concrete
+from verify.references import LossGradient, LossKey, loss_gradients
 
 Array = np.ndarray[Any, Any]
 
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
-# How much of the largest value two spellings of one formula may differ by: they may keep away from
-# log(0) by other epsilons, and what Keras computes has seven digits.
-_TOLERANCE = 5e-4
-_ENOUGH = 2  # draws in which both have a value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +34,11 @@ class Place:
     """Where a gradient by what may be a prediction is in a step.
 
     `gradients`: nodes that may be the last to compute it, or a summand of it. `after`: what is
-    computed from the prediction on the way forward.
+    computed from the prediction on the way forward. `of_layer`: whether a layer makes it.
     """
 
     prediction: Tensor
+    of_layer: bool
     gradients: tuple[int, ...]
     targets: tuple[Tensor | float | None, ...]
     after: frozenset[int]
@@ -70,6 +68,7 @@ class LossesByValue:
     Args:
         search: of the step or the branch.
         is_prediction: whether a tensor may be what a model predicts.
+        is_of_layer: whether it is one as a layer, or the model, gives it.
         is_target: whether a tensor is a target, as the step is fed it.
         origins: a tensor, and what it was made of by ops of one input.
         shapes: nodes that are decided by the shape of what they take.
@@ -79,13 +78,15 @@ class LossesByValue:
         self,
         search: Search,
         is_prediction: Callable[[Tensor], bool],
+        is_of_layer: Callable[[Tensor], bool],
         is_target: Callable[[Tensor], bool],
         origins: Callable[[Tensor], Iterable[Tensor]],
         shapes: set[int],
     ) -> None:
         self.search, self.flow, self.flat = search, search.flow, search.flat
         self.targets, self.weights = search.step.targets, tuple(sorted(search.step.weights or ()))
-        self._is_prediction, self._is_target = is_prediction, is_target
+        self._is_prediction, self._is_of_layer = is_prediction, is_of_layer
+        self._is_target = is_target
         self._origins, self._shapes = origins, shapes
         self._plan = Plan(self.flat)
         self._evaluations: dict[Any, Evaluation] = {}
@@ -192,7 +193,8 @@ class LossesByValue:
         if not gradients:
             return None
         targets = self._targets_met(source, after, spec)
-        return Place(prediction, gradients, targets, frozenset(after))
+        of_layer = self._is_of_layer(prediction)
+        return Place(prediction, of_layer, gradients, targets, frozenset(after))
 
     def _alike(self, spec: Spec, other: Spec) -> bool:
         (a, dtype), (b, same) = spec, other
@@ -233,9 +235,11 @@ class LossesByValue:
             if gradient.weighted != (weight is not None):
                 continue
             for domains in gradient.domains:
-                comparison = _Comparison(place.gradients)
+                comparison = Comparison(place.gradients)
                 for draw in range(DRAWS):
-                    drawn = _Draw(domains, target, weight, draw, fed, prediction, given)
+                    drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
+                    if not drawn.tells:
+                        break
                     expected = self._expected(LossKey(loss), form, gradient, drawn)
                     if expected is not None and not (
                         gradient.activated and not self._is_computed(place, drawn, expected[1])
@@ -246,7 +250,9 @@ class LossesByValue:
                 hits = [
                     _Hit(place, frozenset({node}), factor) for node, factor in comparison.factors()
                 ]
-                if hits:
+                # Many a loss is linear somewhere; only of a layer is what comes before one known.
+                linear = comparison.constant and not (place.of_layer and not gradient.alike)
+                if hits and not linear:
                     return hits
                 if comparison.unknown:
                     self._blind.add(place.prediction)
@@ -255,14 +261,14 @@ class LossesByValue:
         return []
 
     def _expected(
-        self, loss: LossKey, form: int, gradient: LossGradient, drawn: _Draw
+        self, loss: LossKey, form: int, gradient: LossGradient, drawn: LossDraw
     ) -> tuple[Array, Array | None] | None:
         key = loss, form, drawn.key
         if key not in self._references:
             self._references[key] = gradient.of(*drawn.given)
         return self._references[key]
 
-    def _evaluation(self, place: Place, drawn: _Draw) -> Evaluation:
+    def _evaluation(self, place: Place, drawn: LossDraw) -> Evaluation:
         key = place.prediction, drawn.place_key
         if key not in self._evaluations:
             self._evaluations[key] = Evaluation(
@@ -270,7 +276,7 @@ class LossesByValue:
             )
         return self._evaluations[key]
 
-    def _is_computed(self, place: Place, drawn: _Draw, wanted: Array | None) -> bool:
+    def _is_computed(self, place: Place, drawn: LossDraw, wanted: Array | None) -> bool:
         """Whether what follows a prediction's logits is computed on the way forward."""
         evaluation = self._evaluation(place, drawn)
         spec = self.flow.spec(place.prediction)
@@ -318,93 +324,3 @@ class LossesByValue:
             if above.isdisjoint(hit.nodes) and self.flow.descendants(known).isdisjoint(hit.nodes):
                 found.append(hit)
         return found
-
-
-@dataclasses.dataclass(frozen=True)
-class _Draw:
-    """What prediction, target and sample weight are in one draw."""
-
-    domains: Domains
-    target: Tensor | float | None
-    weight: Tensor | None
-    draw: int
-    target_spec: Spec
-    prediction_spec: Spec
-    weight_spec: Spec | None
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What decides the values, whichever tensors have them."""
-        made_up = self.target if isinstance(self.target, float) else None
-        specs = self.target_spec, self.prediction_spec, self.weight_spec
-        return self.domains, self.draw, made_up, specs
-
-    @property
-    def place_key(self) -> tuple[Any, ...]:
-        return self.domains, self.draw, self.target, self.weight
-
-    @functools.cached_property
-    def given(self) -> tuple[Array, ...]:
-        """(target, prediction[, sample weight])."""
-        of_predictions, of_targets = self.domains
-        prediction = drawn(self.prediction_spec, of_predictions, self.draw, "prediction")
-        if isinstance(self.target, float):
-            target = np.full_like(prediction, self.target)
-        else:
-            classes = prediction.shape[-1] if prediction.ndim else 2
-            target = drawn(self.target_spec, of_targets, self.draw, "target", classes)
-        if self.weight_spec is None:
-            return target, prediction
-        return target, prediction, drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
-
-    def cut(self, prediction: Tensor) -> dict[Tensor, Any]:
-        target, predicted, *weight = self.given
-        found = {prediction: tf.constant(predicted)}
-        if isinstance(self.target, tuple):
-            found[self.target] = tf.constant(target)
-        if self.weight is not None:
-            found[self.weight] = tf.constant(weight[0])
-        return found
-
-
-class _Comparison:
-    """Which nodes have an expected gradient times a constant, in every draw.
-
-    `left`: those that do so far. `draws`: in how many something was expected.
-    `unknown`: whether there is one whose value is not known.
-    """
-
-    def __init__(self, nodes: Iterable[int]) -> None:
-        self.left: dict[int, list[tuple[float, float]]] = {node: [] for node in nodes}
-        self.draws = 0
-        self.unknown = False
-
-    def add(self, expected: Array, value: Callable[[Tensor], Any]) -> None:
-        wanted = expected.astype(np.float64)
-        norm = float(np.sum(wanted * wanted))
-        if not np.isfinite(norm) or norm == 0:
-            return
-        self.draws += 1
-        for node, products in list(self.left.items()):
-            try:
-                there = value((node, 0)).numpy().astype(np.float64)
-            except NoValueError:
-                del self.left[node]
-                self.unknown = True
-                continue
-            if there.shape != wanted.shape:
-                del self.left[node]
-            elif np.isfinite(there).all():
-                product = float(np.sum(there * wanted))
-                off = np.abs(there - product / norm * wanted).max()
-                if product == 0 or off > _TOLERANCE * np.abs(there).max():
-                    del self.left[node]
-                else:
-                    products.append((product, norm))
-
-    def factors(self) -> Iterator[tuple[int, float]]:
-        """Nodes, each with the constant that the expected gradient is multiplied by there."""
-        for node, products in self.left.items():
-            each = [product / norm for product, norm in products]
-            if len(each) >= _ENOUGH and np.allclose(each, each[0], rtol=_TOLERANCE, atol=0):
-                yield node, float(np.mean(each))

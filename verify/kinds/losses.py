@@ -64,7 +64,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             missing.append((loss, miss))
             continue
         recognised.add([one])
-        violations += weight("loss", loss_name(loss), one.weight, factor)
+        violations += _weight(detector, loss, one, factor)
         for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
             text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
@@ -87,6 +87,16 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         text = f"{instead} reaches the update of {trained}"
         violations.append(Violation("loss", only, text, doubts(detector)))
     return violations
+
+
+def _weight(detector: Detector, loss: Any, found: Found, factor: float) -> list[Violation]:
+    """What is wrong with the constant that a loss is multiplied by: perhaps it is no mean."""
+    wrong = weight("loss", loss_name(loss), found.weight, factor)
+    for other in other_reductions(loss) if wrong else ():
+        for same in detector.losses(other)[0]:
+            if same.paths == found.paths and not weight("loss", "", same.weight, factor):
+                return [Violation("loss", loss_name(loss), loss_name(other), wrong[0].hints)]
+    return wrong
 
 
 def _nearest_first(found: list[Found], factor: float) -> Iterator[Found]:

@@ -15,6 +15,7 @@ from verify.graphs import Spec
 from verify.match import Domain, Drawn, Evaluation, NoValueError, Pattern, Plan
 from verify.references.losses import (
     PREDICTION_FORMS,
+    is_loss,
     is_of_keras,
     loss_forms,
     loss_patterns,
@@ -109,7 +110,7 @@ def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
     found = next((own for part, own in _LABELS.items() if part in name), None)
     if found is None:
         found = ((Domain.REAL, Domain.CLASSES if integer else Domain.REAL),)
-    return found, bool(settings_of(made).get("from_logits"))
+    return found, is_loss(made) and bool(settings_of(made).get("from_logits"))
 
 
 class _Run:

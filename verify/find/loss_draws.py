@@ -1,0 +1,122 @@
+"""One draw of what a loss takes, and whether a step computes the expected gradient on several.
+
+How exact two spellings of one formula have to agree is decided here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.graphs import Spec, Tensor
+from verify.match import Domain, NoValueError, concrete, drawn
+from verify.references import Domains
+
+Array = np.ndarray[Any, Any]
+
+# How much of the largest value two spellings of one formula may differ by: they may keep away from
+# log(0) by other epsilons, and what Keras computes has seven digits.
+_TOLERANCE = 5e-4
+_ENOUGH = 2  # draws in which both have a value
+
+
+@dataclasses.dataclass(frozen=True)
+class LossDraw:
+    """What prediction, target and sample weight are in one draw."""
+
+    domains: Domains
+    target: Tensor | float | None
+    weight: Tensor | None
+    draw: int
+    target_spec: Spec
+    prediction_spec: Spec
+    weight_spec: Spec | None
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is more than one row of probabilities, or label, that this may be."""
+        rows = {Domain.ROWS, Domain.ONE_HOT}
+        specs = zip(self.domains, (self.prediction_spec, self.target_spec), strict=True)
+        return all(concrete(shape or (), 0)[-1:] > (1,) for d, (shape, _) in specs if d in rows)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What decides the values, whichever tensors have them."""
+        made_up = self.target if isinstance(self.target, float) else None
+        specs = self.target_spec, self.prediction_spec, self.weight_spec
+        return self.domains, self.draw, made_up, specs
+
+    @property
+    def place_key(self) -> tuple[Any, ...]:
+        return self.domains, self.draw, self.target, self.weight
+
+    @functools.cached_property
+    def given(self) -> tuple[Array, ...]:
+        """(target, prediction[, sample weight])."""
+        of_predictions, of_targets = self.domains
+        prediction = drawn(self.prediction_spec, of_predictions, self.draw, "prediction")
+        if isinstance(self.target, float):
+            target = np.full_like(prediction, self.target)
+        else:
+            classes = prediction.shape[-1] if prediction.ndim else 2
+            target = drawn(self.target_spec, of_targets, self.draw, "target", classes)
+        if self.weight_spec is None:
+            return target, prediction
+        return target, prediction, drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
+
+    def cut(self, prediction: Tensor) -> dict[Tensor, Any]:
+        target, predicted, *weight = self.given
+        found = {prediction: tf.constant(predicted)}
+        if isinstance(self.target, tuple):
+            found[self.target] = tf.constant(target)
+        if self.weight is not None:
+            found[self.weight] = tf.constant(weight[0])
+        return found
+
+
+class Comparison:
+    """Which nodes have an expected gradient times a constant, in every draw.
+
+    `left`: those that do so far. `draws`: in how many something was expected. `constant`: whether
+    that was one number throughout. `unknown`: whether there is a node whose value is not known.
+    """
+
+    def __init__(self, nodes: Iterable[int]) -> None:
+        self.left: dict[int, list[tuple[float, float]]] = {node: [] for node in nodes}
+        self.draws, self.constant, self.unknown = 0, True, False
+
+    def add(self, expected: Array, value: Callable[[Tensor], Any]) -> None:
+        wanted = expected.astype(np.float64)
+        norm = float(np.sum(wanted * wanted))
+        if not np.isfinite(norm) or norm == 0:
+            return
+        self.draws += 1
+        self.constant = self.constant and bool(np.all(wanted == wanted.flat[0]))
+        for node, products in list(self.left.items()):
+            try:
+                there = value((node, 0)).numpy().astype(np.float64)
+            except NoValueError:
+                del self.left[node]
+                self.unknown = True
+                continue
+            if there.shape != wanted.shape:
+                del self.left[node]
+            elif np.isfinite(there).all():
+                product = float(np.sum(there * wanted))
+                off = np.abs(there - product / norm * wanted).max()
+                if product == 0 or off > _TOLERANCE * np.abs(there).max():
+                    del self.left[node]
+                else:
+                    products.append((product, norm))
+
+    def factors(self) -> Iterator[tuple[int, float]]:
+        """Nodes, each with the constant that the expected gradient is multiplied by there."""
+        for node, products in self.left.items():
+            each = [product / norm for product, norm in products]
+            if len(each) >= _ENOUGH and np.allclose(each, each[0], rtol=_TOLERANCE, atol=0):
+                yield node, float(np.mean(each))
