@@ -119,15 +119,20 @@ class Plan:
             loop = _Loop(guard.predicate, sites, tuple(heads.get((guard.path, guard.name), ())))
             self._loop_at.update(dict.fromkeys(sites, loop))
             self.loop_of_head.update(dict.fromkeys(loop.heads, loop))
-        self._innermost: dict[tuple[str, ...], _Loop | None] = {}
+        self._around: dict[tuple[str, ...], tuple[_Loop, ...]] = {}
+
+    def loops_around(self, path: tuple[str, ...]) -> tuple[_Loop, ...]:
+        """The loops that a call path lies in, innermost last."""
+        if path not in self._around:
+            lengths = range(1, len(path) + 1) if self._loop_at else ()
+            loops = (self._loop_at.get(path[:length]) for length in lengths)
+            self._around[path] = tuple(loop for loop in loops if loop is not None)
+        return self._around[path]
 
     def loop_around(self, path: tuple[str, ...]) -> _Loop | None:
-        """The innermost loop that a call path lies in."""
-        if path not in self._innermost:
-            lengths = range(len(path), 0, -1) if self._loop_at else ()
-            loops = (self._loop_at.get(path[:length]) for length in lengths)
-            self._innermost[path] = next((loop for loop in loops if loop is not None), None)
-        return self._innermost[path]
+        """The innermost of them."""
+        loops = self.loops_around(path)
+        return loops[-1] if loops else None
 
     def depends_on_head(self, root: Tensor, loop: _Loop) -> Iterator[int]:
         """The variables of a loop that decide a value within it."""
@@ -155,20 +160,29 @@ class Evaluation:
     def __init__(self, plan: Plan, feed: Feed, cut: Mapping[Tensor, Any] | None = None) -> None:
         self.plan, self.flat, self.feed = plan, plan.flat, feed
         self._cut = dict(cut or {})
-        self._root = _Frame(None, None, ())
+        self._first: dict[tuple[_Loop, ...], _Frame] = {(): _Frame(None, None, ())}
         self._states: dict[tuple[int | str, int, int], State] = {}
 
     def value(self, tensor: Tensor) -> Any:
-        """An eager tensor, of float64 if it is real.
+        """An eager tensor, of float64 if it is real; within a loop, that of its first turn.
 
         Raises:
             NoValueError: it depends on what can't be computed here.
         """
         try:
             with tf.init_scope(), tf.device("CPU:0"):
-                return self._value(tensor, self._root)
+                return self._value(tensor, self._first_turn(self.flat.node(tensor).path))
         except RecursionError:
             raise NoValueError("values depend on one another in too long a chain") from None
+
+    def _first_turn(self, path: tuple[str, ...]) -> _Frame:
+        """The frame of the first turn of all loops around a place."""
+        loops = self.plan.loops_around(path)
+        for count in range(1, len(loops) + 1):
+            outer = self._first[loops[: count - 1]]
+            if loops[:count] not in self._first:
+                self._first[loops[:count]] = _Frame(loops[count - 1], outer, (*outer.turn, 0))
+        return self._first[loops]
 
     def _value(self, wanted: Tensor, frame: _Frame) -> Any:
         wanted = self._through(wanted)
@@ -193,7 +207,7 @@ class Evaluation:
     def _home(self, tensor: Tensor, frame: _Frame) -> _Frame:
         """The frame that a tensor has its value in."""
         if tensor in self._cut:
-            return self._root
+            return self._first[()]
         own = self.plan.loop_of_head.get(tensor[0])
         around = self.plan.loop_around(self.flat.node(tensor).path)
         home: _Frame | None = frame
@@ -212,7 +226,10 @@ class Evaluation:
             frame.known[tensor] = _wide(tf.constant(self.flat.constant(tensor)))
         elif node.op in IFS | CASES and node.position is not None:
             return self._choose(tensor, node, frame)
-        elif node.op in WHILES and node.position is not None:
+        elif node.op in WHILES and frame.loop is self.plan.loop_of_head[node.index]:
+            assert frame.parent is not None  # that of a loop has one
+            frame.known[tensor] = self._value(node.data[0], frame.parent)
+        elif node.op in WHILES:
             self._run_loop(self.plan.loop_of_head[node.index], tensor, frame)
         elif node.index in self.plan.arguments or node.op in _ARGUMENTS | _ITERATORS:
             frame.known[tensor] = _wide(self.feed.argument(node, tensor[1]))
@@ -341,7 +358,13 @@ class Evaluation:
     def _state(self, variable: VariableRef, reader: Node, frame: _Frame) -> State:
         """What a variable holds when an op reads it: what was written before it, in this step."""
         where = variable.key, variable.replica
-        before = [w for w in self.plan.writes.get(where, ()) if w.index < reader.index]
+        writes = self.plan.writes.get(where, ())
+        if frame not in self._first.values():
+            for write in writes:
+                if self.plan.loop_around(write.path) is not None:
+                    told = f"{write.id} writes {variable.path} in a loop that may read it"
+                    raise NoValueError(told)
+        before = [write for write in writes if write.index < reader.index]
         known = 0
         state = None
         for count in range(len(before), 0, -1):
@@ -351,20 +374,26 @@ class Evaluation:
         if not known:
             state = _wide(self.feed.variable(variable))
         for write in before[known:]:
-            state = self._written(write, variable, state)
+            state = self._written(write, variable, state, frame)
             self._states[*where, write.index] = state
         return state
 
-    def _written(self, write: Node, variable: VariableRef, state: State) -> State:
-        if self.plan.loop_around(write.path) is not None:
+    def _written(
+        self, write: Node, variable: VariableRef, state: State, reading: _Frame
+    ) -> State:
+        frame = self._first_turn(write.path)
+        outer: _Frame | None = reading
+        while outer is not None and outer is not frame:
+            outer = outer.parent
+        if outer is None:
             raise NoValueError(f"{write.id} writes {variable.path} in a loop, before it is read")
         for length in range(1, len(write.path) + 1):
             guard, position = self.plan.branches.get(write.path[:length], (None, 0))
             if guard is not None:
-                predicate = self._value(guard.predicate, self._root)
+                predicate = self._value(guard.predicate, self._first_turn(guard.path))
                 if _branch(guard.op, predicate, len(guard.branches)) != position:
                     return state
-        values = [self._value(t, self._root) for t in write.data if t[0] not in self.flat.variables]
+        values = [self._value(t, frame) for t in write.data if t[0] not in self.flat.variables]
         if write.op in _WRITES:
             return _WRITES[write.op](state, *values)
         if write.op in _SCATTERS:
