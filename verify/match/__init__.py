@@ -4,7 +4,7 @@ In: a flat graph and a `Pattern`. Out: a `Match`, or the nearest `Miss`.
 May import: graphs.
 """
 
-from verify.match.draws import DRAWS, Domain, Drawn, concrete, drawn
+from verify.match.draws import DRAWS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
 from verify.match.structure import Match, Matcher, Miss, show
 from verify.match.values import Evaluation, NoValueError, Plan
@@ -18,6 +18,7 @@ __all__ = [
     "Matcher",
     "Miss",
     "NoValueError",
+    "Paired",
     "Pattern",
     "Plan",
     "Predicate",

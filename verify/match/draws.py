@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs import Node, Spec, VariableRef
-from verify.match.values import NoValueError
+from verify.graphs import FlatGraph, Node, Spec, VariableRef, draws
+from verify.match.values import ITERATORS, NoValueError
 
 Array = np.ndarray[Any, Any]
 
 # A batch whose size is open has another one in the next draw: so a mean is no sum.
 _BATCHES = (48, 32)
+_COUNTS = 7  # what an integer that counts is drawn below
 _OPEN = (5, 3, 2)  # other dimensions that are open, by position
 # From draws in which nearly everything is linear to such where every bound is met.
 _SPREADS = (1.0, 4.0, 0.3, 100.0, 1.0, 2.0, 1.0, 0.6)
@@ -82,12 +83,11 @@ def drawn(
     return np.asarray(values).astype(tf.as_dtype(spec[1]).as_numpy_dtype)
 
 
-@dataclasses.dataclass(frozen=True)
 class Drawn:
     """Feeds a whole graph: variables, arguments and random numbers of one draw."""
 
-    draw: int
-    seed: int = 0
+    def __init__(self, draw: int, seed: int = 0) -> None:
+        self.draw, self.seed = draw, seed
 
     def variable(self, variable: VariableRef) -> Any:
         return tf.constant(self._weights((variable.shape, variable.dtype), variable.path))
@@ -96,7 +96,11 @@ class Drawn:
         shape = node.shapes[output] if output < len(node.shapes) else None
         if shape is None:
             raise NoValueError(f"{node.id} has no known rank")
-        return self._any((shape, node.dtypes[output]), f"{node.id}:{output}")
+        return self._any((shape, node.dtypes[output]), f"{self.key_of(node)}:{output}")
+
+    def key_of(self, node: Node) -> str:
+        """What tells an argument, or a random op, from others."""
+        return node.id
 
     def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
         found = []
@@ -104,7 +108,7 @@ class Drawn:
             shape = node.shapes[output]
             if shape is None:
                 raise NoValueError(f"{node.id} has no known rank")
-            found.append(self._any((shape, dtype), f"{node.id}:{output}:{turn}"))
+            found.append(self._any((shape, dtype), f"{self.key_of(node)}:{output}:{turn}"))
         return found
 
     def _any(self, spec: Spec, key: str) -> Any:
@@ -127,3 +131,39 @@ class Drawn:
         else:
             values = rng.uniform(0.3, 1.3, size=sizes)
         return np.asarray(values).astype(tf.as_dtype(dtype).as_numpy_dtype)
+
+
+class Paired(Drawn):
+    """Feeds one of two steps that are compared: alike what they have in common.
+
+    Arguments go by their position, random numbers by what is drawn and the order of the draws.
+
+    Args:
+        flat: the step.
+        names: per key of a variable, what it is called in both.
+        draw: which one of several draws.
+    """
+
+    def __init__(self, flat: FlatGraph, names: Mapping[int | str, str], draw: int) -> None:
+        super().__init__(draw)
+        self.names = names
+        fed = [i for i in flat.arguments if i >= 0 and flat.nodes[i].dtypes[:1] != ["resource"]]
+        self._places: dict[int, str] = {index: f"argument {i}" for i, index in enumerate(fed)}
+        kinds = Counter[str]()
+        for node in flat.nodes:
+            if node.index not in self._places and (draws(node.op) or node.op in ITERATORS):
+                kind = f"{node.op} {node.dtypes} {node.shapes}"
+                self._places[node.index] = f"{kind} {kinds[kind]}"
+                kinds[kind] += 1
+
+    def variable(self, variable: VariableRef) -> Any:
+        spec, name = (variable.shape, variable.dtype), self.names[variable.key]
+        if tf.as_dtype(variable.dtype).is_floating and not variable.trainable:
+            # A moment or a variance, of which roots are taken.
+            return tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
+        if tf.as_dtype(variable.dtype).is_integer:
+            return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name, _COUNTS))
+        return tf.constant(self._weights(spec, name))
+
+    def key_of(self, node: Node) -> str:
+        return self._places.get(node.index, node.id)

@@ -36,7 +36,7 @@ from verify.graphs import (
 
 _MOST_TURNS = 10_000  # of a loop
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault", "_Arg"}
-_ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
+ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
 
 State = Any
 """The value of a variable at one point of a step."""
@@ -162,6 +162,20 @@ class Evaluation:
         self._cut = dict(cut or {})
         self._first: dict[tuple[_Loop, ...], _Frame] = {(): _Frame(None, None, ())}
         self._states: dict[tuple[int | str, int, int], State] = {}
+        self.taken: dict[tuple[str, ...], set[int]] = {}
+        """Per branching op, by call path and name: the branches that were taken."""
+
+    def final(self, variable: VariableRef) -> Any:
+        """What a variable holds when the step is over, of float64 if it is real.
+
+        Raises:
+            NoValueError: it depends on what can't be computed here.
+        """
+        try:
+            with tf.init_scope(), tf.device("CPU:0"):
+                return self._state(variable, len(self.flat.nodes), self._first[()])
+        except RecursionError:
+            raise NoValueError("values depend on one another in too long a chain") from None
 
     def value(self, tensor: Tensor) -> Any:
         """An eager tensor, of float64 if it is real; within a loop, that of its first turn.
@@ -231,7 +245,7 @@ class Evaluation:
             frame.known[tensor] = self._value(node.data[0], frame.parent)
         elif node.op in WHILES:
             self._run_loop(self.plan.loop_of_head[node.index], tensor, frame)
-        elif node.index in self.plan.arguments or node.op in _ARGUMENTS | _ITERATORS:
+        elif node.index in self.plan.arguments or node.op in _ARGUMENTS | ITERATORS:
             frame.known[tensor] = _wide(self.feed.argument(node, tensor[1]))
         elif (variable := self.flat.variable(node)) is not None:
             return self._access(tensor, node, variable, frame)
@@ -283,7 +297,9 @@ class Evaluation:
         predicate, *choices = (self._through(t) for t in node.data)
         if missing := self._missing([predicate], frame):
             return missing
-        taken = choices[_branch(node.op, self._known(predicate, frame), len(choices))]
+        which = _branch(node.op, self._known(predicate, frame), len(choices))
+        self.taken.setdefault((*node.path, node.definition.name), set()).add(which)
+        taken = choices[which]
         if missing := self._missing([taken], frame):
             return missing
         frame.known[tensor] = self._known(taken, frame)
@@ -325,7 +341,7 @@ class Evaluation:
     ) -> list[Tensor]:
         if node.op == "VariableShape":
             dtype = tf.as_dtype(node.dtypes[0])
-            state = self._state(variable, node, frame)
+            state = self._state(variable, node.index, frame)
             frame.known[tensor] = tf.shape(state, out_type=dtype)
             return []
         if node.op == "VarIsInitializedOp":
@@ -340,7 +356,7 @@ class Evaluation:
         indices = [t for t in node.data if t[0] not in self.flat.variables]
         if missing := self._missing(indices, frame):
             return missing
-        state = self._state(variable, node, frame)
+        state = self._state(variable, node.index, frame)
         if node.op == "ReadVariableOp":
             frame.known[tensor] = state
             return []
@@ -355,8 +371,8 @@ class Evaluation:
             raise NoValueError(f"{node.id} can't be computed: {_first_line(error)}") from None
         return []
 
-    def _state(self, variable: VariableRef, reader: Node, frame: _Frame) -> State:
-        """What a variable holds when an op reads it: what was written before it, in this step."""
+    def _state(self, variable: VariableRef, reader: int, frame: _Frame) -> State:
+        """What a variable holds when the op `reader` runs: what was written in this step before."""
         where = variable.key, variable.replica
         writes = self.plan.writes.get(where, ())
         if frame not in self._first.values():
@@ -364,7 +380,7 @@ class Evaluation:
                 if self.plan.loop_around(write.path) is not None:
                     told = f"{write.id} writes {variable.path} in a loop that may read it"
                     raise NoValueError(told)
-        before = [write for write in writes if write.index < reader.index]
+        before = [write for write in writes if write.index < reader]
         known = 0
         state = None
         for count in range(len(before), 0, -1):
@@ -378,9 +394,7 @@ class Evaluation:
             self._states[*where, write.index] = state
         return state
 
-    def _written(
-        self, write: Node, variable: VariableRef, state: State, reading: _Frame
-    ) -> State:
+    def _written(self, write: Node, variable: VariableRef, state: State, reading: _Frame) -> State:
         frame = self._first_turn(write.path)
         outer: _Frame | None = reading
         while outer is not None and outer is not frame:
@@ -391,7 +405,9 @@ class Evaluation:
             guard, position = self.plan.branches.get(write.path[:length], (None, 0))
             if guard is not None:
                 predicate = self._value(guard.predicate, self._first_turn(guard.path))
-                if _branch(guard.op, predicate, len(guard.branches)) != position:
+                taken = _branch(guard.op, predicate, len(guard.branches))
+                self.taken.setdefault((*guard.path, guard.name), set()).add(taken)
+                if taken != position:
                     return state
         values = [self._value(t, frame) for t in write.data if t[0] not in self.flat.variables]
         if write.op in _WRITES:

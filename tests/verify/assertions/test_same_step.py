@@ -170,4 +170,5 @@ def test_loops_that_carry_the_same_in_another_order_still_have_a_difference() ->
         return train
 
     with pytest.raises(verify.GraphAssertionError, match="While hands on another value"):
-        verify.assert_same_step(made(True), made(False), tf.TensorSpec(()))
+        verify.assert_same_step(made(True), made(False), tf.TensorSpec(()), exact=True)
+    verify.assert_same_step(made(True), made(False), tf.TensorSpec(()))  # p and q turn alike
