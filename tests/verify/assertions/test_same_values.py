@@ -127,7 +127,7 @@ MISSES = {
     ),
     "one number of two hundred": (
         trained(table(TABLE)),
-        trained(table(np.where(TABLE == TABLE[50, 1], 0, TABLE))),
+        trained(table(np.where(TABLE[50, 1] == TABLE, 0, TABLE))),
     ),
     "printed": (
         trained(mse),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
