@@ -8,10 +8,11 @@ from typing import Any
 
 from verify.find.clips import Clip, Clips
 from verify.find.losses import Losses
+from verify.find.outputs import Outputs
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
 from verify.flow import Unexplained, Update, fingerprint
-from verify.graphs import Region
+from verify.graphs import Region, Tensor
 from verify.match import Miss, Pattern
 from verify.step import Step
 
@@ -34,6 +35,23 @@ class Detector:
     def rules_out(self, loss: Any) -> bool:
         """Whether a loss of Keras is not in the step, going by the values of its gradients."""
         return self._losses.rules_out(loss)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the model returns, where it is known."""
+        return self._losses.outputs
+
+    def targets_of(self, found: Found) -> frozenset[str | int]:
+        """The keys, or positions, of the target that a loss is computed against."""
+        seen, stack = set[Tensor](), [] if found.target is None else [found.target]
+        while stack:
+            tensor = stack.pop()
+            if tensor not in seen:
+                seen.add(tensor)
+                stack += self.flat.node(tensor).data
+        return frozenset(
+            key for key, tensors in self.step.target_of.items() if not seen.isdisjoint(tensors)
+        )
 
     @property
     def terms(self) -> list[Found]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from verify.find.losses_by_value import LossesByValue
+from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.graphs import Node, Spec, Tensor
 from verify.match import Miss, Pattern, Predicate
@@ -15,8 +16,6 @@ from verify.references import LossKey, loss_patterns
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
-# Those that keep all of it: the same prediction in another form.
-_RESHAPES = {"Cast", "ExpandDims", "Reshape", "Squeeze"}
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
@@ -78,15 +77,13 @@ class Losses:
         return self._by_value.tells and not self._masks and not self._by_value.of(loss)
 
     @functools.cached_property
+    def outputs(self) -> Outputs:
+        """What the model returns, where it is known."""
+        return Outputs(self.step, self.flow, self._shapes)
+
+    @functools.cached_property
     def _by_value(self) -> LossesByValue:
-        return LossesByValue(
-            self.search,
-            self._is_prediction,
-            self._is_of_layer,
-            self._is_target,
-            self._chain,
-            self._shapes,
-        )
+        return LossesByValue(self.search, self.outputs, self._is_target, self._chain, self._shapes)
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
@@ -99,50 +96,12 @@ class Losses:
     @functools.cached_property
     def _predicates(self) -> dict[str, Predicate]:
         return {
-            "prediction": self._is_prediction,
+            "prediction": self.outputs.is_prediction,
             "target": self._is_target,
             "sample weight": self._is_sample_weight,
             "mask": lambda t: t in self._masks,
             "upstream": self.search.is_upstream,
         }
-
-    def _is_prediction(self, tensor: Tensor) -> bool:
-        """Whether a tensor may be what a model predicts, or something on the way to it."""
-        if tensor[0] not in self.flow.of_weights or tensor[0] in self.flow.backward:
-            return False
-        return self._is_of_layer(tensor) or tensor[0] not in self._after_model
-
-    def _is_of_layer(self, tensor: Tensor) -> bool:
-        """Whether a tensor is as a layer gives it, or as the model does."""
-        chain = [tensor]
-        while (node := self.flat.node(chain[-1])).op in _RESHAPES:
-            chain.append(node.data[0])
-        # What takes a variable itself is a layer: the model needs not be called for that.
-        if any(source in self._reads for t in chain for source, _ in self.flat.node(t).data):
-            return True
-        return not self._returned.isdisjoint(chain)
-
-    @functools.cached_property
-    def _reads(self) -> frozenset[int]:
-        return frozenset(node.index for node, _ in self.flat.reads())
-
-    @functools.cached_property
-    def _returned(self) -> frozenset[Tensor]:
-        """What the model returns; none where it is not known or is not found in the step."""
-        reference, found = self.step.reference, set[Tensor]()
-        for pattern in () if reference is None else reference.returned:
-            matches, _ = self.flow.matcher.find(pattern, pattern.roots[0], {})
-            if not matches:
-                return frozenset()
-            found |= {match.root for match in matches}
-        return frozenset(found)
-
-    @functools.cached_property
-    def _after_model(self) -> set[int]:
-        """What is computed from what the model returns, and by no other layer."""
-        nodes = {index for index, _ in self._returned}
-        layers = {u for read in self._reads for u in self.flow.consumers[read]} - nodes
-        return self.flow.descendants(nodes, without=self._shapes | layers) - nodes
 
     def _is_target(self, tensor: Tensor) -> bool:
         """Whether a tensor is the target a step is fed, as it is fed: smoothing is a loss's own."""

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.loss_draws import Comparison, LossDraw
+from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.flow import REAL, Seed
 from verify.graphs import Spec, Tensor, VariableRef, exclusive
@@ -51,6 +52,7 @@ class _Hit:
     place: Place
     nodes: frozenset[int]
     factor: float
+    target: Tensor | None
 
 
 class _Fed(Drawn):
@@ -67,8 +69,7 @@ class LossesByValue:
 
     Args:
         search: of the step or the branch.
-        is_prediction: whether a tensor may be what a model predicts.
-        is_of_layer: whether it is one as a layer, or the model, gives it.
+        outputs: what the model returns, where it is known.
         is_target: whether a tensor is a target, as the step is fed it.
         origins: a tensor, and what it was made of by ops of one input.
         shapes: nodes that are decided by the shape of what they take.
@@ -77,16 +78,14 @@ class LossesByValue:
     def __init__(
         self,
         search: Search,
-        is_prediction: Callable[[Tensor], bool],
-        is_of_layer: Callable[[Tensor], bool],
+        outputs: Outputs,
         is_target: Callable[[Tensor], bool],
         origins: Callable[[Tensor], Iterable[Tensor]],
         shapes: set[int],
     ) -> None:
         self.search, self.flow, self.flat = search, search.flow, search.flat
         self.targets, self.weights = search.step.targets, tuple(sorted(search.step.weights or ()))
-        self._is_prediction, self._is_of_layer = is_prediction, is_of_layer
-        self._is_target = is_target
+        self._outputs, self._is_target = outputs, is_target
         self._origins, self._shapes = origins, shapes
         self._plan = Plan(self.flat)
         self._evaluations: dict[Any, Evaluation] = {}
@@ -107,7 +106,7 @@ class LossesByValue:
                 if found:
                     break
         return [
-            self.search.found(hit.nodes, hit.place.prediction, hit.factor)
+            self.search.found(hit.nodes, hit.place.prediction, hit.target, hit.factor)
             for hit in self._one_each(hits)
         ]
 
@@ -151,7 +150,7 @@ class LossesByValue:
             for tensor in found
             if tensor[0] not in fed
             and self._is_drawable(self.flow.spec(tensor))
-            and self._is_prediction(tensor)
+            and self._outputs.is_prediction(tensor)
         ]
 
     @functools.cached_property
@@ -193,7 +192,7 @@ class LossesByValue:
         if not gradients:
             return None
         targets = self._targets_met(source, after, spec)
-        of_layer = self._is_of_layer(prediction)
+        of_layer = self._outputs.is_of_layer(prediction)
         return Place(prediction, of_layer, gradients, targets, frozenset(after))
 
     def _alike(self, spec: Spec, other: Spec) -> bool:
@@ -247,8 +246,10 @@ class LossesByValue:
                         comparison.add(expected[0], self._evaluation(place, drawn).value)
                     if not comparison.left:
                         break
+                against = target if isinstance(target, tuple) else None
                 hits = [
-                    _Hit(place, frozenset({node}), factor) for node, factor in comparison.factors()
+                    _Hit(place, frozenset({node}), factor, against)
+                    for node, factor in comparison.factors()
                 ]
                 # Many a loss is linear somewhere; only of a layer is what comes before one known.
                 linear = comparison.constant and not (place.of_layer and not gradient.alike)

@@ -25,7 +25,7 @@ class Found:
     """A recognised gradient: its nodes, the variables it trains, and its constant weight.
 
     `weight` is the factor by which the backward pass multiplies it (None: not a constant).
-    `upstream`: the node that carries that factor.
+    `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of.
     """
 
     label: str
@@ -37,6 +37,8 @@ class Found:
     variable: int | str | None = None
     path: tuple[str, ...] = ()
     replicas: frozenset[int] = frozenset({0})
+    predicted: Tensor | None = None
+    target: Tensor | None = None
 
     def __add__(self, other: Found) -> Found:
         """Both as one: another replica's part, or the same in a branch taken instead."""
@@ -132,11 +134,15 @@ class Search:
                         "" if prediction is None else self.flat.node(prediction).id,
                         path=self.flat.node(match.root).path,
                         replicas=self._replicas(match),
+                        predicted=prediction,
+                        target=match.leaves.get("target"),
                     )
                 )
         return found, nearest
 
-    def found(self, nodes: frozenset[int], prediction: Tensor, factor: float) -> Found:
+    def found(
+        self, nodes: frozenset[int], prediction: Tensor, target: Tensor | None, factor: float
+    ) -> Found:
         """What has the values of a gradient, times a factor, at these nodes."""
         updates = self.trained_by(nodes)
         above = self.flow.ancestors(nodes)
@@ -159,6 +165,8 @@ class Search:
             node.id,
             path=self.flat.nodes[max(nodes)].path,
             replicas=replicas or frozenset({0}),
+            predicted=prediction,
+            target=target,
         )
 
     def joined(self, found: list[Found]) -> list[Found]:

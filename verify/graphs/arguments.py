@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,11 +16,15 @@ _BATCHES = {"IteratorGetNext", "IteratorGetNextSync", "OptionalGetValue"}
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
-    """`x`: the spec of the model's input. `targets`, `weights`: tensors of y and sample_weight."""
+    """`x`: the spec of the model's input. `targets`, `weights`: tensors of y and sample_weight.
+
+    `target_of`: the targets by key or position, where there are several.
+    """
 
     x: Any
     targets: frozenset[Tensor]
     weights: frozenset[Tensor]
+    target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
 
 
 def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
@@ -45,14 +50,38 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
     if not 2 <= len(positional) <= 3:
         return None
     left: list[Tensor] = [(index, 0) for index in flat.arguments]
-    parts: list[frozenset[Tensor]] = []
+    parts: list[list[Tensor]] = []
     for part in positional:
         size = sum(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(part))
-        parts.append(frozenset(left[:size]))
+        parts.append(left[:size])
         left = left[size:]
     if left:
         return None
-    return Roles(positional[0], parts[1], frozenset[Tensor]().union(*parts[2:]))
+    weights = frozenset[Tensor]().union(*parts[2:])
+    by_output = _by_output(positional[1], [[tensor] for tensor in parts[1]])
+    return Roles(positional[0], frozenset(parts[1]), weights, by_output)
+
+
+def _by_output(
+    structure: Any, tensors: Sequence[Sequence[Tensor]]
+) -> dict[str | int, frozenset[Tensor]]:
+    """The tensors of each target, by key or position; none where there is one target alone."""
+    if not isinstance(structure, Mapping | tuple | list):
+        return {}
+    keys: Iterable[Any] = structure if isinstance(structure, Mapping) else range(len(structure))
+    leaves = iter(tensors)
+    packed = tf.nest.pack_sequence_as(structure, [_Leaf(next(leaves)) for _ in tensors])
+    return {
+        key: frozenset(t for leaf in tf.nest.flatten(packed[key]) for t in leaf.tensors)
+        for key in keys
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    """The tensors of one leaf of a structure: one for each replica."""
+
+    tensors: Sequence[Tensor]
 
 
 def _of_batches(element: Any, flat: FlatGraph) -> Roles | None:
@@ -64,17 +93,20 @@ def _of_batches(element: Any, flat: FlatGraph) -> Roles | None:
     replicas = max(len(_replicas(leaf)) for leaf in tf.nest.flatten(list(element)))
     sizes = [len(tf.nest.flatten(part)) for part in element]
     whole = sum(sizes)
-    targets: set[Tensor] = set()
+    targets: list[list[Tensor]] = [[] for _ in range(sizes[1])]
     weights: set[Tensor] = set()
     for node in flat.nodes:
         if node.op not in _BATCHES or len(node.dtypes) not in (whole, whole * replicas):
             continue
         width = len(node.dtypes) // whole
         first, last = sizes[0] * width, (sizes[0] + sizes[1]) * width
-        targets.update((node.index, output) for output in range(first, last))
+        for output in range(first, last):
+            targets[(output - first) // width].append((node.index, output))
         weights.update((node.index, output) for output in range(last, whole * width))
     x = tf.nest.map_structure(lambda leaf: _replicas(leaf)[0], element[0])
-    return Roles(x, frozenset(targets), frozenset(weights)) if targets else None
+    every = frozenset(tensor for leaf in targets for tensor in leaf)
+    by_output = _by_output(element[1], targets)
+    return Roles(x, every, frozenset(weights), by_output) if every else None
 
 
 def _replicas(spec: Any) -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from verify.find import Detector, Disjoint, Found, known_losses
 from verify.kinds.contract_spelling import Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.selection import names
+from verify.kinds.selection import names, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.match import Miss
 from verify.references import LossKey, is_of_keras, loss_name, other_reductions
@@ -48,20 +49,21 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
 
 
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
-    wanted = _weighted(expected)
+    wanted = _wanted(detector, expected)
     violations: list[Violation] = []
     recognised = Disjoint()
-    missing: list[tuple[Any, Miss | None]] = []
+    missing: list[tuple[_Wanted, Miss | None]] = []
     # A list may name one loss several times: each stands for one place where it acts.
-    queues: dict[tuple[LossKey, float], Iterator[Found]] = {}
-    for loss, factor in wanted:
+    queues: dict[Any, Iterator[Found]] = {}
+    for want in wanted:
+        loss, factor = want.loss, want.factor
         found, miss = detector.losses(loss)
-        key = (LossKey(loss), factor)
+        key = (LossKey(loss), factor, want.output, want.selection)
         if key not in queues:
-            queues[key] = _nearest_first(found, factor)
+            queues[key] = _nearest_first([f for f in found if want.fits(detector, f)], factor)
         one = next((f for f in queues[key] if recognised.fresh([f])), None)
         if one is None:
-            missing.append((loss, miss))
+            missing.append((want, miss))
             continue
         recognised.add([one])
         violations += _weight(detector, loss, one, factor)
@@ -69,21 +71,21 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
     rest = detector.rest([*recognised.all, *detector.terms])[0]
-    others = _other_losses(detector, recognised, [loss for loss, _ in missing]) if rest else []
+    others = _other_losses(detector, recognised, [w.loss for w, _ in missing]) if rest else []
     trained = names({update.variable.path for update in rest})
     instead = " and ".join(others) or "another data loss, none of Keras in its default settings,"
-    for loss, miss in missing:
+    for want, miss in missing:
+        elsewhere = [_where(detector, found) for found in detector.losses(want.loss)[0]]
+        if elsewhere and want.is_somewhere:
+            violations.append(Violation("loss", want.told, elsewhere[0], (*elsewhere[1:],)))
+            continue
         text = "no gradient of it reaches an update"
         if rest:
             text = f"{instead} reaches the update of {trained}"
         hints = (*nearest(miss), *(doubts(detector) if rest else ()))
-        violations.append(Violation("loss", loss_name(loss), text, hints))
+        violations.append(Violation("loss", want.told, text, hints))
     if rest and not missing:
-        only = (
-            " and ".join(loss_name(loss) for loss, _ in wanted) + " only"
-            if wanted
-            else "no data loss"
-        )
+        only = " and ".join(want.told for want in wanted) + " only" if wanted else "no data loss"
         text = f"{instead} reaches the update of {trained}"
         violations.append(Violation("loss", only, text, doubts(detector)))
     return violations
@@ -104,6 +106,84 @@ def _nearest_first(found: list[Found], factor: float) -> Iterator[Found]:
     return iter(
         sorted(found, key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """An expected loss: multiplied by what, of which output, and which variables it trains."""
+
+    loss: Any
+    factor: float
+    output: str | int | None = None
+    selection: str | None = None
+    trains: frozenset[str] | None = None
+
+    def fits(self, detector: Detector, found: Found) -> bool:
+        """Whether a loss that was found is of that output and its target, or trains just these."""
+        if self.trains is not None and frozenset(found.paths) != self.trains:
+            return False
+        if self.output is None:
+            return True
+        if found.predicted is None or self.output not in detector.outputs.called(found.predicted):
+            return False
+        against = detector.targets_of(found)
+        same = {self.output, _position(detector, self.output)}
+        return not detector.step.target_of or not same.isdisjoint(against)
+
+    @property
+    def is_somewhere(self) -> bool:
+        """Whether it is expected in one place, not wherever it is."""
+        return self.output is not None or self.selection is not None
+
+    @property
+    def told(self) -> str:
+        name = loss_name(self.loss)
+        if self.output is not None:
+            return f"{name} of output {self.output!r}"
+        return f"{name} for {self.selection}" if self.selection is not None else name
+
+
+def _wanted(detector: Detector, expected: Any) -> list[_Wanted]:
+    """Expected losses: wherever they are; by output of the model; or by what they train."""
+    if not isinstance(expected, Mapping):
+        return [_Wanted(loss, factor) for loss, factor in _weighted(expected)]
+    outputs = detector.outputs.names
+    named = [key for key in expected if key in outputs]
+    if named and len(named) < len(expected):
+        other = next(key for key in expected if key not in outputs)
+        raise ValueError(
+            f"loss: {other!r} is no output of the model; its outputs are "
+            f"{', '.join(map(repr, outputs))}"
+        )
+    found = []
+    for key, losses in expected.items():
+        if named:
+            found += [_Wanted(loss, factor, output=key) for loss, factor in _weighted(losses)]
+            continue
+        try:
+            trains = frozenset(v.path for v in select(detector, key, "loss", frozen=True))
+        except ValueError as error:
+            known = ", ".join(map(repr, outputs)) or "not found in the step"
+            raise ValueError(f"{error}; outputs of the model: {known}") from None
+        found += [
+            _Wanted(loss, factor, selection=str(key), trains=trains)
+            for loss, factor in _weighted(losses)
+        ]
+    return found
+
+
+def _position(detector: Detector, output: str | int) -> str | int:
+    names = detector.outputs.names
+    return names.index(output) if output in names else output
+
+
+def _where(detector: Detector, found: Found) -> str:
+    """Where a loss is that was asked for elsewhere."""
+    outputs = () if found.predicted is None else detector.outputs.called(found.predicted)
+    of = [f"output {one!r}" for one in sorted(outputs, key=str) if isinstance(one, str)]
+    against = [f"target {one!r}" for one in sorted(detector.targets_of(found), key=str)]
+    place = " against ".join((*of, *against)) or found.prediction or "the step"
+    return f"that of {place}, which trains {names(found.paths)}"
 
 
 def _weighted(expected: Any) -> list[tuple[Any, float]]:
@@ -147,6 +227,8 @@ def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) 
 def _read(place: str, said: Any, _: Read) -> Any:
     if said is False:
         return None
+    if isinstance(said, dict):
+        return {key: _read(f"{place}[{key!r}]", one, _) for key, one in said.items()}
     return [_loss(place, one) for one in (said if isinstance(said, list) else [said])]
 
 
@@ -163,8 +245,11 @@ def _loss(place: str, said: str | Loss) -> Any:
     return (said, 1.0)
 
 
+Spelling = Off | str | Loss | list[str | Loss] | dict[str, str | Loss | list[str | Loss]]
+
+
 class _Losses(Kind):
-    keywords = (Keyword("loss", Off | str | Loss | list[str | Loss], _check, rank=2, read=_read),)
+    keywords = (Keyword("loss", Spelling, _check, rank=2, read=_read),)
     cluster = Cluster("loss", "#ffe5b4", before="backward")
 
     def find(self, detector: Detector) -> dict[str, Any]:

@@ -35,10 +35,14 @@ class AddedLoss:
 
 @dataclasses.dataclass(frozen=True)
 class ModelCall:
-    """A model called on a batch while it trains: what it adds, and how its outputs are computed."""
+    """A model called on a batch while it trains: what it adds, and how its outputs are computed.
+
+    An output that is an input as it is has no pattern. `names`: the keys of outputs in a dict.
+    """
 
     added: tuple[AddedLoss, ...] = ()
-    outputs: tuple[Pattern, ...] = ()
+    outputs: tuple[Pattern | None, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def model_call(model: Any, x: Any) -> ModelCall:
@@ -50,12 +54,15 @@ def model_call(model: Any, x: Any) -> ModelCall:
     variables = list(model.trainable_variables)
     labels: list[str] = []
     keys: list[tuple[int | str, ...]] = []
+    names: list[str] = []
 
     def gradients(x: Any, upstream: Any) -> tuple[list[Any], list[Any]]:
         labels.clear()
         keys.clear()
         with tf.GradientTape(persistent=True) as tape:
-            outputs = tf.nest.flatten(model(x, training=True))
+            result = model(x, training=True)
+            outputs = tf.nest.flatten(result)
+            names[:] = sorted(result) if isinstance(result, dict) else []
             losses = list(model.losses)
         uses = _Uses(variables, losses, outputs)
         frontiers = [uses.frontier(loss) for loss in losses]
@@ -77,7 +84,9 @@ def model_call(model: Any, x: Any) -> ModelCall:
     outputs = iter(flat.outputs)
     roots = [next(outputs) for _ in returned]
     of_data = dict.fromkeys(data, "data")
-    patterns = tuple(Pattern(flat, (root,), of_data) for root in roots if root[0] not in data)
+    patterns = tuple(
+        Pattern(flat, (root,), of_data) if root[0] not in data else None for root in roots
+    )
     found = []
     for label, on, (by, values) in zip(labels, keys, added, strict=True):
         by_value = [next(outputs) if result is not None else None for result in by]
@@ -87,7 +96,7 @@ def model_call(model: Any, x: Any) -> ModelCall:
                 leaves[next(outputs)[0]] = f"value {i}"
         own = tuple(Pattern(flat, (root,), leaves) for root in by_value if root is not None)
         found.append(AddedLoss(label, on, own))
-    return ModelCall(tuple(found), patterns)
+    return ModelCall(tuple(found), patterns, tuple(names))
 
 
 class _Uses:

@@ -66,8 +66,8 @@ class ModelReference:
         return self._call.added
 
     @property
-    def returned(self) -> tuple[Pattern, ...]:
-        """How the model computes its outputs while it trains; none if `untraced`."""
+    def returned(self) -> tuple[Pattern | None, ...]:
+        """How the model computes each of its outputs while it trains; nothing if `untraced`."""
         return self._call.outputs
 
     @functools.cached_property
@@ -118,6 +118,11 @@ class ModelReference:
             )
         by_name = names or list(getattr(self.model, "output_names", None) or [])
         return {**found, **{name: found[i] for i, name in enumerate(by_name) if i in found}}
+
+    @property
+    def output_names(self) -> tuple[str | int, ...]:
+        """What the outputs are called, in their order: by position where they have no names."""
+        return self._call.names or tuple(getattr(self.model, "output_names", None) or ())
 
     @property
     def outputs(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from verify.flow import Flow, differentiated
@@ -16,10 +17,10 @@ class Step:
     """A captured step.
 
     `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
-    not tell. `reference`: the model that the step trains, where known, `model_weights` its weights,
-    which the step may use or not. `declared`: the graph came without Python objects, so that no
-    variable says whether it is trained. `losses`: Loss objects that the step's function has at
-    hand.
+    not tell; `target_of`: the targets by key or position, where there are several. `reference`: the
+    model that the step trains, where known, `model_weights` its weights, which the step may use or
+    not. `declared`: the graph came without Python objects, so that no variable says whether it is
+    trained. `losses`: Loss objects that the step's function has at hand.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Step:
     losses: tuple[Any, ...] = ()
     owner: Any = dataclasses.field(default=None, repr=False)
     model_weights: tuple[VariableRef, ...] = ()
+    target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
 
     @property
     def flags(self) -> frozenset[int | str] | None:
@@ -132,4 +134,5 @@ def capture(
         found.losses,
         found.owner,
         found.weights,
+        {} if roles is None else roles.target_of,
     )

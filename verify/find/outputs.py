@@ -1,0 +1,101 @@
+"""What a known model returns, and where that is in a step."""
+
+from __future__ import annotations
+
+import functools
+
+from verify.flow import Flow
+from verify.graphs import Tensor
+from verify.step import Step
+
+# Ops that keep all of a prediction: the same in another form.
+_RESHAPES = {"Cast", "ExpandDims", "Reshape", "Squeeze"}
+
+
+class Outputs:
+    """Answers about one step, or one branch of it.
+
+    Args:
+        shapes: nodes that are decided by the shape of what they take.
+    """
+
+    def __init__(self, step: Step, flow: Flow, shapes: set[int]) -> None:
+        self.step, self.flow, self.flat = step, flow, step.flat
+        self._shapes = shapes
+
+    def is_prediction(self, tensor: Tensor) -> bool:
+        """Whether a tensor may be what a model predicts, or something on the way to it."""
+        if tensor[0] not in self.flow.of_weights or tensor[0] in self.flow.backward:
+            return False
+        return self.is_of_layer(tensor) or tensor[0] not in self._after
+
+    def is_of_layer(self, tensor: Tensor) -> bool:
+        """Whether a tensor is as a layer gives it, or as the model does."""
+        chain = self._forms(tensor)
+        # What takes a variable itself is a layer: the model needs not be called for that.
+        if any(source in self._reads for t in chain for source, _ in self.flat.node(t).data):
+            return True
+        return not self._everywhere.isdisjoint(chain)
+
+    def called(self, tensor: Tensor) -> frozenset[str | int]:
+        """The outputs, by name and position, that a tensor is, or is the logits of."""
+        reference, found = self.step.reference, set[str | int]()
+        if reference is None:
+            return frozenset()
+        names = reference.output_names
+        forms = set(self._forms(tensor))
+        layers = self._layers - {index for roots in self._returned for index, _ in roots}
+        after = self.flow.descendants([tensor[0]], without=self._shapes | layers)
+        for position, roots in enumerate(self._returned):
+            if not roots.isdisjoint(forms) or any(index in after for index, _ in roots):
+                found.add(position)
+                found.update(names[position : position + 1])
+        return frozenset(found)
+
+    @property
+    def names(self) -> tuple[str | int, ...]:
+        """What the outputs that are in the step are called; none where they are not found."""
+        reference = self.step.reference
+        if reference is None or not self._returned:
+            return ()
+        return reference.output_names or tuple(range(len(self._returned)))
+
+    def _forms(self, tensor: Tensor) -> list[Tensor]:
+        """A tensor, and what it is in another form of."""
+        chain = [tensor]
+        while (node := self.flat.node(chain[-1])).op in _RESHAPES:
+            chain.append(node.data[0])
+        return chain
+
+    @functools.cached_property
+    def _reads(self) -> frozenset[int]:
+        return frozenset(node.index for node, _ in self.flat.reads())
+
+    @functools.cached_property
+    def _layers(self) -> frozenset[int]:
+        """Ops that take a variable."""
+        return frozenset(user for read in self._reads for user in self.flow.consumers[read])
+
+    @functools.cached_property
+    def _returned(self) -> list[frozenset[Tensor]]:
+        """Where each output is, however often the model is called; none if one is not found."""
+        reference, found = self.step.reference, list[frozenset[Tensor]]()
+        for pattern in () if reference is None else reference.returned:
+            if pattern is None:
+                found.append(frozenset())
+                continue
+            matches, _ = self.flow.matcher.find(pattern, pattern.roots[0], {})
+            if not matches:
+                return []
+            found.append(frozenset(match.root for match in matches))
+        return found
+
+    @property
+    def _everywhere(self) -> frozenset[Tensor]:
+        return frozenset[Tensor]().union(*self._returned)
+
+    @functools.cached_property
+    def _after(self) -> set[int]:
+        """What is computed from what the model returns, and by no other layer."""
+        nodes = {index for index, _ in self._everywhere}
+        return self.flow.descendants(nodes, without=self._shapes | (self._layers - nodes)) - nodes
