@@ -99,7 +99,7 @@ def test_the_losses_of_a_compiled_model() -> None:
     model = two_heads()
     model.compile("sgd", loss={"a": MSE, "b": MAE}, loss_weights={"a": 0.3, "b": 0.7})
     verify.assert_graph(model, batch(), loss=EXPECTED)
-    with pytest.raises(verify.GraphAssertionError, match="weight 0.3"):
+    with pytest.raises(verify.GraphAssertionError, match=r"weight 0\.3"):
         verify.assert_graph(model, batch(), loss={"a": MSE, "b": (MAE, 0.7)})
 
 
@@ -155,7 +155,5 @@ def test_a_loss_for_each_selection_of_variables() -> None:
     assert "expected MeanSquaredError for a/*" in found[0]
     assert "which trains a/bias, a/kernel, trunk/bias, trunk/kernel" in found[0]
     assert violations(alternating(model), model, loss={"a/*": MAE, "b/*": MSE})
-    with pytest.raises(
-        ValueError, match="matches no trainable variable.*outputs of the model: 'a'"
-    ):
+    with pytest.raises(ValueError, match=r"matches no trainable .*outputs of the model: 'a', 'b'"):
         verify.assert_graph(alternating(model), *batch(), model=model, loss={"c/*": MSE})
