@@ -21,11 +21,12 @@ from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.flow import REAL, Seed
 from verify.graphs import Spec, Tensor, VariableRef, exclusive
-from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan, concrete
+from verify.match import DRAWS, NUMBERS, Drawn, Evaluation, NoValueError, Plan, concrete
 from verify.references import LossGradient, LossKey, loss_gradients
 
 Array = np.ndarray[Any, Any]
 
+_SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
 
@@ -130,14 +131,15 @@ class LossesByValue:
     def _predictions(self, seed: Seed) -> list[Tensor]:
         """What a loss is computed from, nearest first, up to ops that take a weight."""
         backward = self.search.below(seed.node)
+        of_both = self.flow.of_weights & self.flow.of_data
         found: dict[Tensor, None] = {}
-        frontier = [seed.loss]
+        frontier = self._whole(seed.loss)
         while frontier and len(found) < _MOST_PREDICTIONS:
             following: list[Tensor] = []
             for tensor in frontier:
                 if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
                     continue
-                if tensor[0] not in self.flow.of_weights or self.flat.dtype(tensor) not in REAL:
+                if tensor[0] not in of_both or self.flat.dtype(tensor) not in REAL:
                     continue
                 found[tensor] = None
                 data = self.flat.node(tensor).data
@@ -153,6 +155,16 @@ class LossesByValue:
             and self._outputs.is_prediction(tensor)
         ]
 
+    def _whole(self, loss: Tensor) -> list[Tensor]:
+        """A loss that is differentiated, and the sums that it is a part of: so are the others."""
+        whole = [loss]
+        for tensor in whole:
+            for user in self.flow.consumers[tensor[0]]:
+                node = self.flat.nodes[user]
+                if node.op in _SUMS and tensor in node.data and user not in self.flow.backward:
+                    whole += [t for t in ((user, 0),) if t not in whole]
+        return whole
+
     @functools.cached_property
     def _of_targets(self) -> set[int]:
         if self.targets is None:
@@ -166,8 +178,10 @@ class LossesByValue:
         return self.flow.descendants(direct) - by_value
 
     def _is_drawable(self, spec: Spec) -> bool:
-        shape = spec[0]
-        return shape is not None and np.prod(concrete(shape, 0), dtype=float) <= _MOST_VALUES
+        shape, dtype = spec
+        if shape is None or dtype not in NUMBERS:
+            return False
+        return bool(np.prod(concrete(shape, 0), dtype=float) <= _MOST_VALUES)
 
     def _place(self, seed: Seed, prediction: Tensor) -> Place | None:
         flow, nodes = self.flow, self.flat.nodes

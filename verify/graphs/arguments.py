@@ -18,17 +18,18 @@ _BATCHES = {"IteratorGetNext", "IteratorGetNextSync", "OptionalGetValue"}
 class Roles:
     """`x`: the spec of the model's input. `targets`, `weights`: tensors of y and sample_weight.
 
+    Those are None where x is fed alone: targets may be made of it, or of anything.
     `target_of`: the targets by key or position, where there are several.
     """
 
     x: Any
-    targets: frozenset[Tensor]
-    weights: frozenset[Tensor]
+    targets: frozenset[Tensor] | None
+    weights: frozenset[Tensor] | None
     target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
 
 
 def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
-    """The roles of a step whose arguments are (x, y[, sample_weight]), one tuple or an iterator.
+    """The roles of a step whose arguments are (x[, y[, sample_weight]]), a tuple or an iterator.
 
     Args:
         signature: ``structured_input_signature``: (positional, by name), or None.
@@ -47,6 +48,8 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
             return _of_batches(element, flat)
         if isinstance(positional[0], tuple | list):
             positional = list(positional[0])
+    if len(positional) == 1:
+        return Roles(positional[0], None, None)
     if not 2 <= len(positional) <= 3:
         return None
     left: list[Tensor] = [(index, 0) for index in flat.arguments]
@@ -86,7 +89,11 @@ class _Leaf:
 
 def _of_batches(element: Any, flat: FlatGraph) -> Roles | None:
     """The same where each batch is taken out of an iterator within the step."""
-    if not isinstance(element, tuple | list) or not 2 <= len(element) <= 3:
+    if not isinstance(element, tuple | list):
+        element = (element,)
+    if len(element) == 1:
+        return Roles(tf.nest.map_structure(lambda leaf: _replicas(leaf)[0], element[0]), None, None)
+    if not 2 <= len(element) <= 3:
         return None
     # Among replicas each has specs of its own; an op that takes one batch out has as many outputs
     # as one of them, or as all.

@@ -4,13 +4,14 @@ In: a flat graph and a `Pattern`. Out: a `Match`, or the nearest `Miss`.
 May import: graphs.
 """
 
-from verify.match.draws import DRAWS, Domain, Drawn, Paired, concrete, drawn
+from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
 from verify.match.structure import Match, Matcher, Miss, show
 from verify.match.values import Evaluation, NoValueError, Plan
 
 __all__ = [
     "DRAWS",
+    "NUMBERS",
     "Domain",
     "Drawn",
     "Evaluation",

@@ -25,6 +25,14 @@ _SPREADS = (1.0, 4.0, 0.3, 100.0, 1.0, 2.0, 1.0, 0.6)
 DRAWS = len(_SPREADS)
 
 
+NUMBERS = frozenset(
+    dtype.name
+    for dtype in tf.dtypes.__dict__.values()
+    if isinstance(dtype, tf.DType) and (dtype.is_floating or dtype.is_integer or dtype.is_bool)
+)
+"""The dtypes that there are draws of."""
+
+
 class Domain(enum.Enum):
     """Which numbers a tensor holds."""
 

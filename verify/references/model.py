@@ -27,6 +27,8 @@ class Term:
 class ModelReference:
     """References traced from one model, on the specs `x` of its inputs, each at most once.
 
+    `x` is None where the arguments of a step do not tell which of them that is.
+
     `trainable` holds the keys of the variables that the model trains. `untraced` says why the model
     could not be called on `x`, once that has been tried: nothing is known then of what it adds, or
     of what its outputs depend on.
@@ -70,10 +72,16 @@ class ModelReference:
         """How the model computes each of its outputs while it trains; nothing if `untraced`."""
         return self._call.outputs
 
+    @property
+    def _inputs(self) -> Any:
+        if self.x is None:
+            raise Untraced("the arguments of the step do not tell which of them is x")
+        return self.x
+
     @functools.cached_property
     def _call(self) -> ModelCall:
         try:
-            return model_call(self.model, self.x)
+            return model_call(self.model, self._inputs)
         except Untraced as why:
             self.untraced = str(why)
             return ModelCall()
@@ -105,7 +113,7 @@ class ModelReference:
             return [tape.gradient(output, [resource(v) for v in variables]) for output in flat]
 
         try:
-            concrete = traced(gradients, self.x)
+            concrete = traced(gradients, self._inputs)
         except Untraced as why:
             self.untraced = str(why)
             return {}

@@ -122,8 +122,8 @@ def capture(
     """
     found = read(target, args, model, signature, optimized)
     roles = roles_of(found.signature, found.flat)
-    if reference is None and found.model is not None and roles is not None:
-        reference = ModelReference(found.model, roles.x)
+    if reference is None and found.model is not None:
+        reference = ModelReference(found.model, None if roles is None else roles.x)
     return Step(
         found.name,
         found.flat,

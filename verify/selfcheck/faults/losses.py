@@ -65,7 +65,7 @@ class Negated(Training):
         return -super().data_loss(y, prediction)
 
 
-@planted("loss", "another data loss")
+@planted("loss", "weight 24")
 class Summed(OnSquares):
     """A sum where a mean is meant."""
 
@@ -73,7 +73,7 @@ class Summed(OnSquares):
         return tf.reduce_sum((y - prediction) ** 2)
 
 
-@planted("loss", "another data loss")
+@planted("loss", "weight 3")
 class SummedOverOutputs(OnSquares):
     """A sum over outputs and a mean over the batch only."""
 
