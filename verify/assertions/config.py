@@ -56,6 +56,9 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
             place = f"config[{action!r}][{branch}]"
             step = capture(getattr(model, name), batch, model=model, reference=reference)
             reference = step.reference
+            # A substep runs on each replica; the main step is traced on all of them.
+            replicas = model.distribute_strategy.num_replicas_in_sync
+            step = dataclasses.replace(step, parts=replicas)
             if reference is None:
                 raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
             expectation = expectation_of(reference, settings[branch])

@@ -10,7 +10,7 @@ from typing import Any
 from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
-from verify.graphs import Node, Spec, Tensor
+from verify.graphs import IFS, Node, Spec, Tensor
 from verify.match import Miss, Pattern, Predicate
 from verify.references import LossKey, loss_patterns
 
@@ -113,6 +113,10 @@ class Losses:
             if node.op == "StridedSlice" and not self._keeps_all(node):
                 return False
             tensor = node.data[0]
+        if (node := self.flat.node(tensor)).op in IFS:
+            # A replica for which nothing is left of the last batch is fed an empty one.
+            choices = [t for t in node.data[1:] if t[0] in self._of_data]
+            return bool(choices) and all(self._is_target(choice) for choice in choices)
         return tensor in self.step.targets
 
     def _keeps_all(self, slice_: Node) -> bool:

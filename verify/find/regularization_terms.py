@@ -51,22 +51,28 @@ class Terms:
         for key, regulariser in () if reference is None else reference.regularisers:
             for update in self.flow.trained_of.get(key, ())[:1]:
                 pattern = regulariser_pattern(regulariser, _value(update))
-                self._take(found, self.of(update, pattern)[0], regulariser_name(regulariser))
+                self._take(found, self._of(update, pattern)[0], regulariser_name(regulariser))
         data, alone = self._unexplained(found.all)
         for update in alone:
             for name in FAMILIES:
                 pattern = regulariser_family(name, _value(update))
-                self._take(found, self.of(update, pattern)[0], name)
+                self._take(found, self._of(update, pattern)[0], name)
         if reference is not None and (data or alone) and any(self._unexplained(found.all)):
             for loss in reference.added_losses:
                 found.add(found.fresh(self._added(loss)))
         alike: dict[Any, list[Found]] = {}
         for one in found.all:
             alike.setdefault((one.variable, one.label), []).append(one)
-        return [joined for group in alike.values() for joined in self.search.joined(group)]
+        return [
+            self._whole(joined) for group in alike.values() for joined in self.search.joined(group)
+        ]
 
     def of(self, update: Update, pattern: Pattern | None) -> tuple[list[Found], Miss | None]:
         """Where the gradient of one regulariser by the updated variable reaches that update."""
+        found, miss = self._of(update, pattern)
+        return [self._whole(one) for one in found], miss
+
+    def _of(self, update: Update, pattern: Pattern | None) -> tuple[list[Found], Miss | None]:
         if pattern is None:
             return [], None
         key = update.variable.key
@@ -80,6 +86,12 @@ class Terms:
             if any(u.variable.key == key for u in match.updates)
         ]
         return self.search.joined(mine), miss
+
+    def _whole(self, found: Found) -> Found:
+        """A term with the weight that it has when all replicas' gradients are added up."""
+        if found.weight is None:
+            return found
+        return dataclasses.replace(found, weight=found.weight * self.search.step.parts)
 
     def _added(self, loss: AddedLoss) -> list[Found]:
         """Where a loss that the model adds has all its gradients; one for each of its variables."""

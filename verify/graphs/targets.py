@@ -56,6 +56,7 @@ def traced(
     if (owner := model_of(target)) is not None:
         is_step = getattr(target, "__name__", None) in _KERAS_STEPS
         return (_of_model_step if is_step else _of_keras_function)(owner, target, args)
+    model = model or _bound_to(target)
     if hasattr(target, "get_concrete_function"):
         name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
         return Traced(name, _concrete(target, args, name), model=model, owner=target)
@@ -96,6 +97,12 @@ def model_of(target: Any) -> Any:
         owner = getattr(target, "__self__", None)
         return owner if is_model(owner) else None
     return _owner(target)
+
+
+def _bound_to(target: Any) -> Any:
+    """The model that a compiled function is a method of, as loopctl's substeps are."""
+    owner = getattr(getattr(target, "python_function", target), "__self__", None)
+    return owner if is_model(owner) else None
 
 
 def _of_model_step(model: Any, step: Any, args: Sequence[Any]) -> Traced:
@@ -145,10 +152,25 @@ def _of_keras_function(model: Any, target: Any, args: Sequence[Any]) -> Traced:
         _need_arguments(name, args)
         data = [_batch(args)] * int(model.steps_per_execution)
         return Traced(name, function.get_concrete_function(data), model=model, owner=target)
+    if not args and (ran := _only_trace(function)) is not None:
+        return Traced(name, ran, model=model, owner=target)
     if not _is_iterator(args):
         _need_arguments(name, args)
-        args = (idle_iterator(_batch(args), model.distribute_strategy),)
+        whole = args[0].element_spec if isinstance(args[0], tf.data.Dataset) else args[0]
+        # What is no tuple reaches a `train_step` as it is: a dict of features, say.
+        batch = whole if len(args) == 1 and isinstance(whole, dict) else _batch(args)
+        args = (idle_iterator(batch, model.distribute_strategy),)
     return Traced(name, function.get_concrete_function(*args), model=model, owner=target)
+
+
+def _only_trace(function: Any) -> Any:
+    """The one graph that a ``tf.function`` has run; None where there is none, or several.
+
+    Private: there is no public way to ask for it. tests/verify/graphs/test_targets.py notices if it
+    moves.
+    """
+    traces = function._list_all_concrete_functions_for_serialization()
+    return traces[0] if len(traces) == 1 else None
 
 
 def _outermost(function: Any) -> Any:
@@ -207,7 +229,10 @@ def _concrete(function: Any, args: Sequence[Any], name: str) -> Any:
 
 def _need_arguments(name: str, args: Sequence[Any]) -> None:
     if not args:
-        raise TypeError(f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs")
+        raise TypeError(
+            f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs; without one "
+            "is told what a function of Keras has run, if that was one graph"
+        )
 
 
 def _is_iterator(args: Sequence[Any]) -> bool:

@@ -20,7 +20,8 @@ class Step:
     not tell; `target_of`: the targets by key or position, where there are several. `reference`: the
     model that the step trains, where known, `model_weights` its weights, which the step may use or
     not. `declared`: the graph came without Python objects, so that no variable says whether it is
-    trained. `losses`: Loss objects that the step's function has at hand.
+    trained. `losses`: Loss objects that the step's function has at hand. `parts`: of how many
+    replicas' gradients, which are added up elsewhere, those of this step are one.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Step:
     owner: Any = dataclasses.field(default=None, repr=False)
     model_weights: tuple[VariableRef, ...] = ()
     target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
+    parts: int = 1
 
     @property
     def flags(self) -> frozenset[int | str] | None:
