@@ -68,6 +68,7 @@ class Clips:
         self.flow, self.flat = flow, flow.flat
         self._scaled: dict[int, _Scaled] = {}
         self._ops_of: dict[int, frozenset[int]] = {}
+        self._clipped: dict[int, Tensor] = {}
 
     def ops(self, clip: Clip) -> frozenset[int]:
         """The nodes that clip."""
@@ -105,7 +106,7 @@ class Clips:
         kinds = {(len(u.variable.shape), u.variable.dtype) for u in flow.trained}
         for dtype in sorted({dtype for _, dtype in kinds}):
             for match in self._matches(value_patterns(dtype)):
-                self._ops_of[match.root[0]] = match.nodes
+                self._keep(match)
                 sides = [
                     flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
                 ]
@@ -114,10 +115,10 @@ class Clips:
                 found[match.root[0]] = ("value", float(np.min(lower)), float(np.max(upper)))
         for rank, dtype in sorted(kinds):
             for match in self._matches(norm_patterns(rank, dtype)):
-                self._ops_of[match.root[0]] = match.nodes
+                self._keep(match)
                 found[match.root[0]] = ("norm", 0.0, match.constants["norm"])
             for match in self._matches(scale_patterns(rank, dtype)):
-                self._ops_of[match.root[0]] = match.nodes
+                self._keep(match)
                 norm = match.constants["norm"]
                 if np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5):
                     found[match.root[0]] = ("global_norm", 0.0, norm)
@@ -125,6 +126,10 @@ class Clips:
                         match.leaves["gradient"], match.leaves["global norm"]
                     )
         return found
+
+    def _keep(self, match: Match) -> None:
+        self._ops_of[match.root[0]] = match.nodes
+        self._clipped[match.root[0]] = match.leaves["gradient"]
 
     def _matches(self, patterns: list[Pattern]) -> Iterator[Match]:
         flow = self.flow
@@ -208,7 +213,12 @@ class Clips:
         return {user for index in of_scale for user in flow.consumers[index]} & flow.backward
 
     def _sums(self, clips: Collection[int], after: set[int]) -> set[int]:
-        """Where what was clipped is added to what another clip, or another replica, clipped."""
+        """Where what was clipped is added to what another clip, or another replica, clipped.
+
+        Where replicas have added up their gradients before, each clips the same: the whole one.
+        """
+        if all(self._is_whole(clip) for clip in clips):
+            return set()
         nodes, pieces = self.flat.nodes, self.flow.pieces
         found = {index for index in after if nodes[index].op in REDUCTIONS}
         clipped = after | set(clips)
@@ -221,14 +231,22 @@ class Clips:
             found |= self._meetings(clips, after)
         return found
 
+    def _is_whole(self, clip: int) -> bool:
+        """Whether what is clipped is what replicas have added up among them."""
+        gradient = self._clipped[clip]
+        while self.flat.node(gradient).op == "Reshape":
+            gradient = self.flat.node(gradient).data[0]
+        return gradient in self.flow.pieces or self.flat.node(gradient).op in REDUCTIONS
+
     def _meetings(self, clips: Collection[int], after: set[int]) -> set[int]:
         """Nodes whose inputs come from different clips, other than by way of state."""
         nodes = self.flat.nodes
-        origins: dict[int, frozenset[int]] = {clip: frozenset({clip}) for clip in clips}
+        # Of one gradient, clipped on each replica, it is the same; of others it is another part.
+        origins = {clip: frozenset({self._clipped[clip]}) for clip in clips}
         met: set[int] = set()
         for index in sorted(after):
             sources = [origins.get(source, frozenset()) for source, _ in nodes[index].data]
-            origins[index] = frozenset[int]().union(*sources)
+            origins[index] = frozenset[Tensor]().union(*sources)
             if len(origins[index]) > 1 and nodes[index].op not in _MERGES:
                 met.add(index)
         return met
