@@ -18,9 +18,11 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 
+import verify
 from loopctl import ConfigError, LoopControllerCallback, distributed, when
 from tests.loopctl import resumed, worker
 from tests.oracle import eager
+from tests.verify.steps import batch, dense
 from verify import strategies
 
 STEPS, SIZE = 6, 8
@@ -30,6 +32,24 @@ STEPS, SIZE = 6, 8
 def mirrored() -> tf.distribute.Strategy:
     """One for all tests: TensorFlow numbers the collectives of each strategy from the start."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"clipping": (-0.1, 0.1)}, {"clipping": {"global_norm": 1.0}}, {"regularize": True}],
+    ids=str,
+)
+def test_a_config_holds_among_replicas(settings: dict[str, Any]) -> None:
+    """Clips of whole gradients; terms of which each replica has its part."""
+    with mirrored().scope():
+        model = dense(kernel=keras.regularizers.L2(0.01))
+        model.compile("sgd", "mse")
+    config = {"a": {"cond": when.epochs < 1, True: settings, False: {"loss": "mae"}}}
+    callback = LoopControllerCallback(config).attach(model)
+    verify.assert_config(model, callback, batch())
+    other = LoopControllerCallback({"a": {**config["a"], True: {"clipping": (-0.2, 0.2)}}})
+    with pytest.raises(verify.GraphAssertionError, match="clipping"):
+        verify.assert_config(model, other, batch())
 
 
 # Two replicas take six seconds each: the default profile trains 3 set-ups, `thorough` 83.

@@ -106,6 +106,8 @@ class Clips:
         kinds = {(len(u.variable.shape), u.variable.dtype) for u in flow.trained}
         for dtype in sorted({dtype for _, dtype in kinds}):
             for match in self._matches(value_patterns(dtype)):
+                if self._is_of_state(match.leaves["gradient"]):
+                    continue
                 self._keep(match)
                 sides = [
                     flow.folder.value(match.leaves[f"{side} bound"]) for side in ("lower", "upper")
@@ -126,6 +128,19 @@ class Clips:
                         match.leaves["gradient"], match.leaves["global norm"]
                     )
         return found
+
+    def _is_of_state(self, gradient: Tensor) -> bool:
+        """Whether what is bounded holds, besides a gradient, its variable and what is kept of it.
+
+        That is a step size, which FTRL decides by the strength of its L1, and no gradient.
+        """
+        flow, nodes = self.flow, self.flat.nodes
+        after_tape = flow.ancestors([gradient[0]]) & (flow.backward - flow.inner)
+        taken = {source for i in after_tape for source, _ in nodes[i].data} - flow.backward
+        shape = self.flat.shape(gradient)
+        read = [self.flat.variable(nodes[i]) for i in flow.ancestors(taken, without=flow.backward)]
+        alike = {v.key: v for v in read if v is not None and v.shape == shape}
+        return {flow.is_trainable(v) for v in alike.values()} == {True, False}
 
     def _keep(self, match: Match) -> None:
         self._ops_of[match.root[0]] = match.nodes

@@ -12,7 +12,7 @@ from verify.find.outputs import Outputs
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
 from verify.flow import Unexplained, Update, fingerprint
-from verify.graphs import Region, Tensor
+from verify.graphs import Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
 from verify.step import Step
 
@@ -40,6 +40,10 @@ class Detector:
     def outputs(self) -> Outputs:
         """What the model returns, where it is known."""
         return self._losses.outputs
+
+    def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
+        """Whether the value of a variable is what a loss is multiplied by."""
+        return self._losses.is_weighed_by(found, variable)
 
     def targets_of(self, found: Found) -> frozenset[str | int]:
         """The keys, or positions, of the target that a loss is computed against."""

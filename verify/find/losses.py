@@ -10,9 +10,9 @@ from typing import Any
 from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
-from verify.graphs import IFS, Node, Spec, Tensor
+from verify.graphs import IFS, Node, Spec, Tensor, VariableRef
 from verify.match import Miss, Pattern, Predicate
-from verify.references import LossKey, loss_patterns
+from verify.references import LossKey, loss_patterns, takes_activated
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
@@ -51,7 +51,7 @@ class Losses:
         nearest: Miss | None = None
         every: list[Found] = []
         for pattern in self._patterns(loss):
-            found, miss = self.search.find(pattern, self._predicates)
+            found, miss = self.search.find(pattern, self._predicates(pattern, loss))
             if miss is not None and (nearest is None or miss.agreed > nearest.agreed):
                 nearest = miss
             # A gradient may be found again in another form, or by what a prediction was made of.
@@ -76,6 +76,10 @@ class Losses:
         """Whether a loss of Keras is not in the step, going by the values of its gradients."""
         return self._by_value.tells and not self._masks and not self._by_value.of(loss)
 
+    def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
+        """Whether the value of a variable is what a loss is multiplied by."""
+        return self._by_value.weighed(found, variable) == 2.0
+
     @functools.cached_property
     def outputs(self) -> Outputs:
         """What the model returns, where it is known."""
@@ -93,15 +97,21 @@ class Losses:
             for target, prediction in self._meeting_specs:
                 yield from loss_patterns(loss, target, prediction, weight, ops, masked)
 
-    @functools.cached_property
-    def _predicates(self) -> dict[str, Predicate]:
+    def _predicates(self, pattern: Pattern, loss: Any) -> dict[str, Predicate]:
+        is_prediction = self.outputs.is_prediction
+        if pattern.present and not takes_activated(loss):
+            # An activation that the model does not have is no part of its prediction.
+            is_prediction = self._is_before_activation
         return {
-            "prediction": self.outputs.is_prediction,
+            "prediction": is_prediction,
             "target": self._is_target,
             "sample weight": self._is_sample_weight,
             "mask": lambda t: t in self._masks,
             "upstream": self.search.is_upstream,
         }
+
+    def _is_before_activation(self, tensor: Tensor) -> bool:
+        return self.outputs.is_prediction(tensor) and not self.outputs.is_returned(tensor)
 
     def _is_target(self, tensor: Tensor) -> bool:
         """Whether a tensor is the target a step is fed, as it is fed: smoothing is a loss's own."""

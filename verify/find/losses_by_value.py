@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from verify.find.search import Found, Search
 from verify.flow import REAL, Seed
 from verify.graphs import Spec, Tensor, VariableRef, exclusive
 from verify.match import DRAWS, NUMBERS, Drawn, Evaluation, NoValueError, Plan, concrete
-from verify.references import LossGradient, LossKey, loss_gradients
+from verify.references import LossGradient, LossKey, loss_gradients, takes_activated
 
 Array = np.ndarray[Any, Any]
 
@@ -57,11 +57,18 @@ class _Hit:
 
 
 class _Fed(Drawn):
-    """Draws, where any number by itself is 1: as a scale, it then multiplies by nothing."""
+    """Draws, where any number by itself is 1: as a scale, it then multiplies by nothing.
+
+    `numbers`: those that are others, by key of the variable.
+    """
+
+    def __init__(self, draw: int, numbers: Mapping[int | str, float] | None = None) -> None:
+        super().__init__(draw)
+        self.numbers = numbers or {}
 
     def variable(self, variable: VariableRef) -> Any:
         if variable.shape == () and variable.dtype in REAL:
-            return tf.ones((), variable.dtype)
+            return tf.constant(self.numbers.get(variable.key, 1.0), variable.dtype)
         return super().variable(variable)
 
 
@@ -110,6 +117,15 @@ class LossesByValue:
             self.search.found(hit.nodes, hit.place.prediction, hit.target, hit.factor)
             for hit in self._one_each(hits)
         ]
+
+    def weighed(self, found: Found, by: VariableRef) -> float | None:
+        """What a gradient is multiplied by while a variable is 2; None if that is not known."""
+        fed = _Fed(0, {by.key: 2.0})
+        try:
+            value = Evaluation(self._plan, fed).value((found.upstream, 0)).numpy()
+        except NoValueError:
+            return None
+        return float(value) if value.size == 1 else None
 
     @property
     def tells(self) -> bool:
@@ -247,6 +263,8 @@ class LossesByValue:
         for form, gradient in enumerate(loss_gradients(loss, fed, prediction, given, ops)):
             if gradient.weighted != (weight is not None):
                 continue
+            if gradient.activated and not self._may_be_activated(loss, place.prediction):
+                continue
             for domains in gradient.domains:
                 comparison = Comparison(place.gradients)
                 for draw in range(DRAWS):
@@ -274,6 +292,9 @@ class LossesByValue:
                 if comparison.draws and not gradient.alike:
                     break
         return []
+
+    def _may_be_activated(self, loss: Any, prediction: Tensor) -> bool:
+        return takes_activated(loss) or not self._outputs.is_returned(prediction)
 
     def _expected(
         self, loss: LossKey, form: int, gradient: LossGradient, drawn: LossDraw

@@ -35,7 +35,11 @@ class Outputs:
         # What takes a variable itself is a layer: the model needs not be called for that.
         if any(source in self._reads for t in chain for source, _ in self.flat.node(t).data):
             return True
-        return not self._everywhere.isdisjoint(chain)
+        return self.is_returned(tensor)
+
+    def is_returned(self, tensor: Tensor) -> bool:
+        """Whether a tensor is known to be what the model returns."""
+        return not self._everywhere.isdisjoint(self._forms(tensor))
 
     def called(self, tensor: Tensor) -> frozenset[str | int]:
         """The outputs, by name and position, that a tensor is, or is the logits of."""

@@ -146,7 +146,9 @@ class Search:
         """What has the values of a gradient, times a factor, at these nodes."""
         updates = self.trained_by(nodes)
         above = self.flow.ancestors(nodes)
-        upstream = max(index for index in above if self.is_upstream((index, 0)))
+        begun = above & self.flow.backward
+        # The ones that a vector is differentiated with depend on the size of the batch.
+        upstream = max((i for i in begun if self.is_upstream((i, 0))), default=min(begun))
         between = self.flow.ancestors(nodes, without={prediction[0]})
         scaled = any(
             node.index in between and not self.flow.is_trainable(variable)

@@ -10,6 +10,8 @@ import dataclasses
 import functools
 from collections.abc import Set
 
+import numpy as np
+
 from verify.flow.dependence import Dependence
 from verify.flow.seeds import REAL, Seed, Seeds
 from verify.graphs import FlatGraph, Node, VariableRef, exclusive
@@ -63,6 +65,18 @@ class Flow(Dependence):
     def zeroed(self) -> frozenset[int]:
         """Where the backward pass is multiplied by zeros."""
         return frozenset(i for i in self.backward if self._is_zeroed(self.flat.nodes[i]))
+
+    def _is_masked(self, node: Node) -> bool:
+        """Whether a product keeps or drops single weights: pruned ones, say."""
+        if node.op != "Mul":
+            return False
+        for tensor in node.data:
+            shape, value = self.flat.shape(tensor), self.folder.value(tensor)
+            if not shape or self.weights.keys() & self.ancestors([tensor[0]]):
+                continue
+            if value is None or (value.size > 1 and bool(np.isin(value, (0, 1)).all())):
+                return True
+        return False
 
     def _is_zeroed(self, node: Node) -> bool:
         if node.op != "Mul":
@@ -163,7 +177,10 @@ class Flow(Dependence):
         keys = {self.weights[i] for i in reads}
         between = (self.descendants(reads) & above) - {*reads} - written
         nodes = [self.flat.nodes[i] for i in between]
-        linear = all(node.op in _LINEAR and not self._is_zeroed(node) for node in nodes)
+        linear = all(
+            node.op in _LINEAR and not self._is_zeroed(node) and not self._is_masked(node)
+            for node in nodes
+        )
         return keys.pop() if len(keys) == 1 and linear else None
 
     @functools.cached_property

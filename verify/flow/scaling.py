@@ -55,6 +55,24 @@ class Scaling:
         above = self.flow.ancestors([upstream])
         return frozenset(variable for node, variable in self.flat.reads() if node.index in above)
 
+    def factors(self, upstream: int) -> frozenset[VariableRef]:
+        """The variables that weigh a loss: those that no gradient is divided by again."""
+        known = {variable.key for variable in self.dynamic.values()}
+        return frozenset(
+            variable
+            for variable in self.multiplied(upstream)
+            if variable.key not in known and not list(self._divided(variable.key))
+        )
+
+    def _divided(self, key: int | str) -> Iterable[int]:
+        """Where a gradient is divided by a variable."""
+        for index, factor in self._factors:
+            divisor = self._read(factor) if self.flat.nodes[index].op in _QUOTIENTS else None
+            for read in (divisor, self._divisor_read(factor)):
+                variable = None if read is None else self.flat.variable(self.flat.nodes[read])
+                if variable is not None and variable.key == key:
+                    yield index
+
     def misuse(self, upstream: int, updates: Iterable[Update]) -> list[str]:
         """What is wrong with the dynamic loss scales of a gradient, as text."""
         if not self.dynamic:

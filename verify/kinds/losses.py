@@ -11,6 +11,7 @@ import numpy as np
 
 from verify.errors import ContractError
 from verify.find import Detector, Disjoint, Found, known_losses
+from verify.graphs import key_of, path_of, resource
 from verify.kinds.contract_spelling import Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
@@ -58,9 +59,11 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     for want in wanted:
         loss, factor = want.loss, want.factor
         found, miss = detector.losses(loss)
-        key = (LossKey(loss), factor, want.output, want.selection)
+        key = (LossKey(loss), _key(factor), want.output, want.selection)
         if key not in queues:
-            queues[key] = _nearest_first([f for f in found if want.fits(detector, f)], factor)
+            queues[key] = _nearest_first(
+                detector, [f for f in found if want.fits(detector, f)], factor
+            )
         one = next((f for f in queues[key] if recognised.fresh([f])), None)
         if one is None:
             missing.append((want, miss))
@@ -91,21 +94,39 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     return violations
 
 
-def _weight(detector: Detector, loss: Any, found: Found, factor: float) -> list[Violation]:
-    """What is wrong with the constant that a loss is multiplied by: perhaps it is no mean."""
+def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Violation]:
+    """What is wrong with what a loss is multiplied by: perhaps it is no mean."""
+    by = detector.search.scaling.factors(found.upstream) if found.weight is None else frozenset()
+    decided = f"a weight that {names(v.path for v in by)} decides"
+    if not isinstance(factor, int | float):
+        own = [v for v in by if v.key == key_of(factor)]
+        if len(by) == len(own) == 1 and detector.is_weighed_by(found, own[0]):
+            return []
+        text = decided if found.weight is None else f"weight {found.weight:.6g}"
+        name = f"{loss_name(loss)} with weight {path_of(factor)}"
+        return [Violation("loss", name, text)]
+    if by:
+        return [Violation("loss", f"{loss_name(loss)} with weight {factor:g}", decided)]
     wrong = weight("loss", loss_name(loss), found.weight, factor)
     for other in other_reductions(loss) if wrong else ():
         for same in detector.losses(other)[0]:
             if same.paths == found.paths and not weight("loss", "", same.weight, factor):
-                return [Violation("loss", loss_name(loss), loss_name(other), wrong[0].hints)]
+                plain = isinstance(loss, str) or not hasattr(loss, "reduction")
+                told = "its sum over the batch" if plain else loss_name(other)
+                return [Violation("loss", loss_name(loss), told, wrong[0].hints)]
     return wrong
 
 
-def _nearest_first(found: list[Found], factor: float) -> Iterator[Found]:
+def _nearest_first(detector: Detector, found: list[Found], factor: Any) -> Iterator[Found]:
     """Those multiplied by the expected factor, then the others."""
-    return iter(
-        sorted(found, key=lambda f: f.weight is not None and not np.isclose(f.weight, factor))
-    )
+
+    def is_other(one: Found) -> bool:
+        if not isinstance(factor, int | float):
+            factors = detector.search.scaling.factors(one.upstream)
+            return all(variable.key != key_of(factor) for variable in factors)
+        return one.weight is not None and not np.isclose(one.weight, factor)
+
+    return iter(sorted(found, key=is_other))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +134,7 @@ class _Wanted:
     """An expected loss: multiplied by what, of which output, and which variables it trains."""
 
     loss: Any
-    factor: float
+    factor: Any
     output: str | int | None = None
     selection: str | None = None
     trains: frozenset[str] | None = None
@@ -186,7 +207,12 @@ def _where(detector: Detector, found: Found) -> str:
     return f"that of {place}, which trains {names(found.paths)}"
 
 
-def _weighted(expected: Any) -> list[tuple[Any, float]]:
+def _key(factor: Any) -> Any:
+    """What tells a factor from others: a number, or a variable."""
+    return factor if isinstance(factor, int | float) else ("variable", key_of(factor))
+
+
+def _weighted(expected: Any) -> list[tuple[Any, Any]]:
     """Expected losses, each with the constant factor that multiplies it."""
     if expected is None:
         return []
@@ -198,7 +224,7 @@ def _is_pair(expected: Any) -> bool:
     return (
         isinstance(expected, tuple)
         and len(expected) == 2
-        and isinstance(expected[1], int | float)
+        and (isinstance(expected[1], int | float) or hasattr(resource(expected[1]), "handle"))
         and not isinstance(expected[1], bool)
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -16,6 +17,9 @@ from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
+
+ALL = "all"
+"""What a known model has, whatever that is."""
 
 
 def _facts(detector: Detector) -> Iterator[TermFact]:
@@ -33,7 +37,8 @@ def _facts(detector: Detector) -> Iterator[TermFact]:
 
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if isinstance(expected, list | tuple):
-        return _exact_terms(detector, expected)
+        named = [(on, _regulariser(one)) for on, one in expected]
+        return _exact_terms(detector, named)
     present = detector.terms
     labels = [f"{t.label} on {_path(detector, t)}" for t in present]
     labels += [
@@ -48,12 +53,42 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is True:
         none = Violation("regularization", "at least one term", found, doubts(detector))
         return weighted if labels else [none]
+    if expected == ALL:
+        return [*_all_terms(detector, found), *weighted]
     if not isinstance(expected, int):
-        raise TypeError(f"regularization: {expected!r} is no int, bool or list of pairs")
+        raise TypeError(f"regularization: {expected!r} is no int, bool, {ALL!r} or list of pairs")
     if len(labels) != int(expected):
         wanted = f"{int(expected)} term{'s' if int(expected) != 1 else ''}"
         return [Violation("regularization", wanted, found, _forgotten(detector)), *weighted]
     return weighted
+
+
+def _all_terms(detector: Detector, found: str) -> list[Violation]:
+    """Whether there is what the known model has, and nothing else."""
+    reference = detector.step.reference
+    if reference is None:
+        raise ValueError(f"regularization: {ALL!r} are the terms of a model: which? (model=...)")
+    has = Counter(term.key for term in reference.terms)
+    if doubted := reference.doubts:
+        return [Violation("regularization", "all that the model has", found, doubted)]
+    there = Counter(term.variable for term in detector.terms if term.variable is not None)
+    if has == there and not _unknown_terms(detector, detector.terms):
+        return []
+    paths = detector.step.paths
+    labels = {term.key: term.loss.label for term in reference.terms}
+    missing = [f"{labels[key]} on {paths.get(key, 'a variable')}" for key in has - there]
+    hints = (f"missing: {'; '.join(missing)}",) if missing else ()
+    return [Violation("regularization", "all that the model has, alone", found, hints)]
+
+
+def _regulariser(said: Any) -> Any:
+    """A regulariser, perhaps by its name in Keras."""
+    if not isinstance(said, str):
+        return said
+    try:
+        return keras.regularizers.get(said)
+    except ValueError:
+        raise ValueError(f"regularization: Keras has no regularizer {said!r}") from None
 
 
 def _forgotten(detector: Detector) -> tuple[str, ...]:
@@ -141,7 +176,11 @@ def _read(place: str, said: Any, _: Read) -> Any:
 
 
 class _Regularization(Kind):
-    keywords = (Keyword("regularization", bool | int | list[Term], _check, rank=3, read=_read),)
+    keywords = (
+        Keyword(
+            "regularization", bool | int | Literal["all"] | list[Term], _check, rank=3, read=_read
+        ),
+    )
     cluster = Cluster("regularization", "#e7d8ff", before="backward")
 
     def find(self, detector: Detector) -> dict[str, Any]:

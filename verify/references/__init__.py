@@ -11,7 +11,7 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
-from verify.references.loss_values import Domains, LossGradient, loss_gradients
+from verify.references.loss_values import Domains, LossGradient, loss_gradients, takes_activated
 from verify.references.losses import (
     LossKey,
     is_of_keras,
@@ -51,5 +51,6 @@ __all__ = [
     "regulariser_name",
     "regulariser_pattern",
     "scale_patterns",
+    "takes_activated",
     "value_patterns",
 ]

@@ -103,6 +103,17 @@ def loss_gradients(
                 yield LossGradient(bool(op), weighted, own, True, run)
 
 
+def takes_activated(loss: Any) -> bool:
+    """Whether a loss may be given what an activation makes of a model's output: probabilities.
+
+    Keras' losses of logits, and those of any numbers, are none that are; of anybody's is not known.
+    """
+    if not is_of_keras(loss):
+        return True
+    domains, from_logits = _domains(loss, integer=False)
+    return not from_logits and any(p in (Domain.UNIT, Domain.ROWS) for p, _ in domains)
+
+
 def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
     """Where a loss of Keras has values, and whether it takes logits."""
     made = keras.losses.get(loss) if isinstance(loss, str) else loss

@@ -138,7 +138,11 @@ def loss_name(loss: Any) -> str:
 
 
 def other_reductions(loss: Any) -> list[Any]:
-    """A ``keras.losses.Loss`` as it is when it is reduced in another way."""
+    """A loss of Keras as it is when it is reduced in another way; a function of it is a mean."""
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    if not is_loss(loss) and callable(loss):
+        return [_with_reduction(_function_loss(keras)(loss), "sum")]
     if not isinstance(loss, keras.losses.Loss):
         return []
     reductions = ("sum", "sum_over_batch_size")

@@ -177,3 +177,12 @@ def test_a_bound_that_differs_by_element_is_the_widest() -> None:
 
     with pytest.raises(verify.GraphAssertionError, match=r"clipped to \[-0\.1, 9\]"):
         verify.assert_graph(step, tf.ones(2), clipping=(-0.1, 0.1))
+
+
+def test_the_bounds_within_ftrl_clip_no_gradient() -> None:
+    """They are where its L1 begins."""
+    model = dense()
+    model.compile(keras.optimizers.Ftrl(l1_regularization_strength=0.01), "mse")
+    verify.assert_graph(model, batch(), clipping=None)
+    model.compile(keras.optimizers.Ftrl(l1_regularization_strength=0.01, clipvalue=0.5), "mse")
+    verify.assert_graph(model, batch(), clipping=(-0.5, 0.5))

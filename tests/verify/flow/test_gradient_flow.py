@@ -6,9 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
+import verify
+from tests.verify.steps import batch, dense, step
 from verify.flow import Flow, differentiated
 from verify.graphs import flatten
 
@@ -221,14 +225,14 @@ def test_decay_is_a_share_of_the_weight_itself(weight: tf.Variable, state: tf.Va
     """Of no gradient, no data, and nothing else."""
     other = tf.Variable([3.0, 4.0], name="other")
     assert len(flow(lambda x: weight.assign_sub(0.1 * weight)).decayed) == 1
-    for step in (
+    for other_step in (
         lambda x: weight.assign_sub(0.1 * weight * x),
         lambda x: weight.assign_sub(loss_gradient(weight, x)),
         lambda x: weight.assign_sub(0.1 * other),
         lambda x: weight.assign(tf.sin(weight)),
         lambda x: weight.assign(tf.constant([1.0, 2.0])),
     ):
-        assert flow(step).decayed == []
+        assert flow(other_step).decayed == []
 
 
 def test_each_variable_that_decays(weight: tf.Variable) -> None:
@@ -307,3 +311,13 @@ def test_a_loss_scale_multiplies_what_is_differentiated(weight: tf.Variable) -> 
         weight.assign_sub(tape.gradient(loss, weight))
 
     assert flow(regularised).scales == frozenset(), "no data, but weights are multiplied by it"
+
+
+def test_weights_that_are_pruned_do_not_decay() -> None:
+    model = dense()
+    kernel, loss = model.trainable_variables[0], keras.losses.MeanSquaredError()
+    mask = np.eye(*kernel.shape, dtype=np.float32)
+    pruned = step(model, loss, after=lambda *_: kernel.assign(kernel * mask))
+    shrunk = step(model, loss, after=lambda *_: kernel.assign(kernel * 0.9))
+    assert verify.facts(pruned, *batch(), model=model).decayed == ()
+    assert verify.facts(shrunk, *batch(), model=model).decayed == (kernel.path,)
