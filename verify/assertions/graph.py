@@ -35,15 +35,17 @@ def assert_graph(
             ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``.
         args: a batch to trace with, ``(x, y)`` or ``(x, y, sample_weight)``, as one tuple or one
             by one: tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such. None
-            for what has been traced before.
+            for what has been traced before, as a ``train_function`` that has run.
         loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name or a list
-            of these: exactly these data losses have a gradient that reaches an update, with their
-            constants and reduction (a function, or ``reduction=None``: in some mean), multiplied
-            by no constant, or by that of a pair ``(loss, weight)``. ``None`` or ``[]``: no data
-            loss does.
+            of these: exactly these data losses have a gradient that reaches an update, however
+            they are written, with their constants and reduction (a function, or
+            ``reduction=None``: in some mean), multiplied by nothing, or by the number or variable
+            of a pair ``(loss, weight)``. In a dict by output of the known model each is of that
+            output and its target; in a dict by variables, paths or globs each trains exactly
+            these. ``None`` or ``[]``: no data loss does.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
-            ``True``: at least one; ``False``: none; a list of ``(variable, regulariser)``:
-            exactly these, ``[]`` none.
+            ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
+            of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
             reaches an update is clipped so, before the optimizer; ``None``: none is.
         watched: variables, paths or globs over ``variable.path``: exactly these variables are
