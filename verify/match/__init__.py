@@ -1,13 +1,15 @@
-"""Is that this? Whether a pattern, made of a traced reference, is in a graph.
+"""Is that this? Whether a pattern, made of a traced reference, is in a graph; what a graph computes.
 
 In: a flat graph and a `Pattern`. Out: a `Match`, or the nearest `Miss`.
+In: a flat graph and what it is fed. Out: an `Evaluation` of its tensors.
 May import: graphs.
 """
 
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
+from verify.match.plan import Plan
 from verify.match.structure import Match, Matcher, Miss, show
-from verify.match.values import Evaluation, NoValueError, Plan
+from verify.match.values import Evaluation, NoValueError
 
 __all__ = [
     "DRAWS",

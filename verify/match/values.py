@@ -11,9 +11,8 @@ agree nearly everywhere, and half precision does not tell them apart.
 
 from __future__ import annotations
 
-import dataclasses
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -24,8 +23,6 @@ from verify.graphs import (
     READS,
     REFUSED,
     WHILES,
-    FlatGraph,
-    Guard,
     Node,
     Tensor,
     VariableRef,
@@ -33,6 +30,7 @@ from verify.graphs import (
     draws,
     is_stateful,
 )
+from verify.match.plan import Loop, Plan
 
 _MOST_TURNS = 10_000  # of a loop
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault", "_Arg"}
@@ -77,75 +75,12 @@ class Feed(Protocol):
         """The outputs of an op that draws from a state; `turn`: the turns of the loops around."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Loop:
-    """A loop: what decides on another turn, its call paths, and its variables."""
-
-    predicate: Tensor
-    sites: tuple[tuple[str, ...], ...]
-    heads: tuple[int, ...]
-
-
 class _Frame:
     """What is known in one turn of a loop, or outside of all."""
 
-    def __init__(self, loop: _Loop | None, parent: _Frame | None, turn: tuple[int, ...]) -> None:
+    def __init__(self, loop: Loop | None, parent: _Frame | None, turn: tuple[int, ...]) -> None:
         self.loop, self.parent, self.turn = loop, parent, turn
         self.known: dict[Tensor, Any] = {}
-
-
-class Plan:
-    """What evaluating one graph needs to know of it, however often that is done."""
-
-    def __init__(self, flat: FlatGraph) -> None:
-        self.flat = flat
-        self.arguments = frozenset(flat.arguments)
-        self.writes: dict[tuple[int | str, int], list[Node]] = {}
-        for node, variable in flat.writes():
-            self.writes.setdefault((variable.key, variable.replica), []).append(node)
-        heads: dict[tuple[tuple[str, ...], str], list[int]] = {}
-        for node in flat.nodes:
-            if node.op in WHILES and node.position is not None:
-                heads.setdefault((node.path, node.definition.name), []).append(node.index)
-        self.branches: dict[tuple[str, ...], tuple[Guard, int]] = {}
-        self.loop_of_head: dict[int, _Loop] = {}
-        self._loop_at: dict[tuple[str, ...], _Loop] = {}
-        for guard in flat.guards:
-            if guard.op not in WHILES:
-                self.branches.update({s: (guard, i) for i, s in enumerate(guard.branches)})
-                continue
-            (body,) = guard.branches
-            sites = (body, (*guard.path, f"{guard.name}[cond]"))
-            loop = _Loop(guard.predicate, sites, tuple(heads.get((guard.path, guard.name), ())))
-            self._loop_at.update(dict.fromkeys(sites, loop))
-            self.loop_of_head.update(dict.fromkeys(loop.heads, loop))
-        self._around: dict[tuple[str, ...], tuple[_Loop, ...]] = {}
-
-    def loops_around(self, path: tuple[str, ...]) -> tuple[_Loop, ...]:
-        """The loops that a call path lies in, innermost last."""
-        if path not in self._around:
-            lengths = range(1, len(path) + 1) if self._loop_at else ()
-            loops = (self._loop_at.get(path[:length]) for length in lengths)
-            self._around[path] = tuple(loop for loop in loops if loop is not None)
-        return self._around[path]
-
-    def loop_around(self, path: tuple[str, ...]) -> _Loop | None:
-        """The innermost of them."""
-        loops = self.loops_around(path)
-        return loops[-1] if loops else None
-
-    def depends_on_head(self, root: Tensor, loop: _Loop) -> Iterator[int]:
-        """The variables of a loop that decide a value within it."""
-        nodes, seen, stack = self.flat.nodes, set[int](), [root[0]]
-        while stack:
-            index = stack.pop()
-            if index in seen:
-                continue
-            seen.add(index)
-            if index in loop.heads:
-                yield index
-            elif any(nodes[index].path[: len(s)] == s for s in loop.sites):
-                stack.extend(source for source, _ in nodes[index].data)
 
 
 class Evaluation:
@@ -160,7 +95,7 @@ class Evaluation:
     def __init__(self, plan: Plan, feed: Feed, cut: Mapping[Tensor, Any] | None = None) -> None:
         self.plan, self.flat, self.feed = plan, plan.flat, feed
         self._cut = dict(cut or {})
-        self._first: dict[tuple[_Loop, ...], _Frame] = {(): _Frame(None, None, ())}
+        self._first: dict[tuple[Loop, ...], _Frame] = {(): _Frame(None, None, ())}
         self._states: dict[tuple[int | str, int, int], State] = {}
         self.taken: dict[tuple[str, ...], set[int]] = {}
         """Per branching op, by call path and name: the branches that were taken."""
@@ -307,7 +242,7 @@ class Evaluation:
 
     # -- loops -------------------------------------------------------------------------------------
 
-    def _run_loop(self, loop: _Loop, wanted: Tensor, frame: _Frame) -> None:
+    def _run_loop(self, loop: Loop, wanted: Tensor, frame: _Frame) -> None:
         """Runs a loop for one of its variables and for whatever that depends on."""
         nodes, plan = self.flat.nodes, self.plan
         needed = {wanted[0], *plan.depends_on_head(self._through(loop.predicate), loop)}
