@@ -1,4 +1,4 @@
-"""Is that this? Whether a pattern, made of a traced reference, is in a graph; what a graph computes.
+"""Is that this? Whether a pattern, made of a traced reference, is in a graph, by ops or by values.
 
 In: a flat graph and a `Pattern`. Out: a `Match`, or the nearest `Miss`.
 In: a flat graph and what it is fed. Out: an `Evaluation` of its tensors.
