@@ -9,6 +9,9 @@ back to the last reinitialisation and no further: a window larger than what has 
 window of what has been seen; with nothing seen yet, or a NaN among what was seen, the statistic is
 NaN and a comparison with it False (``!=``: True).
 
+``when.val_<name>`` is what ``fit`` measures on validation data: a value for each epoch that was
+validated, known when that epoch has ended and throughout the next.
+
 Conditions are combined by ``&``, ``|`` and ``~``. Called with a callback, a condition is evaluated
 on the host, so that it serves an async action as well.
 """

@@ -7,7 +7,7 @@ execution of many sees its own numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class Window:
 
     def __init__(self, statistic: Statistic) -> None:
         self.name, self.size = statistic.name, statistic.window
+        self.validated = statistic.validated
         name = f"{statistic.name}_window_{statistic.window}"
         self._values = _variable(np.zeros(self.size), name)
         self._seen = _variable(np.int64(0), f"{name}_seen")
@@ -86,6 +87,8 @@ class Progress:
             if name in self._counters:
                 self._counters[name].assign_add(1)
         for window in self._windows.values():
+            if window.name not in values and window.validated:
+                continue  # measured between epochs
             if window.name not in values:
                 raise ConfigError(
                     f"a graph predicate reads when.{window.name}, but a train step has no such "
@@ -93,13 +96,20 @@ class Progress:
                 )
             window.append(values[window.name])
 
-    def load(self, counters: Mapping[str, int], history: Columns) -> None:
-        """Takes over the host's counters and the history since the last reinitialisation."""
+    def load(
+        self,
+        counters: Mapping[str, int],
+        history: Columns,
+        validation: Mapping[str, Sequence[float]],
+    ) -> None:
+        """Takes over the host's counters and what was seen since the last reinitialisation."""
         for name, variable in self._counters.items():
             variable.assign(counters[name])
         for window in self._windows.values():
-            known = window.name in history.names
-            window.load(history.column(window.name, window.size) if known else np.zeros(0))
+            if window.name in history.names:
+                window.load(history.column(window.name, window.size))
+            else:
+                window.load(np.asarray(validation.get(window.name, ()), np.float64))
 
 
 def _variable(value: Any, name: str) -> Any:

@@ -12,11 +12,12 @@ from loopctl.config.files import load_async_config, load_config, save_config, se
 from loopctl.config.losses import losses_in, map_losses
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
 from loopctl.config.predicate_text import parse as parse_predicate
-from loopctl.config.predicate_values import COUNTERS, Statistic
+from loopctl.config.predicate_values import COUNTERS, VALIDATION, Statistic
 from loopctl.config.predicates import Always, Condition, Counter, Series, every
 
 __all__ = [
     "COUNTERS",
+    "VALIDATION",
     "Action",
     "Always",
     "AsyncAction",

@@ -10,15 +10,25 @@ from typing import Any, Protocol
 
 import numpy as np
 
+VALIDATION = "val_"
+"""How ``fit`` begins the names of what it measures on validation data, once an epoch."""
+
 COUNTERS = ("batches", "batches_in_epochs", "epochs", "reinit_batches", "reinit_epochs")
 
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """The mean of the last `window` values of the history's column `name`."""
+    """The mean of the last `window` values of the history's column `name`.
+
+    Of a `validated` one there is a value for each epoch that was validated, not for each step.
+    """
 
     name: str
     window: int
+
+    @property
+    def validated(self) -> bool:
+        return self.name.startswith(VALIDATION)
 
 
 class Values(Protocol):
@@ -50,7 +60,10 @@ class HostValues:
         return np.int64(getattr(self.callback, name))
 
     def statistic(self, statistic: Statistic) -> Any:
-        history = self.callback.reinit_history
+        history, validation = self.callback.reinit_history, self.callback.validation
+        if statistic.validated and statistic.name not in history.names:
+            values = validation.get(statistic.name, ())[-statistic.window :]
+            return np.mean(values, dtype=np.float64) if values else np.float64("nan")
         if not len(history):
             return np.float64("nan")
         return np.mean(history.column(statistic.name, statistic.window), dtype=np.float64)

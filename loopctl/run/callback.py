@@ -19,6 +19,7 @@ from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
 from loopctl.run.train_function import TrainFunction
+from loopctl.run.validations import Validations
 
 _OWNER = "_loopctl_callback"  # attribute of a controlled model: the callback that controls it
 _SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
@@ -77,7 +78,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self.plan = parse(config, async_config)
         self.config, self.async_config, self.verbose = config, async_config, verbose
         self.optimize = optimize
-        self._differences = Differences(self.plan)
+        self._differences, self._validations = Differences(self.plan), Validations(self.plan)
         self._steps: Steps | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
@@ -268,7 +269,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 self.model, self.steps.plain_main, self.steps.logs, self._record
             )
         if self._stale:
-            self.steps.state.progress.load(self._counters, self.reinit_history)
+            self.steps.state.progress.load(self._counters, self.reinit_history, self.validation)
             self._stale = False
         logs = self._function(iterator)
         self._differences.of_losses(self.model)
@@ -303,6 +304,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._restore()  # loaded by a callback that comes after this one
         if self._epoch is not None and epoch > self._epoch:
             # Restored from what was saved at that epoch's end, before this callback's turn.
+            self._validations.restored_early(self._epoch)
             self._end_epoch(self._epoch)
         self._epoch = epoch
         self.batches_in_epochs = 0
@@ -373,6 +375,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         run_async(self, "batch_end", f"after batch {self.batches}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._record_validation(logs or {})
+        self._validations.check(self.validation, self._history.names)
         self._end_epoch(epoch)
 
     def _end_epoch(self, epoch: int) -> None:

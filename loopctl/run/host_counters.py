@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from loopctl.config import VALIDATION
 from loopctl.run.history import Array, StepHistory
 
 COUNTERS = ("epochs", "batches", "batches_in_epochs", "reinit_epochs", "reinit_batches")
@@ -21,6 +22,7 @@ class Tracked:
         """Begins anew."""
         self._counters = dict.fromkeys(COUNTERS, 0)  # all by name
         self._history, self._reinit_start = StepHistory(), 0
+        self._validation: dict[str, list[float]] = {}
         self._stale = True  # whether they were changed otherwise than by counting steps
 
     def _record(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
@@ -32,18 +34,27 @@ class Tracked:
     def _count_epoch(self) -> None:
         self._assign(epochs=self.epochs + 1, reinit_epochs=self.reinit_epochs + 1)
 
+    def _record_validation(self, logs: Mapping[str, Any]) -> None:
+        """Keeps what an epoch's validation has measured."""
+        for name, value in logs.items():
+            if name.startswith(VALIDATION):
+                self._validation.setdefault(name, []).append(float(value))
+                self._stale = True
+
     def _tracked_state(self) -> dict[str, Any]:
         """Everything tracked, as plain numbers and arrays."""
         return {
             "counters": dict(self._counters),
             "history": self._history.to_dict(),
             "reinit_start": self._reinit_start,
+            "validation": {name: list(values) for name, values in self._validation.items()},
         }
 
     def _track_from(self, state: Mapping[str, Any]) -> None:
         """Takes over what `_tracked_state` gave."""
         self._counters = dict(state["counters"])
         self._history = StepHistory.from_dict(state["history"])
+        self._validation = {name: list(values) for name, values in state["validation"].items()}
         self._reinit_start, self._stale = state["reinit_start"], True
 
     def _assign(self, **counters: int) -> None:
@@ -98,6 +109,15 @@ class Tracked:
     def history(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._history = StepHistory(rows)
         self._reinit_start, self._stale = len(self._history), True
+        self._validation = {}
+
+    @property
+    def validation(self) -> Mapping[str, list[float]]:
+        """What ``fit`` measured on validation data since the last reinitialisation.
+
+        By name, as in ``fit``'s logs (``val_loss``), a number for each epoch that was validated.
+        """
+        return self._validation
 
     @property
     def reinit_history(self) -> StepHistory:
@@ -107,5 +127,6 @@ class Tracked:
     def reinit_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
         kept = list(rows)
         self._reinit_start, self._stale = len(self._history), True
+        self._validation = {}
         for row in kept:
             self._history.append(row)

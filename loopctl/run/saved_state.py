@@ -4,6 +4,7 @@ It is made of plain numbers and arrays, so that it can be kept in any way:
 
 - ``counters``: the callback's counters; ``epoch``: index of the epoch under way, None between two
 - ``history``: arrays (steps,) by name; ``reinit_start``: where the last reinitialisation was
+- ``validation``: numbers by name, one for each epoch that was validated
 - ``controls``: control states by action
 - ``optimizers``: of each optimizer of a branch's own, its variables
 """
@@ -20,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 State = dict[str, Any]
-_PLAIN = ("counters", "epoch", "reinit_start", "controls")
+_PLAIN = ("counters", "epoch", "reinit_start", "validation", "controls")
 
 
 def to_bytes(state: Mapping[str, Any]) -> bytes:
