@@ -25,7 +25,7 @@ from verify.graphs.garbage_collection import no_collection
 from verify.graphs.inlining import flatten
 from verify.graphs.networkx_form import graph, to_networkx
 from verify.graphs.op_definitions import draws, is_commutative, is_stateful
-from verify.graphs.reading import read
+from verify.graphs.reading import graph_of_fit, read
 from verify.graphs.targets import idle_iterator, model_of
 from verify.graphs.variables import key_of, path_of, resource
 
@@ -51,6 +51,7 @@ __all__ = [
     "exclusive",
     "flatten",
     "graph",
+    "graph_of_fit",
     "idle_iterator",
     "is_commutative",
     "is_stateful",

@@ -11,7 +11,7 @@ from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.losses_at_hand import losses_at_hand
-from verify.graphs.targets import Traced, traced
+from verify.graphs.targets import Traced, ran_by_fit, traced
 from verify.graphs.variables import (
     Owners,
     components,
@@ -70,6 +70,14 @@ def read(
     losses = () if declared else losses_at_hand(found.owner, model)
     weights = () if model is None else weights_of(model, flat)
     return Reading(name, flat, structure, model, declared, found.owner, losses, weights)
+
+
+def graph_of_fit(model: Any) -> FlatGraph | None:
+    """The graph that ``fit`` has traced and will run again, if it is one, and of one replica."""
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return None
+    concrete = ran_by_fit(model)
+    return None if concrete is None else _known(concrete, {})
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, FlatGraph] = weakref.WeakKeyDictionary()

@@ -173,6 +173,13 @@ def _only_trace(function: Any) -> Any:
     return traces[0] if len(traces) == 1 else None
 
 
+def ran_by_fit(model: Any) -> Any:
+    """The one graph that ``fit`` has run and will run again; None if it is not known."""
+    function = getattr(model, "train_function", None)
+    outermost = None if function is None else _outermost(function)
+    return None if outermost is None else _only_trace(outermost)
+
+
 def _outermost(function: Any) -> Any:
     """The ``tf.function`` that a plain function runs: the one that no other of its own runs."""
     compiled = [value for value in _closure(function) if hasattr(value, "get_concrete_function")]

@@ -13,8 +13,10 @@ LATE = "frozen after tracing: still trained; compile again"
 
 
 def frozen_late(step: Step) -> tuple[str, ...]:
-    """Their paths."""
-    return tuple(sorted(step.paths[key] for key in step.frozen_late))
+    """Their paths, also where it is the graph that ``fit`` runs which goes on."""
+    late = step.frozen_late | step.frozen_behind_fit
+    paths = {v.key: v.path for v in (*step.model_weights, *step.variables)}
+    return tuple(sorted(paths[key] for key in late))
 
 
 class _FrozenLate(Kind):

@@ -19,6 +19,7 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "watched", frozen=True)}
     found = {update.variable.path for update in detector.flow.trained}
+    found |= set(frozen_late(detector.step))
     violations = _repeated(detector)
     if expected == found:
         return violations
@@ -55,15 +56,18 @@ def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violati
         if u.variable.path in wanted
         and (by_gradient if u.node.index in detector.flow.backward else by_hand)
     }
-    if not touched:
+    behind = wanted & set(frozen_late(detector.step)) - touched.keys() if by_gradient else set()
+    if not touched and not behind:
         return []
     hints = tuple(
         f"{path} is written by {update.node.id}"
         + ("" if update.node.index in detector.flow.backward else " (by hand, not by a gradient)")
         for path, update in sorted(touched.items())
     )
-    hints += (*_late(detector, touched),)
-    return [Violation("unwatched", f"no update of {names(wanted)}", names(touched), hints)]
+    hints += (*_late(detector, {*touched, *behind}),)
+    return [
+        Violation("unwatched", f"no update of {names(wanted)}", names({*touched, *behind}), hints)
+    ]
 
 
 def _late(detector: Detector, paths: Iterable[str]) -> list[str]:

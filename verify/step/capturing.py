@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from verify.flow import Flow, differentiated
-from verify.graphs import FlatGraph, Tensor, VariableRef, read, roles_of
+from verify.graphs import FlatGraph, Tensor, VariableRef, graph_of_fit, read, roles_of
 from verify.references import ModelReference
 
 
@@ -48,15 +48,30 @@ class Step:
         It was traced before they were frozen. They are read by a loss that is differentiated, and
         what is written to them comes from there: neither statistics nor averages are.
         """
-        flags = self.flags
-        if flags is None:
+        return self._trained_though_frozen(self.flat)
+
+    @functools.cached_property
+    def frozen_behind_fit(self) -> frozenset[int | str]:
+        """The same where the step is traced anew: of the graph that ``fit`` goes on running."""
+        reference = self.reference
+        if reference is None or self.owner is not reference.model or not self._frozen:
             return frozenset()
-        written = {variable.key for _, variable in self.flat.writes()}
-        may = {v.key for v in self.model_weights if v.trainable and v.key in written} - flags
+        running = graph_of_fit(reference.model)
+        return frozenset() if running is None else self._trained_though_frozen(running)
+
+    @functools.cached_property
+    def _frozen(self) -> frozenset[int | str]:
+        """Keys of the weights of the model that could be trained, and are frozen now."""
+        if self.flags is None:
+            return frozenset()
+        return frozenset(v.key for v in self.model_weights if v.trainable) - self.flags
+
+    def _trained_though_frozen(self, flat: FlatGraph) -> frozenset[int | str]:
+        may = self._frozen & {variable.key for _, variable in flat.writes()}
         if not may:
             return frozenset()
-        flow = Flow(self.flat, trainable=flags | may)
-        return frozenset(may) & flow.trained_of.keys() & flow.differentiated
+        flow = Flow(flat, trainable=(self.flags or frozenset()) | may)
+        return may & flow.trained_of.keys() & flow.differentiated
 
     @functools.cached_property
     def trainable(self) -> frozenset[int | str] | None:

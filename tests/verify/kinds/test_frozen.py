@@ -179,3 +179,19 @@ def test_a_freeze_behind_attach_is_told() -> None:
     model.get_layer("hidden").trainable = False
     with pytest.raises(verify.GraphAssertionError, match=f"hidden/kernel: {LATE}"):
         verify.assert_config(model, callback, batch())
+
+
+def test_fit_goes_on_with_the_graph_of_before_a_freeze() -> None:
+    """A step that is traced anew has no say in what ``fit`` runs, until the model is compiled."""
+    model = small()
+    model.fit(tf.zeros((8, 4)), tf.zeros((8, 1)), verbose=0)
+    model.get_layer("hidden").trainable = False
+    for target in (model, model.train_step, model.train_function):
+        assert verify.facts(target, *batch()).frozen_late == ("hidden/bias", "hidden/kernel")
+        for expected in ({"unwatched": "hidden/*"}, {"watched": ["*", "!hidden/*"]}):
+            with pytest.raises(verify.GraphAssertionError, match=LATE):
+                verify.assert_graph(target, *batch(), **expected)
+    model.compile("adam", "mse", metrics=["mae"])
+    for target in (model, model.train_step):
+        assert verify.facts(target, *batch()).frozen_late == ()
+        verify.assert_graph(target, *batch(), unwatched="hidden/*")
