@@ -197,7 +197,8 @@ def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any,
         pairs = list(zip(loss, flat or [1.0] * len(loss), strict=True))
     else:
         # One loss is that of every output.
-        pairs = [(loss, flat[0] if flat else 1.0)] * reference.outputs
+        outputs = 1 if reference.untraced else reference.outputs
+        pairs = [(loss, flat[0] if flat else 1.0)] * outputs
     pairs = [(one, weight) for one, weight in pairs if one is not None and one is not False]
     # Keras trains an output that is alone by the first of several losses.
     return pairs[:1] if reference.outputs == 1 else pairs

@@ -55,7 +55,8 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
     left: list[Tensor] = [(index, 0) for index in flat.arguments]
     parts: list[list[Tensor]] = []
     for part in positional:
-        size = sum(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(part))
+        leaves = tf.nest.flatten(part, expand_composites=True)  # of sparse and ragged ones as well
+        size = sum(isinstance(leaf, tf.TensorSpec) for leaf in leaves)
         parts.append(left[:size])
         left = left[size:]
     if left:
@@ -71,6 +72,8 @@ def _by_output(
     """The tensors of each target, by key or position; none where there is one target alone."""
     if not isinstance(structure, Mapping | tuple | list):
         return {}
+    if len(tf.nest.flatten(structure)) != len(tensors):
+        return {}  # some are sparse or ragged, of several tensors each
     keys: Iterable[Any] = structure if isinstance(structure, Mapping) else range(len(structure))
     leaves = iter(tensors)
     packed = tf.nest.pack_sequence_as(structure, [_Leaf(next(leaves)) for _ in tensors])

@@ -32,7 +32,7 @@ def select(
     """
     listed = selection if isinstance(selection, list | tuple | set) else [selection]
     entries, exceptions = without_exceptions(listed)
-    every = _known(detector)
+    every = known(detector)
     # What a model does not own may be anything: state that somebody wrote by hand, too.
     weights = {v.key for v in detector.step.model_weights if v.trainable} if frozen else set()
     is_trainable = detector.flow.is_trainable
@@ -62,7 +62,7 @@ def without_exceptions(listed: Iterable[Any]) -> tuple[list[Any], list[str]]:
     return entries, exceptions
 
 
-def _known(detector: Detector) -> list[VariableRef]:
+def known(detector: Detector) -> list[VariableRef]:
     """The variables of the step, and of the model that it is known to train."""
     step = detector.step
     return list({v.key: v for v in (*step.variables, *step.model_weights)}.values())

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from loopctl import LoopControllerCallback, when
 from tests.verify.steps import batch, dense
 
 MSE = keras.losses.MeanSquaredError()
@@ -97,3 +98,16 @@ def test_uneven_last_batches_among_replicas() -> None:
     verify.assert_graph(model.train_function, loss="mse", watched="*")
     with pytest.raises(verify.GraphAssertionError, match="mse of"):
         verify.assert_graph(model.train_function, loss="mae")
+
+
+def test_a_sparse_batch() -> None:
+    inputs = keras.Input((4,), sparse=True)
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    config = {"a": {"cond": when.always, True: {"clipping": (-0.1, 0.1)}}}
+    callback = LoopControllerCallback(config).attach(model)
+    data = (tf.SparseTensorSpec((None, 4)), tf.TensorSpec((None, 1)))
+    verify.assert_graph(model, data, loss="mse", watched="*", regularization="all")
+    verify.assert_config(model, callback, data)
+    with pytest.raises(verify.GraphAssertionError, match="mse of"):
+        verify.assert_graph(model, data, loss="mae")

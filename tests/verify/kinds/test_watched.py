@@ -297,3 +297,10 @@ def test_wrong_arguments_are_refused() -> None:
         verify.assert_graph(model)
     with pytest.raises(ValueError, match="matches no trainable variable"):
         verify.assert_graph(model, batch(), watched="*gamma")
+
+
+def test_a_step_without_any_variable_trains_none() -> None:
+    nothing = tf.function(lambda x: x + 1)
+    verify.assert_graph(nothing, tf.TensorSpec((2,)), watched=None)
+    with pytest.raises(verify.GraphAssertionError, match="a step that has no variable"):
+        verify.assert_graph(nothing, tf.TensorSpec((2,)), watched="*")
