@@ -24,6 +24,9 @@ Array = np.ndarray[Any, Any]
 _TOLERANCE = 5e-4
 _ENOUGH = 2  # draws in which both have a value
 
+Summands = tuple[Tensor, ...]
+"""Tensors of which the sum is looked at."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LossDraw:
@@ -40,7 +43,9 @@ class LossDraw:
     @property
     def tells(self) -> bool:
         """Whether there is more than one row of probabilities, or label, that this may be."""
-        rows = {Domain.ROWS, Domain.ONE_HOT}
+        rows, between = {Domain.ROWS, Domain.ONE_HOT}, {Domain.ROWS, Domain.UNIT}
+        if self.domains[1] in between and not tf.as_dtype(self.target_spec[1]).is_floating:
+            return False  # between 0 and 1 there is no whole number
         specs = zip(self.domains, (self.prediction_spec, self.target_spec), strict=True)
         return all(concrete(shape or (), 0)[-1:] > (1,) for d, (shape, _) in specs if d in rows)
 
@@ -80,14 +85,14 @@ class LossDraw:
 
 
 class Comparison:
-    """Which nodes have an expected gradient times a constant, in every draw.
+    """Which tensors, or sums of some, have an expected gradient times a constant, in every draw.
 
     `left`: those that do so far. `draws`: in how many something was expected. `constant`: whether
-    that was one number throughout. `unknown`: whether there is a node whose value is not known.
+    that was one number throughout. `unknown`: whether there is one whose value is not known.
     """
 
-    def __init__(self, nodes: Iterable[int]) -> None:
-        self.left: dict[int, list[tuple[float, float]]] = {node: [] for node in nodes}
+    def __init__(self, candidates: Iterable[Summands]) -> None:
+        self.left: dict[Summands, list[tuple[float, float]]] = {one: [] for one in candidates}
         self.draws, self.constant, self.unknown = 0, True, False
 
     def add(self, expected: Array, value: Callable[[Tensor], Any]) -> None:
@@ -97,26 +102,28 @@ class Comparison:
             return
         self.draws += 1
         self.constant = self.constant and bool(np.all(wanted == wanted.flat[0]))
-        for node, products in list(self.left.items()):
+        for candidate, products in list(self.left.items()):
             try:
-                there = value((node, 0)).numpy().astype(np.float64)
+                parts = [value(tensor).numpy().astype(np.float64) for tensor in candidate]
             except NoValueError:
-                del self.left[node]
+                del self.left[candidate]
                 self.unknown = True
                 continue
-            if there.shape != wanted.shape:
-                del self.left[node]
-            elif np.isfinite(there).all():
+            if any(part.shape != wanted.shape for part in parts):
+                del self.left[candidate]
+                continue
+            there = np.sum(parts, axis=0)
+            if np.isfinite(there).all():
                 product = float(np.sum(there * wanted))
                 off = np.abs(there - product / norm * wanted).max()
                 if product == 0 or off > _TOLERANCE * np.abs(there).max():
-                    del self.left[node]
+                    del self.left[candidate]
                 else:
                     products.append((product, norm))
 
-    def factors(self) -> Iterator[tuple[int, float]]:
-        """Nodes, each with the constant that the expected gradient is multiplied by there."""
-        for node, products in self.left.items():
+    def factors(self) -> Iterator[tuple[Summands, float]]:
+        """Each with the constant that the expected gradient is multiplied by there."""
+        for candidate, products in self.left.items():
             each = [product / norm for product, norm in products]
             if len(each) >= _ENOUGH and np.allclose(each, each[0], rtol=_TOLERANCE, atol=0):
-                yield node, float(np.mean(each))
+                yield candidate, float(np.mean(each))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from verify.find.loss_draws import Comparison, LossDraw
+from verify.find.loss_draws import Comparison, LossDraw, Summands
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.flow import REAL, Seed
@@ -28,6 +29,7 @@ Array = np.ndarray[Any, Any]
 
 _SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
+_MOST_SUMMANDS = 6  # of which partial sums are looked at
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
 
 
@@ -35,13 +37,14 @@ _MOST_VALUES = 1 << 20  # of a tensor that is drawn
 class Place:
     """Where a gradient by what may be a prediction is in a step.
 
-    `gradients`: nodes that may be the last to compute it, or a summand of it. `after`: what is
-    computed from the prediction on the way forward. `of_layer`: whether a layer makes it.
+    `gradients`: what may be the last to compute it, or a summand of it, or the sum of some of them.
+    `after`: what is computed from the prediction on the way forward. `of_layer`: whether a layer
+    makes it.
     """
 
     prediction: Tensor
     of_layer: bool
-    gradients: tuple[int, ...]
+    gradients: tuple[Summands, ...]
     targets: tuple[Tensor | float | None, ...]
     after: frozenset[int]
 
@@ -214,16 +217,40 @@ class LossesByValue:
         )
         others = flow.descendants(flow.weights.keys() - {source}, without={source})
         spec = flow.spec(prediction)
-        gradients = tuple(
-            index
-            for index in sorted(backward - incomplete - others)
+        complete = backward - incomplete - others
+        last = [
+            (index, 0)
+            for index in sorted(complete)
             if self._alike(flow.spec((index, 0)), spec) and self.search.trained_by([index])
-        )
-        if not gradients:
+        ]
+        if not last:
             return None
+        gradients = (*((tensor,) for tensor in last), *self._partial_sums(last, complete))
         targets = self._targets_met(source, after, spec)
         of_layer = self._outputs.is_of_layer(prediction)
         return Place(prediction, of_layer, gradients, targets, frozenset(after))
+
+    def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
+        """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
+        seen = set[Summands]()
+        for total in sums:
+            parts = dict.fromkeys(itertools.islice(self._summands(total), _MOST_SUMMANDS + 1))
+            if not all(index in complete for index, _ in parts) or len(parts) > _MOST_SUMMANDS:
+                continue
+            for size in range(2, len(parts)):
+                for some in itertools.combinations(parts, size):
+                    if some not in seen:
+                        seen.add(some)
+                        yield some
+
+    def _summands(self, total: Tensor) -> Iterator[Tensor]:
+        stack = [total]
+        while stack:
+            node = self.flat.node(stack[-1])
+            if node.op in _SUMS - {"Sub"} and node.index in self.flow.backward:
+                stack[-1:] = reversed(node.data)
+            else:
+                yield stack.pop()
 
     def _alike(self, spec: Spec, other: Spec) -> bool:
         (a, dtype), (b, same) = spec, other
@@ -280,8 +307,8 @@ class LossesByValue:
                         break
                 against = target if isinstance(target, tuple) else None
                 hits = [
-                    _Hit(place, frozenset({node}), factor, against)
-                    for node, factor in comparison.factors()
+                    _Hit(place, frozenset(index for index, _ in summands), factor, against)
+                    for summands, factor in comparison.factors()
                 ]
                 # Many a loss is linear somewhere; only of a layer is what comes before one known.
                 linear = comparison.constant and not (place.of_layer and not gradient.alike)
@@ -335,11 +362,11 @@ class LossesByValue:
         nodes = frozenset[int]().union(*(hit.nodes for hit in hits))
         whole: list[_Hit] = []
         for hit in hits:
-            (node,) = hit.nodes
+            below = set[int]().union(*(self.search.below(node) for node in hit.nodes))
             # What comes after may change the sign, or add up what are parts of it.
-            if nodes & self.search.below(node) != {node}:
+            if not nodes & below <= hit.nodes or any(hit.nodes & one.nodes for one in whole):
                 continue
-            path = self.flat.nodes[node].path
+            path = self.flat.nodes[max(hit.nodes)].path
             for i, other in enumerate(whole):
                 if not any(exclusive(path, self.flat.nodes[n].path) for n in other.nodes):
                     factor = other.factor + hit.factor

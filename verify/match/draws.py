@@ -88,6 +88,8 @@ def drawn(
             values = rng.integers(2, size=shape)
         case Domain.CLASSES:
             values = rng.integers(classes, size=shape)
+    if spec[1] == "bool":
+        return np.asarray(values > np.median(values))
     return np.asarray(values).astype(tf.as_dtype(spec[1]).as_numpy_dtype)
 
 

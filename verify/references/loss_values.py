@@ -133,7 +133,8 @@ class _Run:
     def __call__(self, y_true: Any, y_pred: Any, *weight: Any) -> tuple[Array, Array | None] | None:
         with tf.device("CPU:0"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras' advice on logits is not for us
-            logits = tf.constant(y_pred)
+            # In half precision Keras' own values would be the less exact ones.
+            logits = tf.constant(y_pred, None if y_pred.dtype == np.float64 else tf.float32)
             try:
                 with tf.GradientTape() as tape:
                     tape.watch(logits)
