@@ -57,12 +57,10 @@ class Scaling:
 
     def factors(self, upstream: int) -> frozenset[VariableRef]:
         """The variables that weigh a loss: those that no gradient is divided by again."""
-        known = {variable.key for variable in self.dynamic.values()}
-        return frozenset(
-            variable
-            for variable in self.multiplied(upstream)
-            if variable.key not in known and not list(self._divided(variable.key))
-        )
+        # A loss scale may itself depend on weights, by a pass before that has adapted it.
+        above = self.flow.ancestors([upstream], without=self.dynamic.keys())
+        read = {variable for node, variable in self.flat.reads() if node.index in above}
+        return frozenset(v for v in read if not list(self._divided(v.key)))
 
     def _divided(self, key: int | str) -> Iterable[int]:
         """Where a gradient is divided by a variable."""

@@ -26,7 +26,7 @@ def test_diff(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", on, off]) == 1
     told = capsys.readouterr().out.splitlines()
     assert "- loss: Huber" in told
-    assert "+ loss: MeanSquaredError" in told
+    assert "+ loss: mse" in told
     assert "+ watched: shop/hidden/kernel" in told
     assert main(["diff", on, on]) == 0
     assert capsys.readouterr().out == "no difference\n"
