@@ -23,7 +23,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     built = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(ROOT)]
     subprocess.run([*pip, *built], check=True, capture_output=True)
-    (wheel,) = wheels.glob("loopctl-*.whl")
+    (wheel,) = wheels.glob("keras_loopctl-*.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     python = environment / "bin" / "python"
     installed = ["--python", str(python), "install", "--no-deps", str(wheel)]
