@@ -44,6 +44,8 @@ if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
     echo "Installing into $(basename "$venv") with $("$python" --version) (some minutes, once)" >&2
     rm -f "$stamp"
     "$python" -m venv "$venv"
+    # What an older clone left: its entry point names a plugin of pytest that is no longer there.
+    "$venv/bin/python" -m pip uninstall --quiet --quiet --yes loopctl
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         ${constraints[@]+"${constraints[@]}"} -e "$repo[test,plot,board,files,experiment]"
     echo "$wanted" >"$stamp"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
-from importlib.metadata import version
 
 import tensorflow as tf
+
+from loopctl_shared import version
 
 
 def one_thread() -> None:
@@ -20,7 +22,8 @@ def one_thread() -> None:
 def environment() -> dict[str, str]:
     """Versions and machine, as far as a result may depend on them."""
     return {
-        **{name: version(name) for name in ("loopctl", "tensorflow", "keras", "numpy")},
+        "loopctl": version(),
+        **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loopctl.run import StepHistory
+from loopctl_shared import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +80,7 @@ def _figure() -> type[Figure]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Plots need matplotlib, which is not installed: pip install 'loopctl[plot]'"
+            f"Plots need matplotlib, which is not installed: {how_to_install('plot')}"
         ) from error
     return Figure
 

@@ -1,13 +1,24 @@
-"""What loopctl, verify and inalu all need and none of them is about. Private to these three.
+"""What our packages all need and none of them is about. Private to them.
 
 In: nothing of theirs. Out: files that are written whole, attributes that packages import on demand,
-the optimizer inside of one that scales losses, warnings at a user's line.
+the optimizer inside of one that scales losses, warnings at a user's line, names.
 May import: the standard library.
 """
 
 from loopctl_shared.files import whole, write_whole
 from loopctl_shared.loss_scaling import inner_optimizer
+from loopctl_shared.names import CONTRACT_SUFFIX, DISTRIBUTION, how_to_install, version
 from loopctl_shared.on_demand import imported_on_demand
 from loopctl_shared.user_warnings import warn_user
 
-__all__ = ["imported_on_demand", "inner_optimizer", "warn_user", "whole", "write_whole"]
+__all__ = [
+    "CONTRACT_SUFFIX",
+    "DISTRIBUTION",
+    "how_to_install",
+    "imported_on_demand",
+    "inner_optimizer",
+    "version",
+    "warn_user",
+    "whole",
+    "write_whole",
+]

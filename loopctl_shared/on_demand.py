@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from loopctl_shared.names import version
 
 
 def imported_on_demand(
@@ -24,7 +25,7 @@ def imported_on_demand(
     def get(name: str) -> Any:
         found: Any
         if name == "__version__":
-            found = importlib.metadata.version("loopctl")
+            found = version()
         elif name in modules:
             found = importlib.import_module(f"{package}.{name}")
         elif name in homes:

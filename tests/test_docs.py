@@ -73,7 +73,8 @@ def test_the_file_on_the_page_is_the_config_on_the_page(tmp_path: Path) -> None:
 
 def test_the_page_on_architecture_names_modules_that_are_there() -> None:
     page = (DOCS / "architecture.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:loopctl|loopctl_shared|verify|inalu)(?:\.[a-z_]+)*)`", page))
+    packages = "loopctl|loopctl_shared|loopctl_gate|verify|inalu"
+    named = set(re.findall(rf"`((?:{packages})(?:\.[a-z_]+)*)`", page))
     assert len(named) > 60
     assert [name for name in sorted(named) if pkgutil.resolve_name(name) is None] == []
     paths = set(re.findall(r"`((?:loopctl|verify|inalu)/[\w/]*(?:\.py)?)`", page))

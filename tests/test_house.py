@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["loopctl", "verify", "inalu"]
-SHARED = "loopctl_shared"
+SHARED, GATE = "loopctl_shared", "loopctl_gate"
 # Sub-packages that are entered by their `__init__` only; import contracts hold that.
 ROOMS = [
     *sorted(
@@ -24,7 +24,7 @@ ROOMS = [
         for package in ("loopctl", "verify")
         for init in (ROOT / package).glob("*/__init__.py")
     ),
-    *("inalu.experiment", SHARED),
+    *("inalu.experiment", SHARED, GATE),
 ]
 # Modules that are public as a whole, beside the packages.
 PUBLIC = [
@@ -36,7 +36,7 @@ PUBLIC = [
 
 
 def modules() -> list[Path]:
-    folders = [*PACKAGES, SHARED, "tests", "benchmarks", "examples", "ci"]
+    folders = [*PACKAGES, SHARED, GATE, "tests", "benchmarks", "examples", "ci"]
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -113,7 +113,7 @@ def test_comments_name_tests_that_are_there() -> None:
         test
         for path in modules()
         for test in re.findall(r"\btests/[\w/]+\.py\b", path.read_text())
-        if path.parts[len(ROOT.parts)] in (*PACKAGES, SHARED)
+        if path.parts[len(ROOT.parts)] in (*PACKAGES, SHARED, GATE)
     }
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -8,7 +8,7 @@ For fuzzing a training set-up of one's own against the graph::
         callback = LoopControllerCallback(setup.config).attach(model)
         verify.assert_config(model, callback, setup.batch())
 
-Needs hypothesis, which the extra ``hypothesis`` installs: ``pip install 'loopctl[hypothesis]'``.
+Needs hypothesis, which the extra ``hypothesis`` installs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from loopctl_shared import how_to_install
+
 try:
     from hypothesis import strategies as st
 except ImportError as error:
     raise ImportError(
         "verify.strategies needs hypothesis, which is not installed: "
-        "pip install 'loopctl[hypothesis]'"
+        + how_to_install("hypothesis")
     ) from error
 
 from loopctl import when

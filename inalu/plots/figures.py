@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopctl_shared import how_to_install
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,7 +25,7 @@ def new_figure(height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Plots need matplotlib, which is not installed: pip install 'loopctl[plot]'"
+            f"Plots need matplotlib, which is not installed: {how_to_install('plot')}"
         ) from error
     figure = Figure(figsize=(WIDTH, height), dpi=120, layout="constrained")
     # A canvas of its own: no window system is asked for and no global state is touched.

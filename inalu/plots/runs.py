@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inalu.experiment import Result
+from loopctl_shared import how_to_install
 
 _T = TypeVar("_T")
 _Columns = Mapping[str, npt.NDArray[Any]]
@@ -97,7 +98,7 @@ def _history(path: Path) -> _Columns:
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(
-            "Results need pyarrow, which is not installed: pip install 'loopctl[experiment]'"
+            f"Results need pyarrow, which is not installed: {how_to_install('experiment')}"
         ) from error
     table = parquet.read_table(path)
     actions = [name for name in ("gate", "delay") if name in table.column_names]

@@ -27,7 +27,7 @@ from loopctl.config.dotted_names import is_dotted, name_of, resolve
 from loopctl.config.errors import ConfigError, place
 from loopctl.config.predicate_text import parse as parse_predicate
 from loopctl.config.predicates import Condition
-from loopctl_shared import write_whole
+from loopctl_shared import how_to_install, write_whole
 
 ASYNC = "async"  # a keyword of Python, hence never the name of an action
 _BRANCHES = {"true": True, "false": False}
@@ -249,8 +249,7 @@ def _yaml() -> Any:
 
 
 def _missing(what: str, package: str) -> ImportError:
-    told = f"{what} needs {package}, which is not installed: pip install 'loopctl[files]'"
-    return ImportError(told)
+    return ImportError(f"{what} needs {package}, which is not installed: {how_to_install('files')}")
 
 
 _FORMATS: dict[str, Any] = {".toml": _Toml, ".json": _Json, ".yaml": _Yaml, ".yml": _Yaml}

@@ -74,8 +74,11 @@ def test_installs_once(clone):
     put_python(clone)
     done, calls = run(clone)
     assert done.stdout.strip() == f"ready {clone}/.venv/bin/python"
-    assert [call.split()[1] for call in calls] == ["venv", "pip"]
-    assert calls[1].endswith(f"-e {clone}[test,plot,board,files,experiment]")
+    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip"]
+    # Our former name, whose plugin pytest would look for.
+    assert calls[1].startswith("-m pip uninstall ")
+    assert calls[1].endswith(" loopctl")
+    assert calls[2].endswith(f"-e {clone}[test,plot,board,files,experiment]")
     done, calls = run(clone)
     assert (done.returncode, calls) == (0, [])
     assert done.stderr == ""
@@ -88,7 +91,7 @@ def test_half_finished_install_is_done_again(clone):
     (clone / "offline").unlink()
     done, calls = run(clone)
     assert done.returncode == 0
-    assert [call.split()[1] for call in calls] == ["venv", "pip"]
+    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip"]
 
 
 def test_changed_requirements_and_a_moved_clone_install_again(clone):
@@ -96,9 +99,9 @@ def test_changed_requirements_and_a_moved_clone_install_again(clone):
     run(clone)
     with (clone / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
-    assert len(run(clone)[1]) == 2
+    assert len(run(clone)[1]) == 3
     moved = clone.rename(clone.with_name("moved"))
-    assert len(run(moved)[1]) == 2
+    assert len(run(moved)[1]) == 3
     assert len(run(moved)[1]) == 0
 
 
@@ -117,7 +120,7 @@ def test_the_oldest_versions_have_an_environment_of_their_own(clone):
     put_python(clone)
     done, calls = run(clone, LOOPCTL_VERSIONS="oldest")
     assert done.stdout.strip() == f"ready {clone}/.venv-oldest/bin/python"
-    assert f"--constraint {clone}/ci/oldest.txt" in calls[1]
+    assert f"--constraint {clone}/ci/oldest.txt" in calls[2]
     done, _ = run(clone, LOOPCTL_VERSIONS="odd")
     assert done.returncode == 2
     assert "oldest or newest" in done.stderr

@@ -23,7 +23,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     built = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(ROOT)]
     subprocess.run([*pip, *built], check=True, capture_output=True)
-    (wheel,) = wheels.glob("loopctl-*.whl")
+    (wheel,) = wheels.glob("keras_loopctl-*.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     python = environment / "bin" / "python"
     installed = ["--python", str(python), "install", "--no-deps", str(wheel)]
@@ -48,9 +48,9 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def run(python: Path, shop: Path, *arguments: str) -> tuple[int, str]:
+def run(shop: Path, *command: str) -> tuple[int, str]:
     done = subprocess.run(
-        [str(python), "-m", *arguments],
+        command,
         cwd=shop,
         env=environment(),
         capture_output=True,
@@ -60,20 +60,25 @@ def run(python: Path, shop: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-PYTEST = ("pytest", "-p", "no:cacheprovider")
-CHECK = ("verify", "check", "--ratchet", "--format", "github")
-# Runs modules, each in its folder, in processes forked from one that has imported TensorFlow once.
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
+CHECK = ("check", "--ratchet", "--format", "github")
+# Runs pytest or the command, each in its folder, in processes forked from one that has imported
+# TensorFlow once.
 FORKED = """
 import json, os, runpy, sys
 import verify.contracts.baseline, verify.contracts.snapshots, verify.contracts.verdict
-for folder, output, (module, *arguments) in json.loads(sys.argv[1]):
+for folder, output, (program, *arguments) in json.loads(sys.argv[1]):
     child = os.fork()
     if child == 0:
         os.chdir(folder)
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 1)
-        sys.argv, sys.path[0] = [module, *arguments], folder
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if program == "-m":
+            sys.argv, sys.path[0] = arguments, folder
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv, sys.path[0] = [program, *arguments], os.path.dirname(program)
+            runpy.run_path(program, run_name="__main__")
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -89,10 +94,10 @@ def test_the_gate_is_open_while_nothing_changes(python: Path, shop: Path) -> Non
         check=True,
     )
     assert origin.stdout.startswith(str(python.parents[1]))  # the wheel's, not this checkout's
-    status, told = run(python, shop, *PYTEST, "-n", "2")
+    status, told = run(shop, str(python), *PYTEST, "-n", "2")
     assert status == 0, told
     assert "5 passed" in told
-    status, told = run(python, shop, *CHECK)
+    status, told = run(shop, str(python.with_name("loopctl-verify")), *CHECK)
     assert (status, told.startswith("2 kept, 0 broken")) == (0, True), told
 
 
@@ -113,13 +118,14 @@ BY_PYTEST = ("clip", "variables")
 def changed(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
     """Status and output of the gate after each change, by its name; with "pytest", of the suite."""
     folder = tmp_path_factory.mktemp("changed")
-    programs = {}
+    command = str(python.with_name("loopctl-verify"))
+    programs: dict[str, tuple[Path, tuple[str, ...]]] = {}
     for name, (old, new, _) in CHANGES.items():
         shop = Path(shutil.copytree(ROOT / "ci" / "example", folder / name))
         path = shop / "shop" / "training.py"
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-        programs[name] = (shop, CHECK)
+        programs[name] = (shop, (command, *CHECK))
         if name in BY_PYTEST:
             programs[f"{name} pytest"] = (shop, PYTEST)
     asked = [[str(s), str(folder / f"{n}.txt"), [*call]] for n, (s, call) in programs.items()]

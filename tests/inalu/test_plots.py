@@ -91,7 +91,7 @@ def test_matplotlib_missing(monkeypatch):
         return found(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ImportError, match=r"pip install 'loopctl\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-loopctl\[plot\]"):
         plot_training(history(3))
 
 

@@ -20,6 +20,7 @@ from inalu.__main__ import main
 from inalu.experiment import Result, Settings
 from inalu.plots import runs, seeds, window
 from inalu.plots.figures import new_figure
+from loopctl_shared import how_to_install
 
 STEPS = 10
 
@@ -357,6 +358,6 @@ def test_without_the_extras(left):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-2:] == [
-        "Plots need matplotlib, which is not installed: pip install 'loopctl[plot]'",
-        "Results need pyarrow, which is not installed: pip install 'loopctl[experiment]'",
+        f"Plots need matplotlib, which is not installed: {how_to_install('plot')}",
+        f"Results need pyarrow, which is not installed: {how_to_install('experiment')}",
     ]

@@ -47,7 +47,7 @@ def test_a_submodule_is_imported(package: ModuleType, get: Callable[[str], Any])
 
 
 def test_the_version_is_that_of_the_distribution(get: Callable[[str], Any]) -> None:
-    assert get("__version__") == importlib.metadata.version("loopctl")
+    assert get("__version__") == importlib.metadata.version("keras-loopctl")
 
 
 def test_nothing_else_is_there(get: Callable[[str], Any]) -> None:

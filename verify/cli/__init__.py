@@ -1,4 +1,4 @@
-"""``python -m verify``: what can be asked of training steps on the command line.
+"""``loopctl-verify``: what can be asked of training steps on the command line.
 
 In: arguments. Out: `main`, which prints and gives an exit status.
 May import: all other rooms, when a command needs them.
@@ -7,6 +7,7 @@ May import: all other rooms, when a command needs them.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,9 +26,9 @@ attribute of that: shop.training:controlled#warmup_on. Or it is the path of a Sa
 (#signature) or of a GraphDef.
 
 examples:
-  python -m verify show shop.training:controlled#warmup_on
-  python -m verify init shop.training:plain -o shop.graph.toml
-  python -m verify check --format github
+  loopctl-verify show shop.training:controlled#warmup_on
+  loopctl-verify init shop.training:plain -o shop.graph.toml
+  loopctl-verify check --format github
 """
 
 
@@ -37,7 +38,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m verify",
+        prog="loopctl-verify",
         description="Says what TensorFlow training steps do, and gates changes to them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in _COMMANDS:
         module.add_to(commands)
     options = parser.parse_args(arguments)
+    # What TensorFlow tells while it starts is not what was asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         status: int = options.run(options)
     except ContractError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from verify.contracts import SUFFIX
+from loopctl_shared import CONTRACT_SUFFIX
 from verify.errors import ContractError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help=f"contract files, or folders to look for *{SUFFIX} in (default: this folder)",
+        help=f"contract files, or folders to look for *{CONTRACT_SUFFIX} in (default: this folder)",
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if options.tag:
         contracts = [c for c in contracts if set(options.tag) & set(c.promise.tags)]
     if not contracts and not unreadable:
-        what = f"tagged {' or '.join(options.tag)}" if options.tag else f"in any *{SUFFIX}"
+        what = f"tagged {' or '.join(options.tag)}" if options.tag else f"in any *{CONTRACT_SUFFIX}"
         raise ContractError(f"no contract is {what}")
 
     from verify.cli.formats import report
@@ -87,7 +87,7 @@ def _files(given: Sequence[Path]) -> Iterator[Path]:
                 raise ContractError(f"{path} does not exist")
             yield path
             continue
-        for found in sorted(path.rglob(f"*{SUFFIX}")):
+        for found in sorted(path.rglob(f"*{CONTRACT_SUFFIX}")):
             parts = found.relative_to(path).parts[:-1]
             if not any(part in _SKIPPED or part.startswith(".") for part in parts):
                 yield found

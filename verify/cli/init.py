@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from verify.contracts import SUFFIX
+from loopctl_shared import CONTRACT_SUFFIX
 
 
 def add_to(commands: Any) -> None:
@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     from verify.errors import ContractError
 
     output: Path | None = options.output
-    if output is not None and not output.name.endswith(SUFFIX):
-        raise ContractError(f"{output}: a contract file is named *{SUFFIX}")
+    if output is not None and not output.name.endswith(CONTRACT_SUFFIX):
+        raise ContractError(f"{output}: a contract file is named *{CONTRACT_SUFFIX}")
     if output is not None and output.exists():
         raise ContractError(f"{output} exists; contracts that are there are not overwritten")
 

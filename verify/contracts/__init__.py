@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from verify.contracts.subject import Subject, captured, forget, subject_from
     from verify.contracts.verdict import Verdict, judge
 
-SUFFIX = ".graph.toml"  # of every contract file's name
-
 __all__ = [
-    "SUFFIX",
     "Contract",
     "GraphSnapshot",
     "Subject",

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopctl_shared import how_to_install
 from verify.errors import ContractError
 from verify.picture.colours import CLUSTERS, COLOURS
 from verify.picture.outline import Group, outline
@@ -48,7 +49,8 @@ def write_overview(step: Step, path: Path) -> None:
     try:
         from matplotlib import figure, rc_context
     except ImportError:
-        raise ContractError("a still picture needs matplotlib: pip install loopctl[plot]") from None
+        told = f"a still picture needs matplotlib: {how_to_install('plot')}"
+        raise ContractError(told) from None
     root = outline(step).root
     regions = list(_regions(root, ""))
     facts = [

@@ -1,4 +1,4 @@
-"""`python -m verify check`: exit statuses, formats, the ratchet."""
+"""`loopctl-verify check`: exit statuses, formats, the ratchet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m verify show`, `diff` and `init`."""
+"""`loopctl-verify show`, `diff` and `init`."""
 
 from __future__ import annotations
 

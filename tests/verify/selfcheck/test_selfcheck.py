@@ -1,7 +1,7 @@
 """The catalogue of faults: each is caught and named, each correct twin passes.
 
-Here each fault is planted once, in the kinds of model and with the optimizers in turn; ``python -m
-verify selfcheck --all`` plants every fault everywhere.
+Here each fault is planted once, in the kinds of model and with the optimizers in turn;
+``loopctl-verify selfcheck --all`` plants every fault everywhere.
 """
 
 from __future__ import annotations

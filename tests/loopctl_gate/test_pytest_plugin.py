@@ -75,6 +75,43 @@ def test_contracts_are_items(project: pytest.Pytester) -> None:
     told.fnmatch_lines(["shop.graph.toml::kept PASSED*", "*1 passed, 1 deselected*"])
 
 
+@pytest.mark.parametrize("xdist", [[], ["-p", "no:xdist"]], ids=["xdist", "no xdist"])
+@pytest.mark.parametrize(
+    "strict", [["--strict-markers"], ["-W", "error"], []], ids=["strict", "warnings", "lenient"]
+)
+def test_markers_are_known(pytester: pytest.Pytester, xdist: list[str], strict: list[str]) -> None:
+    """Also xdist's, which contracts carry where it is not installed or turned off."""
+    pytester.makefile(".graph.toml", shop=CONTRACTS)
+    # Plain: that `verify` has been imported in the process this one is forked from is a warning.
+    plain = ["--assert=plain", *xdist, *strict]
+    status, lines = forked.run_pytest(pytester.path, "--collect-only", "-q", *plain)
+    told = pytest.LineMatcher(lines)
+    told.fnmatch_lines(["shop.graph.toml::kept", "shop.graph.toml::broken", "*2 tests collected*"])
+    told.no_fnmatch_line("*warning*")
+    assert status == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("theirs", ["verify.py", "verify/__init__.py"])
+def test_a_module_of_the_projects_own_takes_our_name(project: pytest.Pytester, theirs: str) -> None:
+    """Where nothing asks for ours it is left alone; what does ask does not pass."""
+    path = project.path / theirs
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("MINE = True\n")
+    project.makepyfile(
+        test_it="import verify\n"
+        "def test_mine(): assert verify.MINE\n"
+        "def test_kept(graph_snapshot): pass\n"
+    )
+    told = f"*nothing is verified: `import verify` finds '{path}', not loopctl's package*"
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([told])
+    project.makefile(".graph.toml", shop=CONTRACTS)
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*ERROR collecting shop.graph.toml*", told])
+
+
 def test_an_unreadable_contract_file_is_an_error(project: pytest.Pytester) -> None:
     project.makefile(".graph.toml", shop="[contracts.a]\ntarget = 'm:f'\nlos = 'mse'\n")
     status, lines = forked.run_pytest(project.path)
@@ -111,6 +148,7 @@ def test_snapshots_are_kept_and_compared(project: pytest.Pytester) -> None:
 def test_off_unless_used(project: pytest.Pytester) -> None:
     project.makepyfile(
         "import sys\n"
-        "def test_it(): assert not {'tensorflow', 'keras', 'pydantic'} & sys.modules.keys()"
+        "def test_it():\n"
+        "    assert not {'tensorflow', 'keras', 'pydantic', 'verify'} & sys.modules.keys()\n"
     )
     project.runpytest_subprocess().assert_outcomes(passed=1)

@@ -1,7 +1,8 @@
 """What pytest gets from this package: contracts as items, `graph_snapshot`, ``--graph-update``.
 
 pytest imports this module in every run of an environment that has the package, so that nothing of
-TensorFlow, Keras, pydantic or syrupy may be imported before it is used.
+TensorFlow, Keras, pydantic or syrupy may be imported before it is used. Nor may `verify`: a project
+that has a module of that name and no contracts is none of our business.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from verify.contracts import SUFFIX
+from loopctl_gate.taken_name import in_the_way
+from loopctl_shared import CONTRACT_SUFFIX, how_to_install
 
 if TYPE_CHECKING:
     from verify.contracts import Contract, GraphSnapshot
@@ -27,8 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("xdist"):
+        # Contracts carry xdist's marker with or without it; unknown, it would end a strict run.
+        config.addinivalue_line("markers", "xdist_group(name): tests that share a worker of xdist")
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.name.endswith(SUFFIX):
+    if file_path.name.endswith(CONTRACT_SUFFIX):
         return ContractFile.from_parent(parent, path=file_path)
     return None
 
@@ -37,6 +45,8 @@ class ContractFile(pytest.File):
     """A contract file; each of its contracts is an item of the contract's name."""
 
     def collect(self) -> Iterator[pytest.Item]:
+        if told := in_the_way():
+            raise self.CollectError(told)
         from verify.contracts import read
         from verify.errors import ContractError
 
@@ -95,7 +105,9 @@ def graph_snapshot(request: pytest.FixtureRequest) -> GraphSnapshot:
     do not depend on the tests before.
     """
     if not request.config.pluginmanager.hasplugin("syrupy"):
-        raise pytest.UsageError("graph_snapshot needs syrupy: pip install loopctl[pytest]")
+        raise pytest.UsageError(f"graph_snapshot needs syrupy: {how_to_install('pytest')}")
+    if told := in_the_way():
+        raise pytest.UsageError(told)
     from verify.contracts import GraphSnapshot, fresh_names
 
     fresh_names()

@@ -1,0 +1,20 @@
+"""Names by which others find what is ours: the distribution, contract files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+# `loopctl` belongs to another project on the Python package index.
+DISTRIBUTION = "keras-loopctl"
+CONTRACT_SUFFIX = ".graph.toml"
+
+
+def version() -> str:
+    """The installed version."""
+    return importlib.metadata.version(DISTRIBUTION)
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra: ``pip install 'keras-loopctl[plot]>=0.1'``."""
+    major, minor = version().split(".")[:2]
+    return f"pip install '{DISTRIBUTION}[{extra}]>={major}.{minor}'"
