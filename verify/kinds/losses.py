@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
+import pydantic
 
 from verify.errors import ContractError
 from verify.find import Detector, Disjoint, Found, known_losses
@@ -271,11 +272,15 @@ def _loss(place: str, said: str | Loss) -> Any:
     return (said, 1.0)
 
 
-Spelling = Off | str | Loss | list[str | Loss] | dict[str, str | Loss | list[str | Loss]]
+# From left to right: a table with `is` is a loss, any other is of losses.
+_Table = dict[str, str | Loss | list[str | Loss]]
+_Spelling = Annotated[
+    Off | str | Loss | list[str | Loss] | _Table, pydantic.Field(union_mode="left_to_right")
+]
 
 
 class _Losses(Kind):
-    keywords = (Keyword("loss", Spelling, _check, rank=2, read=_read),)
+    keywords = (Keyword("loss", _Spelling, _check, rank=2, read=_read),)
     cluster = Cluster("loss", "#ffe5b4", before="backward")
 
     def find(self, detector: Detector) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def baseline(folder: Path, target: str) -> Contract:
             ['loss = ["mse"]', 'is = "L2", l2 = 0.01', "clipping = false", '"shop/head/bias"'],
         ),
         ("controlled#warmup_on", ['loss = ["Huber"]', "clipping = [-0.1, 0.1]", "warmup_on"]),
-        ("main", ["[contracts.one.guards.warmup.true]", 'loss = ["MeanSquaredError"]']),
+        ("main", ["[contracts.one.guards.warmup.true]", 'loss = ["mse"]']),
         ("calls_python", ['"!EagerPyFunc"', "loss = false"]),
     ],
 )

@@ -142,3 +142,10 @@ def test_a_factory_is_called_once_and_its_steps_are_traced_once(tmp_path: Path) 
     subject.captured(subject.subject_of(other))
     assert subject._MADE[f"{SHOP}:controlled"] is made
     assert len(subject._STEPS) == 2
+
+
+def test_losses_by_output_or_by_what_they_train(tmp_path: Path) -> None:
+    assert verdict(tmp_path, 'loss = { "shop/*" = { is = "MeanSquaredError" } }').kept
+    found = verdict(tmp_path, 'loss = { "shop/head/*" = "mse" }')
+    assert not found.kept
+    assert "expected mse for shop/head/*" in found.message
