@@ -205,7 +205,9 @@ def unmatched(a: Iterable[Effect], b: Iterable[Effect]) -> list[Effect]:
 
 
 def _attributes(node: Node) -> list[Any]:
-    return [(name, value) for name, value in node.settings.items() if name not in _IRRELEVANT]
+    # Sorted: a definition holds them in another order in each process.
+    settings = sorted(node.settings.items())
+    return [(name, value) for name, value in settings if name not in _IRRELEVANT]
 
 
 def _digest(*parts: Any) -> Digest:
