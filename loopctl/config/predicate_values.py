@@ -60,9 +60,9 @@ class HostValues:
         return np.int64(getattr(self.callback, name))
 
     def statistic(self, statistic: Statistic) -> Any:
-        history, validation = self.callback.reinit_history, self.callback.validation
+        history = self.callback.reinit_history
         if statistic.validated and statistic.name not in history.names:
-            values = validation.get(statistic.name, ())[-statistic.window :]
+            values = self.callback.validation.get(statistic.name, ())[-statistic.window :]
             return np.mean(values, dtype=np.float64) if values else np.float64("nan")
         if not len(history):
             return np.float64("nan")

@@ -39,6 +39,12 @@ class Loss(Made):
     weight: float | int = 1.0
 
 
+class Fingerprint(Strict):
+    """A loss that is none of Keras', by what facts tell of it."""
+
+    fingerprint: str
+
+
 class Term(Made):
     on: Globs
 
@@ -53,6 +59,7 @@ class GlobalNorm(Strict):
 
 FORMS = {
     "Loss": "a table",
+    "Fingerprint": '{fingerprint = "..."}',
     "Term": "a table",
     "Norm": "{norm = n}",
     "GlobalNorm": "{global_norm = n}",

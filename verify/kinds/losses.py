@@ -13,7 +13,7 @@ import pydantic
 from verify.errors import ContractError
 from verify.find import Detector, Disjoint, Found, known_losses
 from verify.graphs import key_of, path_of, resource
-from verify.kinds.contract_spelling import Loss, Off, object_of, spelt
+from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names, select
@@ -51,6 +51,9 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
 
 
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    unnamed = [one for one in _listed(expected) if isinstance(one, Unnamed)]
+    if unnamed:
+        expected = [one for one in _listed(expected) if not isinstance(one, Unnamed)]
     wanted = _wanted(detector, expected)
     violations: list[Violation] = []
     recognised = Disjoint()
@@ -74,7 +77,10 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
             text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
+    violations += _unnamed(detector, unnamed, recognised)
     rest = detector.rest([*recognised.all, *detector.terms])[0]
+    if unnamed:
+        rest = []  # told by its fingerprint
     others = _other_losses(detector, recognised, [w.loss for w, _ in missing]) if rest else []
     trained = names({update.variable.path for update in rest})
     instead = " and ".join(others) or "another data loss, none of Keras in its default settings,"
@@ -93,6 +99,36 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         text = f"{instead} reaches the update of {trained}"
         violations.append(Violation("loss", only, text, doubts(detector)))
     return violations
+
+
+@dataclasses.dataclass(frozen=True)
+class Unnamed:
+    """A loss that has no name in Keras, by the fingerprint that facts tell of it."""
+
+    fingerprint: str
+
+
+def _unnamed(detector: Detector, expected: list[Unnamed], recognised: Disjoint) -> list[Violation]:
+    """Whether what is differentiated besides named losses has these fingerprints, and no others."""
+    if not expected:
+        return []
+    found = [
+        detector.fingerprint(one.nodes)
+        for loss, one in known_losses(detector)
+        if not is_of_keras(loss) and recognised.fresh([one])
+    ]
+    every = [*recognised.all, *(one for _, one in known_losses(detector)), *detector.terms]
+    if left := detector.rest(every)[0]:
+        found.append(detector.fingerprint(update.node.index for update in left))
+    if sorted(found) == sorted(one.fingerprint for one in expected):
+        return []
+    there = ", ".join(f"[{one}]" for one in found) or "no such loss"
+    wanted = ", ".join(f"[{one.fingerprint}]" for one in expected)
+    return [Violation("loss", f"losses with the fingerprint {wanted}", there, doubts(detector))]
+
+
+def _listed(expected: Any) -> list[Any]:
+    return list(expected) if isinstance(expected, list | tuple) else [expected]
 
 
 def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Violation]:
@@ -259,7 +295,9 @@ def _read(place: str, said: Any, _: Read) -> Any:
     return [_loss(place, one) for one in (said if isinstance(said, list) else [said])]
 
 
-def _loss(place: str, said: str | Loss) -> Any:
+def _loss(place: str, said: str | Loss | Fingerprint) -> Any:
+    if isinstance(said, Fingerprint):
+        return Unnamed(said.fingerprint)
     if isinstance(said, Loss):
         found = object_of(place, keras.losses, said.is_, said.model_extra or {})
         return (found, float(said.weight))
@@ -275,7 +313,8 @@ def _loss(place: str, said: str | Loss) -> Any:
 # From left to right: a table with `is` is a loss, any other is of losses.
 _Table = dict[str, str | Loss | list[str | Loss]]
 _Spelling = Annotated[
-    Off | str | Loss | list[str | Loss] | _Table, pydantic.Field(union_mode="left_to_right")
+    Off | str | Loss | Fingerprint | list[str | Loss | Fingerprint] | _Table,
+    pydantic.Field(union_mode="left_to_right"),
 ]
 
 
@@ -295,7 +334,13 @@ class _Losses(Kind):
         return [Row.of("loss", told, always=True)]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
-        return {"loss": [spelt(one.name, one.weight, "weight") for one in facts.losses] or False}
+        return {"loss": [_spelt(one) for one in facts.losses] or False}
+
+
+def _spelt(loss: LossFact) -> Any:
+    if loss.fingerprint:
+        return {"fingerprint": loss.fingerprint}
+    return spelt(loss.name, loss.weight, "weight")
 
 
 def _told(loss: LossFact) -> str:

@@ -91,3 +91,15 @@ def raises() -> Any:
 
 
 NO_FACTORY = 3
+
+
+def own() -> Any:
+    made = model()
+    made.compile("adam", loss=quartic)
+    return made, BATCH
+
+
+def another() -> Any:
+    made = model()
+    made.compile("adam", loss=Scaled(2.0))
+    return made, BATCH

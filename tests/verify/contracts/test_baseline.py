@@ -66,3 +66,15 @@ def test_slack_is_found_and_taken_out(tmp_path: Path) -> None:
     (contract,) = read(path)
     assert slack(contract) == []
     assert judge(contract, ratchet=True).kept
+
+
+def test_a_loss_without_a_name_in_keras_is_kept_by_its_fingerprint(tmp_path: Path) -> None:
+    contract = baseline(tmp_path, "own")
+    text = contract.path.read_text()
+    assert 'loss = [{fingerprint = "' in text
+    assert judge(contract).kept
+    contract.path.write_text(text.replace(":own", ":another"))
+    (other,) = read(contract.path)
+    found = judge(other)
+    assert not found.kept
+    assert "expected losses with the fingerprint [" in found.message
