@@ -89,7 +89,8 @@ def drawn(
         case Domain.CLASSES:
             values = rng.integers(classes, size=shape)
     if spec[1] == "bool":
-        return np.asarray(values > np.median(values))
+        counted = domain in (Domain.BINARY, Domain.CLASSES)
+        return np.asarray(values > (0 if counted else np.median(values)))
     return np.asarray(values).astype(tf.as_dtype(spec[1]).as_numpy_dtype)
 
 
