@@ -112,17 +112,15 @@ def _unnamed(detector: Detector, expected: list[Unnamed], recognised: Disjoint) 
     """Whether what is differentiated besides named losses has these fingerprints, and no others."""
     if not expected:
         return []
-    found = [
-        detector.fingerprint(one.nodes)
-        for loss, one in known_losses(detector)
-        if not is_of_keras(loss) and recognised.fresh([one])
-    ]
-    every = [*recognised.all, *(one for _, one in known_losses(detector)), *detector.terms]
+    known = [(loss, one) for loss, one in known_losses(detector) if recognised.fresh([one])]
+    found = [detector.fingerprint(one.nodes) for loss, one in known if not is_of_keras(loss)]
+    others = [loss_name(loss) for loss, _ in known if is_of_keras(loss)]
+    every = [*recognised.all, *(one for _, one in known), *detector.terms]
     if left := detector.rest(every)[0]:
         found.append(detector.fingerprint(update.node.index for update in left))
-    if sorted(found) == sorted(one.fingerprint for one in expected):
+    if sorted(found) == sorted(one.fingerprint for one in expected) and not others:
         return []
-    there = ", ".join(f"[{one}]" for one in found) or "no such loss"
+    there = ", ".join([*(f"[{one}]" for one in found), *others]) or "no such loss"
     wanted = ", ".join(f"[{one.fingerprint}]" for one in expected)
     return [Violation("loss", f"losses with the fingerprint {wanted}", there, doubts(detector))]
 

@@ -99,6 +99,23 @@ def own() -> Any:
     return made, BATCH
 
 
+def own_and_more() -> Any:
+    made = model()
+    mse = keras.losses.MeanSquaredError()
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(made.trainable_variables)
+
+    def step(data: Any) -> None:
+        x, y = data
+        with tf.GradientTape() as tape:
+            prediction = made(x, training=True)
+            loss = tf.reduce_mean(quartic(y, prediction)) + mse(y, prediction)
+        variables = made.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    return step, BATCH
+
+
 def another() -> Any:
     made = model()
     made.compile("adam", loss=Scaled(2.0))

@@ -78,3 +78,18 @@ def test_a_loss_without_a_name_in_keras_is_kept_by_its_fingerprint(tmp_path: Pat
     found = judge(other)
     assert not found.kept
     assert "expected losses with the fingerprint [" in found.message
+
+
+def test_a_named_loss_besides_is_not_told_by_a_fingerprint(tmp_path: Path) -> None:
+    """What is kept of a step with two losses breaks as soon as the named one is left out of it."""
+    contract = baseline(tmp_path, "own_and_more")
+    text = contract.path.read_text()
+    assert judge(contract).kept
+    assert "MeanSquaredError" in text
+    contract.path.write_text(
+        text.replace('"MeanSquaredError", ', "").replace('"MeanSquaredError",', "")
+    )
+    (other,) = read(contract.path)
+    found = judge(other)
+    assert not found.kept
+    assert "MeanSquaredError" in found.message
