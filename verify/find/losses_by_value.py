@@ -20,14 +20,13 @@ import tensorflow as tf
 from verify.find.loss_draws import Comparison, LossDraw, Summands
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
-from verify.flow import REAL, Seed
+from verify.flow import REAL, SUMS, Seed
 from verify.graphs import Spec, Tensor, VariableRef, exclusive
 from verify.match import DRAWS, NUMBERS, Drawn, Evaluation, NoValueError, Plan, concrete
 from verify.references import LossGradient, LossKey, loss_gradients, takes_activated
 
 Array = np.ndarray[Any, Any]
 
-_SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
 _MOST_SUMMANDS = 6  # of which partial sums are looked at
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
@@ -180,7 +179,7 @@ class LossesByValue:
         for tensor in whole:
             for user in self.flow.consumers[tensor[0]]:
                 node = self.flat.nodes[user]
-                if node.op in _SUMS and tensor in node.data and user not in self.flow.backward:
+                if node.op in SUMS and tensor in node.data and user not in self.flow.backward:
                     whole += [t for t in ((user, 0),) if t not in whole]
         return whole
 
@@ -210,10 +209,7 @@ class LossesByValue:
         # Where values computed from the prediction enter, its gradient is not yet complete.
         entering = [i for i, taken in flow.takes.items() if not after.isdisjoint(taken)]
         incomplete = flow.ancestors(
-            nodes[i].data[k][0]
-            for i in entering
-            for k in range(len(nodes[i].data))
-            if nodes[i].data[k][0] in flow.backward
+            tensor[0] for i in entering for tensor in nodes[i].data if tensor[0] in flow.backward
         )
         others = flow.descendants(flow.weights.keys() - {source}, without={source})
         spec = flow.spec(prediction)
@@ -247,7 +243,7 @@ class LossesByValue:
         stack = [total]
         while stack:
             node = self.flat.node(stack[-1])
-            if node.op in _SUMS - {"Sub"} and node.index in self.flow.backward:
+            if node.op in SUMS - {"Sub"} and node.index in self.flow.backward:
                 stack[-1:] = reversed(node.data)
             else:
                 yield stack.pop()
@@ -357,7 +353,7 @@ class LossesByValue:
 
     # -- what was found ----------------------------------------------------------------------------
 
-    def _last(self, hits: list[_Hit]) -> Iterator[_Hit]:
+    def _last(self, hits: list[_Hit]) -> list[_Hit]:
         """The gradients by one prediction that all of these lead to, as one where they add up."""
         nodes = frozenset[int]().union(*(hit.nodes for hit in hits))
         whole: list[_Hit] = []
@@ -376,7 +372,7 @@ class LossesByValue:
                     break
             else:
                 whole.append(hit)
-        yield from whole
+        return whole
 
     def _one_each(self, hits: list[_Hit]) -> list[_Hit]:
         """For each gradient the hit whose prediction is nearest to the weights."""

@@ -5,13 +5,14 @@ May import: graphs, match, references.
 """
 
 from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint, unmatched
-from verify.flow.gradient_flow import Flow, Update, differentiated
+from verify.flow.gradient_flow import SUMS, Flow, Update, differentiated
 from verify.flow.scaling import Scaling
 from verify.flow.seeds import REAL, Seed
 from verify.flow.unexplained import Unexplained
 
 __all__ = [
     "REAL",
+    "SUMS",
     "Canonical",
     "Effect",
     "Flow",

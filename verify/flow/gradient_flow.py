@@ -18,7 +18,7 @@ from verify.graphs import FlatGraph, Node, VariableRef, exclusive
 
 # Ops that tell whether a number is one.
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
-_SUMS = {"Add", "AddN", "AddV2", "Sub"}
+SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 
 
@@ -154,7 +154,7 @@ class Flow(Dependence):
     def _shares_added(self) -> set[int]:
         """Updates by a gradient to which a share of the variable was added, after the tape."""
         found = set[int]()
-        sums = {i for op in _SUMS for i in self.matcher.by_op.get(op, ())} & self.backward
+        sums = {i for op in SUMS for i in self.matcher.by_op.get(op, ())} & self.backward
         for index in sums - self.inner if sums else ():
             sources = {source for source, _ in self.flat.nodes[index].data} - self.backward
             # ``w - step`` adds to the variable, not a share of it to the step.

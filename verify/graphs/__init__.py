@@ -7,7 +7,7 @@ May import: nothing else of verify.
 from verify.graphs.arguments import roles_of
 from verify.graphs.call_paths import Region, exclusive, same_branch
 from verify.graphs.collectives import REDUCTIONS, Piece, pieces
-from verify.graphs.constants import REFUSED, Folder, call_op
+from verify.graphs.constants import NARROW, REFUSED, Folder, call_op
 from verify.graphs.flat_graph import (
     CASES,
     IDENTITIES,
@@ -33,6 +33,7 @@ __all__ = [
     "CASES",
     "IDENTITIES",
     "IFS",
+    "NARROW",
     "READS",
     "REDUCTIONS",
     "REFUSED",

@@ -20,7 +20,7 @@ REFUSED = (tf.errors.OpError, ValueError, TypeError, OverflowError)
 _MAX_ELEMENTS = 1 << 16  # folding is for scalars and shapes, not for weights
 
 
-_REALS = (tf.float16, tf.bfloat16, tf.float32)
+NARROW = (tf.float16, tf.bfloat16, tf.float32)
 
 
 def attr_value(value: Any, wide: bool = False) -> Any:
@@ -31,7 +31,7 @@ def attr_value(value: Any, wide: bool = False) -> Any:
     kind = value.WhichOneof("value")
     if kind == "type":
         dtype = tf.as_dtype(value.type)
-        return tf.float64 if wide and dtype in _REALS else dtype
+        return tf.float64 if wide and dtype in NARROW else dtype
     if kind == "s":
         return value.s
     if kind in ("i", "f", "b"):
@@ -44,7 +44,7 @@ def attr_value(value: Any, wide: bool = False) -> Any:
                 return list(getattr(value.list, field))
         if len(value.list.type):
             dtypes = [tf.as_dtype(enum) for enum in value.list.type]
-            return [tf.float64 if wide and dtype in _REALS else dtype for dtype in dtypes]
+            return [tf.float64 if wide and dtype in NARROW else dtype for dtype in dtypes]
         return []
     return None
 

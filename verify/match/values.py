@@ -20,6 +20,7 @@ import tensorflow as tf
 from verify.graphs import (
     CASES,
     IFS,
+    NARROW,
     READS,
     REFUSED,
     WHILES,
@@ -53,7 +54,6 @@ _SCATTERS: Mapping[str, Callable[..., State]] = {
 }
 
 
-_REAL = (tf.float16, tf.bfloat16, tf.float32)
 # Ops that look at the bits of numbers.
 _AS_THEY_ARE = {"Bitcast", "NextAfter"}
 
@@ -355,7 +355,7 @@ class Evaluation:
 
 
 def _wide(value: Any) -> Any:
-    return tf.cast(value, tf.float64) if value.dtype in _REAL else value
+    return tf.cast(value, tf.float64) if value.dtype in NARROW else value
 
 
 def _branch(op: str, predicate: Any, branches: int) -> int:
