@@ -103,6 +103,7 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             "clipping": _clipping(model, settings) if trained else None,
             "watched": trained,
             "unwatched": _others(model, trained),
+            "allow_transforms": "gradients" in settings,
         }
     )
 

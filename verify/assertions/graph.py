@@ -19,11 +19,14 @@ def assert_graph(
     watched: Any = UNSET,
     unwatched: Any = UNSET,
     decayed: Any = UNSET,
+    optimizer: Any = UNSET,
+    learning_rate: Any = UNSET,
     guards: Any = UNSET,
     forbids: Any = UNSET,
     max_ops: Any = UNSET,
     max_bytes: Any = UNSET,
     allow_writes: bool = False,
+    allow_transforms: bool = False,
     model: Any = None,
     signature: str | None = None,
 ) -> None:
@@ -42,12 +45,14 @@ def assert_graph(
             ``reduction=None``: in some mean), multiplied by nothing, or by the number or variable
             of a pair ``(loss, weight)``. In a dict by output of the known model each is of that
             output and its target; in a dict by variables, paths or globs each trains exactly
-            these. ``None`` or ``[]``: no data loss does.
+            these. ``None`` or ``[]``: no data loss does. Nor is a gradient multiplied by another
+            number before the optimizer, unless `allow_transforms`.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
             of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
-            reaches an update is clipped so, before the optimizer; ``None``: none is.
+            reaches an update is clipped so, before the optimizer, however that is written;
+            ``None``: none is, nor limited in any other way.
         watched: variables, paths or globs over ``variable.path``: exactly these variables are
             updated from their gradients. Globs mean all weights that could be trained, of the step
             and of the known model, frozen or not. ``"!glob"`` makes an exception. ``None`` or
@@ -56,6 +61,12 @@ def assert_graph(
             `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on
             top of any gradient (weight decay); ``None`` or ``[]``: none does.
+        optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
+            or globs: what is trained is written as this optimizer would write it, and so is what it
+            keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
+            ``None``: nothing is updated from a gradient.
+        learning_rate: a number, a schedule of Keras, or a dict of such by variables, paths or
+            globs: the rate at which these are updated, now.
         guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
             expectations})``: the variable's value chooses branches of the step, and where it has
             that value, the step is as these keywords of `assert_graph` say (which may hold
@@ -84,11 +95,14 @@ def assert_graph(
             "watched": watched,
             "unwatched": unwatched,
             "decayed": decayed,
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
             "guards": guards,
             "forbids": forbids,
             "max_ops": max_ops,
             "max_bytes": max_bytes,
             "allow_writes": allow_writes,
+            "allow_transforms": allow_transforms,
         }
     )
     with no_collection():

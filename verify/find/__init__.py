@@ -7,6 +7,7 @@ May import: graphs, match, references, flow, step.
 from verify.find.clips import Bounds, describe
 from verify.find.detector import Detector
 from verify.find.losses_by_name import known_losses
+from verify.find.optimizers import Rule
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
 from verify.find.writes import Written, stopped, written
@@ -18,6 +19,7 @@ __all__ = [
     "Disjoint",
     "Found",
     "HazardFact",
+    "Rule",
     "Written",
     "describe",
     "hazards",

@@ -1,6 +1,7 @@
 """Which clips lie on every path of a gradient to the update that it trains.
 
-A clip is found by structure (`clip_reference`) and counts as one if it is a cut: no path from a
+Where it is known what enters the optimizer, its values tell (`verify.find.treatments`); else the
+structure does: a clip is found by its ops and counts as one if it is a cut: no path from a
 backward pass's seed to the update avoids it, and no forward value enters after it. A global norm
 has to be that of exactly the gradients that are scaled by it. Parts of a gradient that are clipped
 one by one and then added up are no clipped gradient.
@@ -14,11 +15,14 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from verify.find.treatments import Treatment, Treatments
 from verify.flow import Flow, Update
 from verify.graphs import CASES, IFS, REDUCTIONS, WHILES, Tensor
 from verify.match import Match, Pattern, Predicate
 from verify.references import global_norm_patterns, norm_patterns, scale_patterns, value_patterns
 
+_CHANGED = "its gradient is changed after the clip"
+_ROUNDED = 1e-3  # how far values may be off bounds that are written down
 _MERGES = IFS | CASES | WHILES  # ops that hand on one of their inputs, and add nothing
 
 Bounds = tuple[str, float, float]
@@ -29,7 +33,7 @@ Bounds = tuple[str, float, float]
 class Clip:
     """A clip on the way to one update; `complete` if the update's gradient is clipped so.
 
-    `misses` tells why it is not.
+    `misses` tells why it is not. `single`: the variable is a single number.
     """
 
     kind: str
@@ -37,10 +41,20 @@ class Clip:
     upper: float
     node: int
     misses: str = ""
+    single: bool = False
 
     @property
     def complete(self) -> bool:
         return not self.misses
+
+    def is_to(self, bounds: Bounds, rtol: float = 1e-5) -> bool:
+        """Whether it clips to these bounds; a single number has none but its size."""
+        kind, lower, upper = bounds
+        if self.single and {kind, self.kind} == {"value", "norm"}:
+            symmetric = lower if kind == "value" else self.lower, upper
+            return bool(np.allclose(symmetric, (-self.upper, self.upper), rtol=rtol, atol=0))
+        ours = self.lower, self.upper
+        return self.kind == kind and bool(np.allclose(ours, (lower, upper), rtol=rtol, atol=0))
 
     def __str__(self) -> str:
         return describe((self.kind, self.lower, self.upper))
@@ -61,11 +75,23 @@ class _Scaled:
     norm: Tensor
 
 
+def _scaled(clip: Clip, factor: float | None) -> Clip:
+    """A clip with what becomes of its bounds until the optimizer, if that is a multiple."""
+    if factor is None:
+        return dataclasses.replace(clip, misses=_CHANGED)
+    lower, upper = sorted((clip.lower * factor, clip.upper * factor))
+    return dataclasses.replace(clip, lower=lower, upper=upper)
+
+
+def _is_single(update: Update) -> bool:
+    return all(n == 1 for n in update.variable.shape)
+
+
 class Clips:
     """Finds clips in one graph, or in one branch of it."""
 
-    def __init__(self, flow: Flow) -> None:
-        self.flow, self.flat = flow, flow.flat
+    def __init__(self, flow: Flow, treatments: Treatments) -> None:
+        self.flow, self.flat, self.treatments = flow, flow.flat, treatments
         self._scaled: dict[int, _Scaled] = {}
         self._ops_of: dict[int, frozenset[int]] = {}
         self._clipped: dict[int, Tensor] = {}
@@ -75,7 +101,41 @@ class Clips:
         return self._ops_of[clip.node]
 
     def of(self, update: Update) -> list[Clip]:
-        return self._all.get(update.node.index, [])
+        """Clips on the gradient of one update: by values where they tell, else by structure."""
+        known = self._all.get(update.node.index, [])
+        treatment = self.treatments.of(update)
+        if treatment is None:
+            return known
+        between = self.treatments.between(update)
+        aside = [clip for clip in known if not clip.complete or clip.node not in between]
+        if treatment.kind == "same":
+            return aside
+        if treatment.kind != "other":
+            return [self._named(update, treatment, known), *aside]
+        # Several, one after the other: what the last one makes is what enters the optimizer.
+        complete = sorted((c for c in known if c.complete), key=lambda clip: clip.node)
+        factor = self.treatments.kept(update, (complete[-1].node, 0)) if complete else None
+        return [clip if not clip.complete else _scaled(clip, factor) for clip in known]
+
+    def _named(self, update: Update, treatment: Treatment, known: list[Clip]) -> Clip:
+        """A clip that was found by values; by structure too, perhaps."""
+        misses, alone = self._norm_of_some(treatment), len(self.flow.trained_of) == 1
+        bounds = treatment.kind, treatment.lower, treatment.upper
+        together = "global_norm", treatment.lower, treatment.upper
+        for clip in reversed(known):
+            if clip.is_to(bounds, _ROUNDED):
+                return dataclasses.replace(clip, misses=misses)
+            if treatment.kind == "norm" and clip.is_to(together, _ROUNDED):
+                return dataclasses.replace(clip, misses="") if alone else clip
+        node = self.treatments.entry(update)[0]
+        self._ops_of[node] = self.treatments.between(update)
+        return Clip(*bounds, node, misses, _is_single(update))
+
+    def _norm_of_some(self, treatment: Treatment) -> str:
+        trained = len(self.flow.trained_of)
+        if treatment.kind != "global_norm" or treatment.gradients == trained:
+            return ""
+        return f"by a norm of {treatment.gradients} of {trained} gradients"
 
     @functools.cached_property
     def _all(self) -> dict[int, list[Clip]]:
@@ -88,7 +148,9 @@ class Clips:
         for (bounds, shape), nodes in alike.items():
             updates = [u for u in self.flow.trained if u.variable.shape == shape]
             for update, node, misses in self._judged(frozenset(nodes), updates):
-                clips.setdefault(update.node.index, []).append(Clip(*bounds, node, misses))
+                clips.setdefault(update.node.index, []).append(
+                    Clip(*bounds, node, misses, _is_single(update))
+                )
         return {
             index: [
                 dataclasses.replace(clip, misses=clip.misses or self._norm_misses(clip, clips))
@@ -200,7 +262,7 @@ class Clips:
             if index in around:
                 misses = "part of its gradient goes around the clip"
             elif index in changed:
-                misses = "its gradient is changed after the clip"
+                misses = _CHANGED
             elif index in unscaled:
                 misses = "it is divided by the loss scale after the clip"
             elif index in added:

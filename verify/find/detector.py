@@ -8,9 +8,12 @@ from typing import Any
 
 from verify.find.clips import Clip, Clips
 from verify.find.losses import Losses
+from verify.find.observed import Observed
+from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
+from verify.find.treatments import Treatments
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
@@ -92,7 +95,26 @@ class Detector:
 
     @functools.cached_property
     def _clips(self) -> Clips:
-        return Clips(self.flow)
+        return Clips(self.flow, self.treatments)
+
+    @functools.cached_property
+    def treatments(self) -> Treatments:
+        """What is done to gradients before the optimizer."""
+        return Treatments(self._observed, self.optimizers)
+
+    @functools.cached_property
+    def optimizers(self) -> Optimizers:
+        """By which optimizer each variable is updated."""
+        return Optimizers(self._observed)
+
+    def rule_of(self, update: Update) -> Rule | None:
+        """How one update is made; None where that is not known."""
+        known = self._observed.updates.get(update.variable.key) == update
+        return self.optimizers.rules.get(update.variable.key) if known else None
+
+    @functools.cached_property
+    def _observed(self) -> Observed:
+        return Observed(self.step, self.flow)
 
     def _unexplained(self, terms: list[Found]) -> tuple[list[Update], list[Update]]:
         """What neither these terms nor losses explain that were looked for, or are the model's."""

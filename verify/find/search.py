@@ -26,6 +26,7 @@ class Found:
 
     `weight` is the factor by which the backward pass multiplies it (None: not a constant).
     `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of.
+    `unscaled`: whether a loss scale that multiplied it divides the gradient again.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Found:
     replicas: frozenset[int] = frozenset({0})
     predicted: Tensor | None = None
     target: Tensor | None = None
+    unscaled: bool = False
 
     def __add__(self, other: Found) -> Found:
         """Both as one: another replica's part, or the same in a branch taken instead."""
@@ -136,6 +138,7 @@ class Search:
                         replicas=self._replicas(match),
                         predicted=prediction,
                         target=match.leaves.get("target"),
+                        unscaled=self.scaling.is_undone(upstream, updates),
                     )
                 )
         return found, nearest
@@ -169,6 +172,7 @@ class Search:
             replicas=replicas or frozenset({0}),
             predicted=prediction,
             target=target,
+            unscaled=weight is None or weight != _plain(factor),
         )
 
     def joined(self, found: list[Found]) -> list[Found]:

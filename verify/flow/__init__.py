@@ -5,7 +5,9 @@ May import: graphs, match, references.
 """
 
 from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint, unmatched
+from verify.flow.dependence import Dependence
 from verify.flow.gradient_flow import SUMS, Flow, Update, differentiated
+from verify.flow.passages import ways
 from verify.flow.scaling import Scaling
 from verify.flow.seeds import REAL, Seed
 from verify.flow.unexplained import Unexplained
@@ -14,6 +16,7 @@ __all__ = [
     "REAL",
     "SUMS",
     "Canonical",
+    "Dependence",
     "Effect",
     "Flow",
     "Scaling",
@@ -24,4 +27,5 @@ __all__ = [
     "differentiated",
     "fingerprint",
     "unmatched",
+    "ways",
 ]

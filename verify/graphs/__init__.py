@@ -27,7 +27,7 @@ from verify.graphs.networkx_form import graph, to_networkx
 from verify.graphs.op_definitions import draws, is_commutative, is_stateful
 from verify.graphs.reading import graph_of_fit, read
 from verify.graphs.targets import idle_iterator, model_of
-from verify.graphs.variables import key_of, path_of, resource
+from verify.graphs.variables import key_of, numbers_in, path_of, resource
 
 __all__ = [
     "CASES",
@@ -59,6 +59,7 @@ __all__ = [
     "key_of",
     "model_of",
     "no_collection",
+    "numbers_in",
     "path_of",
     "pieces",
     "read",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from verify.graphs.at_hand import losses_at_hand, optimizers_at_hand
 from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
-from verify.graphs.losses_at_hand import losses_at_hand
 from verify.graphs.targets import Traced, ran_by_fit, traced
 from verify.graphs.variables import (
     Owners,
     components,
     declared_variables,
+    numbers_in,
     weights_of,
     with_paths,
 )
@@ -29,8 +30,9 @@ class Reading:
     `signature`: the structure of its arguments, ``(positional, by name)``, where known. `model`:
     the Keras model that the step belongs to, where known. `declared`: the graph came without
     Python objects, so that no variable says whether it is trained. `owner` is kept alive with it:
-    a graph holds its variables weakly. `losses`: Loss objects that the function has at hand.
-    `weights`: the variables of the model, used or not.
+    a graph holds its variables weakly. `losses`, `optimizers`: objects that the function has at
+    hand. `weights`: the variables of the model, used or not. `numbers`: what the scalar variables
+    hold now, by key.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Reading:
     owner: Any = dataclasses.field(repr=False)
     losses: tuple[Any, ...] = ()
     weights: tuple[VariableRef, ...] = ()
+    optimizers: tuple[Any, ...] = ()
+    numbers: Mapping[int | str, float] = dataclasses.field(default_factory=dict)
 
 
 def read(
@@ -67,9 +71,16 @@ def read(
         )
     declared = found.definition is not None
     name = printable(found.name)
-    losses = () if declared else losses_at_hand(found.owner, model)
     weights = () if model is None else weights_of(model, flat)
-    return Reading(name, flat, structure, model, declared, found.owner, losses, weights)
+    reading = Reading(name, flat, structure, model, declared, found.owner, weights=weights)
+    if declared:
+        return reading
+    return dataclasses.replace(
+        reading,
+        losses=losses_at_hand(found.owner, model),
+        optimizers=optimizers_at_hand(found.owner, model),
+        numbers=numbers_in(found.graph if found.concrete is None else found.concrete.graph),
+    )
 
 
 def graph_of_fit(model: Any) -> FlatGraph | None:

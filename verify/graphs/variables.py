@@ -120,6 +120,19 @@ def captured_variables(
     return found
 
 
+def numbers_in(graph: Any) -> dict[int | str, float]:
+    """What the scalar variables that a traced graph captures hold now, by key."""
+    found: dict[int | str, float] = {}
+    with tf.init_scope():
+        for variable in graph.variables:
+            own = resource(variable)
+            real = own.shape == () and (own.dtype.is_floating or own.dtype.is_integer)
+            # A variable is one of a replica as well: which one, a graph of replicas does not say.
+            if real and own.is_initialized():
+                found[id(own.handle)] = float(own.numpy())
+    return found
+
+
 def declared_variables(flat: FlatGraph) -> dict[int, VariableRef]:
     """The variables of a graph that came without its Python objects.
 

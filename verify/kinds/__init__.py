@@ -9,9 +9,11 @@ from verify.kinds import (
     custom_gradients,
     decayed,
     frozen_late,
+    gradients,
     guards,
     losses,
     ops,
+    optimizer,
     other_writes,
     read_only,
     regularization,
@@ -19,7 +21,15 @@ from verify.kinds import (
     watched,
 )
 from verify.kinds.contract_spelling import FORMS, Strict, imported
-from verify.kinds.facts import ClipFact, Facts, GuardFact, LossFact, TermFact
+from verify.kinds.facts import (
+    ClipFact,
+    Facts,
+    GuardFact,
+    LossFact,
+    OptimizerFact,
+    TermFact,
+    TreatmentFact,
+)
 from verify.kinds.kind import Keyword, Kind, Row
 from verify.kinds.violation import Violation
 
@@ -33,9 +43,11 @@ __all__ = [
     "Keyword",
     "Kind",
     "LossFact",
+    "OptimizerFact",
     "Row",
     "Strict",
     "TermFact",
+    "TreatmentFact",
     "Violation",
     "imported",
 ]
@@ -44,6 +56,8 @@ KINDS: tuple[Kind, ...] = (
     losses.KIND,
     regularization.KIND,
     clipping.KIND,
+    gradients.KIND,
+    optimizer.KIND,
     watched.KIND,
     frozen_late.KIND,
     decayed.KIND,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-import numpy as np
 import pydantic
 
 from verify.find import Bounds, Detector, describe
@@ -35,7 +34,9 @@ def _facts(detector: Detector) -> Iterator[ClipFact]:
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is None:
         return _no_clipping(detector)
-    kind, lower, upper = wanted_bounds = _bounds(expected)
+    wanted_bounds = _bounds(expected)
+    # Small bounds are not written with all of their digits.
+    tolerance = 1e-3 if max(map(abs, wanted_bounds[1:])) < 1e-3 else 1e-5
     wish = f"every gradient clipped to {describe(wanted_bounds)}"
     if not detector.flow.trained:
         return [Violation("clipping", wish, "no gradient reaches an update")]
@@ -43,9 +44,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     others: dict[str, str] = {}
     for update in detector.flow.trained:
         clips = detector.clips(update)
-        wanted = [
-            c for c in clips if c.kind == kind and _close(c.lower, lower) and _close(c.upper, upper)
-        ]
+        wanted = [clip for clip in clips if clip.is_to(wanted_bounds, tolerance)]
         if any(clip.complete for clip in wanted):
             good.append(update.variable.path)
             continue
@@ -63,14 +62,15 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
 
 
 def _no_clipping(detector: Detector) -> list[Violation]:
-    hints = tuple(
-        f"{update.variable.path}: clipped to {clip}"
-        for update in detector.flow.trained
-        for clip in detector.clips(update)
-    )
+    hints = []
+    for update in detector.flow.trained:
+        clips, treatment = detector.clips(update), detector.treatments.of(update)
+        hints += [f"{update.variable.path}: clipped to {clip}" for clip in clips]
+        if not clips and treatment is not None and treatment.limits:
+            hints.append(f"{update.variable.path}: limited, by no clip that is known")
     if not hints:
         return []
-    return [Violation("clipping", "none", f"{len(hints)} gradients clipped", hints)]
+    return [Violation("clipping", "none", f"{len(hints)} gradients clipped", (*hints,))]
 
 
 def _bounds(expected: Any) -> Bounds:
@@ -84,10 +84,6 @@ def _bounds(expected: Any) -> Bounds:
         return kind, 0.0, float(norm)
     lower, upper = expected
     return "value", float(lower), float(upper)
-
-
-def _close(a: float, b: float) -> bool:
-    return bool(np.isclose(a, b, rtol=1e-3 if abs(b) < 1e-3 else 1e-5, atol=0))
 
 
 # -- contracts -------------------------------------------------------------------------------------

@@ -52,6 +52,36 @@ class ClipFact:
 
 
 @dataclasses.dataclass(frozen=True)
+class TreatmentFact:
+    """What is done to the gradient of `variable` besides clips, before the optimizer.
+
+    `factor`: what it is multiplied by; None if something else is done. `limits`: whether large
+    gradients come out smaller than in proportion.
+    """
+
+    variable: str
+    factor: float | None
+    limits: bool
+
+    def __str__(self) -> str:
+        if self.factor is not None:
+            return f"times {self.factor:.6g}"
+        return "changed, and limited, by no clip that is known" if self.limits else "changed"
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerFact:
+    """By what `variables` are updated: an optimizer of Keras with its settings.
+
+    `rate`: the learning rate now, None where it depends on the step.
+    """
+
+    name: str
+    rate: float | None
+    variables: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class GuardFact:
     """A branch or loop of the graph, and what it is chosen by.
 
@@ -75,6 +105,8 @@ class Facts:
     losses: tuple[LossFact, ...]
     regularization: tuple[TermFact, ...]
     clipping: tuple[ClipFact, ...]
+    treated: tuple[TreatmentFact, ...]
+    optimizers: tuple[OptimizerFact, ...]
     written: Written
     frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]

@@ -15,6 +15,7 @@ from verify.find import Detector, Disjoint, Found, known_losses
 from verify.graphs import key_of, path_of, resource
 from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
+from verify.kinds.gradients import factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
@@ -50,7 +51,7 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
 # -- what was asserted -----------------------------------------------------------------------------
 
 
-def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     unnamed = [one for one in _listed(expected) if isinstance(one, Unnamed)]
     if unnamed:
         expected = [one for one in _listed(expected) if not isinstance(one, Unnamed)]
@@ -74,6 +75,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             continue
         recognised.add([one])
         violations += _weight(detector, loss, one, factor)
+        violations += _multiplied(detector, loss, one, asked)
         for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
             text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
@@ -127,6 +129,19 @@ def _unnamed(detector: Detector, expected: list[Unnamed], recognised: Disjoint) 
 
 def _listed(expected: Any) -> list[Any]:
     return list(expected) if isinstance(expected, list | tuple) else [expected]
+
+
+def _multiplied(detector: Detector, loss: Any, found: Found, asked: Asked) -> list[Violation]:
+    """Whether the gradient of a loss is multiplied again, before the optimizer."""
+    if asked.values.get("allow_transforms", False) or found.unscaled:
+        return []
+    if detector.search.scaling.dynamic:  # whether that is used well is told by itself
+        return []
+    factor = factor_of(detector, found.paths)
+    text = f"its gradient is multiplied by {factor:.6g} before the optimizer"
+    hint = "with allow_transforms=True that is not asked for"
+    same = np.isclose(factor, 1.0, rtol=1e-4)
+    return [] if same else [Violation("loss", loss_name(loss), text, (hint,))]
 
 
 def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Violation]:

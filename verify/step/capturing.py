@@ -20,8 +20,9 @@ class Step:
     not tell; `target_of`: the targets by key or position, where there are several. `reference`: the
     model that the step trains, where known, `model_weights` its weights, which the step may use or
     not. `declared`: the graph came without Python objects, so that no variable says whether it is
-    trained. `losses`: Loss objects that the step's function has at hand. `parts`: of how many
-    replicas' gradients, which are added up elsewhere, those of this step are one.
+    trained. `losses`, `optimizers`: objects that the step's function has at hand. `numbers`: what
+    scalar variables hold now, by key. `parts`: of how many replicas' gradients, which are added up
+    elsewhere, those of this step are one.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Step:
     owner: Any = dataclasses.field(default=None, repr=False)
     model_weights: tuple[VariableRef, ...] = ()
     target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
+    optimizers: tuple[Any, ...] = ()
+    numbers: Mapping[int | str, float] = dataclasses.field(default_factory=dict)
     parts: int = 1
 
     @property
@@ -152,4 +155,6 @@ def capture(
         found.owner,
         found.weights,
         {} if roles is None else roles.target_of,
+        found.optimizers,
+        found.numbers,
     )

@@ -144,11 +144,6 @@ FAULTY: dict[str, tuple[Treat, Any, str]] = {
         {"norm": 0.5},
         "1 of 4 gradients clipped so",
     ),
-    "the threshold is another than the norm": (
-        lambda g: [one * 0.5 / tf.maximum(tf.norm(one), 0.25) for one in g],
-        {"norm": 0.5},
-        "not clipped",
-    ),
 }
 
 

@@ -1,0 +1,168 @@
+"""What a step makes of gradients, in several draws: on their way, and in what is written.
+
+What backpropagation ends in is cut and fed, so that neither the model nor its losses are evaluated;
+so is what the step reads: weights, what an optimizer keeps, counts of steps. Numbers such as a
+learning rate are what they are now, where that is known.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.flow import Flow, Update, ways
+from verify.graphs import Tensor, VariableRef
+from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
+from verify.step import Step
+
+Array = np.ndarray[Any, Any]
+
+# Gradients that clips of any bounds leave alone, and such that all of them bind.
+SPREADS = (1.0, 1e-2, 30.0, 1e-3, 0.3, 1e3, 0.1, 1e9)
+_SIGNS = (-1, 1, 1, -1, 1, -1, -1, 1)
+_COUNTS = (0, 1, 2, 3, 7, 9, 99, 4095)  # steps that were made before
+DRAWS = len(SPREADS)
+LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that
+_MOST = 1 << 20  # elements of a variable that is fed whole
+
+
+class Held(Drawn):
+    """Feeds what a step reads with what it may hold between two steps.
+
+    Args:
+        step: the numbers that its scalar variables hold now.
+        draw: which one of several draws.
+        length: what dimensions are cut down to.
+        sooner: by how many steps the counts are ahead.
+    """
+
+    def __init__(self, step: Step, draw: int, length: int | None, sooner: int = 0) -> None:
+        super().__init__(draw)
+        self.step, self.length, self.sooner = step, length, sooner
+
+    def variable(self, variable: VariableRef) -> Any:
+        dtype = tf.as_dtype(variable.dtype)
+        name = self.step.paths.get(variable.key, variable.path)
+        if variable.shape == () and not variable.trainable:
+            if dtype.is_integer:
+                return tf.constant(_COUNTS[self.draw] + self.sooner, dtype)
+            if dtype.is_floating and variable.key in self.step.numbers:
+                return tf.constant(self.step.numbers[variable.key], dtype)
+        spec = cut_down(variable.shape, self.length), variable.dtype
+        if math.prod(n or 1 for n in spec[0]) > _MOST:
+            raise NoValueError(f"{variable.path} is too large to be drawn")
+        if dtype.is_floating and not variable.trainable:
+            # Such that a variance is one: greater than the square of a mean.
+            return 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
+        if not dtype.is_floating:
+            return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name))
+        return tf.constant(self._weights(spec, name))
+
+
+def cut_down(shape: tuple[int | None, ...], length: int | None) -> tuple[int | None, ...]:
+    return tuple(n if n is None or length is None else min(n, length) for n in shape)
+
+
+class Observed:
+    """Values of one step, or of one branch of it, in several draws of its gradients.
+
+    `ways`: per trained variable that has one update, by key, what its gradient passes.
+    """
+
+    def __init__(self, step: Step, flow: Flow) -> None:
+        self.step, self.flow, self.flat = step, flow, step.flat
+        self._plan = Plan(self.flat)
+        self._evaluations: dict[tuple[int, int | None], Evaluation] = {}
+
+    @functools.cached_property
+    def updates(self) -> dict[int | str, Update]:
+        """The only update by a gradient of each variable, by key, where there is only one."""
+        trained = self.flow.trained_of
+        return {key: updates[0] for key, updates in trained.items() if len(updates) == 1}
+
+    @functools.cached_property
+    def ways(self) -> dict[int | str, tuple[Tensor, ...]]:
+        if self.step.replicas > 1:
+            return {}
+        return {u.variable.key: way for u, way in ways(self.flow, self.updates.values())}
+
+    @functools.cached_property
+    def lengths(self) -> tuple[int | None, ...]:
+        """What variables may be cut down to: not where gradients have other shapes."""
+        alike = all(
+            self.flat.shape(tensor) == self.updates[key].variable.shape
+            for key, way in self.ways.items()
+            for tensor in way
+        )
+        return (LENGTH, None) if alike else (None,)
+
+    def between(self, key: int | str, tensor: Tensor) -> frozenset[int]:
+        """The nodes by which what backpropagation ends in is made another tensor on its way."""
+        below = self.flow.descendants([self.ways[key][0][0]])
+        return frozenset(below & self.flow.ancestors([tensor[0]]))
+
+    def is_of_state(self, key: int | str, tensor: Tensor) -> bool:
+        """Whether a tensor on the way was kept from steps before as well, such as a running sum."""
+        flow, nodes = self.flow, self.flat.nodes
+        between = self.between(key, tensor)
+        if any(self.flat.variable(nodes[index]) is not None for index in between):
+            return True
+        taken = {source for i in between for source, _ in nodes[i].data} - flow.backward
+        above = flow.ancestors(taken, without=flow.backward)
+        read = (self.flat.variable(nodes[i]) for i in above)
+        return any(v is not None and v.shape != () and not flow.is_trainable(v) for v in read)
+
+    def is_by_element(self, key: int | str, tensor: Tensor) -> bool:
+        """Whether a tensor on the way is made element by element, by no norm."""
+        shape = self.flat.shape(self.ways[key][0])
+        between = self.between(key, tensor)
+        return all(self.flat.shape((i, 0)) == shape for i in between)
+
+    def is_whole(self, key: int | str) -> bool:
+        """Whether backpropagation ends in what begins the way of a gradient.
+
+        It does not where that was taken out of a vector of all gradients, say.
+        """
+        flow, (begun, _) = self.flow, self.ways[key][0]
+        return begun in flow.inner or not flow.inner.isdisjoint(flow.producers[begun])
+
+    def start(self, key: int | str, draw: int, length: int | None) -> Array:
+        """What backpropagation ends in, for one variable."""
+        tensor = self.ways[key][0]
+        shape = cut_down(self.flat.shape(tensor) or (), length)
+        if math.prod(n or 1 for n in shape) > _MOST:
+            raise NoValueError(f"{self.flat.node(tensor).id} is too large to be drawn")
+        name = f"{self.step.paths.get(key, key)}:{draw}"
+        if math.prod(n or 1 for n in shape) == 1:  # of both signs, for bounds of both
+            return (
+                drawn((shape, "float64"), Domain.POSITIVE, 0, name) * SPREADS[draw] * _SIGNS[draw]
+            )
+        return drawn((shape, "float64"), Domain.REAL, 0, name) * SPREADS[draw]
+
+    def feed(self, draw: int, length: int | None, sooner: int = 0) -> Held:
+        return Held(self.step, draw, length, sooner)
+
+    def evaluation(self, draw: int, length: int | None) -> Evaluation:
+        known = draw, length
+        if known not in self._evaluations:
+            cut = {
+                way[0]: tf.constant(self.start(key, draw, length)) for key, way in self.ways.items()
+            }
+            self._evaluations[known] = Evaluation(self._plan, self.feed(draw, length), cut)
+        return self._evaluations[known]
+
+    def is_made(self, update: Update, draw: int, length: int | None) -> bool:
+        """Whether the branches are taken, in one draw, that an update is in."""
+        evaluation, path = self.evaluation(draw, length), update.node.path
+        evaluation.final(update.variable)
+        for end in range(1, len(path) + 1):
+            guard, position = self._plan.branches.get(path[:end], (None, 0))
+            if guard is not None:
+                taken = evaluation.taken.get((*guard.path, guard.name), set())
+                if position not in taken:
+                    return False
+        return True

@@ -1,0 +1,314 @@
+"""By which optimizer a step updates each variable, and what of its gradient enters that.
+
+What is written, to the variable and to what the optimizer keeps, is held against what an optimizer
+at hand would write, fed with the same: whatever the step calls, or spells by hand. Where none does,
+plain gradient descent is told by its rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.find.observed import DRAWS, LENGTH, Array, Held, Observed, cut_down
+from verify.flow import Dependence
+from verify.graphs import Tensor, VariableRef
+from verify.match import Evaluation, NoValueError, Plan
+from verify.references import (
+    OptimizerStep,
+    optimizer_step,
+    same_settings,
+    stand_in,
+    variables_of,
+)
+
+_TOLERANCE = 1e-4  # of the largest change: constants have seven digits
+_EXACT = 1e-6  # the same, of one number times a tensor
+_NO_DECAY = 1e-6  # beside the largest gradients, a share is not told more exactly
+_ENOUGH = 2  # draws in which the update is made
+_MOST_KEPT = 4  # variables that an optimizer keeps for one
+_SEVERAL = 4  # draws that are looked at where no branch decides
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How one variable is updated.
+
+    `optimizer`: the object that would do the same, None for plain gradient descent. `rate`, `decay`
+    of that: what the gradient and the variable are multiplied by and subtracted; None: not one
+    number. `entry`: the tensor that enters the optimizer, and its place among the passages.
+    `decided`: whether no part of the rate may as well be a factor of the gradient.
+    """
+
+    optimizer: Any
+    entry: Tensor
+    place: int
+    rate: float | None = None
+    decay: float = 0.0
+    decided: bool = True
+
+
+class Optimizers:
+    """Answers about one step, or one branch of it."""
+
+    def __init__(self, observed: Observed) -> None:
+        self.observed, self.step, self.flow = observed, observed.step, observed.flow
+
+    @functools.cached_property
+    def rules(self) -> dict[int | str, Rule]:
+        """By key of the trained variable; no rule where no one is known."""
+        found: dict[int | str, Rule] = {}
+        for optimizer in self.step.optimizers:
+            known = variables_of(optimizer)
+            keys = [key for key in self.observed.ways if key in known and key not in found]
+            if keys:
+                made = optimizer_step(optimizer, [known[key] for key in keys])
+                if made is not None:
+                    found |= self._made_by(optimizer, _Reference(made, keys, self.observed))
+        for key in self.observed.ways.keys() - found.keys():
+            rule = self._descent(key)
+            if rule is not None:
+                found[key] = rule
+        return found
+
+    def is_as(self, key: int | str, optimizer: Any) -> bool:
+        """Whether a variable is updated as any optimizer with these settings would do it."""
+        rule = self.rules.get(key)
+        if rule is not None and rule.optimizer is not None:
+            return same_settings(rule.optimizer, optimizer)
+        if key not in self.observed.ways:
+            return False
+        variable = self.observed.updates[key].variable
+        shape = cut_down(variable.shape, LENGTH)
+        made = stand_in(optimizer, [variable.path], [shape])
+        if made is None:
+            return False
+        whole = _Reference(made, [key], self.observed)
+        mine = self._kept(key)
+        for states in itertools.permutations(mine, len(whole.kept(key))):
+            own = dict(zip((v.key for v in whole.kept(key)), states, strict=True))
+            own[made.variables[0]] = variable
+            reference = _Reference(made, [key], self.observed, own)
+            if self._made_by(optimizer, reference):
+                return True
+        return False
+
+    def _kept(self, key: int | str) -> list[VariableRef]:
+        """What the step writes besides a variable that is as large, and depends on its gradient."""
+        start, shape = self.observed.ways[key][0], self.observed.updates[key].variable.shape
+        below = self.flow.descendants([start[0]])
+        written = {
+            v.key: v
+            for node, v in self.step.flat.writes()
+            if node.index in below and v.shape == shape and not self.flow.is_trainable(v)
+        }
+        return list(written.values())[:_MOST_KEPT]
+
+    # -- an optimizer at hand ----------------------------------------------------------------------
+
+    def _made_by(self, optimizer: Any, reference: _Reference) -> dict[int | str, Rule]:
+        """The variables that are updated as by this optimizer."""
+        ways, found = self.observed.ways, dict[int | str, Rule]()
+        for sooner in range(reference.steps):
+            for place in range(max(len(ways[key]) for key in reference.keys)):
+                left = [k for k in reference.keys if k not in found and place < len(ways[k])]
+                for key in self._fitting(reference, left, place, sooner):
+                    found[key] = Rule(optimizer, ways[key][place], place)
+            if len(found) == len(reference.keys):
+                break
+        return found
+
+    def _fitting(
+        self, reference: _Reference, keys: Sequence[int | str], place: int, sooner: int
+    ) -> list[int | str]:
+        left, made = list(keys), dict.fromkeys(keys, 0)
+        for draw in range(DRAWS):
+            if not left:
+                break
+            for length in self.observed.lengths:
+                try:
+                    there = reference.evaluation(draw, length, place, sooner)
+                    here = self.observed.evaluation(draw, length)
+                    left = [
+                        key
+                        for key in left
+                        if not self._is_made(key, draw, length)
+                        or reference.is_alike(key, here, there, self.observed.feed(draw, length))
+                    ]
+                except NoValueError:
+                    continue
+                for key in left:
+                    made[key] += self._is_made(key, draw, length)
+                break
+            else:
+                return []
+            if not reference.flat.guards and min(made[key] for key in left or keys) >= _SEVERAL:
+                break
+        return [key for key in left if made[key] >= _ENOUGH]
+
+    def _is_made(self, key: int | str, draw: int, length: int | None) -> bool:
+        return self.observed.is_made(self.observed.updates[key], draw, length)
+
+    # -- plain gradient descent --------------------------------------------------------------------
+
+    def _descent(self, key: int | str) -> Rule | None:
+        """Whether a gradient times a number is subtracted, and perhaps a share of the variable."""
+        undecided: Rule | None = None
+        for place, tensor in enumerate(self.observed.ways[key]):
+            if self.observed.is_of_state(key, tensor):
+                break
+            fits = [self._fit(key, tensor, length) for length in self.observed.lengths]
+            fit = next((one for one in fits if one is not None), None)
+            if fit is None:
+                continue
+            rates, decay = fit
+            constant = bool(np.allclose(rates, rates[0], rtol=_EXACT, atol=0))
+            rate = float(rates[0]) if constant else None
+            rule = Rule(None, tensor, place, rate, decay)
+            if not constant or self._is_number(rates[0]):
+                return rule
+            undecided = undecided or dataclasses.replace(rule, decided=False)
+        return undecided
+
+    def _is_number(self, rate: float) -> bool:
+        """Whether a variable holds this number: a learning rate."""
+        read = {variable.key for _, variable in self.step.flat.reads()}
+        held = (value for key, value in self.step.numbers.items() if key in read)
+        return any(np.isclose(abs(rate), value, rtol=_EXACT, atol=0) for value in held)
+
+    def _fit(
+        self, key: int | str, tensor: Tensor, length: int | None
+    ) -> tuple[list[float], float] | None:
+        """(the rate in each draw, the share of the variable); None if that is not what is done."""
+        update, rates, decays = self.observed.updates[key], list[float](), list[float]()
+        for draw in range(DRAWS):
+            try:
+                if not self.observed.is_made(update, draw, length):
+                    continue
+                evaluation = self.observed.evaluation(draw, length)
+                before = _flat(self.observed.feed(draw, length).variable(update.variable))
+                change = before - _flat(evaluation.final(update.variable))
+                gradient = _flat(evaluation.value(tensor))
+            except NoValueError:
+                return None
+            if gradient.shape != change.shape or not np.isfinite(change).all():
+                return None
+            size = np.abs(gradient).max(initial=0)
+            if size == 0:
+                return None
+            columns = np.stack([gradient / size, before], axis=1)
+            if len(change) > 2:
+                (rate, decay), *_ = np.linalg.lstsq(columns, change, rcond=None)
+            else:  # too few to tell a share of the variable
+                rate, decay = float(columns[:, 0] @ change / (columns[:, 0] @ columns[:, 0])), 0.0
+            off = np.abs(columns @ [rate, decay] - change).max()
+            if off > _EXACT * np.abs(change).max():
+                return None
+            rates.append(rate / size)
+            decays.append(decay)
+        if len(rates) < _ENOUGH or not np.allclose(decays, decays[0], rtol=1e-3, atol=_NO_DECAY):
+            return None
+        decay = float(np.median(decays))
+        return rates, decay if abs(decay) > _NO_DECAY else 0.0
+
+
+class _Reference:
+    """The update that an optimizer makes of gradients, its arguments.
+
+    `keys`: the variables of the step that these are the gradients of, in their order. `own`: per
+    key of a variable that it has and the step does not, that of the step that it stands for.
+    """
+
+    def __init__(
+        self,
+        made: OptimizerStep,
+        keys: Sequence[int | str],
+        observed: Observed,
+        own: Mapping[int | str, VariableRef] | None = None,
+    ) -> None:
+        self.made, self.flat, self.keys, self.observed = made, made.flat, keys, observed
+        self.own = dict(own or {})
+        self._plan = Plan(self.flat)
+        self._evaluations: dict[tuple[int, int | None, int, int], Evaluation] = {}
+
+    @functools.cached_property
+    def steps(self) -> int:
+        """How often the step counts one: an optimizer may be applied several times in it."""
+        counts = {v.key for _, v in self.flat.writes() if v.shape == () and v.dtype == "int64"}
+        written = [v.key for _, v in self.observed.flat.writes() if v.key in counts]
+        return max((written.count(key) for key in counts), default=1) or 1
+
+    @functools.cached_property
+    def _states(self) -> dict[int | str, list[VariableRef]]:
+        """What is written depending on the gradient of each variable."""
+        depends, found = Dependence(self.flat), dict[int | str, list[VariableRef]]()
+        # Other variables that are trained are looked at by themselves.
+        weights = dict(zip(self.made.variables, self.keys, strict=True))
+        for key, argument in zip(self.keys, self.flat.arguments, strict=True):
+            below = depends.descendants([argument])
+            written = {v.key: v for node, v in self.flat.writes() if node.index in below}
+            found[key] = [v for own, v in written.items() if weights.get(own, key) == key]
+        return found
+
+    def kept(self, key: int | str) -> list[VariableRef]:
+        """What is kept for a variable, other than numbers."""
+        own = self.made.variables[list(self.keys).index(key)]
+        return [v for v in self._states[key] if v.key != own and v.shape != ()]
+
+    def evaluation(self, draw: int, length: int | None, place: int, sooner: int) -> Evaluation:
+        known = draw, length, place, sooner
+        if known not in self._evaluations:
+            here, cut = self.observed.evaluation(draw, length), dict[Tensor, Any]()
+            for key, argument in zip(self.keys, self.flat.arguments, strict=True):
+                way = self.observed.ways[key]
+                value = here.value(way[min(place, len(way) - 1)])
+                shape = tf.shape(self.observed.feed(draw, length).variable(self._own(key)))
+                cut[argument, 0] = tf.reshape(value, shape)
+            feed = _Own(self, draw, length, sooner)
+            self._evaluations[known] = Evaluation(self._plan, feed, cut)
+        return self._evaluations[known]
+
+    def _own(self, key: int | str) -> VariableRef:
+        return self.observed.updates[key].variable
+
+    def is_alike(self, key: int | str, here: Evaluation, there: Evaluation, feed: Any) -> bool:
+        """Whether a step writes the same to a variable, and to what is kept for it."""
+        for variable in self._states[key]:
+            before = _flat(feed.variable(self.own.get(variable.key, variable)))
+            one = _flat(here.final(self.own.get(variable.key, variable)))
+            other = _flat(there.final(variable))
+            if {one.shape, other.shape} != {before.shape}:
+                raise NoValueError(f"{variable.path} can't be fed in another shape")
+            if not np.isfinite(other).all():
+                return False
+            change = max(np.abs(one - before).max(initial=0), np.abs(other - before).max(initial=0))
+            rounding = 1e-12 * np.abs(before).max(initial=0)
+            if not np.abs(one - other).max(initial=0) <= _TOLERANCE * change + rounding:
+                return False
+        return True
+
+
+class _Own(Held):
+    """Feeds an optimizer with what the step is fed."""
+
+    def __init__(self, reference: _Reference, draw: int, length: int | None, sooner: int) -> None:
+        super().__init__(reference.observed.step, draw, length, sooner)
+        self.reference = reference
+
+    def variable(self, variable: VariableRef) -> Any:
+        numbers, own = self.reference.made.numbers, self.reference.own
+        if variable.key in own:
+            return super().variable(own[variable.key])
+        if variable.key in numbers and tf.as_dtype(variable.dtype).is_floating:
+            return tf.constant(numbers[variable.key], variable.dtype)
+        return super().variable(variable)
+
+
+def _flat(value: Any) -> Array:
+    return np.asarray(value, np.float64).reshape(-1)

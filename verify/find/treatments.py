@@ -1,0 +1,226 @@
+"""What is done to a gradient between backpropagation and the optimizer, told by values.
+
+Gradients of all sizes are fed where backpropagation ends, and what enters the optimizer is looked
+at: the same, a multiple, the same within bounds, scaled to a norm; or anything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from verify.find.observed import DRAWS, Array, Observed
+from verify.find.optimizers import Optimizers
+from verify.flow import Update
+from verify.graphs import Tensor
+from verify.match import NoValueError
+
+_TOLERANCE = 1e-4  # of the largest value: a norm may be kept away from zero by a little
+_TWICE = 2  # draws, or elements, in which something has to be seen
+_SMALLER = 0.1  # what has become of the largest gradients then, of that of others
+
+
+@dataclasses.dataclass(frozen=True)
+class Treatment:
+    """What is done to one gradient.
+
+    `kind`: ``same``, ``value``, ``norm``, ``global_norm``, or ``other``; `lower`, `upper`: the
+    bounds, or the norm. `factor`: what the gradient is multiplied by besides; None if it may as
+    well be a part of the learning rate, or is not known. `limits`: whether large gradients are made
+    smaller than in proportion; `gradients`: of how many a norm is.
+    """
+
+    kind: str
+    lower: float = 0.0
+    upper: float = 0.0
+    factor: float | None = 1.0
+    limits: bool = False
+    gradients: int = 1
+
+
+class Treatments:
+    """Answers about one step, or one branch of it."""
+
+    def __init__(self, observed: Observed, optimizers: Optimizers) -> None:
+        self.observed, self.optimizers = observed, optimizers
+
+    def of(self, update: Update) -> Treatment | None:
+        """What is done before the optimizer; None if it is not known what enters that."""
+        return self.all.get(update.variable.key) if self._is_known(update) else None
+
+    def kept(self, update: Update, clipped: Tensor) -> float | None:
+        """What one tensor is multiplied by until it enters the optimizer; None if that is not all.
+
+        It is one that the gradient passes, as a clip that was found by structure.
+        """
+        pairs = self._pairs(update.variable.key, clipped) if self._is_known(update) else None
+        treatment = None if pairs is None else pairs.multiple()
+        return None if treatment is None else treatment.factor
+
+    def entry(self, update: Update) -> Tensor:
+        """What enters the optimizer."""
+        return self.optimizers.rules[update.variable.key].entry
+
+    def between(self, update: Update) -> frozenset[int]:
+        """The nodes by which a gradient is made what enters the optimizer."""
+        key = update.variable.key
+        return self.observed.between(key, self.optimizers.rules[key].entry)
+
+    def _is_known(self, update: Update) -> bool:
+        return self.observed.updates.get(update.variable.key) == update
+
+    @functools.cached_property
+    def all(self) -> dict[int | str, Treatment]:
+        """By key of the variable."""
+        found: dict[int | str, Treatment] = {}
+        left: dict[int | str, _Pairs] = {}
+        for key, rule in self.optimizers.rules.items():
+            if self.observed.is_of_state(key, rule.entry) or not self.observed.is_whole(key):
+                continue
+            pairs = self._pairs(key)
+            if pairs is None:
+                continue
+            treatment = pairs.multiple() or pairs.within_bounds()
+            if treatment is None:
+                left[key] = pairs
+            else:
+                found[key] = treatment
+        found |= _to_norms(left)
+        undecided = {key for key, rule in self.optimizers.rules.items() if not rule.decided}
+        return {
+            key: dataclasses.replace(one, factor=None) if key in undecided else one
+            for key, one in found.items()
+        }
+
+    @functools.cached_property
+    def _lengths(self) -> tuple[int | None, ...]:
+        """What variables are cut down to: last, where norms are those of all elements."""
+        lengths, observed = self.observed.lengths, self.observed
+        rules = self.optimizers.rules
+        by_element = all(observed.is_by_element(key, rules[key].entry) for key in rules)
+        return lengths if by_element else (*reversed(lengths),)
+
+    def _pairs(self, key: int | str, start: Tensor | None = None) -> _Pairs | None:
+        """Gradients, or what was made of them on the way, with what enters the optimizer."""
+        begun, entry = start or self.observed.ways[key][0], self.optimizers.rules[key].entry
+        for length in self._lengths:
+            before, after = list[Array](), list[Array]()
+            try:
+                for draw in range(DRAWS):
+                    evaluation = self.observed.evaluation(draw, length)
+                    before.append(np.asarray(evaluation.value(begun), np.float64).reshape(-1))
+                    after.append(np.asarray(evaluation.value(entry), np.float64).reshape(-1))
+            except NoValueError:
+                continue
+            alike = all(a.shape == b.shape for a, b in zip(before, after, strict=True))
+            if alike and all(np.isfinite(a).all() for a in after):
+                return _Pairs(before, after)
+        return None
+
+
+class _Pairs:
+    """Gradients of several draws, and what is made of them."""
+
+    def __init__(self, before: Sequence[Array], after: Sequence[Array]) -> None:
+        self.before, self.after = before, after
+
+    def multiple(self) -> Treatment | None:
+        """Whether all are multiplied by one number."""
+        factor = _ratio(self.before[0], self.after[0])
+        return Treatment("same", factor=factor) if self._are(lambda x: factor * x) else None
+
+    def within_bounds(self) -> Treatment | None:
+        """Whether all are multiplied by one number and kept within two bounds, both met."""
+        every = np.concatenate(self.after)
+        lower, upper = float(every.min()), float(every.max())
+        near = _TOLERANCE * max(abs(lower), abs(upper))
+        ratios = [
+            after[inside] / before[inside]
+            for before, after in zip(self.before, self.after, strict=True)
+            if (inside := (after > lower + near) & (after < upper - near)).any()
+        ]
+        if not ratios:
+            return None
+        factor = float(np.median(np.concatenate(ratios)))
+        made = factor * np.concatenate(self.before)
+        met = (made < lower - near).any() and (made > upper + near).any()
+        if not met or not self._are(lambda x: np.clip(factor * x, lower, upper)):
+            return None
+        return Treatment("value", lower, upper, factor, limits=True)
+
+    @property
+    def limits(self) -> bool:
+        """Whether the largest gradients of one sign come out smaller than in proportion."""
+        by_size = sorted(
+            zip(self.before, self.after, strict=True),
+            key=lambda pair: np.abs(pair[0]).max(initial=0),
+        )
+        for sign in (1, -1):
+            shares = [
+                float(np.abs(y[side]).max() / np.abs(x[side]).max())
+                for x, y in by_size
+                if (side := sign * x > 0).any()
+            ]
+            if shares and shares[-1] < _SMALLER * max(shares):
+                return True
+        return False
+
+    @functools.cached_property
+    def factors(self) -> list[float] | None:
+        """What each is multiplied by, all of its elements alike; None if that is not so."""
+        found = [_ratio(x, y) for x, y in zip(self.before, self.after, strict=True)]
+        alike = all(
+            _alike(factor * x, y)
+            for factor, x, y in zip(found, self.before, self.after, strict=True)
+        )
+        return found if alike else None
+
+    def _are(self, made: object) -> bool:
+        assert callable(made)
+        return all(_alike(made(x), y) for x, y in zip(self.before, self.after, strict=True))
+
+
+def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
+    """Those that are scaled to a norm: each to its own, or several to a common one."""
+    found = {
+        key: Treatment("other", factor=None, limits=pairs.limits) for key, pairs in left.items()
+    }
+    groups: dict[tuple[float, ...], list[int | str]] = {}
+    for key, pairs in left.items():
+        if pairs.factors is not None:
+            alike = tuple(float(f"{factor:.6g}") for factor in pairs.factors)
+            groups.setdefault(alike, []).append(key)
+    for keys in groups.values():
+        kind = "norm" if len(keys) == 1 else "global_norm"
+        treatment = _to_norm(kind, [left[key] for key in keys])
+        if treatment is not None:
+            found |= dict.fromkeys(keys, treatment)
+    return found
+
+
+def _to_norm(kind: str, group: list[_Pairs]) -> Treatment | None:
+    factors = np.asarray(group[0].factors)
+    draws = zip(*(pairs.before for pairs in group), strict=True)
+    norms = np.asarray([np.sqrt(sum(float(x @ x) for x in draw)) for draw in draws])
+    factor, norm = float(factors.max()), float((factors * norms).max())
+    free = np.isclose(factors, factor, rtol=_TOLERANCE, atol=0)
+    expected = np.minimum(factor, norm / norms)
+    if min(free.sum(), (~free).sum()) < _TWICE or not np.allclose(
+        factors, expected, rtol=_TOLERANCE, atol=0
+    ):
+        return None
+    return Treatment(kind, 0.0, norm, factor, True, len(group))
+
+
+def _ratio(x: Array, y: Array) -> float:
+    """The number that comes nearest to making `y` of `x`."""
+    size = float(np.abs(x).max(initial=0))
+    return 0.0 if size == 0 else float((x / size) @ y / ((x / size) @ x))
+
+
+def _alike(made: Array, there: Array) -> bool:
+    size = max(np.abs(made).max(initial=0), np.abs(there).max(initial=0))
+    return bool(np.abs(made - there).max(initial=0) <= _TOLERANCE * size)

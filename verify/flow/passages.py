@@ -1,0 +1,135 @@
+"""What a gradient passes on its way from backpropagation to the write of its variable.
+
+All tensors as large as the variable that the whole gradient comes through: what the tape made, what
+was done to it afterwards, what entered the optimizer, and what that made of it. Where it is clipped
+to a norm, say, other gradients decide the factor; but they come through a number, and not through a
+tensor of that size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Set
+
+import networkx as nx
+
+from verify.flow.gradient_flow import Flow, Update
+from verify.flow.seeds import REAL
+from verify.graphs import Tensor
+
+_ROOT = -1  # where all that has no source as large comes from
+
+
+def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[Tensor, ...]]]:
+    """What the gradient of each update passes; updates of which nothing is known are left out.
+
+    Nothing is known where backpropagation ends in several tensors that are first added up in the
+    write itself, or where the gradient is of some rows of the variable only.
+    """
+    starts = set[int]()
+    # By a common norm, numbers are reached from the gradients of all larger variables.
+    for update in sorted(updates, key=lambda update: _size(update.variable.shape) == 1):
+        way = _passages(flow, update, starts)
+        if way:
+            starts.add(way[0][0])
+            yield update, way
+
+
+def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...]:
+    """The tensors that all of an update's gradient comes through, in the order of its way.
+
+    `others`: where the gradients of larger variables begin.
+    """
+    size = _size(update.variable.shape)
+    if size is None:
+        return ()
+    edges, ends = _large_ones(flow, update, size)
+    within = ends & flow.inner
+    if size == 1 and len(ends) > 1:
+        within = _nearest(edges, ends - flow.descendants(others), update.node.index)
+    if within and ends != within:
+        edges, ends = _every_one(flow, update, ends, within)
+    graph = nx.DiGraph(edges)
+    graph.add_edges_from((_ROOT, end) for end in ends)
+    above = nx.immediate_dominators(graph, _ROOT)
+    found: list[Tensor] = []
+    index = above[update.node.index]
+    while index != _ROOT:
+        tensor = _large(flow, index, size)
+        if tensor is not None:
+            found.append(tensor)
+        index = above[index]
+    return (*reversed(found),)
+
+
+def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int]:
+    """The ends that are nearest to a write: others reach it by way of a norm."""
+    distance = nx.single_source_shortest_path_length(nx.DiGraph(edges).reverse(copy=False), sink)
+    nearest = min((distance[end] for end in ends), default=0)
+    return {end for end in ends if distance[end] == nearest}
+
+
+def _large_ones(flow: Flow, update: Update, size: int) -> tuple[list[tuple[int, int]], set[int]]:
+    """How nodes as large depend on one another up from a write, and those that come first."""
+    edges: list[tuple[int, int]] = []
+    ends = set[int]()
+    stack, seen = [update.node.index], {update.node.index}
+    while stack:
+        index = stack.pop()
+        sources = [] if index in flow.inner else _sources(flow, index, size)
+        edges += [(source, index) for source in sources]
+        if not sources:
+            ends.add(index)
+        for source in sources:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return edges, ends
+
+
+def _every_one(
+    flow: Flow, update: Update, ends: set[int], within: set[int]
+) -> tuple[list[tuple[int, int]], set[int]]:
+    """The same of nodes of any size that depend on what backpropagation ends in.
+
+    What is made of means over rows, say, comes from there as well; what a regulariser adds does
+    not.
+    """
+    above = flow.ancestors([update.node.index], without=flow.inner - within)
+    below = flow.descendants(within, without=flow.inner - within) & above
+    ends = within | (ends - below)
+    nodes = (below | flow.descendants(ends - within) & above) - (ends & flow.inner)
+    edges = [(source, index) for index in nodes for source in flow.producers[index]]
+    kept = nodes | ends
+    return [(a, b) for a, b in edges if a in kept and a != b], ends
+
+
+def _sources(flow: Flow, index: int, size: int) -> list[int]:
+    """The parts of a backward pass that are as large, and that a node depends on at once."""
+    return [
+        source
+        for source in dict.fromkeys(flow.producers[index])
+        if source in flow.backward
+        and source != index
+        and (_large(flow, source, size) is not None or _writes(flow, source, size))
+    ]
+
+
+def _large(flow: Flow, index: int, size: int) -> Tensor | None:
+    """The first output of a node that is real and has so many elements."""
+    node = flow.flat.nodes[index]
+    for output, (shape, dtype) in enumerate(zip(node.shapes, node.dtypes, strict=False)):
+        if dtype in REAL and shape is not None and _size(shape) == size:
+            return index, output
+    return None
+
+
+def _writes(flow: Flow, index: int, size: int) -> bool:
+    """Whether a node writes a variable as large: what an optimizer keeps."""
+    variable = flow.flat.variable(flow.flat.nodes[index])
+    return variable is not None and _size(variable.shape) == size
+
+
+def _size(shape: tuple[int | None, ...]) -> int | None:
+    known = [n for n in shape if n is not None]
+    return math.prod(known) if len(known) == len(shape) else None

@@ -1,0 +1,128 @@
+"""Objects that a traced function has at hand: losses and optimizers that it may use.
+
+They tell a loss, or an optimizer, with its settings where a step was written by hand. That one is
+at hand says nothing yet: it has to be found in the graph like any other.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_DEPTH = 4  # of functions within functions
+
+_Of = Callable[[Any], Iterator[Any]]
+"""What is looked for of one value: the value itself, what it holds, or nothing."""
+
+
+def losses_at_hand(target: Any, model: Any) -> tuple[Any, ...]:
+    """The Loss objects that a function closes over, finds in its globals, or has in its model."""
+    return _at_hand(target, model, _losses_of)
+
+
+def optimizers_at_hand(target: Any, model: Any) -> tuple[Any, ...]:
+    """The same of Keras' optimizers that have been built: no other has updated a variable."""
+    own = () if model is None else tuple(_optimizers_of(model))
+    found = [*own, *_at_hand(target, model, _optimizers_of)]
+    return tuple({id(one): one for one in found if one.built}.values())
+
+
+def _at_hand(target: Any, model: Any, of: _Of) -> tuple[Any, ...]:
+    found = {id(one): one for one in _in_function(target, _DEPTH, of)}
+    own = vars(model) if model is not None else {}
+    found |= {id(one): one for one in _in_values(own, of)}
+    return tuple(found.values())
+
+
+def _in_function(function: Any, depth: int, of: _Of) -> Iterator[Any]:
+    plain = getattr(function, "python_function", function)
+    plain = inspect.unwrap(plain) if callable(plain) else plain
+    if isinstance(plain, functools.partial):
+        yield from _in_values(plain.keywords | dict(enumerate(plain.args)), of)
+        plain = plain.func
+    if isinstance(plain, types.MethodType):
+        # A method that is a tf.function is bound to a stand-in, whose `target` is the object;
+        # tests/verify/graphs/test_at_hand.py notices if that moves.
+        owner = getattr(plain.__self__, "target", plain.__self__)
+        yield from _in_values(getattr(owner, "__dict__", {}), of)
+        plain = plain.__func__
+    if not isinstance(plain, types.FunctionType) or not depth:
+        return
+    names = inspect.getclosurevars(plain)
+    yield from _in_values({**names.globals, **names.nonlocals}, of)
+    for value in names.nonlocals.values():
+        yield from _in_function(value, depth - 1, of)
+    for value in names.globals.values():
+        if getattr(value, "__globals__", None) is plain.__globals__:
+            yield from _in_function(value, depth - 1, of)
+        elif isinstance(value, types.FunctionType):
+            yield from _in_values(inspect.getclosurevars(value).nonlocals, of)
+
+
+def _in_values(values: Mapping[Any, Any], of: _Of, deeper: bool = True) -> Iterator[Any]:
+    """What is looked for among values: alone, in plain containers, in other objects."""
+    for value in values.values():
+        found = list(of(value))
+        yield from found
+        if found or isinstance(value, keras.Model):
+            continue
+        if isinstance(value, Mapping | list | tuple):
+            for one in value.values() if isinstance(value, Mapping) else value:
+                if not isinstance(one, keras.Model):
+                    yield from of(one)
+        elif deeper and not isinstance(value, type | types.ModuleType):
+            yield from _in_values(getattr(value, "__dict__", {}), of, deeper=False)
+
+
+# -- losses ----------------------------------------------------------------------------------------
+
+
+def _losses_of(value: Any) -> Iterator[Any]:
+    if _is_loss(value):
+        yield from _named(value)
+    elif isinstance(value, keras.Model):
+        for loss in tf.nest.flatten(value.loss if value.compiled else None):
+            if _is_loss(loss) or isinstance(loss, types.FunctionType):
+                yield from _named(loss)
+
+
+def _named(loss: Any) -> Iterator[Any]:
+    """A loss by what names it: one that is made of a function, by that function.
+
+    Of Keras' functions there are Loss objects, which are known anyway.
+    """
+    made_of = getattr(loss, "function", loss)
+    if not isinstance(made_of, types.FunctionType):
+        yield loss
+    elif made_of.__module__.partition(".")[0] not in ("keras", "tf_keras"):
+        yield made_of
+
+
+def _is_loss(value: Any) -> bool:
+    """Whether this is a Loss, of Keras 3 or 2, that can say its settings: others have no name."""
+    if isinstance(value, type) or not (callable(value) and hasattr(value, "call")):
+        return False
+    if not (hasattr(value, "reduction") and hasattr(value, "get_config")):
+        return False
+    try:
+        value.get_config()
+    except NotImplementedError:  # Keras' own of all outputs of a model, say
+        return False
+    return True
+
+
+# -- optimizers ------------------------------------------------------------------------------------
+
+
+def _optimizers_of(value: Any) -> Iterator[Any]:
+    """An optimizer, those that it hands its gradients to, or the one of a compiled model."""
+    if isinstance(value, keras.Model):
+        value = value.optimizer if value.compiled else None
+    if isinstance(value, keras.optimizers.Optimizer):
+        yield from getattr(value, "optimizers", [getattr(value, "inner_optimizer", value)])

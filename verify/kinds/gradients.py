@@ -1,0 +1,77 @@
+"""What is done to gradients between backpropagation and the optimizer, besides clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from verify.find import Detector
+from verify.flow import Update
+from verify.kinds.facts import Facts, TreatmentFact
+from verify.kinds.kind import Keyword, Kind, Row
+
+_LISTED = 4  # variables that are named one by one
+
+
+def factor_of(detector: Detector, paths: Iterable[str]) -> float:
+    """The number that the gradients of all these variables are multiplied by; 1 if there is none.
+
+    It is told where all have the same one: others are rates of single layers.
+    """
+    wanted = set(paths)
+    factors = [_factor(detector, u) for u in detector.flow.trained if u.variable.path in wanted]
+    first = factors[0] if factors else 1.0
+    return first if np.allclose(factors, first, rtol=1e-4, atol=0) else 1.0
+
+
+def _factor(detector: Detector, update: Update) -> float:
+    """What one gradient is multiplied by; minus one too where it is added to its variable."""
+    treatment, rule = detector.treatments.of(update), detector.rule_of(update)
+    ascends = rule is not None and rule.rate is not None and rule.rate < 0
+    factor = 1.0 if treatment is None or treatment.factor is None else treatment.factor
+    return -factor if ascends else factor
+
+
+def told(facts: Iterable[TreatmentFact], every: int) -> list[str]:
+    """One line for each thing that is done, with the variables whose gradients it is done to."""
+    by: dict[str, list[str]] = {}
+    for fact in facts:
+        by.setdefault(str(fact), []).append(fact.variable)
+    return [f"{done} on {_names(paths, every)}" for done, paths in sorted(by.items())]
+
+
+def _names(paths: list[str], every: int) -> str:
+    if len(paths) == every > 1:
+        return "every watched variable"
+    listed = ", ".join(sorted(paths)[:_LISTED])
+    return listed if len(paths) <= _LISTED else f"{listed} and {len(paths) - _LISTED} more"
+
+
+def _facts(detector: Detector, update: Update) -> Iterator[TreatmentFact]:
+    treatment = detector.treatments.of(update)
+    if treatment is None:
+        return
+    factor, path = treatment.factor, update.variable.path
+    if treatment.kind == "other" and not any(clip.complete for clip in detector.clips(update)):
+        yield TreatmentFact(path, None, treatment.limits)
+    elif factor is not None and not np.isclose(factor, 1.0, rtol=1e-4):
+        yield TreatmentFact(path, factor, treatment.limits)
+
+
+class _Gradients(Kind):
+    keywords = (Keyword("allow_transforms", bool, default=False),)
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        found = (fact for update in detector.flow.trained for fact in _facts(detector, update))
+        return {"treated": tuple(dict.fromkeys(found))}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [Row.of("gradients", told(facts.treated, len(facts.watched)))]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        return [Row.of("gradient", (f"{one} on {one.variable}" for one in facts.treated))]
+
+
+KIND = _Gradients()

@@ -1,0 +1,205 @@
+"""Optimizers: by what rule, and at what rate, a step updates what it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import pydantic
+
+from verify.find import Detector, Rule
+from verify.kinds.contract_spelling import Made, object_of, spelt
+from verify.kinds.facts import Facts, OptimizerFact
+from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.selection import names, select
+from verify.kinds.violation import Violation
+from verify.references import (
+    has_schedule,
+    optimizer_name,
+    optimizer_settings,
+    other_settings,
+    schedule_name,
+)
+
+_UNKNOWN = "by no rule that is known"
+
+
+def _facts(detector: Detector) -> Iterator[OptimizerFact]:
+    by: dict[str, tuple[float | None, list[str]]] = {}
+    for update in detector.flow.trained:
+        rule = detector.rule_of(update)
+        if rule is not None:
+            by.setdefault(_name(rule), (_rate(rule), []))[1].append(update.variable.path)
+    for name, (rate, paths) in by.items():
+        yield OptimizerFact(name, rate, tuple(sorted(set(paths))))
+
+
+def _name(rule: Rule) -> str:
+    if rule.optimizer is not None:
+        return optimizer_name(rule.optimizer)
+    rate = "of the step" if rule.rate is None else f"{rule.rate:.6g}"
+    # Keras multiplies the decay by the rate.
+    decay = (
+        "" if not rule.decay or not rule.rate else f", weight_decay={rule.decay / rule.rate:.6g}"
+    )
+    return f"SGD(learning_rate={rate}{decay})"
+
+
+def _rate(rule: Rule) -> float | None:
+    """The learning rate now, None where it depends on the step."""
+    if rule.optimizer is None:
+        return rule.rate
+    rate = optimizer_settings(rule.optimizer)["learning_rate"]
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+# -- what was asserted -----------------------------------------------------------------------------
+
+
+def _by_selection(detector: Detector, expected: Any, keyword: str) -> list[tuple[set[str], Any]]:
+    """What is expected of which trained variables."""
+    trained = {update.variable.path for update in detector.flow.trained}
+    if not isinstance(expected, Mapping):
+        return [(trained, expected)]
+    return [
+        ({v.path for v in select(detector, key, keyword, frozen=True)} & trained, one)
+        for key, one in expected.items()
+    ]
+
+
+def _optimizer(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    violations: list[Violation] = []
+    for paths, wanted in _by_selection(detector, expected, "optimizer"):
+        made = None if wanted is None else _made(wanted)
+        wish = "no update" if made is None else f"each update as by {optimizer_name(made)}"
+        if not paths and made is not None:
+            violations.append(Violation("optimizer", wish, "no gradient reaches an update"))
+        wrong: dict[str, tuple[list[str], tuple[str, ...]]] = {}
+        for update in detector.flow.trained:
+            path, rule = update.variable.path, detector.rule_of(update)
+            if path in paths and (
+                made is None or not detector.optimizers.is_as(update.variable.key, made)
+            ):
+                told = _UNKNOWN if rule is None else _name(rule)
+                hints = () if made is None or rule is None else _differences(rule, made)
+                wrong.setdefault(told, ([], hints))[0].append(path)
+        violations += [
+            Violation("optimizer", wish, f"{told}: {names(of)}", hints)
+            for told, (of, hints) in wrong.items()
+        ]
+    return violations
+
+
+def _made(wanted: Any) -> Any:
+    """An optimizer from itself, a name or a config; what scales losses for one makes no update.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    try:
+        made = keras.optimizers.get(wanted)
+    except ValueError as error:
+        raise TypeError(f"optimizer: {wanted!r} is no optimizer of Keras: {error}") from None
+    return getattr(made, "inner_optimizer", made)
+
+
+def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
+    """The settings that differ, where the optimizer is of the expected class."""
+    if type(rule.optimizer) is not type(expected):
+        return ()
+    return tuple(
+        f"{name} is {there}, expected {wanted}"
+        for name, there, wanted in other_settings(rule.optimizer, expected)
+    )
+
+
+def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    violations: list[Violation] = []
+    for paths, wanted in _by_selection(detector, expected, "learning_rate"):
+        schedule = isinstance(wanted, keras.optimizers.schedules.LearningRateSchedule)
+        if not schedule and (isinstance(wanted, bool) or not isinstance(wanted, int | float)):
+            raise TypeError(f"learning_rate: {wanted!r} is neither a number nor a schedule")
+        wish = schedule_name(wanted) if schedule else f"{wanted:.6g}"
+        if not paths:
+            violations.append(Violation("learning_rate", wish, "no gradient reaches an update"))
+        wrong: dict[str, list[str]] = {}
+        for update in detector.flow.trained:
+            path, rule = update.variable.path, detector.rule_of(update)
+            if path not in paths:
+                continue
+            rate = None if rule is None else _rate(rule)
+            if schedule:
+                made = None if rule is None else rule.optimizer
+                right = made is not None and has_schedule(made, wanted)
+            else:
+                right = rate is not None and bool(np.isclose(rate, wanted, rtol=1e-5, atol=0))
+            if not right:
+                wrong.setdefault(_UNKNOWN if rule is None else _name(rule), []).append(path)
+        violations += [
+            Violation("learning_rate", wish, f"{told}: {names(of)}") for told, of in wrong.items()
+        ]
+    return violations
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+class Optimizer(Made):
+    """An optimizer of Keras, or of your own, with its settings."""
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    if isinstance(said, dict):
+        return {key: _read(f"{place}[{key!r}]", one, _) for key, one in said.items()}
+    if isinstance(said, Optimizer):
+        return object_of(place, keras.optimizers, said.is_, said.model_extra or {})
+    return object_of(place, keras.optimizers, said, {})
+
+
+def _spelt(facts: Facts) -> dict[str, Any]:
+    """The one optimizer of all that is watched, if a contract can say it."""
+    if len(facts.optimizers) != 1 or set(facts.optimizers[0].variables) != set(facts.watched):
+        return {}
+    (one,) = facts.optimizers
+    if one.rate is None:
+        return {}
+    try:
+        return {"optimizer": spelt(one.name, None, "")}
+    except (ValueError, SyntaxError):  # settings that are no literals
+        return {}
+
+
+_Table = dict[str, str | Optimizer]
+_Spelling = Annotated[str | Optimizer | _Table, pydantic.Field(union_mode="left_to_right")]
+_Rates = float | int | dict[str, float | int]
+
+
+class _Optimizers(Kind):
+    keywords = (
+        Keyword("optimizer", _Spelling, _optimizer, rank=5, read=_read),
+        Keyword("learning_rate", _Rates, _learning_rate, rank=5),
+    )
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {"optimizers": tuple(_facts(detector))}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [Row.of("optimizer", (_told(one, facts.watched) for one in facts.optimizers))]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        told = (f"{one.name} of {path}" for one in facts.optimizers for path in one.variables)
+        return [Row.of("optimizer", told)]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        return _spelt(facts)
+
+
+def _told(one: OptimizerFact, watched: tuple[str, ...]) -> str:
+    if set(one.variables) == set(watched):
+        return one.name
+    return f"{one.name} of {names(one.variables)}"
+
+
+KIND = _Optimizers()

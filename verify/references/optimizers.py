@@ -1,0 +1,152 @@
+"""The update that an optimizer makes, by tracing the very object, and what it is called."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from verify.graphs import FlatGraph, flatten, key_of, numbers_in
+from verify.references.tracing import MISFIT
+
+_CLIPS = {"clipvalue": None, "clipnorm": None, "global_clipnorm": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerStep:
+    """What an optimizer does with gradients, the arguments, of `variables`.
+
+    `numbers`: what its scalar variables hold, by key; `owner` keeps all of them alive.
+    """
+
+    flat: FlatGraph
+    variables: tuple[int | str, ...]
+    numbers: Mapping[int | str, float]
+    owner: Any = dataclasses.field(repr=False)
+
+
+def variables_of(optimizer: Any) -> Mapping[int | str, Any]:
+    """The variables that an optimizer was built for, by key.
+
+    Private: an optimizer does not tell otherwise. tests/verify/references/test_optimizers.py
+    notices if it moves.
+    """
+    return {key_of(variable): variable for variable in optimizer._trainable_variables}
+
+
+def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | None:
+    """What an optimizer does with gradients of some of its variables.
+
+    It does not clip them: that is told by itself. Nothing is written: it is traced only. None where
+    it does not take them.
+    """
+    plain = _without_clip(optimizer)
+
+    def apply(*gradients: Any) -> None:
+        plain.apply(list(gradients), list(variables))
+
+    specs = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
+    try:
+        concrete = tf.function(apply, autograph=False).get_concrete_function(*specs)
+    except MISFIT:
+        return None
+    keys = tuple(key_of(variable) for variable in variables)
+    owner = concrete, variables, plain
+    return OptimizerStep(flatten(concrete), keys, numbers_in(concrete.graph), owner)
+
+
+def stand_in(optimizer: Any, paths: Sequence[str], shapes: Sequence[Any]) -> OptimizerStep | None:
+    """What an optimizer with the same settings does, on variables of its own."""
+    variables = []
+    for path, shape in zip(paths, shapes, strict=True):
+        *scopes, name = path.split("/")
+        with contextlib.ExitStack() as stack:
+            for scope in scopes:
+                stack.enter_context(keras.name_scope(scope))
+            variables.append(keras.Variable(np.zeros(shape, "float32"), name=name))
+    made = type(optimizer).from_config(optimizer.get_config())
+    made.build(variables)
+    return optimizer_step(made, variables)
+
+
+def _without_clip(optimizer: Any) -> Any:
+    """The same optimizer, of the same variables, but that it clips nothing.
+
+    `copy.copy` of Keras' objects saves and loads them: it makes new variables.
+    """
+    plain = object.__new__(type(optimizer))
+    vars(plain).update(vars(optimizer), **_CLIPS)
+    return plain
+
+
+# -- what it is called -----------------------------------------------------------------------------
+
+
+def optimizer_settings(optimizer: Any) -> dict[str, Any]:
+    """The settings of an optimizer, the learning rate first; its clips are told by themselves.
+
+    A learning rate is the number that holds now, or a schedule.
+    """
+    config = dict(optimizer.get_config())
+    settings = {"learning_rate": config.pop("learning_rate", None)}
+    others = {k: v for k, v in config.items() if k != "name" and k not in _CLIPS}
+    return settings | others
+
+
+def optimizer_name(optimizer: Any) -> str:
+    """What an optimizer is called, with its learning rate and the settings that are not usual."""
+    usual = inspect.signature(type(optimizer)).parameters
+    told = ", ".join(
+        f"{name}={_told(value)}"
+        for name, value in optimizer_settings(optimizer).items()
+        if name == "learning_rate" or name not in usual or value != usual[name].default
+    )
+    return f"{type(optimizer).__name__}({told})"
+
+
+def other_settings(a: Any, b: Any) -> tuple[tuple[str, str, str], ...]:
+    """The settings in which two optimizers of one class differ: name, one's and the other's."""
+    ours, theirs = optimizer_settings(a), optimizer_settings(b)
+    return tuple(
+        (name, _told(ours.get(name)), _told(theirs.get(name)))
+        for name in dict.fromkeys((*theirs, *ours))
+        if not _same(ours.get(name), theirs.get(name))
+    )
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping) and "class_name" in value:
+        settings = {k: v for k, v in value.get("config", {}).items() if k != "name"}
+        told = ", ".join(f"{k}={_told(v)}" for k, v in settings.items())
+        return f"{value['class_name']}({told})"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def same_settings(a: Any, b: Any) -> bool:
+    """Whether two optimizers are of one class, and have the same settings but for clips."""
+    return type(a) is type(b) and not other_settings(a, b)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(k == "name" or _same(a[k], b[k]) for k in a)
+    if isinstance(a, float) and isinstance(b, int | float):
+        return bool(np.isclose(a, b, rtol=1e-6, atol=0))
+    return bool(a == b)
+
+
+def schedule_name(schedule: Any) -> str:
+    """What a schedule is called, with its settings."""
+    return _told(keras.optimizers.schedules.serialize(schedule))
+
+
+def has_schedule(optimizer: Any, schedule: Any) -> bool:
+    """Whether the learning rate of an optimizer is a schedule like this one."""
+    rate = optimizer_settings(optimizer)["learning_rate"]
+    return _same(rate, keras.optimizers.schedules.serialize(schedule))
