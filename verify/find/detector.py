@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from verify.find.clips import Clip, Clips
+from verify.find.decays import growing
 from verify.find.losses import Losses
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
@@ -106,6 +107,11 @@ class Detector:
     def optimizers(self) -> Optimizers:
         """By which optimizer each variable is updated."""
         return Optimizers(self._observed)
+
+    @functools.cached_property
+    def growing(self) -> frozenset[str]:
+        """Paths of the variables that grow by a share of themselves, instead of shrinking."""
+        return frozenset(growing(self._observed, self.optimizers, self.treatments))
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""

@@ -155,6 +155,13 @@ class Observed:
             self._evaluations[known] = Evaluation(self._plan, self.feed(draw, length), cut)
         return self._evaluations[known]
 
+    def of_held(self, tensor: Tensor, variable: VariableRef, length: int | None) -> tuple[Any, Any]:
+        """(a tensor that is made of a variable, what that holds), whatever was written before."""
+        held = self.feed(0, length).variable(variable)
+        reads = (node.index for node, read in self.flat.reads() if read.key == variable.key)
+        cut = dict.fromkeys(((index, 0) for index in reads), held)
+        return Evaluation(self._plan, self.feed(0, length), cut).value(tensor), held
+
     def is_made(self, update: Update, draw: int, length: int | None) -> bool:
         """Whether the branches are taken, in one draw, that an update is in."""
         evaluation, path = self.evaluation(draw, length), update.node.path

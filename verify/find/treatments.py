@@ -30,7 +30,8 @@ class Treatment:
     `kind`: ``same``, ``value``, ``norm``, ``global_norm``, or ``other``; `lower`, `upper`: the
     bounds, or the norm. `factor`: what the gradient is multiplied by besides; None if it may as
     well be a part of the learning rate, or is not known. `limits`: whether large gradients are made
-    smaller than in proportion; `gradients`: of how many a norm is.
+    smaller than in proportion; `gradients`: of how many a norm is. `decay`: which share of the
+    variable is added.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Treatment:
     factor: float | None = 1.0
     limits: bool = False
     gradients: int = 1
+    decay: float = 0.0
 
 
 class Treatments:
@@ -83,7 +85,7 @@ class Treatments:
             pairs = self._pairs(key)
             if pairs is None:
                 continue
-            treatment = pairs.multiple() or pairs.within_bounds()
+            treatment = pairs.multiple() or pairs.within_bounds() or pairs.decayed()
             if treatment is None:
                 left[key] = pairs
             else:
@@ -106,31 +108,48 @@ class Treatments:
     def _pairs(self, key: int | str, start: Tensor | None = None) -> _Pairs | None:
         """Gradients, or what was made of them on the way, with what enters the optimizer."""
         begun, entry = start or self.observed.ways[key][0], self.optimizers.rules[key].entry
+        variable = self.observed.updates[key].variable
         for length in self._lengths:
-            before, after = list[Array](), list[Array]()
+            before, after, weights = list[Array](), list[Array](), list[Array]()
             try:
                 for draw in range(DRAWS):
                     evaluation = self.observed.evaluation(draw, length)
                     before.append(np.asarray(evaluation.value(begun), np.float64).reshape(-1))
+                    held = self.observed.feed(draw, length).variable(variable)
+                    weights.append(np.asarray(held, np.float64).reshape(-1))
                     after.append(np.asarray(evaluation.value(entry), np.float64).reshape(-1))
             except NoValueError:
                 continue
             alike = all(a.shape == b.shape for a, b in zip(before, after, strict=True))
             if alike and all(np.isfinite(a).all() for a in after):
-                return _Pairs(before, after)
+                return _Pairs(before, after, weights)
         return None
 
 
 class _Pairs:
-    """Gradients of several draws, and what is made of them."""
+    """Gradients of several draws, what is made of them, and what the variable holds."""
 
-    def __init__(self, before: Sequence[Array], after: Sequence[Array]) -> None:
-        self.before, self.after = before, after
+    def __init__(
+        self, before: Sequence[Array], after: Sequence[Array], weights: Sequence[Array]
+    ) -> None:
+        self.before, self.after, self.weights = before, after, weights
 
     def multiple(self) -> Treatment | None:
         """Whether all are multiplied by one number."""
         factor = _ratio(self.before[0], self.after[0])
         return Treatment("same", factor=factor) if self._are(lambda x: factor * x) else None
+
+    def decayed(self) -> Treatment | None:
+        """Whether all are multiplied by one number, and a share of the variable is added."""
+        columns = [np.stack([x, w], axis=1) for x, w in zip(self.before, self.weights, strict=True)]
+        scale = [np.abs(x).max(initial=1.0) for x in self.before]
+        rows = np.concatenate([c / s for c, s in zip(columns, scale, strict=True)])
+        wanted = np.concatenate([y / s for y, s in zip(self.after, scale, strict=True)])
+        (factor, share), *_ = np.linalg.lstsq(rows, wanted, rcond=None)
+        there = zip(columns, self.after, strict=True)
+        if abs(share) < _TOLERANCE or not all(_alike(c @ [factor, share], y) for c, y in there):
+            return None
+        return Treatment("same", factor=float(factor), decay=float(share))
 
     def within_bounds(self) -> Treatment | None:
         """Whether all are multiplied by one number and kept within two bounds, both met."""
@@ -164,7 +183,7 @@ class _Pairs:
                 for x, y in by_size
                 if (side := sign * x > 0).any()
             ]
-            if shares and shares[-1] < _SMALLER * max(shares):
+            if len(shares) > 1 and shares[-1] < _SMALLER * shares[-2]:
                 return True
         return False
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from verify.flow.dependence import Dependence
 from verify.flow.seeds import REAL, Seed, Seeds
-from verify.graphs import FlatGraph, Node, VariableRef, exclusive
+from verify.graphs import WHILES, FlatGraph, Guard, Node, VariableRef, branch_taken, exclusive
 
 # Ops that tell whether a number is one.
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
@@ -54,12 +54,67 @@ class Flow(Dependence):
 
     @functools.cached_property
     def trained(self) -> list[Update]:
-        """The updates whose value depends on a gradient, and not on zero times that alone."""
+        """The updates whose value depends on a gradient, and not on zero times that alone.
+
+        They are made sometimes, and what they write is left behind.
+        """
         reached = self.backward
         if self.zeroed:
             seeds = (seed.node for seed in self.seeds)
             reached = self.descendants(seeds, without=self.zeroed)
-        return [update for update in self.updates if update.node.index in reached]
+        lost = {update.node.index for update in self.lost}
+        return [u for u in self.updates if u.node.index in reached and u.node.index not in lost]
+
+    @functools.cached_property
+    def lost(self) -> dict[Update, str]:
+        """Updates of which nothing is left in any step, with the reason."""
+        found: dict[Update, str] = {}
+        for update in self.updates:
+            if self._is_never_made(update.node):
+                found[update] = "a constant always chooses another branch"
+            elif (later := self._undone_by(update)) is not None:
+                found[update] = f"{later.id} sets the variable to something else afterwards"
+        return found
+
+    def _is_never_made(self, node: Node) -> bool:
+        """Whether a constant chooses another branch than the one that a node is in."""
+        path = node.path
+        for length in range(1, len(path) + 1):
+            guard, position = self._branches.get(path[:length], (None, 0))
+            value = None if guard is None else self.folder.value(guard.predicate)
+            if guard is not None and value is not None:
+                chosen = value.reshape(()).item()
+                if branch_taken(guard.op, chosen, len(guard.branches)) != position:
+                    return True
+        return False
+
+    @functools.cached_property
+    def _branches(self) -> dict[tuple[str, ...], tuple[Guard, int]]:
+        """The choice that a call path is a branch of, and which one it is."""
+        choices = (guard for guard in self.flat.guards if guard.op not in WHILES)
+        return {path: (guard, i) for guard in choices for i, path in enumerate(guard.branches)}
+
+    def _undone_by(self, update: Update) -> Node | None:
+        """What always sets the variable to something else afterwards, whatever was written."""
+        mine = update.variable.key, update.variable.replica
+        for node in self._assigned.get(mine, ()):
+            if node.index <= update.node.index or update.node.path[: len(node.path)] != node.path:
+                continue
+            above = self.ancestors([node.index])
+            again = (i for i, key in self.weights.items() if key == mine[0] and i in above)
+            if not any(index > update.node.index for index in again):
+                return node
+        return None
+
+    @functools.cached_property
+    def _assigned(self) -> dict[tuple[int | str, int], list[Node]]:
+        """Where variables are set, whatever they held, by no gradient."""
+        found: dict[tuple[int | str, int], list[Node]] = {}
+        for update in self.updates:
+            if update.node.op == "AssignVariableOp" and update.node.index not in self.backward:
+                place = update.variable.key, update.variable.replica
+                found.setdefault(place, []).append(update.node)
+        return found
 
     @functools.cached_property
     def zeroed(self) -> frozenset[int]:

@@ -20,6 +20,7 @@ from verify.graphs.flat_graph import (
     Spec,
     Tensor,
     VariableRef,
+    branch_taken,
 )
 from verify.graphs.garbage_collection import no_collection
 from verify.graphs.inlining import flatten
@@ -47,6 +48,7 @@ __all__ = [
     "Spec",
     "Tensor",
     "VariableRef",
+    "branch_taken",
     "call_op",
     "draws",
     "exclusive",

@@ -48,6 +48,14 @@ class VariableRef:
     replica: int = 0
 
 
+def branch_taken(op: str, chosen: bool | int, branches: int) -> int:
+    """Which branch an op takes, as TensorFlow decides it by the value that chooses."""
+    if op in IFS:
+        return 0 if chosen else 1
+    index = int(chosen)
+    return index if 0 <= index < branches else branches - 1
+
+
 _SETTINGS: dict[tuple[tuple[str, bytes], ...], dict[str, bytes]] = {}
 
 

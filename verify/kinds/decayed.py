@@ -16,10 +16,10 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     expected = set[str]()
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "decayed")}
-    found = {update.variable.path for update in detector.flow.decayed}
+    found = _shrinking(detector)
     if expected == found:
         return []
-    hints = []
+    hints = [f"{path} grows by a share of itself" for path in sorted(detector.growing)]
     if extra := sorted(found - expected):
         hints.append(f"too many: {', '.join(extra)}")
     if missing := sorted(expected - found):
@@ -27,18 +27,24 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     return [Violation("decayed", names(expected), names(found), (*hints,))]
 
 
+def _shrinking(detector: Detector) -> set[str]:
+    return {update.variable.path for update in detector.flow.decayed} - detector.growing
+
+
 class _Decayed(Kind):
     keywords = (Keyword("decayed", Globs, _check, rank=5),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        paths = {update.variable.path for update in detector.flow.decayed}
-        return {"decayed": tuple(sorted(paths))}
+        return {
+            "decayed": (*sorted(_shrinking(detector)),),
+            "growing": (*sorted(detector.growing),),
+        }
 
     def page(self, facts: Facts) -> list[Row]:
-        return [Row.listed("weight decay", facts.decayed)]
+        return [Row.listed("weight decay", facts.decayed), Row.listed("growth", facts.growing)]
 
     def snapshot(self, facts: Facts) -> list[Row]:
-        return [Row.of("weight decay", facts.decayed)]
+        return [Row.of("weight decay", facts.decayed), Row.of("growth", facts.growing)]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
         return {"decayed": [literal(path) for path in facts.decayed]} if facts.decayed else {}

@@ -110,6 +110,7 @@ class Facts:
     written: Written
     frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]
+    growing: tuple[str, ...]
     read_only: tuple[str, ...]
     stopped: tuple[str, ...]
     custom_gradients: tuple[str, ...]

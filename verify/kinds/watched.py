@@ -88,6 +88,8 @@ def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
         for path in missing
         if path in by_hand
     ]
+    lost = {u.variable.path: why for u, why in detector.flow.lost.items()}
+    hints += [f"{path} is updated, but {lost[path]}" for path in missing if path in lost]
     behind = set(stopped(detector.flow))
     hints += [
         f"{path} reaches the loss behind StopGradient only" for path in missing if path in behind

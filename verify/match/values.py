@@ -27,6 +27,7 @@ from verify.graphs import (
     Node,
     Tensor,
     VariableRef,
+    branch_taken,
     call_op,
     draws,
     is_stateful,
@@ -359,11 +360,8 @@ def _wide(value: Any) -> Any:
 
 
 def _branch(op: str, predicate: Any, branches: int) -> int:
-    """Which branch an op takes, as TensorFlow decides it."""
-    if op in IFS:
-        return 0 if _is_true(predicate) else 1
-    index = int(predicate)
-    return index if 0 <= index < branches else branches - 1
+    chosen = _is_true(predicate) if op in IFS else int(predicate)
+    return branch_taken(op, chosen, branches)
 
 
 def _is_true(value: Any) -> bool:

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs import CASES, IFS, WHILES, FlatGraph, Folder, Guard, Node, Tensor, VariableRef
+from verify.graphs import (
+    CASES,
+    IFS,
+    WHILES,
+    FlatGraph,
+    Folder,
+    Guard,
+    Node,
+    Tensor,
+    VariableRef,
+    branch_taken,
+)
 from verify.step.capturing import Step
 
 
@@ -49,18 +60,11 @@ def specialised(step: Step, variable: VariableRef, value: Any) -> Step | None:
             continue
         decided = folder.value(guard.predicate)
         if decided is not None:
-            chosen[guard.path, guard.name] = _branch(guard, decided)
+            value = decided.reshape(()).item()
+            chosen[guard.path, guard.name] = branch_taken(guard.op, value, len(guard.branches))
     if not chosen:
         return None
     return _cut(step, chosen)
-
-
-def _branch(guard: Guard, decided: np.ndarray[Any, Any]) -> int:
-    """Which branch an op takes, as TensorFlow decides it."""
-    if guard.op in IFS:
-        return 0 if bool(decided.reshape(())) else 1
-    index = int(decided.reshape(()))
-    return index if 0 <= index < len(guard.branches) else len(guard.branches) - 1
 
 
 def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from loopctl import LoopControllerCallback, when
-from verify.graphs.at_hand import losses_at_hand, optimizers_at_hand
+from verify.graphs.at_hand import losses_at_hand
 
 HUBER = keras.losses.Huber(2.0)
 POISSON = keras.losses.Poisson()

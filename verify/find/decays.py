@@ -1,0 +1,50 @@
+"""Which variables grow by the share of themselves that they should shrink by.
+
+That a step adds a share of a variable to it is told by structure (`verify.flow`); whether it makes
+the variable smaller, by values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from verify.find.observed import Observed
+from verify.find.optimizers import Optimizers
+from verify.find.treatments import Treatments
+from verify.flow import Update
+from verify.match import NoValueError
+
+_LEFT: Mapping[str, Callable[[float], float]] = {
+    "AssignVariableOp": lambda share: share,
+    "AssignAddVariableOp": lambda share: 1 + share,
+    "AssignSubVariableOp": lambda share: 1 - share,
+}
+"""What is left of a variable when a share of it is written, by the op that writes it."""
+
+
+def growing(observed: Observed, optimizers: Optimizers, treatments: Treatments) -> Iterator[str]:
+    """Paths of the variables that grow."""
+    for update in observed.flow.decayed:
+        if update.node.index in observed.flow.backward:
+            treatment, rule = treatments.of(update), optimizers.rules.get(update.variable.key)
+            added = treatment is not None and treatment.decay < 0
+            if added or (rule is not None and rule.decay < 0):
+                yield update.variable.path
+        elif (left := _left(observed, update)) is not None and abs(left) > 1:
+            yield update.variable.path
+
+
+def _left(observed: Observed, update: Update) -> float | None:
+    """What a variable is multiplied by; None if that is not one number, or not known."""
+    for length in observed.lengths:
+        try:
+            values = observed.of_held(update.node.data[1], update.variable, length)
+        except NoValueError:
+            continue
+        written, held = (np.asarray(value, np.float64) for value in values)
+        share = float(np.sum(written * held) / np.sum(held * held))
+        known = update.node.op in _LEFT and np.allclose(written, share * held, rtol=1e-6, atol=0)
+        return _LEFT[update.node.op](share) if known else None
+    return None
