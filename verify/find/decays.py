@@ -38,9 +38,9 @@ def growing(observed: Observed, optimizers: Optimizers, treatments: Treatments) 
 
 def _left(observed: Observed, update: Update) -> float | None:
     """What a variable is multiplied by; None if that is not one number, or not known."""
-    for length in observed.lengths:
+    for shapes in observed.shapes:
         try:
-            values = observed.of_held(update.node.data[1], update.variable, length)
+            values = observed.of_held(update.node.data[1], update.variable, shapes)
         except NoValueError:
             continue
         written, held = (np.asarray(value, np.float64) for value in values)

@@ -7,6 +7,7 @@ learning rate are what they are now, where that is known.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.flow import Flow, Update, ways
+from verify.flow import Flow, Programs, Update, ways
 from verify.graphs import Tensor, VariableRef
 from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
 from verify.step import Step
@@ -34,28 +35,29 @@ class Held(Drawn):
     """Feeds what a step reads with what it may hold between two steps.
 
     Args:
-        step: the numbers that its scalar variables hold now.
+        observed: the step; what it trains is drawn, numbers besides are what they are now.
         draw: which one of several draws.
-        length: what dimensions are cut down to.
+        shapes: what shapes are cut down to.
         sooner: by how many steps the counts are ahead.
     """
 
-    def __init__(self, step: Step, draw: int, length: int | None, sooner: int = 0) -> None:
+    def __init__(self, observed: Observed, draw: int, shapes: Shapes, sooner: int = 0) -> None:
         super().__init__(draw)
-        self.step, self.length, self.sooner = step, length, sooner
+        self.observed, self.shapes, self.sooner = observed, shapes, sooner
 
     def variable(self, variable: VariableRef) -> Any:
         dtype = tf.as_dtype(variable.dtype)
-        name = self.step.paths.get(variable.key, variable.path)
-        if variable.shape == () and not variable.trainable:
+        step = self.observed.step
+        name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
+        if variable.shape == () and variable.key not in trained:
             if dtype.is_integer:
                 return tf.constant(_COUNTS[self.draw] + self.sooner, dtype)
-            if dtype.is_floating and variable.key in self.step.numbers:
-                return tf.constant(self.step.numbers[variable.key], dtype)
-        spec = cut_down(variable.shape, self.length), variable.dtype
+            if dtype.is_floating and variable.key in step.numbers:
+                return tf.constant(step.numbers[variable.key], dtype)
+        spec = self.shapes.of(variable.shape), variable.dtype
         if math.prod(n or 1 for n in spec[0]) > _MOST:
             raise NoValueError(f"{variable.path} is too large to be drawn")
-        if dtype.is_floating and not variable.trainable:
+        if dtype.is_floating and not self.observed.flow.is_trainable(variable):
             # Such that a variance is one: greater than the square of a mean.
             return 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
         if not dtype.is_floating:
@@ -63,8 +65,21 @@ class Held(Drawn):
         return tf.constant(self._weights(spec, name))
 
 
-def cut_down(shape: tuple[int | None, ...], length: int | None) -> tuple[int | None, ...]:
-    return tuple(n if n is None or length is None else min(n, length) for n in shape)
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What the shapes of variables are cut down to: most ops of an optimizer take any.
+
+    `length`: of dimensions, None for all; `whole`: shapes that are not cut, since gradients of
+    variables of that shape come in others.
+    """
+
+    length: int | None = LENGTH
+    whole: frozenset[tuple[int | None, ...]] = frozenset()
+
+    def of(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        if self.length is None or shape in self.whole:
+            return shape
+        return tuple(n if n is None else min(n, self.length) for n in shape)
 
 
 class Observed:
@@ -76,7 +91,7 @@ class Observed:
     def __init__(self, step: Step, flow: Flow) -> None:
         self.step, self.flow, self.flat = step, flow, step.flat
         self._plan = Plan(self.flat)
-        self._evaluations: dict[tuple[int, int | None], Evaluation] = {}
+        self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
 
     @functools.cached_property
     def updates(self) -> dict[int | str, Update]:
@@ -91,14 +106,25 @@ class Observed:
         return {u.variable.key: way for u, way in ways(self.flow, self.updates.values())}
 
     @functools.cached_property
-    def lengths(self) -> tuple[int | None, ...]:
-        """What variables may be cut down to: not where gradients have other shapes."""
-        alike = all(
-            self.flat.shape(tensor) == self.updates[key].variable.shape
+    def alike(self) -> dict[int | str, list[int | str]]:
+        """Variables that are updated by the same ops, by the one of them that stands for all."""
+        programs = Programs(self.flow, {key: way[0] for key, way in self.ways.items()})
+        groups: dict[tuple[bytes, int], list[int | str]] = {}
+        for key, way in self.ways.items():
+            digest = programs.of(self.updates[key].variable)
+            groups.setdefault((digest, len(way)), []).append(key)
+        return {keys[0]: keys for keys in groups.values()}
+
+    @functools.cached_property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """What shapes are cut down to; and not at all, where an op does not take that."""
+        others = frozenset(
+            shape
             for key, way in self.ways.items()
-            for tensor in way
+            if {self.flat.shape(tensor) for tensor in way}
+            != {shape := self.updates[key].variable.shape}
         )
-        return (LENGTH, None) if alike else (None,)
+        return Shapes(whole=others), Shapes(None)
 
     def between(self, key: int | str, tensor: Tensor) -> frozenset[int]:
         """The nodes by which what backpropagation ends in is made another tensor on its way."""
@@ -130,10 +156,11 @@ class Observed:
         flow, (begun, _) = self.flow, self.ways[key][0]
         return begun in flow.inner or not flow.inner.isdisjoint(flow.producers[begun])
 
-    def start(self, key: int | str, draw: int, length: int | None) -> Array:
+    def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
         """What backpropagation ends in, for one variable."""
         tensor = self.ways[key][0]
-        shape = cut_down(self.flat.shape(tensor) or (), length)
+        own = self.updates[key].variable.shape
+        shape = shapes.of(own) if self.flat.shape(tensor) == own else self.flat.shape(tensor) or ()
         if math.prod(n or 1 for n in shape) > _MOST:
             raise NoValueError(f"{self.flat.node(tensor).id} is too large to be drawn")
         name = f"{self.step.paths.get(key, key)}:{draw}"
@@ -143,28 +170,28 @@ class Observed:
             )
         return drawn((shape, "float64"), Domain.REAL, 0, name) * SPREADS[draw]
 
-    def feed(self, draw: int, length: int | None, sooner: int = 0) -> Held:
-        return Held(self.step, draw, length, sooner)
+    def feed(self, draw: int, shapes: Shapes, sooner: int = 0) -> Held:
+        return Held(self, draw, shapes, sooner)
 
-    def evaluation(self, draw: int, length: int | None) -> Evaluation:
-        known = draw, length
+    def evaluation(self, draw: int, shapes: Shapes) -> Evaluation:
+        known = draw, shapes
         if known not in self._evaluations:
             cut = {
-                way[0]: tf.constant(self.start(key, draw, length)) for key, way in self.ways.items()
+                way[0]: tf.constant(self.start(key, draw, shapes)) for key, way in self.ways.items()
             }
-            self._evaluations[known] = Evaluation(self._plan, self.feed(draw, length), cut)
+            self._evaluations[known] = Evaluation(self._plan, self.feed(draw, shapes), cut)
         return self._evaluations[known]
 
-    def of_held(self, tensor: Tensor, variable: VariableRef, length: int | None) -> tuple[Any, Any]:
+    def of_held(self, tensor: Tensor, variable: VariableRef, shapes: Shapes) -> tuple[Any, Any]:
         """(a tensor that is made of a variable, what that holds), whatever was written before."""
-        held = self.feed(0, length).variable(variable)
+        held = self.feed(0, shapes).variable(variable)
         reads = (node.index for node, read in self.flat.reads() if read.key == variable.key)
         cut = dict.fromkeys(((index, 0) for index in reads), held)
-        return Evaluation(self._plan, self.feed(0, length), cut).value(tensor), held
+        return Evaluation(self._plan, self.feed(0, shapes), cut).value(tensor), held
 
-    def is_made(self, update: Update, draw: int, length: int | None) -> bool:
+    def is_made(self, update: Update, draw: int, shapes: Shapes) -> bool:
         """Whether the branches are taken, in one draw, that an update is in."""
-        evaluation, path = self.evaluation(draw, length), update.node.path
+        evaluation, path = self.evaluation(draw, shapes), update.node.path
         evaluation.final(update.variable)
         for end in range(1, len(path) + 1):
             guard, position = self._plan.branches.get(path[:end], (None, 0))

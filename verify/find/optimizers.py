@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.observed import DRAWS, LENGTH, Array, Held, Observed, cut_down
+from verify.find.observed import DRAWS, Array, Held, Observed, Shapes
 from verify.flow import Dependence
 from verify.graphs import Tensor, VariableRef
 from verify.match import Evaluation, NoValueError, Plan
@@ -64,28 +64,35 @@ class Optimizers:
     def rules(self) -> dict[int | str, Rule]:
         """By key of the trained variable; no rule where no one is known."""
         found: dict[int | str, Rule] = {}
+        groups = self.observed.alike
         for optimizer in self.step.optimizers:
             known = variables_of(optimizer)
-            keys = [key for key in self.observed.ways if key in known and key not in found]
+            keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
             if keys:
                 made = optimizer_step(optimizer, [known[key] for key in keys])
                 if made is not None:
                     found |= self._made_by(optimizer, _Reference(made, keys, self.observed))
-        for key in self.observed.ways.keys() - found.keys():
+        for key in groups.keys() - found.keys():
             rule = self._descent(key)
             if rule is not None:
                 found[key] = rule
-        return found
+        return {
+            key: dataclasses.replace(rule, entry=self.observed.ways[key][rule.place])
+            for one, rule in found.items()
+            for key in groups[one]
+        }
 
     def is_as(self, key: int | str, optimizer: Any) -> bool:
         """Whether a variable is updated as any optimizer with these settings would do it."""
+        # Alike in ops, but an optimizer may spare a variable by its name.
+        key = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
             return same_settings(rule.optimizer, optimizer)
         if key not in self.observed.ways:
             return False
         variable = self.observed.updates[key].variable
-        shape = cut_down(variable.shape, LENGTH)
+        shape = Shapes().of(variable.shape)
         made = stand_in(optimizer, [variable.path], [shape])
         if made is None:
             return False
@@ -131,20 +138,20 @@ class Optimizers:
         for draw in range(DRAWS):
             if not left:
                 break
-            for length in self.observed.lengths:
+            for shapes in self.observed.shapes:
                 try:
-                    there = reference.evaluation(draw, length, place, sooner)
-                    here = self.observed.evaluation(draw, length)
+                    there = reference.evaluation(draw, shapes, place, sooner)
+                    here = self.observed.evaluation(draw, shapes)
                     left = [
                         key
                         for key in left
-                        if not self._is_made(key, draw, length)
-                        or reference.is_alike(key, here, there, self.observed.feed(draw, length))
+                        if not self._is_made(key, draw, shapes)
+                        or reference.is_alike(key, here, there, self.observed.feed(draw, shapes))
                     ]
                 except NoValueError:
                     continue
                 for key in left:
-                    made[key] += self._is_made(key, draw, length)
+                    made[key] += self._is_made(key, draw, shapes)
                 break
             else:
                 return []
@@ -152,8 +159,8 @@ class Optimizers:
                 break
         return [key for key in left if made[key] >= _ENOUGH]
 
-    def _is_made(self, key: int | str, draw: int, length: int | None) -> bool:
-        return self.observed.is_made(self.observed.updates[key], draw, length)
+    def _is_made(self, key: int | str, draw: int, shapes: Shapes) -> bool:
+        return self.observed.is_made(self.observed.updates[key], draw, shapes)
 
     # -- plain gradient descent --------------------------------------------------------------------
 
@@ -163,7 +170,7 @@ class Optimizers:
         for place, tensor in enumerate(self.observed.ways[key]):
             if self.observed.is_of_state(key, tensor):
                 break
-            fits = [self._fit(key, tensor, length) for length in self.observed.lengths]
+            fits = [self._fit(key, tensor, shapes) for shapes in self.observed.shapes]
             fit = next((one for one in fits if one is not None), None)
             if fit is None:
                 continue
@@ -183,16 +190,16 @@ class Optimizers:
         return any(np.isclose(abs(rate), value, rtol=_EXACT, atol=0) for value in held)
 
     def _fit(
-        self, key: int | str, tensor: Tensor, length: int | None
+        self, key: int | str, tensor: Tensor, shapes: Shapes
     ) -> tuple[list[float], float] | None:
         """(the rate in each draw, the share of the variable); None if that is not what is done."""
         update, rates, decays = self.observed.updates[key], list[float](), list[float]()
         for draw in range(DRAWS):
             try:
-                if not self.observed.is_made(update, draw, length):
+                if not self.observed.is_made(update, draw, shapes):
                     continue
-                evaluation = self.observed.evaluation(draw, length)
-                before = _flat(self.observed.feed(draw, length).variable(update.variable))
+                evaluation = self.observed.evaluation(draw, shapes)
+                before = _flat(self.observed.feed(draw, shapes).variable(update.variable))
                 change = before - _flat(evaluation.final(update.variable))
                 gradient = _flat(evaluation.value(tensor))
             except NoValueError:
@@ -235,7 +242,7 @@ class _Reference:
         self.made, self.flat, self.keys, self.observed = made, made.flat, keys, observed
         self.own = dict(own or {})
         self._plan = Plan(self.flat)
-        self._evaluations: dict[tuple[int, int | None, int, int], Evaluation] = {}
+        self._evaluations: dict[tuple[int, Shapes, int, int], Evaluation] = {}
 
     @functools.cached_property
     def steps(self) -> int:
@@ -261,16 +268,16 @@ class _Reference:
         own = self.made.variables[list(self.keys).index(key)]
         return [v for v in self._states[key] if v.key != own and v.shape != ()]
 
-    def evaluation(self, draw: int, length: int | None, place: int, sooner: int) -> Evaluation:
-        known = draw, length, place, sooner
+    def evaluation(self, draw: int, shapes: Shapes, place: int, sooner: int) -> Evaluation:
+        known = draw, shapes, place, sooner
         if known not in self._evaluations:
-            here, cut = self.observed.evaluation(draw, length), dict[Tensor, Any]()
+            here, cut = self.observed.evaluation(draw, shapes), dict[Tensor, Any]()
             for key, argument in zip(self.keys, self.flat.arguments, strict=True):
                 way = self.observed.ways[key]
                 value = here.value(way[min(place, len(way) - 1)])
-                shape = tf.shape(self.observed.feed(draw, length).variable(self._own(key)))
+                shape = tf.shape(self.observed.feed(draw, shapes).variable(self._own(key)))
                 cut[argument, 0] = tf.reshape(value, shape)
-            feed = _Own(self, draw, length, sooner)
+            feed = _Own(self, draw, shapes, sooner)
             self._evaluations[known] = Evaluation(self._plan, feed, cut)
         return self._evaluations[known]
 
@@ -297,8 +304,8 @@ class _Reference:
 class _Own(Held):
     """Feeds an optimizer with what the step is fed."""
 
-    def __init__(self, reference: _Reference, draw: int, length: int | None, sooner: int) -> None:
-        super().__init__(reference.observed.step, draw, length, sooner)
+    def __init__(self, reference: _Reference, draw: int, shapes: Shapes, sooner: int) -> None:
+        super().__init__(reference.observed, draw, shapes, sooner)
         self.reference = reference
 
     def variable(self, variable: VariableRef) -> Any:

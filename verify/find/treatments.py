@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from verify.find.observed import DRAWS, Array, Observed
+from verify.find.observed import DRAWS, Array, Observed, Shapes
 from verify.find.optimizers import Optimizers
 from verify.flow import Update
 from verify.graphs import Tensor
@@ -79,17 +79,19 @@ class Treatments:
         """By key of the variable."""
         found: dict[int | str, Treatment] = {}
         left: dict[int | str, _Pairs] = {}
-        for key, rule in self.optimizers.rules.items():
-            if self.observed.is_of_state(key, rule.entry) or not self.observed.is_whole(key):
+        rules, groups = self.optimizers.rules, self.observed.alike
+        for one, keys in groups.items():
+            if one not in rules or not self._is_told(one):
                 continue
-            pairs = self._pairs(key)
-            if pairs is None:
-                continue
-            treatment = pairs.multiple() or pairs.within_bounds() or pairs.decayed()
-            if treatment is None:
-                left[key] = pairs
+            pairs = self._pairs(one)
+            treatment = None
+            if pairs is not None:
+                treatment = pairs.multiple() or pairs.within_bounds() or pairs.decayed()
+            if treatment is not None:
+                found |= dict.fromkeys(keys, treatment)
             else:
-                found[key] = treatment
+                each = {key: self._pairs(key) for key in keys}
+                left |= {key: pairs for key, pairs in each.items() if pairs is not None}
         found |= _to_norms(left)
         undecided = {key for key, rule in self.optimizers.rules.items() if not rule.decided}
         return {
@@ -97,25 +99,31 @@ class Treatments:
             for key, one in found.items()
         }
 
+    def _is_told(self, key: int | str) -> bool:
+        """Whether what enters the optimizer is made of the gradient alone, all of which is fed."""
+        entry = self.optimizers.rules[key].entry
+        return self.observed.is_whole(key) and not self.observed.is_of_state(key, entry)
+
     @functools.cached_property
-    def _lengths(self) -> tuple[int | None, ...]:
+    def _shapes(self) -> tuple[Shapes, ...]:
         """What variables are cut down to: last, where norms are those of all elements."""
-        lengths, observed = self.observed.lengths, self.observed
+        shapes, observed = self.observed.shapes, self.observed
         rules = self.optimizers.rules
-        by_element = all(observed.is_by_element(key, rules[key].entry) for key in rules)
-        return lengths if by_element else (*reversed(lengths),)
+        one_each = rules.keys() & observed.alike.keys()
+        by_element = all(observed.is_by_element(key, rules[key].entry) for key in one_each)
+        return shapes if by_element else (*reversed(shapes),)
 
     def _pairs(self, key: int | str, start: Tensor | None = None) -> _Pairs | None:
         """Gradients, or what was made of them on the way, with what enters the optimizer."""
         begun, entry = start or self.observed.ways[key][0], self.optimizers.rules[key].entry
         variable = self.observed.updates[key].variable
-        for length in self._lengths:
+        for shapes in self._shapes:
             before, after, weights = list[Array](), list[Array](), list[Array]()
             try:
                 for draw in range(DRAWS):
-                    evaluation = self.observed.evaluation(draw, length)
+                    evaluation = self.observed.evaluation(draw, shapes)
                     before.append(np.asarray(evaluation.value(begun), np.float64).reshape(-1))
-                    held = self.observed.feed(draw, length).variable(variable)
+                    held = self.observed.feed(draw, shapes).variable(variable)
                     weights.append(np.asarray(held, np.float64).reshape(-1))
                     after.append(np.asarray(evaluation.value(entry), np.float64).reshape(-1))
             except NoValueError:

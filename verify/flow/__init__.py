@@ -8,6 +8,7 @@ from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint
 from verify.flow.dependence import Dependence
 from verify.flow.gradient_flow import SUMS, Flow, Update, differentiated
 from verify.flow.passages import ways
+from verify.flow.programs import Programs
 from verify.flow.scaling import Scaling
 from verify.flow.seeds import REAL, Seed
 from verify.flow.unexplained import Unexplained
@@ -19,6 +20,7 @@ __all__ = [
     "Dependence",
     "Effect",
     "Flow",
+    "Programs",
     "Scaling",
     "Seed",
     "Unexplained",

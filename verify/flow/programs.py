@@ -1,0 +1,127 @@
+"""Which variables are updated by the same ops, whatever these are called.
+
+What is computed from the end of backpropagation to the write of a variable is given a digest, in
+which the variable, what is kept for it, and its gradient have no names. Where two digests are
+equal, what values tell of one update holds for the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from verify.flow.gradient_flow import Flow
+from verify.graphs import Node, Tensor, VariableRef
+
+Key = int | str
+
+
+class Programs:
+    """Digests of the updates of one step.
+
+    Args:
+        flow: of the step.
+        starts: where backpropagation ends, by key of the variable.
+    """
+
+    def __init__(self, flow: Flow, starts: Mapping[Key, Tensor]) -> None:
+        self.flow, self.flat, self.starts = flow, flow.flat, starts
+        self._ends = {index for index, _ in starts.values()}
+        self._common: dict[int, bool] = {}
+
+    @functools.cached_property
+    def writes(self) -> dict[Key, list[Node]]:
+        """What writes each variable, in the order of the graph."""
+        found: dict[Key, list[Node]] = {}
+        for node, variable in self.flat.writes():
+            found.setdefault(variable.key, []).append(node)
+        return found
+
+    def of(self, variable: VariableRef) -> bytes:
+        """A digest of all that is written to a variable, and to what is kept for it."""
+        return _Program(self, variable).digest()
+
+    def is_common(self, index: int) -> bool:
+        """Whether a number is made of several gradients, as their norm is."""
+        if index not in self._common:
+            above = self.flow.ancestors([index], without=self.flow.inner - self._ends)
+            self._common[index] = len(above & self._ends) > 1
+        return self._common[index]
+
+
+class _Program:
+    """The digests of what one variable is updated by."""
+
+    def __init__(self, programs: Programs, own: VariableRef) -> None:
+        self.programs, self.flow, self.flat, self.own = programs, programs.flow, programs.flat, own
+        self.start = programs.starts[own.key]
+        self._kept: dict[Key, int] = {}
+        self._known: dict[Tensor, bytes] = {}
+
+    def digest(self) -> bytes:
+        parts: list[Any] = [len(self.own.shape), self.own.dtype, *self._written(self.own.key)]
+        done = 0
+        while done < len(self._kept):  # what is kept may be made of something else that is
+            parts += self._written(list(self._kept)[done])
+            done += 1
+        return _digest(*parts)
+
+    def _written(self, key: Key) -> list[bytes]:
+        found = []
+        for node in self.programs.writes.get(key, ()):
+            inputs = [t for t in node.data if t[0] not in self.flat.variables]
+            found.append(_digest(node.op, node.path, *map(self._of, inputs)))
+        return found
+
+    def _of(self, wanted: Tensor) -> bytes:
+        stack, opened = [wanted], set[Tensor]()
+        while stack:
+            tensor = stack[-1]
+            if tensor in self._known:
+                stack.pop()
+                continue
+            node = self.flat.node(tensor)
+            leaf = self._leaf(tensor, node)
+            missing = [t for t in node.data if t not in self._known]
+            if leaf is not None:
+                self._known[tensor] = _digest(*leaf)
+            elif missing and tensor not in opened:
+                opened.add(tensor)
+                stack += missing
+            else:
+                inputs = [self._known.get(t, b"of itself") for t in node.data]
+                settings = sorted(node.settings.items())
+                self._known[tensor] = _digest(node.op, settings, tensor[1], *inputs)
+        return self._known[wanted]
+
+    def _leaf(self, tensor: Tensor, node: Node) -> list[Any] | None:
+        """What a tensor is where what it is made of does not matter."""
+        if tensor == self.start:
+            return ["gradient"]
+        value = self.flow.folder.value(tensor)
+        if value is not None:
+            return ["constant", value.dtype.str, value.shape, value.tobytes()]
+        variable = self.flat.variable(node)
+        if variable is not None:
+            before = sum(w.index < node.index for w in self.programs.writes.get(variable.key, ()))
+            return ["read", node.op, self._name(variable), before]
+        # What others have in common, or what only this one has: which one it is does matter.
+        backward = tensor[0] in self.flow.backward
+        if tensor[0] in self.flow.inner or (not backward and tensor[0] in self.flow.of_data):
+            return ["this", tensor]
+        if backward and self.flat.shape(tensor) == () and self.programs.is_common(tensor[0]):
+            return ["this", tensor]
+        return None
+
+    def _name(self, variable: VariableRef) -> Any:
+        if variable.key == self.own.key:
+            return "own"
+        if variable.shape == () or self.flow.is_trainable(variable):
+            return variable.key
+        return "kept", self._kept.setdefault(variable.key, len(self._kept))
+
+
+def _digest(*parts: Any) -> bytes:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
