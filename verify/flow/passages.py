@@ -15,7 +15,8 @@ import networkx as nx
 
 from verify.flow.gradient_flow import Flow, Update
 from verify.flow.seeds import REAL
-from verify.graphs import Tensor
+from verify.flow.vectors import taken_from
+from verify.graphs import WHILES, Tensor
 
 _ROOT = -1  # where all that has no source as large comes from
 
@@ -31,6 +32,8 @@ def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[
     for update in sorted(updates, key=lambda update: _size(update.variable.shape) == 1):
         way = _passages(flow, update, starts)
         if way:
+            whole = taken_from(flow, way[0])
+            way = way if whole is None else (whole, *way)
             starts.add(way[0][0])
             yield update, way
 
@@ -54,12 +57,19 @@ def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...
     above = nx.immediate_dominators(graph, _ROOT)
     found: list[Tensor] = []
     index = above[update.node.index]
-    while index != _ROOT:
+    while index != _ROOT and not _is_repeated(flow, index, update):
         tensor = _large(flow, index, size)
         if tensor is not None:
             found.append(tensor)
         index = above[index]
     return (*reversed(found),)
+
+
+def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
+    """Whether a node is run in each turn of a loop that the update comes after."""
+    path, own = flow.flat.nodes[index].path, update.node.path
+    loops = (guard.branches[0] for guard in flow.flat.guards if guard.op in WHILES)
+    return any(path[: len(body)] == body != own[: len(body)] for body in loops)
 
 
 def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int]:

@@ -59,6 +59,7 @@ class GlobalNorm(Strict):
 
 FORMS = {
     "Loss": "a table",
+    "Optimizer": "a table",
     "Fingerprint": '{fingerprint = "..."}',
     "Term": "a table",
     "Norm": "{norm = n}",

@@ -87,7 +87,8 @@ def check(cases: Iterable[tuple[Fault, str, str]]) -> Iterator[Verdict]:
 def message_of(training: Training) -> str:
     """What `assert_graph` says of a step; empty if it is as expected."""
     try:
-        assert_graph(_traced(training), model=training.model, **training.expected())
+        x, y = training.sample.x, training.sample.y
+        assert_graph(_step(training), x, y, model=training.model, **training.expected())
     except GraphAssertionError as error:
         return str(error)
     return ""
@@ -118,9 +119,13 @@ def named_rightly(fault: Fault, message: str) -> bool:
     return fault.keyword in violated <= allowed and re.search(fault.told, message) is not None
 
 
-def _traced(training: Training) -> Any:
+def _step(training: Training) -> Any:
     @tf.function(autograph=False)
     def step(x: Any, y: Any) -> Any:
         return training.step(x, y)
 
-    return step.get_concrete_function(training.sample.x, training.sample.y)
+    return step
+
+
+def _traced(training: Training) -> Any:
+    return _step(training).get_concrete_function(training.sample.x, training.sample.y)
