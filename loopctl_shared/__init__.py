@@ -7,12 +7,13 @@ May import: the standard library.
 
 from loopctl_shared.files import whole, write_whole
 from loopctl_shared.loss_scaling import inner_optimizer
-from loopctl_shared.names import CONTRACT_SUFFIX, DISTRIBUTION, how_to_install, version
+from loopctl_shared.names import CONTRACT_SUFFIX, CONTROLLER, DISTRIBUTION, how_to_install, version
 from loopctl_shared.on_demand import imported_on_demand
 from loopctl_shared.user_warnings import warn_user
 
 __all__ = [
     "CONTRACT_SUFFIX",
+    "CONTROLLER",
     "DISTRIBUTION",
     "how_to_install",
     "imported_on_demand",

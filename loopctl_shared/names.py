@@ -1,4 +1,4 @@
-"""Names by which others find what is ours: the distribution, contract files."""
+"""Names by which others find what is ours: the distribution, contract files, a controller."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import importlib.metadata
 # `loopctl` belongs to another project on the Python package index.
 DISTRIBUTION = "keras-loopctl"
 CONTRACT_SUFFIX = ".graph.toml"
+CONTROLLER = "_loopctl_callback"
+"""Attribute of a controlled model: the callback that controls it, which has a `main_step`."""
 
 
 def version() -> str:

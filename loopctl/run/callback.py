@@ -20,8 +20,8 @@ from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
 from loopctl.run.train_function import TrainFunction
 from loopctl.run.validations import Validations
+from loopctl_shared import CONTROLLER
 
-_OWNER = "_loopctl_callback"  # attribute of a controlled model: the callback that controls it
 _SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
 
 
@@ -111,7 +111,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
     def _compile(self, model: keras.Model) -> Steps:
         if not model.compiled:
             raise ConfigError(f"model {model.name!r} is not compiled: call model.compile first")
-        owner = getattr(model, _OWNER, None)
+        owner = getattr(model, CONTROLLER, None)
         # Keras hands one `params` to all callbacks of a fit: a callback that is left of a fit that
         # raised has other ones, and does not count.
         other = None if owner is self else owner
@@ -134,7 +134,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         )
 
     def _bind(self, model: keras.Model, steps: Steps) -> None:
-        owner = getattr(model, _OWNER, None)
+        owner = getattr(model, CONTROLLER, None)
         if owner is not None:
             owner.release()
         self.release()
@@ -143,7 +143,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._known_states, self._stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
         # neither its weights nor what it saves.
-        object.__setattr__(model, _OWNER, self)
+        object.__setattr__(model, CONTROLLER, self)
         object.__setattr__(model, "control_variables", steps.state.controls)
         for name, function in steps.substeps.items():
             object.__setattr__(model, name, function)
@@ -154,7 +154,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             return
         model = self._steps.model
         self._uninstall(model)
-        for name in (_OWNER, "control_variables", *self._bound_names()):
+        for name in (CONTROLLER, "control_variables", *self._bound_names()):
             object.__delattr__(model, name)
         self._steps = self._function = None
 

@@ -23,8 +23,8 @@ from verify.step import Step
 Array = np.ndarray[Any, Any]
 
 # Gradients that clips of any bounds leave alone, and such that all of them bind.
-SPREADS = (1.0, 1e-2, 30.0, 1e-3, 0.3, 1e3, 0.1, 1e9)
-_SIGNS = (-1, 1, 1, -1, 1, -1, -1, 1)
+SPREADS = (1.0, 1e9, 1e-2, 1e3, 30.0, 1e-3, 0.3, 0.1)
+_SIGNS = (-1, 1, 1, -1, 1, -1, 1, -1)
 _COUNTS = (0, 1, 2, 3, 7, 9, 99, 4095)  # steps that were made before
 DRAWS = len(SPREADS)
 LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that

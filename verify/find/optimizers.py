@@ -123,7 +123,8 @@ class Optimizers:
         """The variables that are updated as by this optimizer."""
         ways, found = self.observed.ways, dict[int | str, Rule]()
         for sooner in range(reference.steps):
-            for place in range(max(len(ways[key]) for key in reference.keys)):
+            # The last that fits: what comes before it may be a clip that no draw here meets.
+            for place in reversed(range(max(len(ways[key]) for key in reference.keys))):
                 left = [k for k in reference.keys if k not in found and place < len(ways[k])]
                 for key in self._fitting(reference, left, place, sooner):
                     found[key] = Rule(optimizer, ways[key][place], place)

@@ -6,7 +6,6 @@ So people clip all gradients by one norm, say: flattened, joined, scaled and spl
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl_shared import CONTROLLER
 from verify.graphs.border import check_definition
 from verify.graphs.inlining import check_size
 from verify.printable import printable_text
@@ -52,6 +53,9 @@ def traced(
     if isinstance(target, tf.Graph):
         return _of_graph(target)
     if is_model(target):
+        controller = getattr(target, CONTROLLER, None)
+        if controller is not None:
+            return _of_controlled(target, controller.main_step, args)
         return _of_model_step(target, target.train_step, args)
     if (owner := model_of(target)) is not None:
         is_step = getattr(target, "__name__", None) in _KERAS_STEPS
@@ -123,6 +127,12 @@ def _of_model_step(model: Any, step: Any, args: Sequence[Any]) -> Traced:
 
     concrete = _concrete(tf.function(whole, autograph=False), args, name)
     return Traced(name, concrete, model=model, owner=model)
+
+
+def _of_controlled(model: Any, main_step: Any, args: Sequence[Any]) -> Traced:
+    """What ``fit`` runs under control, instead of the model's own ``train_step``."""
+    name = f"{model.name}.main_step"
+    return Traced(name, _concrete(main_step, args, name), model=model, owner=main_step)
 
 
 def _is_compiled(model: Any) -> bool:
