@@ -155,9 +155,9 @@ class Observed:
         """
         flow, begun = self.flow, self.ways[key][0]
         size = math.prod(n or 1 for n in self.flat.shape(begun) or ())
-        made_of = {t for t in self.flat.node(begun).data if t[0] in flow.backward - flow.inner}
+        made_of = {t for t in self.flat.node(begun).data if t[0] in flow.backward - flow.propagated}
         sizes = (math.prod(n or 1 for n in self.flat.shape(tensor) or ()) for tensor in made_of)
-        return begun[0] in flow.inner or all(other <= size for other in sizes)
+        return begun[0] in flow.propagated or all(other <= size for other in sizes)
 
     def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
         """What backpropagation ends in, for one variable."""

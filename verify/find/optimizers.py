@@ -31,6 +31,8 @@ from verify.references import (
 _TOLERANCE = 1e-4  # of the largest change: constants have seven digits
 _EXACT = 1e-6  # the same, of one number times a tensor
 _NO_DECAY = 1e-6  # beside the largest gradients, a share is not told more exactly
+_MOST_DECAY = 0.5  # what takes more of a variable in a step is no decay
+_FEW = 2  # elements of a variable in which any gradient fits
 _ENOUGH = 2  # draws in which the update is made
 _MOST_KEPT = 4  # variables that an optimizer keeps for one
 _SEVERAL = 4  # draws that are looked at where no branch decides
@@ -194,7 +196,7 @@ class Optimizers:
         self, key: int | str, tensor: Tensor, shapes: Shapes
     ) -> tuple[list[float], float] | None:
         """(the rate in each draw, the share of the variable); None if that is not what is done."""
-        update, rates, decays = self.observed.updates[key], list[float](), list[float]()
+        update, draws = self.observed.updates[key], list[tuple[Array, Array]]()
         for draw in range(DRAWS):
             try:
                 if not self.observed.is_made(update, draw, shapes):
@@ -205,25 +207,31 @@ class Optimizers:
                 gradient = _flat(evaluation.value(tensor))
             except NoValueError:
                 return None
-            if gradient.shape != change.shape or not np.isfinite(change).all():
-                return None
             size = np.abs(gradient).max(initial=0)
-            if size == 0:
+            if gradient.shape != change.shape or not np.isfinite(change).all() or size == 0:
                 return None
-            columns = np.stack([gradient / size, before], axis=1)
-            if len(change) > 2:
-                (rate, decay), *_ = np.linalg.lstsq(columns, change, rcond=None)
-            else:  # too few to tell a share of the variable
-                rate, decay = float(columns[:, 0] @ change / (columns[:, 0] @ columns[:, 0])), 0.0
-            off = np.abs(columns @ [rate, decay] - change).max()
-            if off > _EXACT * np.abs(change).max():
-                return None
-            rates.append(rate / size)
-            decays.append(decay)
-        if len(rates) < _ENOUGH or not np.allclose(decays, decays[0], rtol=1e-3, atol=_NO_DECAY):
+            draws.append((np.stack([gradient, before], axis=1) / size, change / size))
+        if len(draws) < _ENOUGH:
             return None
-        decay = float(np.median(decays))
-        return rates, decay if abs(decay) > _NO_DECAY else 0.0
+        fit = _solved(np.concatenate([c for c, _ in draws]), np.concatenate([w for _, w in draws]))
+        fits = [fit] * len(draws)
+        if fit is None and len(draws[0][1]) > _FEW:  # another rate in each draw, perhaps
+            fits = [_solved(*one) for one in draws]
+        solved = [one for one in fits if one is not None]
+        if len(solved) < len(draws):
+            return None
+        decay = float(np.median([share for _, share in solved]))
+        alike = all(np.isclose(share, decay, rtol=1e-3, atol=_NO_DECAY) for _, share in solved)
+        if not alike or abs(decay) > _MOST_DECAY:
+            return None
+        return [rate for rate, _ in solved], decay if abs(decay) > _NO_DECAY else 0.0
+
+
+def _solved(columns: Array, change: Array) -> tuple[float, float] | None:
+    """The numbers that two columns are multiplied by to make a change; None if none do."""
+    found, *_ = np.linalg.lstsq(columns, change, rcond=None)
+    off = np.abs(columns @ found - change).max()
+    return (float(found[0]), float(found[1])) if off <= _EXACT * np.abs(change).max() else None
 
 
 class _Reference:

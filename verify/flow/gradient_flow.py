@@ -145,6 +145,14 @@ class Flow(Dependence):
         return self.ancestors(self.entries)
 
     @functools.cached_property
+    def propagated(self) -> set[int]:
+        """The backward pass where it is not over: values that the losses are made of enter it."""
+        forward = self.ancestors(seed.loss[0] for seed in self.seeds)
+        values = forward & (self.of_data | self.of_weights)
+        taking = (i for i, sources in self.takes.items() if not values.isdisjoint(sources))
+        return self.ancestors(taking) & self.backward
+
+    @functools.cached_property
     def entries(self) -> set[int]:
         """Where values of the forward pass that data decide enter the backward pass."""
         of_data = self.of_data

@@ -47,7 +47,7 @@ def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...
     if size is None:
         return ()
     edges, ends = _large_ones(flow, update, size)
-    within = ends & flow.inner
+    within = ends & flow.propagated
     if size == 1 and len(ends) > 1:
         within = _nearest(edges, ends - flow.descendants(others), update.node.index)
     if within and ends != within:
@@ -86,7 +86,7 @@ def _large_ones(flow: Flow, update: Update, size: int) -> tuple[list[tuple[int, 
     stack, seen = [update.node.index], {update.node.index}
     while stack:
         index = stack.pop()
-        sources = [] if index in flow.inner else _sources(flow, index, size)
+        sources = [] if index in flow.propagated else _sources(flow, index, size)
         edges += [(source, index) for source in sources]
         if not sources:
             ends.add(index)
@@ -105,10 +105,10 @@ def _every_one(
     What is made of means over rows, say, comes from there as well; what a regulariser adds does
     not.
     """
-    above = flow.ancestors([update.node.index], without=flow.inner - within)
-    below = flow.descendants(within, without=flow.inner - within) & above
+    above = flow.ancestors([update.node.index], without=flow.propagated - within)
+    below = flow.descendants(within, without=flow.propagated - within) & above
     ends = within | (ends - below)
-    nodes = (below | flow.descendants(ends - within) & above) - (ends & flow.inner)
+    nodes = (below | flow.descendants(ends - within) & above) - (ends & flow.propagated)
     edges = [(source, index) for index in nodes for source in flow.producers[index]]
     kept = nodes | ends
     return [(a, b) for a, b in edges if a in kept and a != b], ends

@@ -46,7 +46,7 @@ class Programs:
     def is_common(self, index: int) -> bool:
         """Whether a number is made of several gradients, as their norm is."""
         if index not in self._common:
-            above = self.flow.ancestors([index], without=self.flow.inner - self._ends)
+            above = self.flow.ancestors([index], without=self.flow.propagated - self._ends)
             self._common[index] = len(above & self._ends) > 1
         return self._common[index]
 
@@ -109,7 +109,7 @@ class _Program:
             return ["read", node.op, self._name(variable), before]
         # What others have in common, or what only this one has: which one it is does matter.
         backward = tensor[0] in self.flow.backward
-        if tensor[0] in self.flow.inner or (not backward and tensor[0] in self.flow.of_data):
+        if tensor[0] in self.flow.propagated or (not backward and tensor[0] in self.flow.of_data):
             return ["this", tensor]
         if backward and self.flat.shape(tensor) == () and self.programs.is_common(tensor[0]):
             return ["this", tensor]
