@@ -41,6 +41,20 @@ class Outputs:
         """Whether a tensor is known to be what the model returns."""
         return not self._everywhere.isdisjoint(self._forms(tensor))
 
+    def misfed(self, prediction: Tensor, target: Tensor | None) -> str:
+        """What a prediction is made of instead of the batch's x; nothing if it is made of that."""
+        above = self.flow.ancestors([prediction[0]], without=self._shapes)
+        if above.isdisjoint(self.flow.data):
+            return "no value of the batch"
+        if target is None or not self.step.inputs or self.step.targets is None:
+            return ""
+        against = self.flow.ancestors([target[0]], without=self._shapes)
+        fed = {index for index, _ in self.step.targets}
+        if above.isdisjoint(fed) or against.isdisjoint(fed):
+            return ""
+        inputs = {index for index, _ in self.step.inputs}
+        return "" if above & inputs - fed or inputs & fed else "its target"
+
     def called(self, tensor: Tensor) -> frozenset[str | int]:
         """The outputs, by name and position, that a tensor is, or is the logits of."""
         reference, found = self.step.reference, set[str | int]()

@@ -20,6 +20,7 @@ from verify.match import NoValueError
 
 _TOLERANCE = 1e-4  # of the largest value: a norm may be kept away from zero by a little
 _TWICE = 2  # draws, or elements, in which something has to be seen
+_ASTRAY = 0.3  # the cosine of the angle between a gradient and what takes its place
 _SMALLER = 0.1  # what has become of the largest gradients then, of that of others
 
 
@@ -31,7 +32,8 @@ class Treatment:
     bounds, or the norm. `factor`: what the gradient is multiplied by besides; None if it may as
     well be a part of the learning rate, or is not known. `limits`: whether large gradients are made
     smaller than in proportion; `gradients`: of how many a norm is. `decay`: which share of the
-    variable is added.
+    variable is added. `follows`: whether the direction is about that of the gradient, or its
+    opposite.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Treatment:
     limits: bool = False
     gradients: int = 1
     decay: float = 0.0
+    follows: bool = True
 
 
 class Treatments:
@@ -195,6 +198,16 @@ class _Pairs:
                 return True
         return False
 
+    @property
+    def follows(self) -> bool:
+        """Whether what is made of gradients leads about where they do, in most draws."""
+        cosines = [
+            abs(float(x @ y)) / (np.linalg.norm(x) * np.linalg.norm(y))
+            for x, y in zip(self.before, self.after, strict=True)
+            if y.any()
+        ]
+        return not cosines or self.before[0].size == 1 or float(np.median(cosines)) > _ASTRAY
+
     @functools.cached_property
     def factors(self) -> list[float] | None:
         """What each is multiplied by, all of its elements alike; None if that is not so."""
@@ -213,7 +226,8 @@ class _Pairs:
 def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
     """Those that are scaled to a norm: each to its own, or several to a common one."""
     found = {
-        key: Treatment("other", factor=None, limits=pairs.limits) for key, pairs in left.items()
+        key: Treatment("other", factor=None, limits=pairs.limits, follows=pairs.follows)
+        for key, pairs in left.items()
     }
     groups: dict[tuple[float, ...], list[int | str]] = {}
     for key, pairs in left.items():

@@ -19,6 +19,7 @@ from verify.graphs import WHILES, FlatGraph, Guard, Node, VariableRef, branch_ta
 # Ops that tell whether a number is one.
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
 SUMS = {"Add", "AddN", "AddV2", "Sub"}
+_MOVES = {"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 
 
@@ -75,6 +76,30 @@ class Flow(Dependence):
             elif (later := self._undone_by(update)) is not None:
                 found[update] = f"{later.id} sets the variable to something else afterwards"
         return found
+
+    @functools.cached_property
+    def unseen(self) -> list[Update]:
+        """Updates by what data and weights decide together, and that no backward pass explains.
+
+        What adds up both, a moving average of activations say, trains nothing.
+        """
+        both = self.of_data & self.of_weights
+        found = []
+        for update in self.updates:
+            index = update.node.index
+            if index not in both or index in self.backward or update in self.lost:
+                continue
+            above = (self.flat.nodes[i] for i in self.ancestors([index]) & both - {index})
+            if not all(self._adds_up(node, both) for node in above):
+                found.append(update)
+        return found
+
+    def _adds_up(self, node: Node, both: Set[int]) -> bool:
+        """Whether a node is linear in what data and weights decide, or moves it."""
+        decided = [t for t in node.data if t[0] in self.of_data or t[0] in self.of_weights]
+        if node.op in SUMS or node.op in _MOVES:
+            return True
+        return node.op in _LINEAR and len(decided) == 1 and decided[0][0] in both
 
     def _is_never_made(self, node: Node) -> bool:
         """Whether a constant chooses another branch than the one that a node is in."""

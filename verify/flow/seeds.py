@@ -45,20 +45,24 @@ class Seeds:
         seeds = []
         constants = [i for op in ("Const", "Fill") for i in self.flow.matcher.by_op.get(op, ())]
         for node in (self.flat.nodes[index] for index in sorted(constants)):
-            if self.flow.inside(node) and self._is_one(node):
+            if self.flow.inside(node) and self._may_be_seed(node):
                 loss = self._loss_of(node)
                 if loss is not None:
                     seeds.append(Seed(node.index, loss))
         return seeds
 
-    def _is_one(self, node: Node) -> bool:
+    def _may_be_seed(self, node: Node) -> bool:
+        """Whether a constant is one, or a vector of one number: the weight of each example."""
         if node.dtypes[:1] and node.dtypes[0] not in REAL:
             return False
         if node.op == "Const":
             value = self.flat.constant((node.index, 0))
         else:
             value = self.flow.folder.value(node.data[1])
-        return value is not None and value.size > 0 and bool(np.all(value == 1))
+        if value is None or value.size == 0:
+            return False
+        one = value.flat[0] == 1 or len(node.shapes[0] or ()) == 1
+        return bool(one and value.flat[0] != 0 and np.all(value == value.flat[0]))
 
     def _loss_of(self, seed: Node) -> Tensor | None:
         """The tensor whose backward pass `seed` starts, if there is one.

@@ -18,6 +18,8 @@ _BATCHES = {"IteratorGetNext", "IteratorGetNextSync", "OptionalGetValue"}
 class Roles:
     """`x`: the spec of the model's input. `targets`, `weights`: tensors of y and sample_weight.
 
+    `inputs`: the tensors of x, where there is a y.
+
     Those are None where x is fed alone: targets may be made of it, or of anything.
     `target_of`: the targets by key or position, where there are several.
     """
@@ -26,6 +28,7 @@ class Roles:
     targets: frozenset[Tensor] | None
     weights: frozenset[Tensor] | None
     target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
+    inputs: frozenset[Tensor] = frozenset()
 
 
 def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
@@ -63,7 +66,7 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
         return None
     weights = frozenset[Tensor]().union(*parts[2:])
     by_output = _by_output(positional[1], [[tensor] for tensor in parts[1]])
-    return Roles(positional[0], frozenset(parts[1]), weights, by_output)
+    return Roles(positional[0], frozenset(parts[1]), weights, by_output, frozenset(parts[0]))
 
 
 def _by_output(
@@ -104,11 +107,12 @@ def _of_batches(element: Any, flat: FlatGraph) -> Roles | None:
     sizes = [len(tf.nest.flatten(part)) for part in element]
     whole = sum(sizes)
     targets: list[list[Tensor]] = [[] for _ in range(sizes[1])]
-    weights: set[Tensor] = set()
+    inputs, weights = set[Tensor](), set[Tensor]()
     for node in flat.nodes:
         if node.op not in _BATCHES or len(node.dtypes) not in (whole, whole * replicas):
             continue
         width = len(node.dtypes) // whole
+        inputs.update((node.index, output) for output in range(sizes[0] * width))
         first, last = sizes[0] * width, (sizes[0] + sizes[1]) * width
         for output in range(first, last):
             targets[(output - first) // width].append((node.index, output))
@@ -116,7 +120,9 @@ def _of_batches(element: Any, flat: FlatGraph) -> Roles | None:
     x = tf.nest.map_structure(lambda leaf: _replicas(leaf)[0], element[0])
     every = frozenset(tensor for leaf in targets for tensor in leaf)
     by_output = _by_output(element[1], targets)
-    return Roles(x, every, frozenset(weights), by_output) if every else None
+    if not every:
+        return None
+    return Roles(x, every, frozenset(weights), by_output, frozenset(inputs))
 
 
 def _replicas(spec: Any) -> list[Any]:

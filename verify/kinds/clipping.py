@@ -11,6 +11,8 @@ from verify.find import Bounds, Detector, describe
 from verify.kinds.contract_spelling import GlobalNorm, Norm, Off
 from verify.kinds.facts import ClipFact, Facts
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.selection import names
+from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
 
 _LISTED_HINTS = 4  # more gradients than that are not listed where all are alike
@@ -38,7 +40,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     # Small bounds are not written with all of their digits.
     tolerance = 1e-3 if max(map(abs, wanted_bounds[1:])) < 1e-3 else 1e-5
     wish = f"every gradient clipped to {describe(wanted_bounds)}"
-    if not detector.flow.trained:
+    if not detector.flow.trained and not detector.flow.unseen:
         return [Violation("clipping", wish, "no gradient reaches an update")]
     good: list[str] = []
     others: dict[str, str] = {}
@@ -52,6 +54,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         if wanted:
             notes.append(f"clipped, but {wanted[0].misses}")
         others[update.variable.path] = "; ".join(notes) or "not clipped"
+    others |= dict.fromkeys(unseen(detector), f"not known: {UNSEEN}")
     if not others:
         return []
     total = len(good) + len(others)
@@ -68,9 +71,11 @@ def _no_clipping(detector: Detector) -> list[Violation]:
         hints += [f"{update.variable.path}: clipped to {clip}" for clip in clips]
         if not clips and treatment is not None and treatment.limits:
             hints.append(f"{update.variable.path}: limited, by no clip that is known")
-    if not hints:
-        return []
-    return [Violation("clipping", "none", f"{len(hints)} gradients clipped", (*hints,))]
+    found = f"{len(hints)} gradients clipped" if hints else ""
+    if paths := unseen(detector):
+        hints.append(f"not known of {names(paths)}: {UNSEEN}")
+        found = found or "updates that are not known"
+    return [Violation("clipping", "none", found, (*hints,))] if hints else []
 
 
 def _bounds(expected: Any) -> Bounds:

@@ -27,6 +27,16 @@ def factor_of(detector: Detector, paths: Iterable[str]) -> float:
     return first if np.allclose(factors, first, rtol=1e-4, atol=0) else 1.0
 
 
+def astray(detector: Detector, paths: Iterable[str]) -> list[str]:
+    """The variables for which what enters the optimizer leads another way than the gradient."""
+    wanted, found = set(paths), list[str]()
+    for update in detector.flow.trained:
+        treatment = detector.treatments.of(update)
+        if update.variable.path in wanted and treatment is not None and not treatment.follows:
+            found.append(update.variable.path)
+    return found
+
+
 def _factor(detector: Detector, update: Update) -> float | None:
     """What one gradient is multiplied by; minus that where it is added to its variable."""
     treatment, rule = detector.treatments.of(update), detector.rule_of(update)

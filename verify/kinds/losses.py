@@ -15,9 +15,10 @@ from verify.find import Detector, Disjoint, Found, known_losses
 from verify.graphs import key_of, path_of, resource
 from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
-from verify.kinds.gradients import factor_of
+from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names, select
+from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.match import Miss
 from verify.references import LossKey, is_of_keras, loss_name, other_reductions
@@ -76,10 +77,13 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
         recognised.add([one])
         violations += _weight(detector, loss, one, factor)
         violations += _multiplied(detector, loss, one, asked)
+        violations += _misfed(detector, loss, one)
         for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
             text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
     violations += _unnamed(detector, unnamed, recognised)
+    if not wanted and not unnamed and (paths := unseen(detector)):
+        violations.append(Violation("loss", "no data loss", f"{names(paths)} {UNSEEN}"))
     rest = detector.rest([*recognised.all, *detector.terms])[0]
     if unnamed:
         rest = []  # told by its fingerprint
@@ -137,11 +141,24 @@ def _multiplied(detector: Detector, loss: Any, found: Found, asked: Asked) -> li
         return []
     if detector.search.scaling.dynamic:  # whether that is used well is told by itself
         return []
+    against = astray(detector, found.paths)
+    if against:
+        text = f"what enters the optimizer does not follow its gradient, for {names(against)}"
+        return [Violation("loss", loss_name(loss), text)]
     factor = factor_of(detector, found.paths)
     text = f"its gradient is multiplied by {factor:.6g} before the optimizer"
     hint = "with allow_transforms=True that is not asked for"
     same = np.isclose(factor, 1.0, rtol=1e-4)
     return [] if same else [Violation("loss", loss_name(loss), text, (hint,))]
+
+
+def _misfed(detector: Detector, loss: Any, found: Found) -> list[Violation]:
+    """Whether the prediction is computed from something else than what the model should see."""
+    made_of = (
+        "" if found.predicted is None else detector.outputs.misfed(found.predicted, found.target)
+    )
+    text = f"its prediction, {found.prediction}, is computed from {made_of}"
+    return [Violation("loss", f"{loss_name(loss)} of a prediction from x", text)] if made_of else []
 
 
 def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Violation]:
@@ -339,11 +356,16 @@ class _Losses(Kind):
         return {"losses": tuple(_facts(detector))}
 
     def page(self, facts: Facts) -> list[Row]:
-        return [Row.of("loss", map(_told, facts.losses), always=True)]
+        return [Row.of("loss", (_told(one, facts.watched) for one in facts.losses), always=True)]
 
     def snapshot(self, facts: Facts) -> list[Row]:
         # Without the prediction: another version of TensorFlow may call its op otherwise.
-        told = (f"{one.name}{times(one.weight)}{_scaled(one)}" for one in facts.losses)
+        every = set(facts.watched)
+        told = (
+            f"{one.name}{times(one.weight)}{_scaled(one)}"
+            + ("" if set(one.variables) == every else f" for {', '.join(one.variables)} only")
+            for one in facts.losses
+        )
         return [Row.of("loss", told, always=True)]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
@@ -356,9 +378,10 @@ def _spelt(loss: LossFact) -> Any:
     return spelt(loss.name, loss.weight, "weight")
 
 
-def _told(loss: LossFact) -> str:
+def _told(loss: LossFact, watched: tuple[str, ...]) -> str:
     where = f" of {loss.prediction}" if loss.prediction else ""
-    return f"{loss.name}{where}{times(loss.weight)}{_scaled(loss)}"
+    trains = "" if set(loss.variables) == set(watched) else f" for {names(loss.variables)} only"
+    return f"{loss.name}{where}{times(loss.weight)}{_scaled(loss)}{trains}"
 
 
 def _scaled(loss: LossFact) -> str:

@@ -11,6 +11,7 @@ from verify.kinds.facts import Facts
 from verify.kinds.frozen_late import LATE, frozen_late
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import known, names, select
+from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
 
 
@@ -21,7 +22,7 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "watched", frozen=True)}
     found = {update.variable.path for update in detector.flow.trained}
-    found |= set(frozen_late(detector.step))
+    found |= {*frozen_late(detector.step), *unseen(detector)}
     violations = _repeated(detector)
     if expected == found:
         return violations
@@ -29,6 +30,7 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if extra := sorted(found - expected):
         hints.append(f"too many: {', '.join(extra)}")
         hints += _late(detector, extra)
+        hints += [f"{path} is {UNSEEN}" for path in unseen(detector) if path in extra]
     if missing := sorted(expected - found):
         hints.append(f"missing:  {', '.join(missing)}")
         hints.extend(_why_not_trained(detector, missing))

@@ -129,5 +129,6 @@ def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:
         flat=cut,
         targets=None if step.targets is None else frozenset(all_moved(step.targets)),
         weights=None if step.weights is None else frozenset(all_moved(step.weights)),
+        inputs=frozenset(all_moved(step.inputs)),
         target_of={key: frozenset(all_moved(one)) for key, one in step.target_of.items()},
     )

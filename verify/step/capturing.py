@@ -17,12 +17,13 @@ class Step:
     """A captured step.
 
     `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
-    not tell; `target_of`: the targets by key or position, where there are several. `reference`: the
-    model that the step trains, where known, `model_weights` its weights, which the step may use or
-    not. `declared`: the graph came without Python objects, so that no variable says whether it is
-    trained. `losses`, `optimizers`: objects that the step's function has at hand. `numbers`: what
-    scalar variables hold now, by key. `parts`: of how many replicas' gradients, which are added up
-    elsewhere, those of this step are one.
+    not tell; `inputs`: those that carry ``x``, where there is a ``y``; `target_of`: the targets by
+    key or position, where there are several. `reference`: the model that the step trains, where
+    known, `model_weights` its weights, which the step may use or not. `declared`: the graph came
+    without Python objects, so that no variable says whether it is trained. `losses`, `optimizers`:
+    objects that the step's function has at hand. `numbers`: what scalar variables hold now, by key.
+    `parts`: of how many replicas' gradients, which are added up elsewhere, those of this step are
+    one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Step:
     target_of: Mapping[str | int, frozenset[Tensor]] = dataclasses.field(default_factory=dict)
     optimizers: tuple[Any, ...] = ()
     numbers: Mapping[int | str, float] = dataclasses.field(default_factory=dict)
+    inputs: frozenset[Tensor] = frozenset()
     parts: int = 1
 
     @property
@@ -157,4 +159,5 @@ def capture(
         {} if roles is None else roles.target_of,
         found.optimizers,
         found.numbers,
+        frozenset() if roles is None else roles.inputs,
     )
