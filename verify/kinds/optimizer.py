@@ -189,7 +189,15 @@ class _Optimizers(Kind):
         return [Row.of("optimizer", (_told(one, facts.watched) for one in facts.optimizers))]
 
     def snapshot(self, facts: Facts) -> list[Row]:
-        told = (f"{one.name} of {path}" for one in facts.optimizers for path in one.variables)
+        told = (
+            line
+            for one in facts.optimizers
+            for line in (
+                [one.name]
+                if set(one.variables) == set(facts.watched)
+                else [f"{one.name} of {path}" for path in one.variables]
+            )
+        )
         return [Row.of("optimizer", told)]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
