@@ -61,7 +61,7 @@ class Seeds:
             value = self.flow.folder.value(node.data[1])
         if value is None or value.size == 0:
             return False
-        one = value.flat[0] == 1 or len(node.shapes[0] or ()) == 1
+        one = value.flat[0] == 1 or value.ndim == 1
         return bool(one and value.flat[0] != 0 and np.all(value == value.flat[0]))
 
     def _loss_of(self, seed: Node) -> Tensor | None:
