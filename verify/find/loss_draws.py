@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 # How much of the largest value two spellings of one formula may differ by: they may keep away from
 # log(0) by other epsilons, and what Keras computes has seven digits.
 _TOLERANCE = 5e-4
+_MOST_BYTES = 1 << 26  # that are kept of values of losses
 _ENOUGH = 2  # draws in which both have a value
 
 Summands = tuple[Tensor, ...]
@@ -84,14 +85,36 @@ class LossDraw:
         return found
 
 
+Value = tuple[Array, Array | None] | None
+"""The gradient of a loss and its prediction, None where it has no value."""
+
+
+class Kept:
+    """Values of losses on draws: the same for all steps of a process, as long as they are few."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Value] = {}
+        self._bytes = 0
+
+    def value(self, key: Any, made: Callable[[], Value]) -> Value:
+        if key not in self._known:
+            value = self._known[key] = made()
+            self._bytes += sum(part.nbytes for part in value or () if part is not None)
+            if self._bytes > _MOST_BYTES:
+                self._known, self._bytes = {key: value}, 0
+        return self._known[key]
+
+
 class Comparison:
     """Which tensors, or sums of some, have an expected gradient times a constant, in every draw.
 
-    `left`: those that do so far. `draws`: in how many something was expected. `constant`: whether
+    `by_row`: times a constant for each row, of one sign, which may be a mask's. `left`: those that
+    do so far. `draws`: in how many something was expected. `constant`: whether
     that was one number throughout. `unknown`: whether there is one whose value is not known.
     """
 
-    def __init__(self, candidates: Iterable[Summands]) -> None:
+    def __init__(self, candidates: Iterable[Summands], by_row: bool = False) -> None:
+        self.by_row = by_row
         self.left: dict[Summands, list[tuple[float, float]]] = {one: [] for one in candidates}
         self.draws, self.constant, self.unknown = 0, True, False
 
@@ -115,7 +138,8 @@ class Comparison:
             there = np.sum(parts, axis=0)
             if np.isfinite(there).all():
                 product = float(np.sum(there * wanted))
-                off = np.abs(there - product / norm * wanted).max()
+                made = _by_row(there, wanted) if self.by_row else product / norm * wanted
+                off = np.abs(there - made).max()
                 if product == 0 or off > _TOLERANCE * np.abs(there).max():
                     del self.left[candidate]
                 else:
@@ -125,5 +149,17 @@ class Comparison:
         """Each with the constant that the expected gradient is multiplied by there."""
         for candidate, products in self.left.items():
             each = [product / norm for product, norm in products]
-            if len(each) >= _ENOUGH and np.allclose(each, each[0], rtol=_TOLERANCE, atol=0):
+            if len(each) < _ENOUGH:
+                continue
+            if self.by_row or np.allclose(each, each[0], rtol=_TOLERANCE, atol=0):
                 yield candidate, float(np.mean(each))
+
+
+def _by_row(there: Array, wanted: Array) -> Array:
+    """What is nearest to an array, of rows of another one times a number each, all of one sign."""
+    rows, others = (np.atleast_1d(array) for array in (there, wanted))
+    rows, others = (array.reshape(-1, array.shape[-1]) for array in (rows, others))
+    norms = np.sum(others * others, axis=1)
+    ratios = np.divide(np.sum(rows * others, axis=1), norms, where=norms > 0, out=0 * norms)
+    sign = 1.0 if ratios.sum() > 0 else -1.0
+    return np.asarray((others.T * np.where(sign * ratios > 0, ratios, 0.0)).T.reshape(there.shape))

@@ -74,7 +74,8 @@ class Losses:
 
     def rules_out(self, loss: Any) -> bool:
         """Whether a loss of Keras is not in the step, going by the values of its gradients."""
-        return self._by_value.tells and not self._masks and not self._by_value.of(loss)
+        # A mask leaves out rows.
+        return self._by_value.tells and not self._by_value.may_be(loss, by_row=bool(self._masks))
 
     def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
         """Whether the value of a variable is what a loss is multiplied by."""

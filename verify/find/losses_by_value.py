@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.loss_draws import Comparison, LossDraw, Summands
+from verify.find.loss_draws import Comparison, Kept, LossDraw, Summands, Value
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.flow import REAL, SUMS, Seed
@@ -74,6 +74,9 @@ class _Fed(Drawn):
         return super().variable(variable)
 
 
+_OF_KERAS = Kept()
+
+
 class LossesByValue:
     """Answers about one step, or one branch of it.
 
@@ -100,7 +103,7 @@ class LossesByValue:
         self._plan = Plan(self.flat)
         self._evaluations: dict[Any, Evaluation] = {}
         self._blind: set[Tensor] = set()
-        self._references: dict[Any, tuple[Array, Array | None] | None] = {}
+        self._references = Kept()
 
     def of(self, loss: Any) -> list[Found]:
         """Where the gradient of a loss reaches an update, by what it computes."""
@@ -119,6 +122,16 @@ class LossesByValue:
             self.search.found(hit.nodes, hit.place.prediction, hit.target, hit.factor)
             for hit in self._one_each(hits)
         ]
+
+    def may_be(self, loss: Any, by_row: bool) -> bool:
+        """Whether a gradient is that of a loss, but for a factor, or one for each row."""
+        if not by_row:
+            return bool(self.of(loss))
+        return any(
+            self._hits(loss, place, target, None, by_row=True)
+            for place in self.places
+            for target in place.targets
+        )
 
     def weighed(self, found: Found, by: VariableRef) -> float | None:
         """What a gradient is multiplied by while a variable is 2; None if that is not known."""
@@ -277,24 +290,29 @@ class LossesByValue:
     # -- what is there -----------------------------------------------------------------------------
 
     def _hits(
-        self, loss: Any, place: Place, target: Tensor | float | None, weight: Tensor | None
+        self,
+        loss: Any,
+        place: Place,
+        target: Tensor | float | None,
+        weight: Tensor | None,
+        by_row: bool = False,
     ) -> list[_Hit]:
         prediction = self.flow.spec(place.prediction)
         fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
         given = None if weight is None else self.flow.spec(weight)
         ops = self.flow.matcher.by_op
-        for form, gradient in enumerate(loss_gradients(loss, fed, prediction, given, ops)):
+        for gradient in loss_gradients(loss, fed, prediction, given, ops):
             if gradient.weighted != (weight is not None):
                 continue
             if gradient.activated and not self._may_be_activated(loss, place.prediction):
                 continue
             for domains in gradient.domains:
-                comparison = Comparison(place.gradients)
+                comparison = Comparison(place.gradients, by_row)
                 for draw in range(DRAWS):
                     drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
                     if not drawn.tells:
                         break
-                    expected = self._expected(LossKey(loss), form, gradient, drawn)
+                    expected = self._expected(LossKey(loss), gradient, drawn)
                     if expected is not None and not (
                         gradient.activated and not self._is_computed(place, drawn, expected[1])
                     ):
@@ -319,13 +337,10 @@ class LossesByValue:
     def _may_be_activated(self, loss: Any, prediction: Tensor) -> bool:
         return takes_activated(loss) or not self._outputs.is_returned(prediction)
 
-    def _expected(
-        self, loss: LossKey, form: int, gradient: LossGradient, drawn: LossDraw
-    ) -> tuple[Array, Array | None] | None:
-        key = loss, form, drawn.key
-        if key not in self._references:
-            self._references[key] = gradient.of(*drawn.given)
-        return self._references[key]
+    def _expected(self, loss: LossKey, gradient: LossGradient, drawn: LossDraw) -> Value:
+        # Keras' own losses are the same for every step that has them at all; see `LossKey`.
+        kept = _OF_KERAS if gradient.alike else self._references
+        return kept.value((loss, gradient.form, drawn.key), lambda: gradient.of(*drawn.given))
 
     def _evaluation(self, place: Place, drawn: LossDraw) -> Evaluation:
         key = place.prediction, drawn.place_key

@@ -22,7 +22,10 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "watched", frozen=True)}
     found = {update.variable.path for update in detector.flow.trained}
-    found |= {*frozen_late(detector.step), *unseen(detector)}
+    # What is written by hand may train a variable, in which case it may be asked for.
+    found |= {*frozen_late(detector.step), *expected.intersection(unseen(detector))}
+    if not expected:
+        found |= {*unseen(detector)}
     violations = _repeated(detector)
     if expected == found:
         return violations

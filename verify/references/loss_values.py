@@ -58,6 +58,7 @@ class LossGradient:
     Args:
         activated: whether an activation is between that and the prediction.
         weighted: whether it takes a sample weight.
+        form: what tells it from other forms of the loss.
         domains: where it may be asked for a value; `alike`: whether any of these will do, or the
             first in which there is one.
         of: ``(y_true, y_pred or its logits[, weight])`` -> the gradient and the prediction, None
@@ -66,6 +67,7 @@ class LossGradient:
 
     activated: bool
     weighted: bool
+    form: tuple[str | int, ...]
     domains: tuple[Domains, ...]
     alike: bool
     of: Callable[..., tuple[Array, Array | None] | None]
@@ -81,11 +83,13 @@ def loss_gradients(
     integer = tf.as_dtype(y_true[1]).is_integer
     if not is_of_keras(loss):
         anybody = _CLASS_NUMBERS if integer else _NUMBERS
-        for pattern in loss_patterns(loss, y_true, y_pred, weight, ops, linear=True):
+        patterns = loss_patterns(loss, y_true, y_pred, weight, ops, linear=True)
+        for number, pattern in enumerate(patterns):
             roles = pattern.leaves.values()
             yield LossGradient(
                 bool(pattern.present),
                 "sample weight" in roles,
+                (number,),
                 anybody,
                 False,
                 _Traced(pattern),
@@ -97,10 +101,10 @@ def loss_gradients(
             continue
         logits = bool(op) or from_logits
         own = tuple((Domain.REAL if logits else p, y) for p, y in domains)
-        for function in loss_forms(loss, y_true[1]):
+        for number, function in enumerate(loss_forms(loss, y_true[1])):
             for weighted in (False, True) if weight is not None else (False,):
                 run = _Run(function, list(PREDICTION_FORMS.values())[form])
-                yield LossGradient(bool(op), weighted, own, True, run)
+                yield LossGradient(bool(op), weighted, (op, number, weighted), own, True, run)
 
 
 def takes_activated(loss: Any) -> bool:
