@@ -8,6 +8,7 @@ from typing import Any
 
 from verify.find.clips import Clip, Clips
 from verify.find.decays import growing
+from verify.find.exchanged import exchanged
 from verify.find.losses import Losses
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
@@ -112,6 +113,11 @@ class Detector:
     def growing(self) -> frozenset[str]:
         """Paths of the variables that grow by a share of themselves, instead of shrinking."""
         return frozenset(growing(self._observed, self.optimizers, self.treatments))
+
+    @functools.cached_property
+    def exchanged(self) -> dict[str, str]:
+        """Variables that are updated by the gradient of another one, by path, with that one's."""
+        return dict(exchanged(self._observed))
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""

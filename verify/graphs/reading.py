@@ -11,7 +11,8 @@ from verify.graphs.at_hand import losses_at_hand, optimizers_at_hand
 from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
-from verify.graphs.targets import Traced, ran_by_fit, traced
+from verify.graphs.targets import ran_by_fit, traced
+from verify.graphs.traced import Traced
 from verify.graphs.variables import (
     Owners,
     components,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import types
@@ -14,28 +13,12 @@ import keras
 import tensorflow as tf
 
 from loopctl_shared import CONTROLLER
-from verify.graphs.border import check_definition
-from verify.graphs.inlining import check_size
-from verify.printable import printable_text
+from verify.graphs.batches import batch_of, concrete_of, is_iterator, need_arguments
+from verify.graphs.graph_files import checked, from_path, of_graph
+from verify.graphs.traced import Traced
 
 _KERAS_FUNCTIONS = ("train_function", "test_function", "predict_function")
 _KERAS_STEPS = ("train_step", "test_step", "predict_step")
-
-
-@dataclasses.dataclass(frozen=True)
-class Traced:
-    """What a target was traced to; exactly one of `concrete`, `graph` and `definition` is there.
-
-    `model`: the Keras model that the step belongs to, where the target tells. `owner` is kept
-    alive with it: a graph holds its variables weakly.
-    """
-
-    name: str
-    concrete: Any = None
-    graph: Any = None
-    definition: Any = None
-    model: Any = None
-    owner: Any = None
 
 
 def traced(
@@ -43,15 +26,15 @@ def traced(
 ) -> Traced:
     """Traces `target`, see `verify.capture.capture`."""
     if isinstance(target, str | Path):
-        return _from_path(Path(target), args, signature)
+        return from_path(Path(target), args, signature)
     if signature is not None:
         raise TypeError("a signature chooses among the functions of a SavedModel, given by path")
     if isinstance(target, tf.compat.v1.GraphDef):
         own = tf.compat.v1.GraphDef()  # the caller's stays as it is
         own.CopyFrom(target)
-        return Traced("graph_def", definition=_checked(own, "GraphDef"))
+        return Traced("graph_def", definition=checked(own, "GraphDef"))
     if isinstance(target, tf.Graph):
-        return _of_graph(target)
+        return of_graph(target)
     if is_model(target):
         controller = getattr(target, CONTROLLER, None)
         if controller is not None:
@@ -63,12 +46,12 @@ def traced(
     model = model or _bound_to(target)
     if hasattr(target, "get_concrete_function"):
         name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
-        return Traced(name, _concrete(target, args, name), model=model, owner=target)
+        return Traced(name, concrete_of(target, args, name), model=model, owner=target)
     if hasattr(target, "captured_inputs") and hasattr(target, "graph"):
         return Traced(_written_name(target.name), target, model=model, owner=target)
     if callable(target):
         name = str(getattr(target, "__name__", type(target).__name__))
-        return Traced(name, _concrete(tf.function(target), args, name), model=model, owner=target)
+        return Traced(name, concrete_of(tf.function(target), args, name), model=model, owner=target)
     raise TypeError(
         f"can't verify {target!r}: expected a tf.function or another callable, a ConcreteFunction, "
         "a compiled Keras model or one of its functions, a FuncGraph, a GraphDef, or the path of a "
@@ -125,14 +108,14 @@ def _of_model_step(model: Any, step: Any, args: Sequence[Any]) -> Traced:
     def whole(data: Any) -> Any:
         return function(data)
 
-    concrete = _concrete(tf.function(whole, autograph=False), args, name)
+    concrete = concrete_of(tf.function(whole, autograph=False), args, name)
     return Traced(name, concrete, model=model, owner=model)
 
 
 def _of_controlled(model: Any, main_step: Any, args: Sequence[Any]) -> Traced:
     """What ``fit`` runs under control, instead of the model's own ``train_step``."""
     name = f"{model.name}.main_step"
-    return Traced(name, _concrete(main_step, args, name), model=model, owner=main_step)
+    return Traced(name, concrete_of(main_step, args, name), model=model, owner=main_step)
 
 
 def _is_compiled(model: Any) -> bool:
@@ -159,16 +142,16 @@ def _of_keras_function(model: Any, target: Any, args: Sequence[Any]) -> Traced:
     if function is None:
         raise TypeError(f"{name} runs eagerly (run_eagerly=True): it has no graph to verify")
     if kind == "predict_function" and isinstance(model, keras.Model):
-        _need_arguments(name, args)
-        data = [_batch(args)] * int(model.steps_per_execution)
+        need_arguments(name, args)
+        data = [batch_of(args)] * int(model.steps_per_execution)
         return Traced(name, function.get_concrete_function(data), model=model, owner=target)
     if not args and (ran := _only_trace(function)) is not None:
         return Traced(name, ran, model=model, owner=target)
-    if not _is_iterator(args):
-        _need_arguments(name, args)
+    if not is_iterator(args):
+        need_arguments(name, args)
         whole = args[0].element_spec if isinstance(args[0], tf.data.Dataset) else args[0]
         # What is no tuple reaches a `train_step` as it is: a dict of features, say.
-        batch = whole if len(args) == 1 and isinstance(whole, dict) else _batch(args)
+        batch = whole if len(args) == 1 and isinstance(whole, dict) else batch_of(args)
         args = (idle_iterator(batch, model.distribute_strategy),)
     return Traced(name, function.get_concrete_function(*args), model=model, owner=target)
 
@@ -226,176 +209,3 @@ def idle_iterator(batch: Any, strategy: Any) -> Iterator[Any]:
 
 def _spec(value: Any) -> Any:
     return value if isinstance(value, tf.TypeSpec) else tf.type_spec_from_value(value)
-
-
-# -- arguments -------------------------------------------------------------------------------------
-
-
-def _concrete(function: Any, args: Sequence[Any], name: str) -> Any:
-    if _is_iterator(args):
-        return function.get_concrete_function(*args)
-    if not args and not _parameters(function):
-        return function.get_concrete_function()
-    _need_arguments(name, args)
-    batch = _batch(args)
-    together = len(args) == 1 and isinstance(args[0], tuple | list)
-    if together or (len(batch) > 1 and _takes_one_argument(function)):
-        batch = (batch,)
-    return function.get_concrete_function(*batch)
-
-
-def _need_arguments(name: str, args: Sequence[Any]) -> None:
-    if not args:
-        raise TypeError(
-            f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs; without one "
-            "is told what a function of Keras has run, if that was one graph"
-        )
-
-
-def _is_iterator(args: Sequence[Any]) -> bool:
-    return len(args) == 1 and isinstance(
-        args[0], tf.data.Iterator | tf.distribute.DistributedIterator
-    )
-
-
-def _batch(args: Sequence[Any]) -> tuple[Any, ...]:
-    """(x, y, ...) with TensorFlow's tensors or specs as leaves, however it was passed."""
-    if len(args) == 1 and isinstance(args[0], tf.data.Dataset):
-        args = (args[0].element_spec,)
-    if len(args) == 1 and isinstance(args[0], tuple | list):
-        args = args[0]
-    return tuple(tf.nest.map_structure(_as_traceable, list(args)))
-
-
-def _as_traceable(value: Any) -> Any:
-    if value is None or isinstance(value, tf.TypeSpec) or tf.is_tensor(value):
-        return value
-    return tf.convert_to_tensor(value)
-
-
-def _parameters(function: Any) -> list[inspect.Parameter] | None:
-    """The parameters that a function takes by position, None where Python can't tell."""
-    try:
-        parameters = inspect.signature(getattr(function, "python_function", function)).parameters
-    except (TypeError, ValueError):
-        return None
-    return [
-        p
-        for p in parameters.values()
-        if p.name != "self" and p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
-    ]
-
-
-def _takes_one_argument(function: Any) -> bool:
-    parameters = _parameters(function)
-    return (
-        parameters is not None
-        and len(parameters) == 1
-        and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
-    )
-
-
-# -- graphs and files ------------------------------------------------------------------------------
-
-
-def _of_graph(graph: Any) -> Traced:
-    if hasattr(graph, "external_captures"):
-        return Traced(graph.name, graph=graph, owner=graph)
-    return Traced("graph", definition=graph.as_graph_def(add_shapes=True), owner=graph)
-
-
-def _from_path(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
-    if (path / "saved_model.pb").exists():
-        return _from_saved_model(path, args, signature)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is neither a SavedModel's directory nor a GraphDef file")
-    if path.name == "saved_model.pb":
-        raise ValueError(f"{path} is part of a SavedModel: give its directory, {path.parent}")
-    definition = _definition_in(path)
-    if not definition.node:
-        raise ValueError(f"{path} holds no ops: it is no GraphDef, or an empty one")
-    return Traced(path.name, definition=_checked(definition, str(path)))
-
-
-def _definition_in(path: Path) -> Any:
-    from google.protobuf import message, text_format  # they come with TensorFlow
-
-    definition = tf.compat.v1.GraphDef()
-    try:
-        if path.suffix == ".pbtxt":
-            text_format.Parse(path.read_text("utf-8"), definition)
-        else:
-            definition.ParseFromString(path.read_bytes())
-    except (message.DecodeError, text_format.ParseError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no GraphDef: {printable_text(str(error))}") from None
-    return definition
-
-
-def _from_saved_model(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
-    try:
-        loaded = tf.saved_model.load(str(path))
-    # Whatever TensorFlow raises of a file that it does not take.
-    except Exception as error:
-        raise _refused(str(path), error) from error
-    functions: dict[str, Any] = dict(loaded.signatures)
-    for name in dir(loaded):
-        value = getattr(loaded, name, None) if not name.startswith("_") else None
-        if name != "signatures" and hasattr(value, "get_concrete_function"):
-            functions.setdefault(name, value)  # a signature of that name is the same function
-    known = ", ".join(sorted(functions)) or "none"
-    if signature is None:
-        if len(functions) != 1:
-            raise ValueError(f"{path} has several functions: choose one, signature=...: {known}")
-        (signature,) = functions
-    if signature not in functions:
-        raise ValueError(f"{path} has no function {signature!r}: it has {known}")
-    function, name = functions[signature], f"{path.name}.{signature}"
-    concretes = getattr(function, "concrete_functions", [])
-    if signature in loaded.signatures:
-        concrete = function
-    elif not args and len(concretes) == 1:
-        (concrete,) = concretes
-    else:
-        concrete = _concrete(function, args, name)
-    definition = concrete.graph.as_graph_def(add_shapes=True)
-    try:
-        check_size(definition)
-        check_definition(definition)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return Traced(name, concrete, owner=loaded)
-
-
-def _checked(definition: Any, name: str) -> Any:
-    """The same definition with its own shapes or, if it has none, those that TensorFlow infers.
-
-    Raises:
-        ValueError: it is no graph, by our own or by TensorFlow's checks.
-    """
-    try:
-        check_size(definition)
-        check_definition(definition)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    shaped = _imported(definition, name)
-    return definition if _has_shapes(definition) else shaped
-
-
-def _has_shapes(definition: Any) -> bool:
-    return any("_output_shapes" in node.attr for node in definition.node)
-
-
-def _imported(definition: Any, name: str) -> Any:
-    graph = tf.Graph()
-    try:
-        with graph.as_default():
-            tf.import_graph_def(definition, name="")
-        return graph.as_graph_def(add_shapes=True)
-    # Whatever TensorFlow and its ops' shape functions raise of a file that they don't take.
-    except Exception as error:
-        raise _refused(name, error) from error
-
-
-def _refused(name: str, error: Exception) -> ValueError:
-    told = printable_text(str(error).strip()) or "no message"
-    return ValueError(f"{name}: TensorFlow refuses it: {type(error).__name__}: {told}")

@@ -26,7 +26,7 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     found |= {*frozen_late(detector.step), *expected.intersection(unseen(detector))}
     if not expected:
         found |= {*unseen(detector)}
-    violations = _repeated(detector)
+    violations = [*_repeated(detector), *_exchanged(detector)]
     if expected == found:
         return violations
     hints = []
@@ -48,6 +48,13 @@ def _repeated(detector: Detector) -> list[Violation]:
     paths = names({update.variable.path for update in again})
     wanted = "one update of a variable by each gradient"
     return [Violation("watched", wanted, f"more of {paths}", hints)]
+
+
+def _exchanged(detector: Detector) -> list[Violation]:
+    others = detector.exchanged
+    hints = tuple(f"{path} is updated by that of {other}" for path, other in others.items())
+    wanted = "each variable updated by its own gradient"
+    return [Violation("watched", wanted, f"not so {names(others)}", hints)] if hints else []
 
 
 def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violation]:

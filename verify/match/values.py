@@ -11,6 +11,7 @@ agree nearly everywhere, and half precision does not tell them apart.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -91,10 +92,17 @@ class Evaluation:
         plan: of the graph.
         feed: what variables, arguments and random numbers are.
         cut: values of any other tensors, which are then not computed.
+        recorded: whether tapes outside record what is computed.
     """
 
-    def __init__(self, plan: Plan, feed: Feed, cut: Mapping[Tensor, Any] | None = None) -> None:
-        self.plan, self.flat, self.feed = plan, plan.flat, feed
+    def __init__(
+        self,
+        plan: Plan,
+        feed: Feed,
+        cut: Mapping[Tensor, Any] | None = None,
+        recorded: bool = False,
+    ) -> None:
+        self.plan, self.flat, self.feed, self._recorded = plan, plan.flat, feed, recorded
         self._cut = dict(cut or {})
         self._first: dict[tuple[Loop, ...], _Frame] = {(): _Frame(None, None, ())}
         self._states: dict[tuple[int | str, int, int], State] = {}
@@ -108,7 +116,7 @@ class Evaluation:
             NoValueError: it depends on what can't be computed here.
         """
         try:
-            with tf.init_scope(), tf.device("CPU:0"):
+            with self._eagerly(), tf.device("CPU:0"):
                 return self._state(variable, len(self.flat.nodes), self._first[()])
         except RecursionError:
             raise NoValueError("values depend on one another in too long a chain") from None
@@ -120,10 +128,15 @@ class Evaluation:
             NoValueError: it depends on what can't be computed here.
         """
         try:
-            with tf.init_scope(), tf.device("CPU:0"):
+            with self._eagerly(), tf.device("CPU:0"):
                 return self._value(tensor, self._first_turn(self.flat.node(tensor).path))
         except RecursionError:
             raise NoValueError("values depend on one another in too long a chain") from None
+
+    def _eagerly(self) -> contextlib.AbstractContextManager[Any]:
+        """Out of any graph that is being built, where a tape does not record."""
+        recorded = self._recorded and tf.executing_eagerly()
+        return contextlib.nullcontext() if recorded else tf.init_scope()
 
     def _first_turn(self, path: tuple[str, ...]) -> _Frame:
         """The frame of the first turn of all loops around a place."""

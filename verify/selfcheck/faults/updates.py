@@ -13,6 +13,16 @@ from verify.selfcheck.samples import OPTIMIZERS, Sample
 from verify.selfcheck.training import Gradients, Training
 
 
+def _remade(training: Training, **settings: Any) -> keras.optimizers.Optimizer:
+    """The optimizer of a training with other settings."""
+    optimizer = training.optimizer
+    made = type(optimizer).from_config({**optimizer.get_config(), **settings})
+    if training.decayed:
+        made.exclude_from_weight_decay(training.not_decayed())
+    made.build(training.model.trainable_variables)
+    return made
+
+
 class Optimized(Training):
     """What updates the variables is asked for as well."""
 
@@ -60,7 +70,7 @@ class ForgetsSooner(Optimized):
 
     def __init__(self, sample: Sample, optimizer: str) -> None:
         super().__init__(sample, optimizer)
-        self.optimizer.beta_1 = 0.5
+        self.optimizer = _remade(self, beta_1=0.5)
 
 
 @planted("optimizer", "momentum is 0, expected 0.9", optimizers=("SGD",))
@@ -100,11 +110,7 @@ class ScheduledRate(Rated):
     def __init__(self, sample: Sample, optimizer: str) -> None:
         super().__init__(sample, optimizer)
         schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
-        made = self.optimizer.get_config() | {"learning_rate": schedule}
-        self.optimizer = type(self.optimizer).from_config(made)
-        if self.decayed:
-            self.optimizer.exclude_from_weight_decay(self.not_decayed())
-        self.optimizer.build(self.model.trainable_variables)
+        self.optimizer = _remade(self, learning_rate=schedule)
 
 
 # -- between clip and optimizer --------------------------------------------------------------------
@@ -210,3 +216,44 @@ class Grows(Training):
         spared = {id(variable) for variable in Training.not_decayed(self)}
         kernels = [variable for variable in self.trained if id(variable) not in spared]
         return {**super().expected(), "decayed": kernels}
+
+
+# -- gradients of others ---------------------------------------------------------------------------
+
+
+@planted(
+    "watched",
+    "is updated by that of",
+    also=("regularization",),
+    but=("convolutional", "attention", "arithmetic"),
+)
+class Exchanged(Training):
+    """Two variables of one shape updated by each other's gradients."""
+
+    def treat(self, gradients: Gradients) -> Gradients:
+        treated = super().treat(gradients)
+        alike = [
+            (i, j)
+            for i in range(len(treated))
+            for j in range(i)
+            if treated[i].shape == treated[j].shape
+        ]
+        i, j = alike[0]
+        treated[i], treated[j] = treated[j], treated[i]
+        return treated
+
+
+@planted("loss", "is computed from no value of the batch")
+class OnZeros(Training):
+    """The model called on zeros."""
+
+    def predict(self, x: Any) -> Any:
+        return super().predict(tf.zeros_like(x))
+
+
+@planted("loss", "does not follow its gradient", also=("clipping",))
+class Rectified(Training):
+    """The sizes of gradients without their signs."""
+
+    def treat(self, gradients: Gradients) -> Gradients:
+        return super().treat([tf.abs(g) for g in gradients])
