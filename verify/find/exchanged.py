@@ -20,6 +20,8 @@ from verify.match import Drawn, Evaluation, NoValueError, Plan
 
 _MOST_ELEMENTS = 1 << 18  # of all variables of a step that is evaluated as a whole
 _MOST_OPS = 4000
+_DRAWS = (0, 2)
+_FEWEST = 3  # elements that are not zero: fewer are alike by accident
 _TOLERANCE = 1e-3  # of the largest value; some ops have no form in double precision
 _UNTOLD = (NoValueError, LookupError, *REFUSED)  # what is raised where TensorFlow has no gradient
 
@@ -34,12 +36,16 @@ def exchanged(observed: Observed) -> Iterator[tuple[str, str]]:
     if not alike or not _is_small(observed):
         return
     try:
-        passes = [_Pass(observed, seed) for seed in observed.flow.seeds]
+        # Accidents do not happen twice by the same factor.
+        draws = [[_Pass(observed, seed, draw) for seed in observed.flow.seeds] for draw in _DRAWS]
         for keys in alike:
             for key in keys:
-                other = _instead(observed, passes, key, keys)
-                if other is not None:
-                    yield observed.step.paths[key], observed.step.paths[other]
+                first, *others = (_instead(observed, passes, key, keys) for passes in draws)
+                for other, factor in first.items():
+                    again = (one.get(other, 0.0) for one in others)
+                    if all(np.isclose(factor, one, rtol=_TOLERANCE, atol=0) for one in again):
+                        yield observed.step.paths[key], observed.step.paths[other]
+                        break
     except _UNTOLD:
         return
 
@@ -52,30 +58,33 @@ def _is_small(observed: Observed) -> bool:
 
 def _instead(
     observed: Observed, passes: Iterable[_Pass], key: int | str, others: Iterable[int | str]
-) -> int | str | None:
-    """The variable by which a gradient is taken, if that is not the one that it updates."""
-    start = observed.ways[key][0]
-    found: int | str | None = None
+) -> dict[int | str, float]:
+    """The variables whose gradient updates another one, and what it is multiplied by.
+
+    There are none where it is, or may be, updated by its own.
+    """
+    start, found = observed.ways[key][0], dict[int | str, float]()
     for one in passes:
         if start[0] not in one.reached:
             continue
         value = one.value(start)
         for gradients in one.gradients:
-            if key in gradients and _is_multiple(value, gradients[key]):
-                return None
+            if key not in gradients or _factor(value, gradients[key]) is not None:
+                return {}
             for other in others:
-                if other in gradients and _is_multiple(value, gradients[other]):
-                    found = other
+                factor = _factor(value, gradients[other]) if other in gradients else None
+                if factor is not None:
+                    found[other] = factor
     return found
 
 
 class _Pass:
     """One backward pass: what is differentiated, and by TensorFlow's own means."""
 
-    def __init__(self, observed: Observed, seed: Seed) -> None:
+    def __init__(self, observed: Observed, seed: Seed, draw: int) -> None:
         self.observed, self.flow = observed, observed.flow
         self.reached = self.flow.descendants([seed.node])
-        self._fed = _Watched(observed)
+        self._fed = _Watched(observed, draw)
         with tf.GradientTape(persistent=True) as tape:
             self._fed.tape = tape
             self._evaluation = Evaluation(Plan(observed.flat), self._fed, recorded=True)
@@ -107,8 +116,8 @@ class _Pass:
 class _Watched(Drawn):
     """Draws, where a tape records what is made of the variables that are trained."""
 
-    def __init__(self, observed: Observed) -> None:
-        super().__init__(0)
+    def __init__(self, observed: Observed, draw: int) -> None:
+        super().__init__(draw)
         self.trained = observed.flow.trained_of
         self.watched: dict[int | str, Any] = {}
         self.tape: Any = None
@@ -123,11 +132,11 @@ class _Watched(Drawn):
         return self.watched[variable.key]
 
 
-def _is_multiple(value: Array, gradient: Array) -> bool:
-    """Whether a value is a gradient times a number that is not zero."""
-    if value.size != gradient.size or not gradient.any():
-        return False
+def _factor(value: Array, gradient: Array) -> float | None:
+    """The number, not zero, that a gradient of several numbers is multiplied by to be a value."""
     flat, by = value.reshape(-1), gradient.reshape(-1)
+    if flat.size != by.size or np.count_nonzero(by) < _FEWEST:
+        return None
     factor = float(flat @ by / (by @ by))
-    off = np.abs(flat - factor * by).max(initial=0)
-    return factor != 0 and bool(off <= _TOLERANCE * np.abs(flat).max(initial=0))
+    off = np.abs(flat - factor * by).max()
+    return factor if factor != 0 and off <= _TOLERANCE * np.abs(flat).max() else None

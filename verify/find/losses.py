@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from verify.find.loss_places import Places
 from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
@@ -16,6 +17,11 @@ from verify.references import LossKey, loss_patterns, takes_activated
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
+# Ops that take rows or columns of it, or put them in another order.
+_REARRANGES = {
+    *("ConcatV2", "GatherNd", "Pack", "RandomShuffle", "ReverseV2", "Roll", "Slice", "Split"),
+    *("SplitV", "Tile", "Transpose", "Unpack"),
+}
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
@@ -88,7 +94,10 @@ class Losses:
 
     @functools.cached_property
     def _by_value(self) -> LossesByValue:
-        return LossesByValue(self.search, self.outputs, self._is_target, self._chain, self._shapes)
+        places = Places(
+            self.search, self.outputs, self._is_target, self._is_made, self._chain, self._shapes
+        )
+        return LossesByValue(self.search, self.outputs, places)
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
@@ -129,6 +138,28 @@ class Losses:
             choices = [t for t in node.data[1:] if t[0] in self._of_data]
             return bool(choices) and all(self._is_target(choice) for choice in choices)
         return tensor in self.step.targets
+
+    def _is_made(self, tensor: Tensor) -> bool:
+        """Whether a tensor may be a target that the step makes: no variable that it updates does.
+
+        It is computed from the target as it is fed, or by another network; or by the same one,
+        behind ``stop_gradient``. Other rows, columns or another order of what is fed are none.
+        """
+        if tensor[0] in self._of_updated:
+            return False
+        above = self.flow.ancestors([tensor[0]], without=self._shapes)
+        fed = {index for index, _ in self.step.targets or ()}
+        if not above.isdisjoint(fed):
+            between = above & self.flow.descendants(fed, without=self._shapes) - fed
+            return not all(self.flat.nodes[index].op in _MOVES | _REARRANGES for index in between)
+        return not above.isdisjoint(self.flow.weights)
+
+    @functools.cached_property
+    def _of_updated(self) -> set[int]:
+        """What depends on variables that are updated, so that their gradients go through it."""
+        stops = set(self.flow.matcher.by_op.get("StopGradient", ()))
+        reads = (i for i, key in self.flow.weights.items() if key in self.flow.trained_of)
+        return self.flow.descendants(reads, without=self._shapes | stops)
 
     def _keeps_all(self, slice_: Node) -> bool:
         """Whether a slice, of one column say, still has all examples of a batch."""

@@ -26,7 +26,8 @@ class Found:
 
     `weight` is the factor by which the backward pass multiplies it (None: not a constant).
     `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of.
-    `unscaled`: whether a loss scale that multiplied it divides the gradient again.
+    `made`: whether the step makes that target. `unscaled`: whether a loss scale that multiplied it
+    divides the gradient again.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Found:
     replicas: frozenset[int] = frozenset({0})
     predicted: Tensor | None = None
     target: Tensor | None = None
+    made: bool = False
     unscaled: bool = False
 
     def __add__(self, other: Found) -> Found:

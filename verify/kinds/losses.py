@@ -40,7 +40,8 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
             found.prediction,
             found.paths,
             tuple(sorted(scales)),
-            "" if is_of_keras(loss) else detector.fingerprint(found.nodes),
+            # Of a target that the step makes, the name of a loss does not say enough.
+            "" if is_of_keras(loss) and not found.made else detector.fingerprint(found.nodes),
         )
     unknown = detector.rest([*(found for _, found in losses), *detector.terms])[0]
     if unknown:

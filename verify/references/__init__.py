@@ -11,7 +11,13 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
-from verify.references.loss_values import Domains, LossGradient, loss_gradients, takes_activated
+from verify.references.loss_values import (
+    Domains,
+    LossGradient,
+    loss_gradients,
+    smoothes,
+    takes_activated,
+)
 from verify.references.losses import (
     LossKey,
     is_of_keras,
@@ -71,6 +77,7 @@ __all__ = [
     "same_settings",
     "scale_patterns",
     "schedule_name",
+    "smoothes",
     "stand_in",
     "takes_activated",
     "value_patterns",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -116,6 +117,14 @@ def takes_activated(loss: Any) -> bool:
         return True
     domains, from_logits = _domains(loss, integer=False)
     return not from_logits and any(p in (Domain.UNIT, Domain.ROWS) for p, _ in domains)
+
+
+def smoothes(loss: Any) -> bool:
+    """Whether a loss smoothes labels, or could: what it takes is then told from what it makes."""
+    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if is_loss(made):
+        return "label_smoothing" in settings_of(made)
+    return is_of_keras(made) and "label_smoothing" in inspect.signature(made).parameters
 
 
 def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:

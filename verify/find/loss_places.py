@@ -1,0 +1,214 @@
+"""Where in a step a loss may be: predictions, with the gradients by them and what they meet."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Set
+
+import numpy as np
+
+from verify.find.loss_draws import Summands
+from verify.find.outputs import Outputs
+from verify.find.search import Search
+from verify.flow import REAL, SUMS, Seed
+from verify.graphs import Spec, Tensor
+from verify.match import NUMBERS, concrete
+
+_MOST_PREDICTIONS = 48  # that are looked at before a loss
+_MOST_SUMMANDS = 6  # of which partial sums are looked at
+_MOST_VALUES = 1 << 20  # of a tensor that is drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a gradient by what may be a prediction is in a step.
+
+    `gradients`: what may be the last to compute it, or a summand of it, or the sum of some of them.
+    `made`: tensors that may be targets which the step makes. `after`: what is computed from the
+    prediction on the way forward. `of_layer`: whether a layer makes it.
+    """
+
+    prediction: Tensor
+    of_layer: bool
+    gradients: tuple[Summands, ...]
+    targets: tuple[Tensor | float | None, ...]
+    made: tuple[Tensor, ...]
+    after: frozenset[int]
+
+
+class Places:
+    """Finds them in one step, or in one branch of it.
+
+    Args:
+        search: of the step or the branch.
+        outputs: what the model returns, where it is known.
+        is_target: whether a tensor is a target, as the step is fed it.
+        is_made: whether a tensor may be a target that the step makes.
+        origins: a tensor, and what it was made of by ops of one input.
+        shapes: nodes that are decided by the shape of what they take.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        outputs: Outputs,
+        is_target: Callable[[Tensor], bool],
+        is_made: Callable[[Tensor], bool],
+        origins: Callable[[Tensor], Iterable[Tensor]],
+        shapes: set[int],
+    ) -> None:
+        self.search, self.flow, self.flat = search, search.flow, search.flat
+        self.targets = search.step.targets
+        self._outputs, self._is_target, self._is_made = outputs, is_target, is_made
+        self._origins, self._shapes = origins, shapes
+
+    @functools.cached_property
+    def all(self) -> list[Place]:
+        """What may be a prediction, with the gradients by it, in the order of the seeds."""
+        return [
+            place
+            for seed in self.flow.seeds
+            for prediction in self._predictions(seed)
+            if (place := self._place(seed, prediction)) is not None
+        ]
+
+    def _predictions(self, seed: Seed) -> list[Tensor]:
+        """What a loss is computed from, nearest first, up to ops that take a weight."""
+        backward = self.search.below(seed.node)
+        of_both = self.flow.of_weights & self.flow.of_data
+        found: dict[Tensor, None] = {}
+        frontier = self._whole(seed.loss)
+        while frontier and len(found) < _MOST_PREDICTIONS:
+            following: list[Tensor] = []
+            for tensor in frontier:
+                if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
+                    continue
+                if tensor[0] not in of_both or self.flat.dtype(tensor) not in REAL:
+                    continue
+                found[tensor] = None
+                data = self.flat.node(tensor).data
+                if all(source not in self.flow.weights for source, _ in data):
+                    following += data
+            frontier = following
+        fed = self._of_targets
+        return [
+            tensor
+            for tensor in found
+            if tensor[0] not in fed
+            and self._is_drawable(self.flow.spec(tensor))
+            and self._outputs.is_prediction(tensor)
+        ]
+
+    def _whole(self, loss: Tensor) -> list[Tensor]:
+        """A loss that is differentiated, and the sums that it is a part of: so are the others."""
+        whole = [loss]
+        for tensor in whole:
+            for user in self.flow.consumers[tensor[0]]:
+                node = self.flat.nodes[user]
+                if node.op in SUMS and tensor in node.data and user not in self.flow.backward:
+                    whole += [t for t in ((user, 0),) if t not in whole]
+        return whole
+
+    @functools.cached_property
+    def _of_targets(self) -> set[int]:
+        if self.targets is None:
+            return set()
+        return self.flow.after(self.targets) - self._by_shape(self.targets)
+
+    def _by_shape(self, tensors: Iterable[Tensor]) -> set[int]:
+        """What depends on these by their shape alone."""
+        direct = {u for index, _ in tensors for u in self.flow.consumers[index]}
+        by_value = self.flow.descendants(direct - self._shapes, without=self._shapes)
+        return self.flow.descendants(direct) - by_value
+
+    def _is_drawable(self, spec: Spec) -> bool:
+        shape, dtype = spec
+        if shape is None or dtype not in NUMBERS:
+            return False
+        return bool(np.prod(concrete(shape, 0), dtype=float) <= _MOST_VALUES)
+
+    def _place(self, seed: Seed, prediction: Tensor) -> Place | None:
+        flow, nodes = self.flow, self.flat.nodes
+        backward = self.search.below(seed.node)
+        source = prediction[0]
+        after = flow.descendants([source], without=self._shapes) - flow.backward - {source}
+        # Where values computed from the prediction enter, its gradient is not yet complete.
+        entering = [i for i, taken in flow.takes.items() if not after.isdisjoint(taken)]
+        incomplete = flow.ancestors(
+            tensor[0] for i in entering for tensor in nodes[i].data if tensor[0] in flow.backward
+        )
+        # Neither does what another way from updated variables decides, unless gradients stop there.
+        stops = set(flow.matcher.by_op.get("StopGradient", ()))
+        updated = {index for index, key in flow.weights.items() if key in flow.trained_of}
+        others = flow.descendants(updated - {source}, without={source} | stops)
+        spec = flow.spec(prediction)
+        complete = backward - incomplete - others
+        last = [
+            (index, 0)
+            for index in sorted(complete)
+            if alike(flow.spec((index, 0)), spec) and self.search.trained_by([index])
+        ]
+        if not last:
+            return None
+        gradients = (*((tensor,) for tensor in last), *self._partial_sums(last, complete))
+        targets = self._targets_met(source, after, spec)
+        of_layer = self._outputs.is_of_layer(prediction)
+        made = tuple(t for t in self._met(source, after) if t not in targets and self._may_be(t))
+        return Place(prediction, of_layer, gradients, targets, made, frozenset(after))
+
+    def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
+        """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
+        seen = set[Summands]()
+        for total in sums:
+            parts = dict.fromkeys(itertools.islice(self._summands(total), _MOST_SUMMANDS + 1))
+            if not all(index in complete for index, _ in parts) or len(parts) > _MOST_SUMMANDS:
+                continue
+            for size in range(2, len(parts)):
+                for some in itertools.combinations(parts, size):
+                    if some not in seen:
+                        seen.add(some)
+                        yield some
+
+    def _summands(self, total: Tensor) -> Iterator[Tensor]:
+        stack = [total]
+        while stack:
+            node = self.flat.node(stack[-1])
+            if node.op in SUMS - {"Sub"} and node.index in self.flow.backward:
+                stack[-1:] = reversed(node.data)
+            else:
+                yield stack.pop()
+
+    def _may_be(self, made: Tensor) -> bool:
+        spec = self.flow.spec(made)
+        return spec[1] in REAL and self._is_drawable(spec) and self._is_made(made)
+
+    def _met(self, source: int, after: set[int]) -> list[Tensor]:
+        """What a prediction, and what is computed from it, meet on the way forward."""
+        met = (t for index in sorted(after) for t in self.flat.nodes[index].data)
+        return [t for t in dict.fromkeys(met) if t[0] != source and t[0] not in after]
+
+    def _targets_met(
+        self, source: int, after: set[int], spec: Spec
+    ) -> tuple[Tensor | float | None, ...]:
+        """What may be the target of a loss: a tensor, made up of one number, or not looked at."""
+        found: dict[Tensor | float | None, None] = {}
+        for tensor in self._met(source, after):
+            for origin in self._origins(tensor):
+                if self._is_target(origin) and self._is_drawable(self.flow.spec(origin)):
+                    found[origin] = None
+        if self.targets is not None:
+            for tensor in sorted(self.targets):
+                if self._is_drawable(self.flow.spec(tensor)):
+                    found[tensor] = None
+        else:
+            found.update(dict.fromkeys((1.0, 0.0)))
+        return tuple(found) or (None,)
+
+
+def alike(spec: Spec, other: Spec) -> bool:
+    (a, dtype), (b, same) = spec, other
+    if a is None or b is None or len(a) != len(b) or dtype != same:
+        return False
+    return all(None in (n, m) or n == m for n, m in zip(a, b, strict=True))
