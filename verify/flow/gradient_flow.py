@@ -171,9 +171,13 @@ class Flow(Dependence):
 
     @functools.cached_property
     def propagated(self) -> set[int]:
-        """The backward pass where it is not over: values that the losses are made of enter it."""
+        """The backward pass where it is not over: values that the losses are made of enter it.
+
+        Or what is made of such values, as where they are within bounds.
+        """
         forward = self.ancestors(seed.loss[0] for seed in self.seeds)
-        values = forward & (self.of_data | self.of_weights)
+        made_of = forward & (self.of_data | self.of_weights)
+        values = self.descendants(made_of, without=self.backward)
         taking = (i for i, sources in self.takes.items() if not values.isdisjoint(sources))
         return self.ancestors(taking) & self.backward
 
