@@ -116,7 +116,7 @@ class ScheduledRate(Rated):
 # -- between clip and optimizer --------------------------------------------------------------------
 
 
-@planted("clipping", "changed after the clip")
+@planted("clipping", "changed after the clip", also=("loss",))
 class Squared(Training):
     """Squared after the clip."""
 
