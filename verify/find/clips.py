@@ -33,7 +33,8 @@ Bounds = tuple[str, float, float]
 class Clip:
     """A clip on the way to one update; `complete` if the update's gradient is clipped so.
 
-    `misses` tells why it is not. `single`: the variable is a single number.
+    `misses` tells why it is not. `single`: the variable is a single number. `scale`: what the
+    bounds may as well be divided by, where it is not known whether that is a part of the rate.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Clip:
     node: int
     misses: str = ""
     single: bool = False
+    scale: float = 1.0
 
     @property
     def complete(self) -> bool:
@@ -50,6 +52,12 @@ class Clip:
     def is_to(self, bounds: Bounds, rtol: float = 1e-5) -> bool:
         """Whether it clips to these bounds; a single number has none but its size."""
         kind, lower, upper = bounds
+        if self.scale != 1:
+            lower_, upper_ = sorted((self.lower / self.scale, self.upper / self.scale))
+            other = dataclasses.replace(self, lower=lower_, upper=upper_, scale=1.0)
+            return other.is_to(bounds, rtol) or dataclasses.replace(self, scale=1.0).is_to(
+                bounds, rtol
+            )
         if self.single and {kind, self.kind} == {"value", "norm"}:
             symmetric = lower if kind == "value" else self.lower, upper
             return bool(np.allclose(symmetric, (-self.upper, self.upper), rtol=rtol, atol=0))
@@ -129,7 +137,7 @@ class Clips:
                 return dataclasses.replace(clip, misses="") if alone else clip
         node = self.treatments.entry(update)[0]
         self._ops_of[node] = self.treatments.between(update)
-        return Clip(*bounds, node, misses, _is_single(update))
+        return Clip(*bounds, node, misses, _is_single(update), treatment.scale)
 
     def _norm_of_some(self, treatment: Treatment) -> str:
         trained = len(self.flow.trained_of)

@@ -25,7 +25,8 @@ Array = np.ndarray[Any, Any]
 # Gradients that clips of any bounds leave alone, and such that all of them bind.
 SPREADS = (1.0, 1e9, 1e-2, 1e3, 30.0, 1e-3, 0.3, 0.1)
 _SIGNS = (-1, 1, 1, -1, 1, -1, 1, -1)
-_COUNTS = (0, 1, 2, 3, 7, 9, 99, 4095)  # steps that were made before
+# Steps that were made before: up to 16 of them are counted out in two draws or more.
+_COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
 DRAWS = len(SPREADS)
 LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that
 _MOST = 1 << 20  # elements of a variable that is fed whole
@@ -51,7 +52,7 @@ class Held(Drawn):
         name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
         if variable.shape == () and variable.key not in trained:
             if dtype.is_integer:
-                return tf.constant(_COUNTS[self.draw] + self.sooner, dtype)
+                return tf.constant((_COUNTS[self.draw] + self.sooner) % (dtype.max + 1), dtype)
             if dtype.is_floating and variable.key in step.numbers:
                 return tf.constant(step.numbers[variable.key], dtype)
         spec = self.shapes.of(variable.shape), variable.dtype
@@ -133,14 +134,20 @@ class Observed:
 
     def is_of_state(self, key: int | str, tensor: Tensor) -> bool:
         """Whether a tensor on the way was kept from steps before as well, such as a running sum."""
-        flow, nodes = self.flow, self.flat.nodes
         between = self.between(key, tensor)
-        if any(self.flat.variable(nodes[index]) is not None for index in between):
+        if any(self.flat.variable(self.flat.nodes[index]) is not None for index in between):
             return True
-        taken = {source for i in between for source, _ in nodes[i].data} - flow.backward
-        above = flow.ancestors(taken, without=flow.backward)
+        read = self.read_between(self.ways[key][0], tensor[0])
+        return any(v.shape != () and not self.flow.is_trainable(v) for v in read)
+
+    def read_between(self, start: Tensor, end: int) -> list[VariableRef]:
+        """The variables that decide what is made of a tensor of the backward pass, until a node."""
+        flow, nodes = self.flow, self.flat.nodes
+        between = flow.descendants([start[0]]) & flow.ancestors([end])
+        taken = {source for i in between - {start[0]} for source, _ in nodes[i].data}
+        above = flow.ancestors(taken - flow.backward, without=flow.backward)
         read = (self.flat.variable(nodes[i]) for i in above)
-        return any(v is not None and v.shape != () and not flow.is_trainable(v) for v in read)
+        return [variable for variable in read if variable is not None]
 
     def is_by_element(self, key: int | str, tensor: Tensor) -> bool:
         """Whether a tensor on the way is made element by element, by no norm."""
@@ -151,13 +158,13 @@ class Observed:
     def is_whole(self, key: int | str) -> bool:
         """Whether backpropagation ends in what begins the way of a gradient.
 
-        It does not where that was taken out of a vector of all gradients, say.
+        It does not where that was put together of rows, say.
         """
         flow, begun = self.flow, self.ways[key][0]
         size = math.prod(n or 1 for n in self.flat.shape(begun) or ())
         made_of = {t for t in self.flat.node(begun).data if t[0] in flow.backward - flow.propagated}
         sizes = (math.prod(n or 1 for n in self.flat.shape(tensor) or ()) for tensor in made_of)
-        return begun[0] in flow.propagated or all(other <= size for other in sizes)
+        return begun[0] in flow.propagated or all(other == size for other in sizes)
 
     def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
         """What backpropagation ends in, for one variable."""

@@ -22,7 +22,9 @@ from verify.graphs import Tensor, VariableRef
 from verify.match import Evaluation, NoValueError, Plan
 from verify.references import (
     OptimizerStep,
+    optimizer_settings,
     optimizer_step,
+    same_decay,
     same_settings,
     stand_in,
     variables_of,
@@ -86,11 +88,14 @@ class Optimizers:
 
     def is_as(self, key: int | str, optimizer: Any) -> bool:
         """Whether a variable is updated as any optimizer with these settings would do it."""
-        # Alike in ops, but an optimizer may spare a variable by its name.
         key = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
-            return same_settings(rule.optimizer, optimizer)
+            variable = variables_of(rule.optimizer)[key]
+            spared = rule.optimizer is not optimizer and not same_decay(
+                variable, rule.optimizer, optimizer
+            )
+            return same_settings(rule.optimizer, optimizer) and not spared
         if key not in self.observed.ways:
             return False
         variable = self.observed.updates[key].variable
@@ -100,12 +105,17 @@ class Optimizers:
             return False
         whole = _Reference(made, [key], self.observed)
         mine = self._kept(key)
-        for states in itertools.permutations(mine, len(whole.kept(key))):
-            own = dict(zip((v.key for v in whole.kept(key)), states, strict=True))
+        rate = optimizer_settings(optimizer)["learning_rate"]
+        scales = (1.0, -float(rate)) if isinstance(rate, float) and rate else (1.0,)
+        kept = [v.key for v in whole.kept(key)]
+        for states, scale in itertools.product(itertools.permutations(mine, len(kept)), scales):
+            own = dict(zip(kept, states, strict=True))
             own[made.variables[0]] = variable
-            reference = _Reference(made, [key], self.observed, own)
-            if self._made_by(optimizer, reference):
-                return True
+            reference = _Reference(made, [key], self.observed, own, scale)
+            for rule in self._made_by(optimizer, reference).values():
+                # What the step keeps by itself is no state of the optimizer that is asked for.
+                if not self.observed.is_of_state(key, rule.entry):
+                    return True
         return False
 
     def _kept(self, key: int | str) -> list[VariableRef]:
@@ -168,28 +178,33 @@ class Optimizers:
     # -- plain gradient descent --------------------------------------------------------------------
 
     def _descent(self, key: int | str) -> Rule | None:
-        """Whether a gradient times a number is subtracted, and perhaps a share of the variable."""
-        undecided: Rule | None = None
+        """Whether a gradient times a number is subtracted, and perhaps a share of the variable.
+
+        A number that a variable holds is a learning rate. Else it may be a factor of the gradient
+        as well, and what comes first that is multiplied by one number enters; a number that is
+        another in each draw is the rate only where nothing else is.
+        """
+        found: list[Rule] = []
         for place, tensor in enumerate(self.observed.ways[key]):
             if self.observed.is_of_state(key, tensor):
                 break
-            fits = [self._fit(key, tensor, shapes) for shapes in self.observed.shapes]
+            fits = (self._fit(key, tensor, shapes) for shapes in self.observed.shapes)
             fit = next((one for one in fits if one is not None), None)
             if fit is None:
                 continue
             rates, decay = fit
             constant = bool(np.allclose(rates, rates[0], rtol=_EXACT, atol=0))
+            decided = not constant or self._is_number(key, tensor, rates[0])
             rate = float(rates[0]) if constant else None
-            rule = Rule(None, tensor, place, rate, decay)
-            if not constant or self._is_number(rates[0]):
-                return rule
-            undecided = undecided or dataclasses.replace(rule, decided=False)
-        return undecided
+            found.append(Rule(None, tensor, place, rate, decay, decided))
+        constant_ones = [rule for rule in found if rule.rate is not None]
+        decided_ones = [rule for rule in constant_ones if rule.decided]
+        return next(iter((*decided_ones, *constant_ones, *found)), None)
 
-    def _is_number(self, rate: float) -> bool:
-        """Whether a variable holds this number: a learning rate."""
-        read = {variable.key for _, variable in self.step.flat.reads()}
-        held = (value for key, value in self.step.numbers.items() if key in read)
+    def _is_number(self, key: int | str, tensor: Tensor, rate: float) -> bool:
+        """Whether a variable that is read after the entry holds this number: a learning rate."""
+        read = self.observed.read_between(tensor, self.observed.updates[key].node.index)
+        held = (self.step.numbers.get(variable.key, 0.0) for variable in read)
         return any(np.isclose(abs(rate), value, rtol=_EXACT, atol=0) for value in held)
 
     def _fit(
@@ -239,6 +254,7 @@ class _Reference:
 
     `keys`: the variables of the step that these are the gradients of, in their order. `own`: per
     key of a variable that it has and the step does not, that of the step that it stands for.
+    `scale`: what is kept is that of the step times this: the rate may be within a momentum, or not.
     """
 
     def __init__(
@@ -247,9 +263,10 @@ class _Reference:
         keys: Sequence[int | str],
         observed: Observed,
         own: Mapping[int | str, VariableRef] | None = None,
+        scale: float = 1.0,
     ) -> None:
         self.made, self.flat, self.keys, self.observed = made, made.flat, keys, observed
-        self.own = dict(own or {})
+        self.own, self.scale = dict(own or {}), scale
         self._plan = Plan(self.flat)
         self._evaluations: dict[tuple[int, Shapes, int, int], Evaluation] = {}
 
@@ -290,6 +307,9 @@ class _Reference:
             self._evaluations[known] = Evaluation(self._plan, feed, cut)
         return self._evaluations[known]
 
+    def scale_of(self, variable: VariableRef) -> float:
+        return self.scale if variable.key in self.own.keys() - self.made.variables else 1.0
+
     def _own(self, key: int | str) -> VariableRef:
         return self.observed.updates[key].variable
 
@@ -298,7 +318,7 @@ class _Reference:
         for variable in self._states[key]:
             before = _flat(feed.variable(self.own.get(variable.key, variable)))
             one = _flat(here.final(self.own.get(variable.key, variable)))
-            other = _flat(there.final(variable))
+            other = _flat(there.final(variable)) / self.scale_of(variable)
             if {one.shape, other.shape} != {before.shape}:
                 raise NoValueError(f"{variable.path} can't be fed in another shape")
             if not np.isfinite(other).all():
@@ -320,8 +340,13 @@ class _Own(Held):
     def variable(self, variable: VariableRef) -> Any:
         numbers, own = self.reference.made.numbers, self.reference.own
         if variable.key in own:
-            return super().variable(own[variable.key])
-        if variable.key in numbers and tf.as_dtype(variable.dtype).is_floating:
+            value = super().variable(own[variable.key])
+            return value * tf.cast(self.reference.scale_of(variable), value.dtype)
+        trained = self.reference.observed.flow.trained_of
+        if (
+            variable.key in numbers.keys() - trained.keys()
+            and tf.as_dtype(variable.dtype).is_floating
+        ):
             return tf.constant(numbers[variable.key], variable.dtype)
         return super().variable(variable)
 

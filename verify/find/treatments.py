@@ -33,7 +33,7 @@ class Treatment:
     well be a part of the learning rate, or is not known. `limits`: whether large gradients are made
     smaller than in proportion; `gradients`: of how many a norm is. `decay`: which share of the
     variable is added. `follows`: whether the direction is about that of the gradient, or its
-    opposite.
+    opposite. `scale`: what it is multiplied by, if that may be a part of the rate.
     """
 
     kind: str
@@ -44,6 +44,7 @@ class Treatment:
     gradients: int = 1
     decay: float = 0.0
     follows: bool = True
+    scale: float = 1.0
 
 
 class Treatments:
@@ -98,7 +99,9 @@ class Treatments:
         found |= _to_norms(left)
         undecided = {key for key, rule in self.optimizers.rules.items() if not rule.decided}
         return {
-            key: dataclasses.replace(one, factor=None) if key in undecided else one
+            key: dataclasses.replace(one, factor=None, scale=one.factor or 1.0)
+            if key in undecided
+            else one
             for key, one in found.items()
         }
 

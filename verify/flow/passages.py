@@ -49,14 +49,14 @@ def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...
     edges, ends = _large_ones(flow, update, size)
     within = ends & flow.propagated
     if size == 1 and len(ends) > 1:
-        within = _nearest(edges, ends - flow.descendants(others), update.node.index)
+        ends = within = _nearest(edges, ends - flow.descendants(others), update.node.index)
     if within and ends != within:
         edges, ends = _every_one(flow, update, ends, within)
     graph = nx.DiGraph(edges)
     graph.add_edges_from((_ROOT, end) for end in ends)
-    above = nx.immediate_dominators(graph, _ROOT)
+    above = nx.immediate_dominators(graph, _ROOT) if ends else {}
     found: list[Tensor] = []
-    index = above[update.node.index]
+    index = above.get(update.node.index, _ROOT)
     while index != _ROOT and not _is_repeated(flow, index, update):
         tensor = _large(flow, index, size)
         if tensor is not None:

@@ -46,6 +46,8 @@ def _in_function(function: Any, depth: int, of: _Of) -> Iterator[Any]:
     if isinstance(plain, functools.partial):
         yield from _in_values(plain.keywords | dict(enumerate(plain.args)), of)
         plain = plain.func
+    if not isinstance(plain, types.FunctionType | types.MethodType | type) and callable(plain):
+        plain = getattr(plain, "__call__", plain)  # noqa: B004 - an object's own
     if isinstance(plain, types.MethodType):
         # A method that is a tf.function is bound to a stand-in, whose `target` is the object;
         # tests/verify/graphs/test_at_hand.py notices if that moves.

@@ -10,6 +10,7 @@ import numpy as np
 import pydantic
 
 from verify.find import Detector, Rule
+from verify.flow import Update
 from verify.kinds.contract_spelling import Made, object_of, spelt
 from verify.kinds.facts import Facts, OptimizerFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
@@ -61,7 +62,7 @@ def _rate(rule: Rule) -> float | None:
 def _by_selection(detector: Detector, expected: Any, keyword: str) -> list[tuple[set[str], Any]]:
     """What is expected of which trained variables."""
     trained = {update.variable.path for update in detector.flow.trained}
-    if not isinstance(expected, Mapping):
+    if not isinstance(expected, Mapping) or "class_name" in expected:  # a config of Keras
         return [(trained, expected)]
     return [
         ({v.path for v in select(detector, key, keyword, frozen=True)} & trained, one)
@@ -82,7 +83,7 @@ def _optimizer(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             if path in paths and (
                 made is None or not detector.optimizers.is_as(update.variable.key, made)
             ):
-                told = _UNKNOWN if rule is None else _name(rule)
+                told = _unknown(update) if rule is None else _name(rule)
                 hints = () if made is None or rule is None else _differences(rule, made)
                 wrong.setdefault(told, ([], hints))[0].append(path)
         violations += [
@@ -103,6 +104,11 @@ def _made(wanted: Any) -> Any:
     except ValueError as error:
         raise TypeError(f"optimizer: {wanted!r} is no optimizer of Keras: {error}") from None
     return getattr(made, "inner_optimizer", made)
+
+
+def _unknown(update: Update) -> str:
+    rows = update.node.op.startswith("ResourceScatter")
+    return f"{_UNKNOWN}, of some rows at a time" if rows else _UNKNOWN
 
 
 def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
@@ -136,7 +142,7 @@ def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violatio
             else:
                 right = rate is not None and bool(np.isclose(rate, wanted, rtol=1e-5, atol=0))
             if not right:
-                wrong.setdefault(_UNKNOWN if rule is None else _name(rule), []).append(path)
+                wrong.setdefault(_unknown(update) if rule is None else _name(rule), []).append(path)
         violations += [
             Violation("learning_rate", wish, f"{told}: {names(of)}") for told, of in wrong.items()
         ]

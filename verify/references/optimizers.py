@@ -133,6 +133,15 @@ def same_settings(a: Any, b: Any) -> bool:
     return type(a) is type(b) and not other_settings(a, b)
 
 
+def same_decay(variable: Any, *optimizers: Any) -> bool:
+    """Whether all of some optimizers spare a variable from weight decay, or none does.
+
+    Private: which variables are spared is no setting, and `exclude_from_weight_decay` keeps them to
+    itself. tests/verify/references/test_optimizers.py notices if it moves.
+    """
+    return len({bool(one._use_weight_decay(variable)) for one in optimizers}) == 1
+
+
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(k == "name" or _same(a[k], b[k]) for k in a)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from verify.flow import Flow, differentiated
-from verify.graphs import FlatGraph, Tensor, VariableRef, graph_of_fit, read, roles_of
+from verify.graphs import FlatGraph, Tensor, VariableRef, graph_of_fit, key_of, read, roles_of
 from verify.references import ModelReference
 
 
@@ -86,8 +86,12 @@ class Step:
         """
         if self.reference is not None:
             return self.reference.trainable | self.frozen_late
-        if not self.declared:
+        if not self.declared and not self.optimizers:
             return None
+        if not self.declared:
+            # Some of what Keras' optimizers keep says of itself that it could be trained.
+            kept = {key_of(v) for optimizer in self.optimizers for v in optimizer.variables}
+            return frozenset(v.key for v in self.variables if v.trainable) - kept
         for node, variable in self.flat.reads():
             if node.shapes[:1] in ([], [None]):
                 raise ValueError(
