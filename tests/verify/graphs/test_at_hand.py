@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from loopctl import LoopControllerCallback, when
-from verify.graphs.at_hand import losses_at_hand
+from verify.graphs.at_hand import losses_at_hand, optimizers_at_hand
 
 HUBER = keras.losses.Huber(2.0)
 POISSON = keras.losses.Poisson()
@@ -65,3 +65,56 @@ def test_losses_of_a_config() -> None:
 def test_what_has_no_function_of_python_has_none() -> None:
     assert losses_at_hand(tf.Graph(), None) == ()
     assert losses_at_hand(None, None) == ()
+
+
+# -- optimizers ----------------------------------------------------------------------------------
+
+
+def small() -> keras.Model:
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+
+
+def built(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    optimizer.build(small().trainable_variables)
+    return optimizer
+
+
+SGD = built(keras.optimizers.SGD(0.1))
+
+
+class Optimized(tf.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimizers = {"generator": SGD}
+
+    @tf.function
+    def step(self, gradients: Any) -> None:
+        self.optimizers["generator"].apply(gradients)
+
+
+def test_optimizers_in_closures_globals_and_what_a_method_is_of() -> None:
+    held = {"generator": SGD}
+    assert optimizers_at_hand(lambda gradients: SGD.apply(gradients), None) == (SGD,)
+    assert optimizers_at_hand(lambda gradients: held["generator"].apply(gradients), None) == (SGD,)
+    assert optimizers_at_hand(Optimized().step, None) == (SGD,)
+    bound = functools.partial(lambda optimizer, gradients: optimizer.apply(gradients), SGD)
+    assert optimizers_at_hand(bound, None) == (SGD,)
+
+
+def test_optimizers_of_a_model_come_first() -> None:
+    model = small()
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.second = SGD
+    assert optimizers_at_hand(lambda gradients: None, model) == (model.optimizer, SGD)
+
+
+def test_an_optimizer_that_was_not_built_has_updated_nothing() -> None:
+    fresh = keras.optimizers.SGD(0.1)
+    assert optimizers_at_hand(lambda gradients: fresh.apply(gradients), None) == ()
+
+
+def test_optimizers_that_another_one_hands_its_gradients_to() -> None:
+    inner = keras.optimizers.Adam(0.1)
+    scaling = built(keras.optimizers.LossScaleOptimizer(inner))
+    assert optimizers_at_hand(lambda gradients: scaling.apply(gradients), None) == (inner,)

@@ -1,0 +1,142 @@
+"""What a gradient passes until its variable is written, and which updates are made alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from verify.flow import Flow, Programs, ways
+from verify.graphs import flatten
+
+Write = Callable[[Any, Any], Any]
+"""(variable, its gradient)"""
+
+
+def flow(*writes: Write, regularised: bool = False) -> Flow:
+    """Of a step with one variable for each write, called w0, w1 and so on."""
+    weights = [tf.Variable(tf.ones((2, 3)), name=f"w{i}") for i in range(len(writes))]
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_mean((x @ weight - 1.0) ** 2) for weight in weights])
+            if regularised:
+                loss += tf.add_n([tf.reduce_sum(weight**2) for weight in weights])
+        for write, weight, gradient in zip(
+            writes, weights, tape.gradient(loss, weights), strict=True
+        ):
+            write(weight, tf.identity(gradient, name="gradient"))
+
+    return Flow(flatten(train.get_concrete_function(tf.TensorSpec((8, 2)))))
+
+
+def passed(*writes: Write, **options: Any) -> list[list[str]]:
+    """The ops on the way of each variable's gradient."""
+    found = flow(*writes, **options)
+    return [[found.flat.node(tensor).op for tensor in way] for _, way in ways(found, found.trained)]
+
+
+def test_from_backpropagation_to_the_write() -> None:
+    (way,) = passed(lambda w, g: w.assign_sub(0.1 * tf.sin(g)))
+    assert way == ["MatMul", "Sin", "Mul"]
+
+
+def test_a_norm_is_not_on_the_way() -> None:
+    """It comes through a number."""
+    (way,) = passed(lambda w, g: w.assign_sub(g * tf.minimum(1.0, 0.5 / tf.norm(tf.sin(g)))))
+    assert way == ["MatMul", "Mul"]
+
+
+def test_what_goes_around_is_not_on_the_way() -> None:
+    (way,) = passed(lambda w, g: w.assign_sub(0.1 * (tf.sin(g) + tf.cos(g))))
+    assert way == ["MatMul", "AddV2", "Mul"]
+
+
+def test_what_an_optimizer_keeps_is_on_the_way() -> None:
+    kept = tf.Variable(tf.zeros((2, 3)), trainable=False)
+
+    def momentum(weight: Any, gradient: Any) -> None:
+        weight.assign_sub(0.1 * kept.assign(0.9 * kept + tf.sin(gradient)))
+
+    (way,) = passed(momentum)
+    assert way[:2] == ["MatMul", "Sin"]
+    assert way[-1] == "Mul"
+    assert "AddV2" in way
+
+
+def test_a_regulariser_is_a_part_of_the_gradient() -> None:
+    (plain,) = passed(lambda w, g: w.assign_sub(tf.sin(g)))
+    (regularised,) = passed(lambda w, g: w.assign_sub(tf.sin(g)), regularised=True)
+    assert plain == ["MatMul", "Sin"]
+    assert regularised[-1] == "Sin"
+    assert regularised[0] in ("AddN", "AddV2")
+
+
+def test_each_has_a_way_of_its_own() -> None:
+    found = flow(lambda w, g: w.assign_sub(tf.sin(g)), lambda w, g: w.assign_sub(tf.cos(g)))
+    all_ways = {update.variable.path[:2]: way for update, way in ways(found, found.trained)}
+    assert all_ways.keys() == {"w0", "w1"}
+    assert {*all_ways["w0"]}.isdisjoint(all_ways["w1"])
+
+
+def test_rows_of_a_variable_have_no_way() -> None:
+    rows = tf.Variable(tf.ones((7, 2)), name="rows")
+
+    @tf.function(autograph=False)
+    def train(index: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.gather(rows, index) ** 2)
+        gradient = tape.gradient(loss, rows)
+        rows.scatter_sub(tf.IndexedSlices(0.1 * gradient.values, gradient.indices))
+
+    found = Flow(flatten(train.get_concrete_function(tf.TensorSpec((8,), tf.int32))))
+    assert len(found.trained) == 1
+    assert list(ways(found, found.trained)) == []
+
+
+# -- programs ------------------------------------------------------------------------------------
+
+
+def momentum(decay: float) -> Write:
+    kept = tf.Variable(tf.zeros((2, 3)), trainable=False)
+    return lambda w, g: w.assign_sub(0.1 * kept.assign(decay * kept + g))
+
+
+def shared(kept: Any) -> Write:
+    return lambda w, g: w.assign_sub(0.1 * kept.assign(0.9 * kept + g))
+
+
+def digests(*writes: Write) -> list[bytes]:
+    found = flow(*writes)
+    known = list(ways(found, found.trained))
+    programs = Programs(found, {update.variable.key: way[0] for update, way in known})
+    return [programs.of(update.variable) for update, _ in known]
+
+
+def test_the_same_ops_make_the_same_digest() -> None:
+    one, other = digests(momentum(0.9), momentum(0.9))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        momentum(0.8),
+        lambda w, g: w.assign_sub(0.1 * g),
+        lambda w, g: w.assign_add(0.1 * g),
+        lambda w, g: w.assign_sub(0.1 * tf.sin(g)),
+        lambda w, g: w.assign_sub(0.1 * (g + 0.01 * w)),
+    ],
+)
+def test_other_ops_or_constants_make_another_digest(other: Write) -> None:
+    one, another = digests(momentum(0.9), other)
+    assert one != another
+
+
+def test_one_state_for_two_variables_is_no_state_of_each() -> None:
+    kept = tf.Variable(tf.zeros((2, 3)), trainable=False)
+    one, other = digests(shared(kept), shared(kept))
+    assert one != other

@@ -1,0 +1,156 @@
+"""References of optimizers: traced, told by their settings, and left as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from verify.graphs import key_of
+from verify.references import (
+    has_schedule,
+    optimizer_name,
+    optimizer_settings,
+    optimizer_step,
+    other_settings,
+    same_settings,
+    schedule_name,
+    stand_in,
+    variables_of,
+)
+from verify.references.optimizers import _without_clip
+
+optim = keras.optimizers
+CLIPS = {"clipvalue": 0.3}, {"clipnorm": 0.3}, {"global_clipnorm": 0.3}
+
+
+def weights() -> list[keras.Variable]:
+    return [keras.Variable(np.ones((2, 3), "float32"), name=name) for name in ("one", "other")]
+
+
+def built(optimizer: Any) -> tuple[Any, list[keras.Variable]]:
+    variables = weights()
+    optimizer.build(variables)
+    return optimizer, variables
+
+
+# -- what Keras keeps private --------------------------------------------------------------------
+
+
+def test_the_variables_that_an_optimizer_was_built_for() -> None:
+    """Private to Keras: this fails if they move."""
+    optimizer, variables = built(optim.Adam(0.1))
+    assert [id(v) for v in optimizer._trainable_variables] == [id(v) for v in variables]
+    assert variables_of(optimizer) == {key_of(variable): variable for variable in variables}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_without_its_clip_an_optimizer_is_the_same_but_for_that(clip: dict[str, float]) -> None:
+    optimizer, variables = built(optim.Adam(0.1, **clip))
+    config, kept = optimizer.get_config(), optimizer.variables
+    plain = _without_clip(optimizer)
+    assert (plain.clipvalue, plain.clipnorm, plain.global_clipnorm) == (None, None, None)
+    assert [id(v) for v in plain.variables] == [id(v) for v in kept]
+    assert optimizer.get_config() == config
+    ((name, bound),) = clip.items()
+    assert getattr(optimizer, name) == bound
+    optimizer.apply([tf.fill((2, 3), 9.0)] * 2, variables)
+    assert int(optimizer.iterations) == 1
+
+
+# -- traced --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_tracing_writes_nothing_and_does_not_clip(clip: dict[str, float]) -> None:
+    optimizer, variables = built(optim.SGD(0.1, momentum=0.9, **clip))
+    made = optimizer_step(optimizer, variables)
+    assert made is not None
+    assert made.variables == tuple(key_of(variable) for variable in variables)
+    assert len(made.flat.arguments) == len(variables)
+    ops = {node.op for node in made.flat.nodes}
+    assert not ops & {"Minimum", "Maximum", "ClipByValue", "L2Loss", "Sqrt"}
+    assert int(optimizer.iterations) == 0
+    for variable in variables:
+        np.testing.assert_array_equal(variable, np.ones((2, 3)))
+    assert any(value == pytest.approx(0.1) for value in made.numbers.values())
+
+
+def test_an_optimizer_takes_no_variables_but_its_own() -> None:
+    optimizer, _ = built(optim.SGD(0.1))
+    assert optimizer_step(optimizer, weights()) is None
+
+
+def test_a_stand_in_has_variables_of_its_own_that_are_called_alike() -> None:
+    optimizer = optim.AdamW(0.1, weight_decay=0.1)
+    made = stand_in(optimizer, ["net/hidden/kernel", "net/bias"], [(2, 3), (3,)])
+    assert made is not None
+    assert not optimizer.built
+    written = {v.path: v.shape for _, v in made.flat.writes() if v.key in made.variables}
+    assert written == {"net/hidden/kernel": (2, 3), "net/bias": (3,)}
+
+
+# -- what it is called ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    [
+        (optim.SGD(0.1), "SGD(learning_rate=0.1)"),
+        (optim.SGD(), "SGD(learning_rate=0.01)"),
+        (optim.SGD(0.1, momentum=0.9, clipnorm=1.0), "SGD(learning_rate=0.1, momentum=0.9)"),
+        (optim.Adam(0.1, name="mine", amsgrad=True), "Adam(learning_rate=0.1, amsgrad=True)"),
+        (
+            optim.SGD(optim.schedules.ExponentialDecay(0.1, 100, 0.9)),
+            "SGD(learning_rate=ExponentialDecay(initial_learning_rate=0.1, decay_steps=100, "
+            "decay_rate=0.9, staircase=False))",
+        ),
+    ],
+)
+def test_names(optimizer: Any, name: str) -> None:
+    assert optimizer_name(optimizer) == name
+
+
+def test_settings_are_those_that_hold_now() -> None:
+    optimizer = optim.Adam(0.1, clipvalue=1.0)
+    optimizer.learning_rate = 0.5
+    settings = optimizer_settings(optimizer)
+    assert next(iter(settings)) == "learning_rate"
+    assert settings["learning_rate"] == pytest.approx(0.5)
+    assert not settings.keys() & {"name", "clipvalue", "clipnorm", "global_clipnorm"}
+
+
+def test_settings_that_differ() -> None:
+    one, other = (
+        optim.Adam(0.1, beta_1=0.8),
+        optim.Adam(0.1, amsgrad=True, name="other", clipnorm=1.0),
+    )
+    assert other_settings(one, other) == (("beta_1", "0.8", "0.9"), ("amsgrad", "False", "True"))
+    assert not same_settings(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (optim.SGD(0.1), optim.SGD(0.1, name="other"), True),
+        (optim.SGD(0.1), optim.SGD(0.1, clipnorm=1.0), True),
+        (optim.SGD(0.1), optim.SGD(0.1001), False),
+        (optim.Adam(0.1), optim.AdamW(0.1, weight_decay=0.0), False),
+        (optim.SGD(0.1, weight_decay=0.0), optim.SGD(0.1), False),
+        (optim.SGD(0.1), optim.SGD(optim.schedules.ExponentialDecay(0.1, 1, 1.0)), False),
+    ],
+)
+def test_settings_that_are_the_same(one: Any, other: Any, same: bool) -> None:
+    assert same_settings(one, other) == same
+    assert same_settings(other, one) == same
+
+
+def test_schedules() -> None:
+    schedule = optim.schedules.CosineDecay(0.1, 100)
+    assert has_schedule(optim.SGD(schedule), optim.schedules.CosineDecay(0.1, 100, name="other"))
+    assert not has_schedule(optim.SGD(schedule), optim.schedules.CosineDecay(0.1, 200))
+    assert not has_schedule(optim.SGD(0.1), schedule)
+    assert schedule_name(schedule).startswith("CosineDecay(initial_learning_rate=0.1, decay_steps")
