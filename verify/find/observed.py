@@ -140,6 +140,12 @@ class Observed:
         read = self.read_between(self.ways[key][0], tensor[0])
         return any(v.shape != () and not self.flow.is_trainable(v) for v in read)
 
+    def begins_late(self, key: int | str) -> bool:
+        """Whether the way of a gradient begins with what was kept from steps before."""
+        flow = self.flow
+        above = flow.ancestors([self.ways[key][0][0]]) & flow.backward - flow.propagated
+        return any(self.flat.variable(self.flat.nodes[index]) is not None for index in above)
+
     def read_between(self, start: Tensor, end: int) -> list[VariableRef]:
         """The variables that decide what is made of a tensor of the backward pass, until a node."""
         flow, nodes = self.flow, self.flat.nodes

@@ -185,7 +185,8 @@ class Optimizers:
         another in each draw is the rate only where nothing else is.
         """
         found: list[Rule] = []
-        for place, tensor in enumerate(self.observed.ways[key]):
+        way = () if self.observed.begins_late(key) else self.observed.ways[key]
+        for place, tensor in enumerate(way):
             if self.observed.is_of_state(key, tensor):
                 break
             fits = (self._fit(key, tensor, shapes) for shapes in self.observed.shapes)

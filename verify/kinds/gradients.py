@@ -69,6 +69,9 @@ def _facts(detector: Detector, update: Update) -> Iterator[TreatmentFact]:
     factor, path = treatment.factor, update.variable.path
     if treatment.kind == "other" and not any(clip.complete for clip in detector.clips(update)):
         yield TreatmentFact(path, None, treatment.limits)
+    # A loss scale divides gradients as well: whether it should is told with the loss.
+    elif detector.search.scaling.dynamic:
+        return
     elif factor is not None and not np.isclose(factor, 1.0, rtol=1e-4):
         yield TreatmentFact(path, factor, treatment.limits)
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pydantic
 
+from verify.errors import ContractError
 from verify.find import Detector, Rule
 from verify.flow import Update
 from verify.kinds.contract_spelling import Made, object_of, spelt
@@ -161,7 +162,12 @@ def _read(place: str, said: Any, _: Read) -> Any:
         return {key: _read(f"{place}[{key!r}]", one, _) for key, one in said.items()}
     if isinstance(said, Optimizer):
         return object_of(place, keras.optimizers, said.is_, said.model_extra or {})
-    return object_of(place, keras.optimizers, said, {})
+    if ":" in said or hasattr(keras.optimizers, said):
+        return object_of(place, keras.optimizers, said, {})
+    try:
+        return keras.optimizers.get(said)  # an alias
+    except ValueError:
+        raise ContractError(f"{place}: Keras has no optimizer {said!r}") from None
 
 
 def _spelt(facts: Facts) -> dict[str, Any]:
