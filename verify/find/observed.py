@@ -129,8 +129,17 @@ class Observed:
 
     def between(self, key: int | str, tensor: Tensor) -> frozenset[int]:
         """The nodes by which what backpropagation ends in is made another tensor on its way."""
-        below = self.flow.descendants([self.ways[key][0][0]])
-        return frozenset(below & self.flow.ancestors([tensor[0]]))
+        return self._from(self.ways[key][0][0], tensor[0])
+
+    def _from(self, start: int, end: int) -> frozenset[int]:
+        """The nodes on ways from what backpropagation ends in to another node."""
+        above = self.flow.ancestors([end], without=self.flow.propagated) | {start}
+        found, stack = {start}, [start]
+        while stack:
+            users = above.intersection(self.flow.consumers[stack.pop()]) - found
+            found |= users
+            stack += users
+        return frozenset(found)
 
     def is_of_state(self, key: int | str, tensor: Tensor) -> bool:
         """Whether a tensor on the way was kept from steps before as well, such as a running sum."""
@@ -149,7 +158,7 @@ class Observed:
     def read_between(self, start: Tensor, end: int) -> list[VariableRef]:
         """The variables that decide what is made of a tensor of the backward pass, until a node."""
         flow, nodes = self.flow, self.flat.nodes
-        between = flow.descendants([start[0]]) & flow.ancestors([end])
+        between = self._from(start[0], end)
         taken = {source for i in between - {start[0]} for source, _ in nodes[i].data}
         above = flow.ancestors(taken - flow.backward, without=flow.backward)
         read = (self.flat.variable(nodes[i]) for i in above)
@@ -157,9 +166,11 @@ class Observed:
 
     def is_by_element(self, key: int | str, tensor: Tensor) -> bool:
         """Whether a tensor on the way is made element by element, by no norm."""
-        shape = self.flat.shape(self.ways[key][0])
-        between = self.between(key, tensor)
-        return all(self.flat.shape((i, 0)) == shape for i in between)
+        size = self._size(self.ways[key][0])
+        return all(self._size((i, 0)) == size for i in self.between(key, tensor))
+
+    def _size(self, tensor: Tensor) -> int:
+        return math.prod(n or 1 for n in self.flat.shape(tensor) or ())
 
     def is_whole(self, key: int | str) -> bool:
         """Whether backpropagation ends in what begins the way of a gradient.
@@ -167,10 +178,9 @@ class Observed:
         It does not where that was put together of rows, say.
         """
         flow, begun = self.flow, self.ways[key][0]
-        size = math.prod(n or 1 for n in self.flat.shape(begun) or ())
+        size = self._size(begun)
         made_of = {t for t in self.flat.node(begun).data if t[0] in flow.backward - flow.propagated}
-        sizes = (math.prod(n or 1 for n in self.flat.shape(tensor) or ()) for tensor in made_of)
-        return begun[0] in flow.propagated or all(other == size for other in sizes)
+        return begun[0] in flow.propagated or all(self._size(one) == size for one in made_of)
 
     def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
         """What backpropagation ends in, for one variable."""

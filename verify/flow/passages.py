@@ -49,7 +49,8 @@ def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...
     edges, ends = _large_ones(flow, update, size)
     within = ends & flow.propagated
     if size == 1 and len(ends) > 1:
-        ends = within = _nearest(edges, ends - flow.descendants(others), update.node.index)
+        own = {end for end in ends - flow.descendants(others) if _is_end(flow, end)}
+        ends = within = _nearest(edges, own, update.node.index)
     if within and ends != within:
         edges, ends = _every_one(flow, update, ends, within)
     graph = nx.DiGraph(edges)
@@ -70,6 +71,11 @@ def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
     path, own = flow.flat.nodes[index].path, update.node.path
     loops = (guard.branches[0] for guard in flow.flat.guards if guard.op in WHILES)
     return any(path[: len(body)] == body != own[: len(body)] for body in loops)
+
+
+def _is_end(flow: Flow, index: int) -> bool:
+    """Whether backpropagation ends in a node."""
+    return index in flow.propagated or not flow.propagated.isdisjoint(flow.producers[index])
 
 
 def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int]:
