@@ -117,6 +117,14 @@ class Observed:
         return {keys[0]: keys for keys in groups.values()}
 
     @functools.cached_property
+    def programs(self) -> dict[int | str, bytes]:
+        """What tells the update of a variable from others, in any step, where something does."""
+        starts = {key: way[0] for key, way in self.ways.items()}
+        programs = Programs(self.flow, starts, self.step.numbers)
+        digests = {key: programs.anywhere(self.updates[key].variable) for key in self.alike}
+        return {key: digest for key, digest in digests.items() if digest is not None}
+
+    @functools.cached_property
     def shapes(self) -> tuple[Shapes, Shapes]:
         """What shapes are cut down to; and not at all, where an op does not take that."""
         others = frozenset(

@@ -22,9 +22,9 @@ from verify.graphs import Tensor, VariableRef
 from verify.match import Evaluation, NoValueError, Plan
 from verify.references import (
     OptimizerStep,
+    decays,
     optimizer_settings,
     optimizer_step,
-    same_decay,
     same_settings,
     stand_in,
     variables_of,
@@ -38,6 +38,10 @@ _FEW = 2  # elements of a variable in which any gradient fits
 _ENOUGH = 2  # draws in which the update is made
 _MOST_KEPT = 4  # variables that an optimizer keeps for one
 _SEVERAL = 4  # draws that are looked at where no branch decides
+
+# Which of the tensors that a gradient passes enters an optimizer, by what the step computes and the
+# optimizer's settings: values have told that of such an update before, in this process.
+_PLACES: dict[tuple[bytes | None, str, bool], int] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +76,24 @@ class Optimizers:
         for optimizer in self.step.optimizers:
             known = variables_of(optimizer)
             keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
+            settings = repr((type(optimizer), optimizer_settings(optimizer)))
+            seen = {
+                key: (self.observed.programs.get(key), settings, decays(optimizer, known[key]))
+                for key in keys
+            }
+            for key in keys:
+                if seen[key] in _PLACES:
+                    place = _PLACES[seen[key]]
+                    found[key] = Rule(optimizer, self.observed.ways[key][place], place)
+            keys = [key for key in keys if key not in found]
             if keys:
                 made = optimizer_step(optimizer, [known[key] for key in keys])
                 if made is not None:
-                    found |= self._made_by(optimizer, _Reference(made, keys, self.observed))
+                    own = self._made_by(optimizer, _Reference(made, keys, self.observed))
+                    _PLACES.update(
+                        {seen[k]: rule.place for k, rule in own.items() if seen[k][0] is not None}
+                    )
+                    found |= own
         for key in groups.keys() - found.keys():
             rule = self._descent(key)
             if rule is not None:
@@ -92,10 +110,8 @@ class Optimizers:
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
             variable = variables_of(rule.optimizer)[key]
-            spared = rule.optimizer is not optimizer and not same_decay(
-                variable, rule.optimizer, optimizer
-            )
-            return same_settings(rule.optimizer, optimizer) and not spared
+            both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
+            return same_settings(rule.optimizer, optimizer) and len(both) == 1
         if key not in self.observed.ways:
             return False
         variable = self.observed.updates[key].variable

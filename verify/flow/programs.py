@@ -24,10 +24,14 @@ class Programs:
     Args:
         flow: of the step.
         starts: where backpropagation ends, by key of the variable.
+        numbers: what scalar variables hold, by key, which then stands for them: so digests are
+            comparable among steps.
     """
 
-    def __init__(self, flow: Flow, starts: Mapping[Key, Tensor]) -> None:
-        self.flow, self.flat, self.starts = flow, flow.flat, starts
+    def __init__(
+        self, flow: Flow, starts: Mapping[Key, Tensor], numbers: Mapping[Key, float] | None = None
+    ) -> None:
+        self.flow, self.flat, self.starts, self.numbers = flow, flow.flat, starts, numbers
         self._ends = {index for index, _ in starts.values()}
         self._common: dict[int, bool] = {}
 
@@ -43,6 +47,12 @@ class Programs:
         """A digest of all that is written to a variable, and to what is kept for it."""
         return _Program(self, variable).digest()
 
+    def anywhere(self, variable: VariableRef) -> bytes | None:
+        """The same, if no part of it is of this step alone."""
+        program = _Program(self, variable)
+        digest = program.digest()
+        return None if program.is_local else digest
+
     def is_common(self, index: int) -> bool:
         """Whether a number is made of several gradients, as their norm is."""
         if index not in self._common:
@@ -57,6 +67,7 @@ class _Program:
     def __init__(self, programs: Programs, own: VariableRef) -> None:
         self.programs, self.flow, self.flat, self.own = programs, programs.flow, programs.flat, own
         self.start = programs.starts[own.key]
+        self.is_local = False
         self._kept: dict[Key, int] = {}
         self._known: dict[Tensor, bytes] = {}
 
@@ -108,17 +119,23 @@ class _Program:
             before = sum(w.index < node.index for w in self.programs.writes.get(variable.key, ()))
             return ["read", node.op, self._name(variable), before]
         # What others have in common, or what only this one has: which one it is does matter.
-        backward = tensor[0] in self.flow.backward
-        if tensor[0] in self.flow.propagated or (not backward and tensor[0] in self.flow.of_data):
-            return ["this", tensor]
-        if backward and self.flat.shape(tensor) == () and self.programs.is_common(tensor[0]):
+        index = tensor[0]
+        backward = index in self.flow.backward
+        own = index in self.flow.propagated or (not backward and index in self.flow.of_data)
+        if own or (backward and self.flat.shape(tensor) == () and self.programs.is_common(index)):
+            self.is_local = True
             return ["this", tensor]
         return None
 
     def _name(self, variable: VariableRef) -> Any:
         if variable.key == self.own.key:
             return "own"
-        if variable.shape == () or self.flow.is_trainable(variable):
+        numbers, is_trained = self.programs.numbers, self.flow.is_trainable(variable)
+        if numbers is not None and variable.shape == () and not is_trained:
+            counts = variable.dtype.startswith(("int", "uint"))
+            return "number", variable.dtype, None if counts else numbers.get(variable.key)
+        if variable.shape == () or is_trained:
+            self.is_local = True
             return variable.key
         return "kept", self._kept.setdefault(variable.key, len(self._kept))
 

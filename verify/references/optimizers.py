@@ -133,13 +133,13 @@ def same_settings(a: Any, b: Any) -> bool:
     return type(a) is type(b) and not other_settings(a, b)
 
 
-def same_decay(variable: Any, *optimizers: Any) -> bool:
-    """Whether all of some optimizers spare a variable from weight decay, or none does.
+def decays(optimizer: Any, variable: Any) -> bool:
+    """Whether an optimizer does not spare a variable from its weight decay, if it has one.
 
     Private: which variables are spared is no setting, and `exclude_from_weight_decay` keeps them to
     itself. tests/verify/references/test_optimizers.py notices if it moves.
     """
-    return len({bool(one._use_weight_decay(variable)) for one in optimizers}) == 1
+    return bool(optimizer._use_weight_decay(variable))
 
 
 def _same(a: Any, b: Any) -> bool:

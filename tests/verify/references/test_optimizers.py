@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from verify.graphs import key_of
 from verify.references import (
+    decays,
     has_schedule,
     optimizer_name,
     optimizer_settings,
@@ -154,3 +155,12 @@ def test_schedules() -> None:
     assert not has_schedule(optim.SGD(schedule), optim.schedules.CosineDecay(0.1, 200))
     assert not has_schedule(optim.SGD(0.1), schedule)
     assert schedule_name(schedule).startswith("CosineDecay(initial_learning_rate=0.1, decay_steps")
+
+
+def test_which_variables_are_spared_is_asked_of_the_optimizer() -> None:
+    kernel, bias = keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")
+    adam = optim.AdamW(0.1)
+    adam.exclude_from_weight_decay(var_names=["bias"])
+    assert decays(adam, kernel)
+    assert not decays(adam, bias)
+    assert decays(optim.SGD(0.1), bias)
