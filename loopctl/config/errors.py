@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from loopctl_shared import near_spellings
 
 
 class ConfigError(ValueError):
@@ -19,6 +20,5 @@ def place(*keys: object, root: str = "config") -> str:
 def closest(found: object, allowed: Iterable[object]) -> str:
     """`` Did you mean ...?`` if something allowed is spelled like `found`, else an empty string."""
     names = {str(name): name for name in allowed}
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(str(found).lower(), lowered, n=1)
-    return f" Did you mean {names[lowered[near[0]]]!r}?" if near else ""
+    near = near_spellings(str(found), names)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""

@@ -73,7 +73,8 @@ def assert_graph(
             `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
             variable chooses a branch.
         forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
-            makes an exception. ``[]`` forbids nothing; ``None`` is refused.
+            makes an exception. ``[]`` forbids nothing; ``None`` is refused, and so is a glob that
+            matches no op type of TensorFlow's.
         max_ops, max_bytes: at most so many ops, and bytes of constants.
         model: the model that the step trains, if `target` does not tell: what counts as trainable,
             and the regularisers that its layers add, are then taken from it.

@@ -25,7 +25,7 @@ from verify.graphs.flat_graph import (
 from verify.graphs.garbage_collection import no_collection
 from verify.graphs.inlining import flatten
 from verify.graphs.networkx_form import graph, to_networkx
-from verify.graphs.op_definitions import draws, is_commutative, is_stateful
+from verify.graphs.op_definitions import draws, is_commutative, is_stateful, op_definition
 from verify.graphs.reading import graph_of_fit, read
 from verify.graphs.targets import idle_iterator, model_of
 from verify.graphs.variables import key_of, numbers_in, path_of, resource
@@ -62,6 +62,7 @@ __all__ = [
     "model_of",
     "no_collection",
     "numbers_in",
+    "op_definition",
     "path_of",
     "pieces",
     "read",

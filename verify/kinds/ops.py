@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 from collections import Counter
 from typing import Annotated, Any
 
 import pydantic
 import tensorflow as tf
 
+from loopctl_shared import near_spellings
 from verify.find import CALLBACKS, Detector, hazards
-from verify.graphs import Node, VariableRef
+from verify.graphs import Node, VariableRef, op_definition
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import without_exceptions
 from verify.kinds.violation import Violation
 
 _SHOWN = 6  # longer lists of ops are abridged
+_NEAR = 3  # so many op types are told that a misspelt glob may have meant
 _LARGEST = 3  # so many of the largest constants are told
 _CALLBACK_GLOBS = sorted(CALLBACKS)
 
@@ -53,6 +56,8 @@ def _forbids(detector: Detector, globs: Any, _: Asked) -> list[Violation]:
             raise TypeError(f"forbids: {glob!r} is no glob over op types")
     forbidden, exceptions = without_exceptions(listed)
     nodes = _inside(detector)
+    for glob in forbidden:
+        _check_that_it_can_match(glob, detector)
     there = {n.op for n in nodes if any(fnmatch.fnmatchcase(n.op, glob) for glob in forbidden)}
     allowed: set[str] = set()
     for glob in exceptions:
@@ -72,6 +77,19 @@ def _forbids(detector: Detector, globs: Any, _: Asked) -> list[Violation]:
             hints = (*places[:_SHOWN], *more)
             violations.append(Violation("forbids", f"no op {glob}", f"{len(places)}", hints))
     return violations
+
+
+def _check_that_it_can_match(glob: str, detector: Detector) -> None:
+    """A misspelt glob would forbid nothing, and be kept for ever."""
+    # Of all op types some, such as those that only Grappler makes, are in no `tf.raw_ops`.
+    if op_definition(glob) is not None:
+        return
+    every = {*dir(tf.raw_ops), *(node.op for node in detector.flat.nodes)}
+    op_types = sorted(op for op in every if not op.startswith("__"))
+    if not fnmatch.filter(op_types, glob):
+        near = near_spellings(re.sub(r"[*?!\[\]]", "", glob), op_types, _NEAR)
+        told = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"forbids: {glob!r} matches no op type of TensorFlow or of the step{told}")
 
 
 def _max_ops(detector: Detector, limit: int, _: Asked) -> list[Violation]:

@@ -75,6 +75,7 @@ def test_broken(said: str, message: str, tmp_path: Path) -> None:
         (f'target = "{SHOP}:plain"', 'watched = "*nothing*"', "matches no trainable variable"),
         (f'target = "{SHOP}:plain"', 'watched = ["*", "!*x*"]', "'!*x*' takes out nothing"),
         (f'target = "{SHOP}:plain"', 'forbids = ["*Py*", "!Print"]', "takes out nothing"),
+        (f'target = "{SHOP}:plain"', 'forbids = "*PyFnc*"', "did you mean PyFunc"),
         (f'target = "{SHOP}:plain"', 'regularization = [{on = "*", is = "L7"}]', "regularizers.L7"),
     ],
 )

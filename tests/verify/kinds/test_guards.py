@@ -138,6 +138,25 @@ def test_what_a_step_may_not_contain() -> None:
         verify.assert_graph(step, spec, forbids=[3])
 
 
+@pytest.mark.parametrize(
+    ("glob", "message"),
+    [
+        ("*PyFnc*", r"'\*PyFnc\*' matches no op type .*; did you mean PyFunc or EagerPyFunc"),
+        ("print*", "did you mean Print or Rint or PrintV2"),
+        ("*nowhere_near_anything*", "of the step$"),
+    ],
+)
+def test_a_glob_that_can_forbid_nothing_is_an_error(glob: str, message: str) -> None:
+    step, spec = tf.function(lambda x: x + 1), tf.TensorSpec((2,))
+    with pytest.raises(ValueError, match=message):
+        verify.assert_graph(step, spec, forbids=["MatMul", glob])
+
+
+def test_op_types_without_a_raw_op_can_be_forbidden() -> None:
+    step, spec = tf.function(lambda x: x + 1), tf.TensorSpec((2,))
+    verify.assert_graph(step, spec, forbids=["_FusedMatMul", "PartitionedCall"])
+
+
 def test_how_large_a_step_may_be() -> None:
     table = tf.ones((100,))
     step = tf.function(lambda x: x + table)
