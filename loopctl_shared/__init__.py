@@ -1,16 +1,16 @@
 """What our packages all need and none of them is about. Private to them.
 
 In: nothing of theirs. Out: files that are written whole, attributes that packages import on demand,
-the optimizer inside of one that scales losses, warnings at a user's line, names
-and what is spelled like them.
+the optimizer inside of one that scales losses, warnings at a user's line, names,
+and what is spelled like one.
 May import: the standard library.
 """
 
 from loopctl_shared.files import whole, write_whole
 from loopctl_shared.loss_scaling import inner_optimizer
 from loopctl_shared.names import CONTRACT_SUFFIX, CONTROLLER, DISTRIBUTION, how_to_install, version
-from loopctl_shared.near_spellings import near_spellings
 from loopctl_shared.on_demand import imported_on_demand
+from loopctl_shared.spelling import near_spellings
 from loopctl_shared.user_warnings import warn_user
 
 __all__ = [

@@ -8,7 +8,7 @@ from verify.find import Detector
 from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
-from verify.kinds.selection import names, select
+from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation
 
 
@@ -24,6 +24,7 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
         hints.append(f"too many: {', '.join(extra)}")
     if missing := sorted(expected - found):
         hints.append(f"missing:  {', '.join(missing)}")
+        hints += frozen_among(detector, missing)
     return [Violation("decayed", names(expected), names(found), (*hints,))]
 
 

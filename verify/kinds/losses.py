@@ -17,7 +17,7 @@ from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, sp
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.selection import names, select
+from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.match import Miss
@@ -93,13 +93,14 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     instead = " and ".join(others) or "another data loss, none of Keras in its default settings,"
     for want, miss in missing:
         elsewhere = [_where(detector, found) for found in detector.losses(want.loss)[0]]
+        frozen = frozen_among(detector, want.trains or ())
         if elsewhere and want.is_somewhere:
-            violations.append(Violation("loss", want.told, elsewhere[0], (*elsewhere[1:],)))
+            violations.append(Violation("loss", want.told, elsewhere[0], (*elsewhere[1:], *frozen)))
             continue
         text = "no gradient of it reaches an update"
         if rest:
             text = f"{instead} reaches the update of {trained}"
-        hints = (*nearest(miss), *(doubts(detector) if rest else ()))
+        hints = (*nearest(miss), *(doubts(detector) if rest else ()), *frozen)
         violations.append(Violation("loss", want.told, text, hints))
     if rest and not missing:
         only = " and ".join(want.told for want in wanted) + " only" if wanted else "no data loss"

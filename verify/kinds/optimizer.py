@@ -15,7 +15,7 @@ from verify.flow import Update
 from verify.kinds.contract_spelling import Made, object_of, spelt
 from verify.kinds.facts import Facts, OptimizerFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
-from verify.kinds.selection import names, select
+from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation
 from verify.references import (
     has_schedule,
@@ -26,6 +26,7 @@ from verify.references import (
 )
 
 _UNKNOWN = "by no rule that is known"
+_NONE = "no gradient reaches an update"
 
 
 def _facts(detector: Detector) -> Iterator[OptimizerFact]:
@@ -60,24 +61,28 @@ def _rate(rule: Rule) -> float | None:
 # -- what was asserted -----------------------------------------------------------------------------
 
 
-def _by_selection(detector: Detector, expected: Any, keyword: str) -> list[tuple[set[str], Any]]:
-    """What is expected of which trained variables."""
+def _by_selection(
+    detector: Detector, expected: Any, keyword: str
+) -> list[tuple[set[str], Any, tuple[str, ...]]]:
+    """What is expected of which trained variables, and what to add where there are none."""
     trained = {update.variable.path for update in detector.flow.trained}
     if not isinstance(expected, Mapping) or "class_name" in expected:  # a config of Keras
-        return [(trained, expected)]
-    return [
-        ({v.path for v in select(detector, key, keyword, frozen=True)} & trained, one)
+        weights = [v.path for v in detector.step.model_weights if v.trainable]
+        return [(trained, expected, (*frozen_among(detector, weights),))]
+    chosen = (
+        ({v.path for v in select(detector, key, keyword, frozen=True)}, one)
         for key, one in expected.items()
-    ]
+    )
+    return [(paths & trained, one, (*frozen_among(detector, paths),)) for paths, one in chosen]
 
 
 def _optimizer(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     violations: list[Violation] = []
-    for paths, wanted in _by_selection(detector, expected, "optimizer"):
+    for paths, wanted, frozen in _by_selection(detector, expected, "optimizer"):
         made = None if wanted is None else _made(wanted)
         wish = "no update" if made is None else f"each update as by {optimizer_name(made)}"
         if not paths and made is not None:
-            violations.append(Violation("optimizer", wish, "no gradient reaches an update"))
+            violations.append(Violation("optimizer", wish, _NONE, frozen))
         wrong: dict[str, tuple[list[str], tuple[str, ...]]] = {}
         for update in detector.flow.trained:
             path, rule = update.variable.path, detector.rule_of(update)
@@ -124,13 +129,13 @@ def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
 
 def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     violations: list[Violation] = []
-    for paths, wanted in _by_selection(detector, expected, "learning_rate"):
+    for paths, wanted, frozen in _by_selection(detector, expected, "learning_rate"):
         schedule = isinstance(wanted, keras.optimizers.schedules.LearningRateSchedule)
         if not schedule and (isinstance(wanted, bool) or not isinstance(wanted, int | float)):
             raise TypeError(f"learning_rate: {wanted!r} is neither a number nor a schedule")
         wish = schedule_name(wanted) if schedule else f"{wanted:.6g}"
         if not paths:
-            violations.append(Violation("learning_rate", wish, "no gradient reaches an update"))
+            violations.append(Violation("learning_rate", wish, _NONE, frozen))
         wrong: dict[str, list[str]] = {}
         for update in detector.flow.trained:
             path, rule = update.variable.path, detector.rule_of(update)

@@ -14,7 +14,7 @@ from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.facts import Facts, TermFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.selection import select
+from verify.kinds.selection import frozen_among, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
 
@@ -144,7 +144,8 @@ def _exact_term(
     updates = detector.flow.trained_of.get(variable.key)
     if not updates:
         text = "that variable is not updated from a gradient"
-        return [Violation("regularization", name, text)]
+        hints = (*frozen_among(detector, [variable.path]),)
+        return [Violation("regularization", name, text, hints)]
     pattern = regulariser_pattern(regulariser, (variable.shape, variable.dtype))
     if pattern is None:
         raise ValueError(f"regularization: {regulariser!r} has no gradient on {variable.path}")

@@ -45,7 +45,9 @@ def select(
     for glob in exceptions:
         taken = _matching(glob, chosen.values())
         if not taken:
-            raise ValueError(f"{keyword}: the exception '!{glob}' takes out nothing")
+            frozen = frozen_among(detector, (v.path for v in _matching(glob, every)))
+            told = f": {'; '.join(frozen)}" if frozen else ""
+            raise ValueError(f"{keyword}: the exception '!{glob}' takes out nothing{told}")
         for variable in taken:
             del chosen[variable.key]
     return list(chosen.values())
@@ -95,6 +97,20 @@ def _outside(
     shape, dtype = tuple(variable.shape), variable.dtype.name
     unused = VariableRef(key, path_of(entry), shape, dtype, bool(variable.trainable))
     return [v for v in known if v.key == key] or [unused]
+
+
+def frozen_among(detector: Detector, paths: Iterable[str]) -> list[str]:
+    """What has to be said of variables that nothing updates, where they are frozen."""
+    flags = detector.step.flags
+    if flags is None:
+        return []
+    asked = {*paths}
+    frozen = sorted(
+        v.path for v in detector.step.model_weights if v.path in asked and v.key not in flags
+    )
+    if len(frozen) > _SHOWN:
+        return [f"{names(frozen)} are frozen: their trainable is False"]
+    return [f"{path} is frozen: its trainable is False" for path in frozen]
 
 
 def names(paths: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.frozen_late import LATE, frozen_late
 from verify.kinds.kind import Asked, Keyword, Kind, Row
-from verify.kinds.selection import known, names, select
+from verify.kinds.selection import frozen_among, known, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
 
@@ -117,7 +117,7 @@ def _by_flags(detector: Detector, missing: Iterable[str]) -> list[str]:
         return []
     keys = {v.path: v.key for v in step.model_weights}
     own = [path for path in missing if path in keys]
-    hints = [f"{path} is frozen: its trainable is False" for path in own if keys[path] not in flags]
+    hints = frozen_among(detector, own)
     if step.owner is getattr(step.reference.model, "train_function", None):
         # What Keras makes trains everything that was trainable then.
         hints += [

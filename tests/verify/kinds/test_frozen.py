@@ -54,6 +54,35 @@ def test_all_weights_are_all_that_could_be_trained() -> None:
         assert "momentum" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"watched": "hidden/*"},
+        {"decayed": "hidden/*"},
+        {"loss": {"hidden/*": "mse"}},
+        {"optimizer": {"hidden/*": "adam"}},
+        {"learning_rate": {"hidden/*": 0.1}},
+        {"regularization": [("hidden/*", keras.regularizers.L2(0.01))]},
+    ],
+)
+def test_a_glob_that_means_frozen_weights_says_so(expected: dict[str, Any]) -> None:
+    with pytest.raises(
+        verify.GraphAssertionError, match="hidden/kernel is frozen: its trainable is False"
+    ):
+        verify.assert_graph(small(frozen=("hidden",)), *batch(), **expected)
+
+
+def test_an_exception_of_frozen_weights_says_so() -> None:
+    with pytest.raises(ValueError, match="takes out nothing: hidden/bias is frozen: its trainable"):
+        verify.assert_graph(small(frozen=("hidden",)), *batch(), decayed=["*", "!hidden/*"])
+
+
+def test_many_frozen_weights_are_counted() -> None:
+    frozen = small(frozen=("hidden", "normal", "head"))
+    with pytest.raises(verify.GraphAssertionError, match=r"8 variables \(.*\) are frozen: their"):
+        verify.assert_graph(frozen, *batch(), watched=["*", "normal/moving_*"])
+
+
 def test_a_step_that_trains_nothing_is_not_all_watched() -> None:
     counter = tf.Variable(0.0, trainable=False, name="counter")
     counting = tf.function(lambda x: counter.assign_add(tf.reduce_sum(x)))
