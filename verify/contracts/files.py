@@ -13,7 +13,7 @@ import pydantic
 
 from verify.contracts.schema import Expected, File, Promise
 from verify.errors import ContractError
-from verify.kinds import FORMS
+from verify.kinds import FORMS, factory_meant
 from verify.printable import printable, printable_text
 
 _MAX_BYTES = 4 << 20  # a contract is written by people; larger files are something else
@@ -196,7 +196,8 @@ def _incomplete(place: str, promise: Promise) -> Iterator[str]:
         module, _, name = promise.target.partition(":")
         dotted = [*module.split("."), *name.split(".")]
         if not all(part.isidentifier() for part in dotted):
-            yield f'{place}.target: {promise.target!r} is no "package.module:factory"'
+            told = f'{place}.target: {promise.target!r} is no "package.module:factory"'
+            yield f"{told}{factory_meant(promise.target)}"
     if promise.file is not None and promise.step is not None:
         yield f"{place}.step: a step is an attribute of a target, not of a file"
     if promise.signature is not None and promise.file is None:

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loopctl_shared import near_spellings
 from verify.contracts.automatic_names import fresh_names
 from verify.contracts.files import Contract
 from verify.errors import ContractError
 from verify.find import Detector
 from verify.graphs import no_collection
-from verify.kinds import imported
+from verify.kinds import factory_meant, imported
 from verify.printable import printable_text
 from verify.step import Step, capture
 
@@ -71,7 +72,8 @@ def captured(subject: Subject) -> Step:
         args: tuple[Any, ...] = ()
         if subject.file is not None:
             if not subject.file.exists():
-                raise ContractError(f"{place}: {subject.file} does not exist")
+                meant = factory_meant(str(subject.file))
+                raise ContractError(f"{place}: {subject.file} does not exist{meant}")
             target: Any = subject.file
         else:
             target, args = _made(place, str(subject.target))
@@ -108,8 +110,6 @@ def forget() -> None:
 def _made(place: str, target: str) -> tuple[Any, tuple[Any, ...]]:
     """A target and its arguments, as the factory gave them."""
     if target not in _MADE:
-        if "" not in sys.path:
-            sys.path.insert(0, "")  # as `python -m` does: modules in the working directory
         factory = imported(place, target)
         if not callable(factory):
             raise ContractError(f"{place}: {target} is {factory!r}, which can't be called")
@@ -133,7 +133,9 @@ def _stdout_kept_clean() -> contextlib.AbstractContextManager[Any]:
 
 def _attribute(place: str, target: Any, name: str) -> Any:
     if not hasattr(target, name):
-        raise ContractError(f"{place}: {type(target).__name__} has no {name}")
+        near = near_spellings(name, dir(target))
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ContractError(f"{place}: {type(target).__name__} has no {name}{meant}")
     return getattr(target, name)
 
 

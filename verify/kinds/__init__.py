@@ -20,7 +20,8 @@ from verify.kinds import (
     stopped,
     watched,
 )
-from verify.kinds.contract_spelling import FORMS, Strict, imported
+from verify.kinds.contract_spelling import FORMS, Strict
+from verify.kinds.dotted_names import factory_meant, imported
 from verify.kinds.facts import (
     ClipFact,
     Facts,
@@ -49,6 +50,7 @@ __all__ = [
     "TermFact",
     "TreatmentFact",
     "Violation",
+    "factory_meant",
     "imported",
 ]
 

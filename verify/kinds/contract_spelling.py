@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import json
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ import numpy as np
 import pydantic
 
 from verify.errors import ContractError
+from verify.kinds.dotted_names import imported
 
 Globs = Annotated[
     str | list[str],
@@ -104,25 +104,6 @@ def object_of(place: str, library: Any, name: str, settings: dict[str, Any]) -> 
     """
     found = imported(place, name) if ":" in name else _of_keras(place, library, name)
     return _made(place, found, settings)
-
-
-def imported(place: str, name: str) -> Any:
-    """What ``package.module:attribute`` is.
-
-    Raises:
-        ContractError: no such module, one that fails when it is imported, no such attribute.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise ContractError(f"{place}: {module} can't be imported: {told}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ContractError(f"{place}: {module} has no {attribute}")
-        found = getattr(found, part)
-    return found
 
 
 def spelt(named: str, weight: float | None, key: str) -> Any:

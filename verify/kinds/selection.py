@@ -45,8 +45,8 @@ def select(
     for glob in exceptions:
         taken = _matching(glob, chosen.values())
         if not taken:
-            frozen = frozen_among(detector, (v.path for v in _matching(glob, every)))
-            told = f": {'; '.join(frozen)}" if frozen else ""
+            held = frozen_among(detector, (v.path for v in _matching(glob, every)))
+            told = f": {'; '.join(held)}" if held else ""
             raise ValueError(f"{keyword}: the exception '!{glob}' takes out nothing{told}")
         for variable in taken:
             del chosen[variable.key]

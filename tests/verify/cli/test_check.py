@@ -62,6 +62,9 @@ def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["check", "--write"], "give both"),
         (["show", "no_module:x"], "no_module can't be imported"),
         (["show", "nowhere"], "nowhere does not exist"),
+        (["show", SHOP], f"does not exist; did you mean {SHOP}:model or {SHOP}:plain or "),
+        (["show", f"{SHOP}.plain"], f"does not exist; did you mean {SHOP}:plain?"),
+        (["show", f"{SHOP}s:plain"], f"No module named '{SHOP}s'; did you mean {SHOP}:plain?"),
         (["init", "m:f", "-o", "x.toml"], "a contract file is named *.graph.toml"),
     ],
 )

@@ -15,6 +15,7 @@ from verify.contracts.files import header_lines
 from verify.contracts.schema import json_schema
 from verify.errors import ContractError
 
+SHOP = "tests.verify.contracts.shop"
 GOOD = """
 # What the warm-up may train.
 [contracts.warmup]
@@ -67,6 +68,7 @@ HEAD = '[contracts.a]\ntarget = "m:f"\n'
         ("[contracts.a]\nloss = 'mse'", "contracts.a: says neither target and file"),
         (HEAD + "file = 'x'\nloss = 'mse'", "contracts.a: says both target and file"),
         ("[contracts.a]\ntarget = 'm'\nloss = 'mse'", 'is no "package.module:factory"'),
+        (f"[contracts.a]\ntarget = '{SHOP}.plain'\nloss = 'mse'", f"did you mean {SHOP}:plain?"),
         ("[contracts.a]\ntarget = 'm:f(1)'\nloss = 'mse'", 'is no "package.module:factory"'),
         (HEAD + "signature = 's'\nloss = 'mse'", "a.signature: a signature chooses a function"),
         (HEAD + "[contracts.a.guards.f.true]\nwached = '*'", "f.true.wached: unknown key; did you"),

@@ -65,9 +65,12 @@ def test_broken(said: str, message: str, tmp_path: Path) -> None:
     [
         ('target = "no.such:thing"', 'loss = "mse"', "no.such can't be imported: ModuleNotFound"),
         (f'target = "{SHOP}:nothing"', 'loss = "mse"', "has no nothing"),
+        ('target = "tests.verify.contracs.shop:plain"', 'loss = "mse"', f"mean {SHOP}:plain?"),
+        (f'target = "{SHOP}:plian"', 'loss = "mse"', f"has no plian; did you mean {SHOP}:plain?"),
         (f'target = "{SHOP}:NO_FACTORY"', 'loss = "mse"', "is 3, which can't be called"),
         (f'target = "{SHOP}:raises"', 'loss = "mse"', "failed: RuntimeError: the disk"),
         (f'target = "{SHOP}:plain"\nstep = "warm"', 'loss = "mse"', "Sequential has no warm"),
+        (f'target = "{SHOP}:controlled"\nstep = "warmupon"', 'loss = "mse"', "mean warmup_on?"),
         ('file = "nowhere"', 'loss = "mse"', "nowhere does not exist"),
         (f'target = "{SHOP}:plain"', 'loss = "mze"', "Keras has no loss 'mze'"),
         (f'target = "{SHOP}:plain"', 'loss = {is = "Huber", delt = 1}', "delt"),
