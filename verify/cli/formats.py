@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from verify.cli.places import in_repository, line_of
 from verify.contracts import Verdict
 from verify.printable import printable_text
 
@@ -154,13 +157,18 @@ def _legal(text: str) -> str:
 def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
     """SARIF 2.1.0, as code scanning reads it: a rule per keyword, a result per violation."""
     results: list[dict[str, Any]] = []
+    seen: Counter[str] = Counter()
     for verdict in verdicts:
         contract = verdict.contract
-        told = [(v.keyword, str(v)) for v in verdict.violations]
+        told = [(v.keyword, v.expected, str(v)) for v in verdict.violations]
         if not written:
-            told += [(slack.keyword, str(slack)) for slack in verdict.slack]
-        for keyword, text in told:
-            identity = f"{contract.path.as_posix()} {contract.name} {keyword}"
+            told += [(slack.keyword, str(slack.said), str(slack)) for slack in verdict.slack]
+        for keyword, expected, text in told:
+            uri, line = _uri(contract.path), line_of(contract, keyword)
+            # What was expected stays as long as the contract does; what was found, and lines, move.
+            identity = f"{uri} {contract.name} {keyword} {expected}"
+            seen[identity] += 1
+            identity += f" {seen[identity]}"
             results.append(
                 {
                     "ruleId": _rule(keyword),
@@ -169,8 +177,8 @@ def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool
                     "locations": [
                         {
                             "physicalLocation": {
-                                "artifactLocation": {"uri": contract.path.as_posix()},
-                                "region": {"startLine": contract.line},
+                                "artifactLocation": {"uri": uri},
+                                "region": {"startLine": line},
                             }
                         }
                     ],
@@ -198,20 +206,29 @@ def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool
     )
 
 
+def _uri(path: Path) -> str:
+    told = in_repository(path)
+    return told.as_uri() if told.is_absolute() else urllib.parse.quote(told.as_posix())
+
+
 def _rule(keyword: str) -> str:
     """``guards['flag': True] loss`` is about the loss."""
     return keyword.rpartition(" ")[2]
 
 
 def _github(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
-    """Workflow commands that GitHub shows at the contract's line."""
+    """Workflow commands that GitHub shows at the line of what is violated."""
     lines = []
     for verdict in verdicts:
         contract = verdict.contract
-        if _status(verdict, written) != "kept":
-            where = f"file={_property(str(contract.path))},line={contract.line}"
-            title = _property(f"graph contract {contract.label}")
-            lines.append(f"::error {where},title={title}::{_data(_message(verdict))}")
+        told = [(line_of(contract, v.keyword), str(v)) for v in verdict.violations]
+        if not written:
+            told += [(line_of(contract, one.keyword), str(one)) for one in verdict.slack]
+        if verdict.error is not None:
+            told.append((contract.line, verdict.error))
+        file = _property(in_repository(contract.path).as_posix())
+        title = _property(f"graph contract {contract.label}")
+        lines += [f"::error file={file},line={n},title={title}::{_data(text)}" for n, text in told]
     lines += [f"::error title=graph contract::{_data(told)}" for told in unreadable]
     return "\n".join([*lines, _text(verdicts, unreadable, written).splitlines()[-1]]) + "\n"
 

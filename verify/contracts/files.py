@@ -11,6 +11,7 @@ from typing import Any
 
 import pydantic
 
+from verify.contracts.lines import KeyPath, lines_of_keys
 from verify.contracts.schema import Expected, File, Promise
 from verify.errors import ContractError
 from verify.kinds import FORMS, factory_meant
@@ -26,12 +27,16 @@ _FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """One promise, and where it is written."""
+    """One promise, and where it is written. `lines`: of its keys, by their paths."""
 
     name: str
     path: Path
-    line: int
     promise: Promise
+    lines: Mapping[KeyPath, int] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def line(self) -> int:
+        return self.lines.get((), 1)
 
     @property
     def place(self) -> str:
@@ -56,7 +61,7 @@ def read(path: Path) -> list[Contract]:
         raise ContractError(f"{path}: no TOML: {error}") from None
     except RecursionError:
         raise ContractError(f"{path}: nested too deeply") from None
-    lines = header_lines(text)
+    lines = lines_of_keys(text)
     mistakes = list(_unknown(content))
     try:
         file = File.model_validate(content)
@@ -70,26 +75,15 @@ def read(path: Path) -> list[Contract]:
     if mistakes:
         raise ContractError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return [
-        Contract(name, path, lines.get(name, 1), promise)
+        Contract(name, path, promise, _within(lines, ("contracts", name)))
         for name, promise in file.contracts.items()
     ]
 
 
-def header_lines(text: str) -> dict[str, int]:
-    """The line in which each contract's own table begins, by its name."""
-    lines: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.lstrip().startswith("[") or len(line) > 1000:
-            continue
-        try:
-            table = tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
-            continue
-        named = table.get("contracts")
-        if isinstance(named, Mapping):
-            for name in named:
-                lines.setdefault(name, number)
-    return lines
+def _within(lines: Mapping[KeyPath, int], table: KeyPath) -> dict[KeyPath, int]:
+    """The lines of a table and of what is in it, by paths from there."""
+    depth = len(table)
+    return {path[depth:]: line for path, line in lines.items() if path[:depth] == table}
 
 
 def _text(path: Path) -> str:

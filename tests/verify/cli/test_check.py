@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,11 +117,29 @@ def test_formats_for_machines(form: str, folder: Path, capsys: pytest.CaptureFix
         assert rules == ["loss", "clipping"]
         assert not read["runs"][0]["invocations"][0]["executionSuccessful"]
     else:
-        first, second, third, _ = report.splitlines()
-        assert first.startswith("::error file=a.graph.toml,line=5,title=graph contract broken::1.")
+        first, second, third, fourth, _ = report.splitlines()
+        assert first.startswith("::error file=a.graph.toml,line=7,title=graph contract broken::los")
         assert "%0A" in first
-        assert second.startswith("::error file=a.graph.toml,line=9")
-        assert third.startswith("::error title=graph contract::b.graph.toml")
+        assert second.startswith("::error file=a.graph.toml,line=8,title=graph contract broken::cl")
+        assert third.startswith("::error file=a.graph.toml,line=9")
+        assert fourth.startswith("::error title=graph contract::b.graph.toml")
+
+
+def test_results_of_sarif_are_told_apart_and_point_at_their_keys(folder: Path) -> None:
+    (folder / ".git").mkdir()
+    (folder / "a part").mkdir()
+    put(folder / "a part", BROKEN.replace('"mae"', '["mae", "mae"]'))
+    for place in (folder, folder / "a part"):
+        with contextlib.chdir(place):
+            main(["check", "--format", "sarif", "--output", str(folder / f"{place.name}.sarif")])
+    names = (f"{folder.name}.sarif", "a part.sarif")
+    first, second = ((folder / name).read_text() for name in names)
+    assert first == second  # wherever it is run
+    results = json.loads(first)["runs"][0]["results"]
+    assert len({one["partialFingerprints"]["contract/v1"] for one in results}) == 3
+    places = [one["locations"][0]["physicalLocation"] for one in results]
+    assert {one["artifactLocation"]["uri"] for one in places} == {"a%20part/a.graph.toml"}
+    assert [one["region"]["startLine"] for one in places] == [3, 3, 4]
 
 
 def test_junit_keeps_to_the_common_schema(folder: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 import verify.contracts
 from verify.contracts import read
-from verify.contracts.files import header_lines
 from verify.contracts.schema import json_schema
 from verify.errors import ContractError
 
@@ -103,11 +102,6 @@ def test_what_is_no_contract_at_all(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(b"#" * (5 << 20))
     with pytest.raises(ContractError, match="larger than 4 MiB"):
         read(path)
-
-
-def test_headers_in_any_spelling() -> None:
-    text = "[ contracts . 'a b' ]\nx = [\n[1]]\n[contracts.c.guards.f.true]\n[contracts.c]\n[odd\n"
-    assert header_lines(text) == {"a b": 1, "c": 4}
 
 
 def test_the_shipped_schema_is_that_of_the_code() -> None:
