@@ -7,7 +7,7 @@ that has a module of that name and no contracts is none of our business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +80,13 @@ class ContractItem(pytest.Item):
         traced, checked = verdict.seconds
         self.user_properties += [("trace_seconds", traced), ("check_seconds", checked)]
         if not verdict.kept:
-            raise BrokenContractError(verdict.message)
+            raise BrokenContractError(verdict.in_one_line, verdict.message)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         if isinstance(excinfo.value, BrokenContractError):
-            return f"{self.contract.place}: {self.contract.label}\n{excinfo.value}"
+            # The summary of a run tells the first line.
+            reason, message = excinfo.value.args
+            return f"{reason}\n{self.contract.place}: {self.contract.label}\n{message}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
@@ -93,6 +95,20 @@ class ContractItem(pytest.Item):
 
 class BrokenContractError(AssertionError):
     """A contract is not kept, or could not be checked."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Summaries tell what is wrong with a step, not the class of the error."""
+    report = yield
+    # Asked for by attribute: `verify` may not be imported, and need not be ours.
+    told = getattr(call.excinfo.value, "in_one_line", None) if call.excinfo is not None else None
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if told is not None and crash is not None:
+        crash.message = told
+    return report
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def test_contracts_are_items(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess("-n", "2", "--dist", "loadgroup")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*shop.graph.toml:6: broken", "1. loss: expected mae"])
+    result.stdout.fnmatch_lines(["FAILED shop.graph.toml::broken - loss: expected mae, found*"])
     _, lines = forked.run_pytest(project.path, "-m", "fast", "-v")
     told = pytest.LineMatcher(lines)
     told.fnmatch_lines(["shop.graph.toml::kept PASSED*", "*1 passed, 1 deselected*"])
@@ -136,6 +137,7 @@ def test_snapshots_are_kept_and_compared(project: pytest.Pytester) -> None:
     _, lines = forked.run_pytest(project.path, "-k", "one")
     changed = pytest.LineMatcher(lines)
     changed.fnmatch_lines(["*the step has changed*", "E*- loss: mse", "E*+ loss: mae"])
+    changed.fnmatch_lines(["FAILED test_it.py::test_one - the step has changed: - loss: mse*"])
     changed.fnmatch_lines(["*1 failed, 1 deselected*"])
     changed.no_fnmatch_line("*watched*")  # what is as before is not in the way
 

@@ -14,15 +14,23 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class GraphAssertionError(AssertionError):
-    """A step is not what it was asserted to be; the message lists every violation."""
+    """A step is not what it was asserted to be; the message lists every violation.
 
-    def __init__(self, message: str, violations: Sequence[Violation]) -> None:
+    `in_one_line`: the first of them, for summaries.
+    """
+
+    def __init__(
+        self, message: str, violations: Sequence[Violation], in_one_line: str | None = None
+    ) -> None:
         super().__init__(message)
         self.violations = tuple(violations)
+        if in_one_line is None:
+            in_one_line = violations[0].in_one_line if violations else message.partition("\n")[0]
+        self.in_one_line = in_one_line
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException would call it again with the message alone.
-        return type(self), (str(self), self.violations)
+        return type(self), (str(self), self.violations, self.in_one_line)
 
 
 def fail(name: str, violations: Sequence[Violation]) -> None:

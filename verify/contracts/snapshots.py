@@ -57,10 +57,13 @@ class GraphSnapshot:
         if result.exception is not None:
             raise result.exception
         if result.recalled_data is None:
+            told = None
             lines = [f"nothing is kept as {result.snapshot_name}: run pytest --graph-update"]
         else:
             lines = [f"{result.snapshot_name}: the step has changed (- as kept, + as it is)"]
-            lines += changes(result.recalled_data, found)
+            changed = changes(result.recalled_data, found)
+            lines += changed
+            told = f"the step has changed: {'; '.join(changed)}"
             lines.append("if that is meant, run pytest --graph-update")
         line = user_line()
-        raise GraphAssertionError("\n".join([*lines, *([line] if line else [])]), ())
+        raise GraphAssertionError("\n".join([*lines, *([line] if line else [])]), (), told)

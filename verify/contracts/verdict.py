@@ -34,6 +34,14 @@ class Verdict:
         return self.error is None and not self.violations
 
     @property
+    def in_one_line(self) -> str:
+        """The first thing that is wrong, for summaries; empty if kept."""
+        if self.error is not None:
+            place = f"{self.contract.place}: contracts.{self.contract.label}: "
+            return self.error.partition("\n")[0].removeprefix(place)
+        return self.violations[0].in_one_line if self.violations else ""
+
+    @property
     def message(self) -> str:
         """All that is wrong, as text; empty if kept."""
         if self.error is not None:

@@ -21,6 +21,11 @@ class Violation:
     found: str
     hints: tuple[str, ...] = ()
 
+    @property
+    def in_one_line(self) -> str:
+        text = f"{self.keyword}: expected {self.expected}, found {self.found}"
+        return " ".join(text.split())
+
     def __str__(self) -> str:
         lines = [f"{self.keyword}: expected {self.expected}", f"  found    {self.found}"]
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
