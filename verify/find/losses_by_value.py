@@ -78,8 +78,8 @@ class LossesByValue:
         """Where the gradient of a loss reaches an update, by what it computes."""
         hits: list[_Hit] = []
         for place in self._places.all:
-            # Smoothed labels are a loss' own, and made by nobody else.
-            made = () if smoothes(loss) else place.made
+            # Smoothed labels are a loss' own; and what is made of both is no target, but a loss.
+            made = place.made if place.of_layer and not smoothes(loss) else ()
             for target in (*place.targets, *made):
                 found = [
                     hit

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.flow import Flow, Programs, Update, ways
-from verify.graphs import Tensor, VariableRef
+from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
 from verify.step import Step
 
@@ -96,9 +96,20 @@ class Observed:
 
     @functools.cached_property
     def updates(self) -> dict[int | str, Update]:
-        """The only update by a gradient of each variable, by key, where there is only one."""
-        trained = self.flow.trained_of
-        return {key: updates[0] for key, updates in trained.items() if len(updates) == 1}
+        """The only update by a gradient of each variable, by key, where there is only one.
+
+        What is written elsewhere in the step, out of the branch that is looked at, is another one.
+        """
+        elsewhere: dict[int | str, list[Node]] = {}
+        for node, variable in self.flat.writes():
+            if not self.flow.inside(node):
+                elsewhere.setdefault(variable.key, []).append(node)
+        return {
+            key: update
+            for key, (update, *others) in self.flow.trained_of.items()
+            if not others
+            and all(exclusive(n.path, update.node.path) for n in elsewhere.get(key, ()))
+        }
 
     @functools.cached_property
     def ways(self) -> dict[int | str, tuple[Tensor, ...]]:

@@ -34,7 +34,8 @@ _TOLERANCE = 1e-4  # of the largest change: constants have seven digits
 _EXACT = 1e-6  # the same, of one number times a tensor
 _NO_DECAY = 1e-6  # beside the largest gradients, a share is not told more exactly
 _MOST_DECAY = 0.5  # what takes more of a variable in a step is no decay
-_FEW = 2  # elements of a variable in which any gradient fits
+_TELLING = 4  # elements that two numbers have to explain, at the least
+_FEW = 3  # elements of a variable in which nearly any gradient fits
 _ENOUGH = 2  # draws in which the update is made
 _MOST_KEPT = 4  # variables that an optimizer keeps for one
 _SEVERAL = 4  # draws that are looked at where no branch decides
@@ -261,6 +262,8 @@ class Optimizers:
 
 def _solved(columns: Array, change: Array) -> tuple[float, float] | None:
     """The numbers that two columns are multiplied by to make a change; None if none do."""
+    if len(change) < _TELLING:
+        return None
     found, *_ = np.linalg.lstsq(columns, change, rcond=None)
     off = np.abs(columns @ found - change).max()
     return (float(found[0]), float(found[1])) if off <= _EXACT * np.abs(change).max() else None

@@ -67,7 +67,7 @@ SPELLINGS = {
             lambda y, p: s((p - y) ** 2) / rows(p),
             lambda y, p: s((p - y) ** 2),
             lambda y, p: m(ab(p - y)),
-            lambda y, p: m((p - 1.1 * y) ** 2),
+            lambda y, p: m((1.1 * p - y) ** 2),
             lambda y, p: m((p - tf.reverse(y, [0])) ** 2),
             lambda y, p: m((p - tf.roll(y, 1, 1)) ** 2),
             lambda y, p: m((p[:, :1] - y[:, :1]) ** 2),
