@@ -7,12 +7,12 @@ May import: all other rooms, when a command needs them.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from verify import __version__
 from verify.cli import check, diff, draw, init, selfcheck, show
+from verify.cli.quiet_start import import_tensorflow
 from verify.errors import ContractError
 from verify.printable import printable_text
 
@@ -48,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in _COMMANDS:
         module.add_to(commands)
     options = parser.parse_args(arguments)
-    # What TensorFlow tells while it starts is not what was asked for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow()
     try:
         status: int = options.run(options)
     except ContractError as error:

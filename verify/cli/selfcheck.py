@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
+from verify.cli.quiet_start import import_tensorflow
+
 if TYPE_CHECKING:
     from verify.selfcheck import Fault, Verdict
 
@@ -90,7 +92,9 @@ def _verdicts(cases: list[Case], jobs: int) -> Iterator[Verdict]:
         return
     parts = [cases[i : i + _PART] for i in range(0, len(cases), _PART)]
     # With a limit of tasks, children are spawned; forks of TensorFlow's threads would hang.
-    with concurrent.futures.ProcessPoolExecutor(jobs, max_tasks_per_child=1) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, initializer=import_tensorflow, max_tasks_per_child=1
+    ) as pool:
         for verdicts in pool.map(_checked, parts):
             yield from verdicts
 
