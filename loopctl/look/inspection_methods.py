@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ from loopctl.config import ConfigError, place
 from loopctl.look.export import module_text
 from loopctl.look.summary import table
 from loopctl_shared import write_whole
+
+_WIDTH = 120  # of lines where there is no terminal, as in a notebook
 
 
 class Traced(Protocol):
@@ -62,13 +65,21 @@ class Inspected:
             raise ConfigError(f"{place(action, branch)} is no substep of this config")
         return texts[name]
 
-    def summary(self, batch: Any = None, *, print_fn: Callable[[str], object] = print) -> None:
+    def summary(
+        self,
+        batch: Any = None,
+        *,
+        line_length: int | None = None,
+        print_fn: Callable[[str], object] | None = None,
+    ) -> None:
         """Prints a table of what each substep does, and of the sizes of its graph.
 
         Args:
             batch: ``(x, y)`` or ``(x, y, sample_weight)``, tensors, arrays or ``tf.TensorSpec``, to
                 trace the steps with; without it, that of the last fit.
-        print_fn: called once, with the whole text.
+            line_length: of the longest line, as in Keras' ``Model.summary``; without it, the width
+                of the terminal, or 120 where there is none.
+            print_fn: called once, with the whole text; without it, the text is printed.
 
         Raises:
             ConfigError: not attached.
@@ -77,7 +88,9 @@ class Inspected:
         if batch is None and self._function is not None:
             batch = self._function.batch
         shares = any(steps.ground.shares(action) for action in steps.plan.actions)
-        print_fn(table(steps, batch, separated(steps) if shares and batch is not None else None))
+        separate = separated(steps) if shares and batch is not None else None
+        width = line_length or shutil.get_terminal_size((_WIDTH, 24)).columns
+        (print_fn or print)(table(steps, batch, separate, width))
 
     def export(self, path: str | Path) -> None:
         """Writes a stand-alone module that trains an equal model in the same way.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,13 @@ COLUMNS = (
 )
 
 
-def table(steps: Steps, batch: Any = None, separate: Steps | None = None) -> str:
+def table(steps: Steps, batch: Any, separate: Steps | None, width: int) -> str:
     """Actions, conditions, losses, variables, gradient treatment, optimizers and graph sizes.
 
     Args:
         batch: ``(x, y)``, tensors or specs, to trace with; without it sizes are left out.
         separate: the same plan compiled without shared forward passes, to compare sizes with.
+        width: of a line, at most.
     """
     rows = Table(title=f"Control of {steps.model.name!r}", title_justify="left", expand=False)
     for name in COLUMNS:
@@ -39,17 +41,19 @@ def table(steps: Steps, batch: Any = None, separate: Steps | None = None) -> str
     for action in steps.plan.actions:
         for substep in action.substeps:
             rows.add_row(*_row(steps, action, substep, batch))
-    console = Console(width=160, record=True, file=io.StringIO(), color_system=None)
+    console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
     console.print(rows)
     text = console.export_text().rstrip()
     for action in steps.plan.actions:
         if steps.ground.shares(action):
-            text += f"\n{action.name}: both branches share one forward pass."
+            told = f"{action.name}: both branches share one forward pass."
+            text += f"\n{fill(told, width)}"
     if batch is not None:
         size = nodes(steps.main, batch)
-        text += f"\nMain step: {size} nodes"
+        told = f"Main step: {size} nodes"
         if separate is not None:
-            text += f", {nodes(separate.main, batch)} with separate forward passes"
+            told += f", {nodes(separate.main, batch)} with separate forward passes"
+        text += f"\n{fill(told, width)}"
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 

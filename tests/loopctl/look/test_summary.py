@@ -35,15 +35,17 @@ CONFIG: dict[str, Any] = {
 BATCH = (tf.TensorSpec((4, 3)), tf.TensorSpec((4, 1)))
 
 
-def summary(callback: LoopControllerCallback, batch: Any = None) -> str:
+def summary(
+    callback: LoopControllerCallback, batch: Any = None, line_length: int | None = None
+) -> str:
     texts: list[str] = []
-    callback.summary(batch, print_fn=texts.append)
+    callback.summary(batch, line_length=line_length, print_fn=texts.append)
     (text,) = texts
     return text
 
 
 def test_every_substep_has_a_row(model: keras.Model) -> None:
-    text = summary(LoopControllerCallback(CONFIG).attach(model), BATCH)
+    text = summary(LoopControllerCallback(CONFIG).attach(model), BATCH, line_length=160)
     rows = [line for line in text.splitlines() if line.startswith("│")]
     assert len(rows) == 4
     for row, expected in zip(
@@ -62,6 +64,16 @@ def test_every_substep_has_a_row(model: keras.Model) -> None:
     assert "gate: both branches share one forward pass." in text
     assert "late: both" not in text
     assert max(map(len, text.splitlines())) <= 160
+
+
+def test_lines_are_as_long_as_is_asked_or_as_the_terminal_is_wide(
+    model: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = LoopControllerCallback(CONFIG).attach(model)
+    for columns, asked, widest in (("100", None, 100), ("100", 70, 70), ("0", None, 120)):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = summary(callback, line_length=asked).splitlines()
+        assert 0.8 * widest <= max(map(len, lines)) <= widest
 
 
 def test_sizes_of_the_last_fit(
