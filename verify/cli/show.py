@@ -12,6 +12,9 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("show", help="print the facts of a step")
     parser.add_argument("target", metavar="TARGET")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the facts")
+    parser.add_argument(
+        "--full", action="store_true", help="every variable, where many are told by how they begin"
+    )
     parser.set_defaults(run=run)
 
 
@@ -20,5 +23,8 @@ def run(options: argparse.Namespace) -> int:
     from verify.step_facts import step_facts
 
     facts = step_facts(captured(subject_from(options.target)))
-    print(json.dumps(dataclasses.asdict(facts), indent=2) if options.format == "json" else facts)
+    if options.format == "json":
+        print(json.dumps(dataclasses.asdict(facts), indent=2))
+    else:
+        print(facts.page(options.full))
     return 0

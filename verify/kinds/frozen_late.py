@@ -7,6 +7,7 @@ from typing import Any
 from verify.find import Detector
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Kind, Row
+from verify.kinds.selection import names
 from verify.step import Step
 
 LATE = "frozen after tracing: still trained; compile again"
@@ -26,7 +27,7 @@ class _FrozenLate(Kind):
     def page(self, facts: Facts) -> list[Row]:
         if not facts.frozen_late:
             return []
-        return [Row.of("stale", [f"{', '.join(facts.frozen_late)}: {LATE}"])]
+        return [Row.of("stale", [f"{names(facts.frozen_late)}: {LATE}"])]
 
     def snapshot(self, facts: Facts) -> list[Row]:
         return [Row.of("stale", [f"{path}: {LATE}" for path in facts.frozen_late])]

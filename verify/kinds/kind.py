@@ -65,11 +65,15 @@ class Keyword:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Facts under one title. `always`: where there are none, "none" is written."""
+    """Facts under one title. `always`: where there are none, "none" is written.
+
+    `joined`: a page has all entries in one line.
+    """
 
     title: str
     entries: tuple[str, ...]
     always: bool = False
+    joined: bool = False
 
     @classmethod
     def of(cls, title: str, entries: Iterable[str], always: bool = False) -> Row:
@@ -77,9 +81,7 @@ class Row:
 
     @classmethod
     def listed(cls, title: str, names: Iterable[str]) -> Row:
-        """All names in one entry; no entry where there are none."""
-        text = ", ".join(names)
-        return cls(title, (text,) if text else ())
+        return cls(title, tuple(names), joined=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _outside(
         every = [v.path for v in known if not trainable or detector.flow.is_trainable(v)]
         raise ValueError(
             f"{keyword}: {entry!r} matches no {kind} of the step or of its model.{told} "
-            f"{kind.capitalize()}s it uses: {', '.join(every) or 'none'}"
+            f"{kind.capitalize()}s it uses: {names(every)}"
         )
     variable = resource(entry)
     if not hasattr(variable, "handle"):

@@ -24,7 +24,11 @@ class StepFacts(Facts):
     """
 
     def __str__(self) -> str:
-        return page(self)
+        return self.page()
+
+    def page(self, full: bool = False) -> str:
+        """The facts as text. `full`: every variable; else many are told by how they begin."""
+        return page(self, full)
 
 
 def facts(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> StepFacts:

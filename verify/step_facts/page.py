@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from verify.kinds import KINDS, Facts
+from verify.step_facts.folding import folded
 
-_WIDTH = 17
+_TITLE = 17
+_WIDTH = 100  # of what stands beside a title
 
 
-def page(facts: Facts) -> str:
+def page(facts: Facts, full: bool = False) -> str:
+    """The page. `full`: with every variable and entry; else many are told by how they begin."""
     lines = [
         f"{facts.name}: {facts.op_count} ops, {facts.constant_bytes} bytes of constants, "
         f"{facts.variable_bytes} of variables"
     ]
     for row in (row for kind in KINDS for row in kind.page(facts)):
         entries = row.entries or (("none",) if row.always else ())
+        if not full:
+            entries = _short(entries, row.joined)
+        elif row.joined and entries:
+            entries = (", ".join(entries),)
         for position, entry in enumerate(entries):
-            lines.append(f"  {row.title if position == 0 else '':<{_WIDTH}} {entry}")
+            lines.append(f"  {row.title if position == 0 else '':<{_TITLE}} {entry}")
     return "\n".join(lines)
+
+
+def _short(entries: tuple[str, ...], joined: bool) -> tuple[str, ...]:
+    several = folded(entries)
+    if joined and several:
+        several = [", ".join(several)]
+    return tuple(
+        line
+        for entry in several
+        for line in wrap(entry, _WIDTH, break_long_words=False, break_on_hyphens=False) or [entry]
+    )

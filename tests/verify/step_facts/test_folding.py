@@ -1,0 +1,32 @@
+"""Long lists of names are told by what the names begin with."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+import verify
+from verify.step_facts.folding import folded
+
+
+def test_short_lists_are_as_they_are() -> None:
+    assert folded(["b", "a"]) == ["b", "a"]
+
+
+def test_names_are_told_by_common_beginnings() -> None:
+    names = [f"conv{i}_block{j}/{kind}" for i in (1, 2) for j in range(9) for kind in ("bias", "k")]
+    assert folded([*names, "head/bias"]) == ["conv1_* (18)", "conv2_* (18)", "head/bias"]
+    assert folded([f"{sign}/bias" for sign in "abcdefghijklmn"]) == ["* (14)"]
+
+
+def test_facts_of_a_deep_model_fit_on_a_page() -> None:
+    layers = [keras.layers.Dense(2, name=f"block{i % 3}_dense{i}") for i in range(30)]
+    model = keras.Sequential([keras.Input((2,)), *layers], name="deep")
+    model.compile("adam", "mse")
+    facts = verify.facts(model, (tf.TensorSpec((4, 2)), tf.TensorSpec((4, 2))))
+    lines = str(facts).splitlines()
+    assert len(lines) < 30
+    assert max(map(len, lines)) <= 120
+    assert "  watched           deep/block0_* (20)" in lines
+    full = facts.page(full=True)
+    assert all(path in full for path in (*facts.watched, *facts.written.slots))
