@@ -58,6 +58,13 @@ def test_the_same_weights(
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_losses_keep_their_settings(tmp_path: Path, model: keras.Model) -> None:
+    config = {"gate": {"cond": when.always, True: {"loss": keras.losses.Huber(delta=2.0)}}}
+    path = tmp_path / "exported.py"
+    LoopControllerCallback(config).attach(model).export(path)
+    assert "'delta': 2.0" in path.read_text()
+
+
 def test_own_optimizers_that_average_are_refused(tmp_path: Path) -> None:
     own = keras.optimizers.SGD(0.1, use_ema=True)
     config = {"gate": {"cond": when.always, True: {"optimizer": own}}}
