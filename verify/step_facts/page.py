@@ -32,8 +32,10 @@ def _short(entries: tuple[str, ...], joined: bool) -> tuple[str, ...]:
     several = folded(entries)
     if joined and several:
         several = [", ".join(several)]
-    return tuple(
-        line
-        for entry in several
-        for line in wrap(entry, _WIDTH, break_long_words=False, break_on_hyphens=False) or [entry]
-    )
+    return tuple(line for entry in several for line in _lines(entry))
+
+
+def _lines(entry: str) -> list[str]:
+    if len(entry) <= _WIDTH:
+        return [entry]  # as it is: names may have several spaces in a row
+    return wrap(entry, _WIDTH, break_long_words=False, break_on_hyphens=False)
