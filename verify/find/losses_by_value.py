@@ -22,7 +22,7 @@ from verify.find.search import Found, Search
 from verify.flow import REAL
 from verify.graphs import Tensor, VariableRef, exclusive
 from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan
-from verify.references import LossGradient, LossKey, loss_gradients, smoothes, takes_activated
+from verify.references import LossGradient, LossKey, is_of_labels, loss_gradients, takes_activated
 
 Array = np.ndarray[Any, Any]
 
@@ -78,8 +78,10 @@ class LossesByValue:
         """Where the gradient of a loss reaches an update, by what it computes."""
         hits: list[_Hit] = []
         for place in self._places.all:
-            # Smoothed labels are a loss' own; and what is made of both is no target, but a loss.
-            made = place.made if place.of_layer and not smoothes(loss) else ()
+            # What is made of both is no target, but a loss; and smoothed labels are a loss' own.
+            made = place.made if place.of_layer else ()
+            if is_of_labels(loss):
+                made = tuple(t for t in made if t[0] in self.flow.of_weights)
             for target in (*place.targets, *made):
                 found = [
                     hit

@@ -14,8 +14,8 @@ from verify.references.clips import (
 from verify.references.loss_values import (
     Domains,
     LossGradient,
+    is_of_labels,
     loss_gradients,
-    smoothes,
     takes_activated,
 )
 from verify.references.losses import (
@@ -64,6 +64,7 @@ __all__ = [
     "global_norm_patterns",
     "has_schedule",
     "is_of_keras",
+    "is_of_labels",
     "loss_gradients",
     "loss_name",
     "loss_patterns",
@@ -79,7 +80,6 @@ __all__ = [
     "same_settings",
     "scale_patterns",
     "schedule_name",
-    "smoothes",
     "stand_in",
     "takes_activated",
     "value_patterns",

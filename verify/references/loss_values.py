@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -119,12 +118,12 @@ def takes_activated(loss: Any) -> bool:
     return not from_logits and any(p in (Domain.UNIT, Domain.ROWS) for p, _ in domains)
 
 
-def smoothes(loss: Any) -> bool:
-    """Whether a loss smoothes labels, or could: what it takes is then told from what it makes."""
-    made = keras.losses.get(loss) if isinstance(loss, str) else loss
-    if is_loss(made):
-        return "label_smoothing" in settings_of(made)
-    return is_of_keras(made) and "label_smoothing" in inspect.signature(made).parameters
+def is_of_labels(loss: Any) -> bool:
+    """Whether a loss of Keras is of labels or probabilities: what is smoothed is a part of it."""
+    if not is_of_keras(loss):
+        return False
+    domains, _ = _domains(loss, integer=False)
+    return any(labels not in (Domain.REAL, Domain.POSITIVE) for _, labels in domains)
 
 
 def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
