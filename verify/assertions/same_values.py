@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from verify.graphs import WHILES, FlatGraph, VariableRef
-from verify.match import DRAWS, Evaluation, NoValueError, Paired, Plan
+from verify.match import DRAWS, Evaluation, NoValueError, Paired, Plan, same_change
 from verify.step import Step
 
-_TOLERANCE = 1e-4  # of the largest change
 _ENOUGH = 3  # draws in which all is finite
 
 
@@ -48,11 +47,7 @@ def same_values(a: Step, b: Step, outputs: bool) -> bool:
 def _alike(a: tuple[Any, Any], b: tuple[Any, Any]) -> bool:
     """Whether two values are alike, measured by how much they changed: (value, before)."""
     (one, before), (other, _) = a, b
-    if one.shape != other.shape:
-        return False
-    change = max(np.abs(one - before).max(initial=0), np.abs(other - before).max(initial=0))
-    rounding = 1e-12 * np.abs(before).max(initial=0)
-    return bool(np.abs(one - other).max(initial=0) <= _TOLERANCE * change + rounding)
+    return one.shape == other.shape and same_change(one, other, before)
 
 
 def _paired(a: Step, b: Step) -> tuple[dict[Any, str], dict[Any, str]]:

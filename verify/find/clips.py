@@ -114,8 +114,11 @@ class Clips:
         treatment = self.treatments.of(update)
         if treatment is None:
             return known
-        between = self.treatments.between(update)
-        aside = [clip for clip in known if not clip.complete or clip.node not in between]
+        aside = [
+            clip
+            for clip in known
+            if not clip.complete or clip.node not in self.treatments.between(update)
+        ]
         if treatment.kind == "same":
             return aside
         if treatment.kind != "other":

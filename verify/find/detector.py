@@ -121,8 +121,7 @@ class Detector:
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""
-        known = self._observed.updates.get(update.variable.key) == update
-        return self.optimizers.rules.get(update.variable.key) if known else None
+        return self.optimizers.of(update)
 
     @functools.cached_property
     def _observed(self) -> Observed:

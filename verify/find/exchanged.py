@@ -14,13 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.observed import Array, Observed
-from verify.flow import SUMS, Seed
+from verify.flow import Seed
 from verify.graphs import REFUSED, Tensor, VariableRef
-from verify.match import Drawn, Evaluation, NoValueError, Plan
+from verify.match import Drawn, Evaluation, NoValueError
 
 _MOST_ELEMENTS = 1 << 18  # of all variables of a step that is evaluated as a whole
 _MOST_OPS = 4000
-_DRAWS = (0, 2)
 _FEWEST = 3  # elements that are not zero: fewer are alike by accident
 _TOLERANCE = 1e-3  # of the largest value; some ops have no form in double precision
 _UNTOLD = (NoValueError, LookupError, *REFUSED)  # what is raised where TensorFlow has no gradient
@@ -36,24 +35,31 @@ def exchanged(observed: Observed) -> Iterator[tuple[str, str]]:
     if not alike or not _is_small(observed):
         return
     try:
+        told = _instead_of_own(observed, alike, 0)
         # Accidents do not happen twice by the same factor.
-        draws = [[_Pass(observed, seed, draw) for seed in observed.flow.seeds] for draw in _DRAWS]
-        for keys in alike:
-            for key in keys:
-                first, *others = (_instead(observed, passes, key, keys) for passes in draws)
-                for other, factor in first.items():
-                    again = (one.get(other, 0.0) for one in others)
-                    if all(np.isclose(factor, one, rtol=_TOLERANCE, atol=0) for one in again):
-                        yield observed.step.paths[key], observed.step.paths[other]
-                        break
+        again = _instead_of_own(observed, alike, 2) if told else {}
     except _UNTOLD:
         return
+    for key, others in told.items():
+        for other, factor in others.items():
+            if np.isclose(factor, again.get(key, {}).get(other, 0.0), rtol=_TOLERANCE, atol=0):
+                yield observed.step.paths[key], observed.step.paths[other]
+                break
 
 
 def _is_small(observed: Observed) -> bool:
     shapes = (v.shape for v in observed.step.variables)
     elements = sum(int(np.prod([n or 1 for n in shape])) for shape in shapes)
     return elements <= _MOST_ELEMENTS and len(observed.flat.nodes) <= _MOST_OPS
+
+
+def _instead_of_own(
+    observed: Observed, alike: Iterable[list[int | str]], draw: int
+) -> dict[int | str, dict[int | str, float]]:
+    """What `_instead` tells of each variable that the gradient of another one may update."""
+    passes = [_Pass(observed, seed, draw) for seed in observed.flow.seeds]
+    every = {key: _instead(observed, passes, key, keys) for keys in alike for key in keys}
+    return {key: others for key, others in every.items() if others}
 
 
 def _instead(
@@ -82,13 +88,13 @@ class _Pass:
     """One backward pass: what is differentiated, and by TensorFlow's own means."""
 
     def __init__(self, observed: Observed, seed: Seed, draw: int) -> None:
-        self.observed, self.flow = observed, observed.flow
-        self.reached = self.flow.descendants([seed.node])
+        self.reached = observed.flow.descendants([seed.node])
         self._fed = _Watched(observed, draw)
         with tf.GradientTape(persistent=True) as tape:
             self._fed.tape = tape
-            self._evaluation = Evaluation(Plan(observed.flat), self._fed, recorded=True)
-            losses = [tf.reduce_sum(self._evaluation.value(one)) for one in self._whole(seed)]
+            self._evaluation = Evaluation(observed.plan, self._fed, recorded=True)
+            sums = observed.flow.sums_of(seed.loss)  # which of them was differentiated is not known
+            losses = [tf.reduce_sum(self._evaluation.value(one)) for one in sums]
         watched = self._fed.watched
         results = (tape.gradient(loss, list(watched.values())) for loss in losses)
         self.gradients: list[dict[int | str, Array]] = [
@@ -102,15 +108,6 @@ class _Pass:
 
     def value(self, tensor: Tensor) -> Array:
         return np.asarray(self._evaluation.value(tensor), np.float64)
-
-    def _whole(self, seed: Seed) -> list[Tensor]:
-        """A loss, and the sums that it is a part of: which one was differentiated is not known."""
-        found = [seed.loss]
-        for tensor in found:
-            for user in self.flow.consumers[tensor[0]]:
-                if self.flow.flat.nodes[user].op in SUMS and user not in self.flow.backward:
-                    found += [(user, 0)] if (user, 0) not in found else []
-        return found
 
 
 class _Watched(Drawn):

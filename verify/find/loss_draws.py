@@ -98,10 +98,12 @@ class Kept:
 
     def value(self, key: Any, made: Callable[[], Value]) -> Value:
         if key not in self._known:
-            value = self._known[key] = made()
-            self._bytes += sum(part.nbytes for part in value or () if part is not None)
-            if self._bytes > _MOST_BYTES:
-                self._known, self._bytes = {key: value}, 0
+            value = made()
+            size = sum(part.nbytes for part in value or () if part is not None)
+            if self._bytes + size > _MOST_BYTES:
+                self._known, self._bytes = {}, 0
+            self._known[key] = value
+            self._bytes += size
         return self._known[key]
 
 
@@ -109,8 +111,8 @@ class Comparison:
     """Which tensors, or sums of some, have an expected gradient times a constant, in every draw.
 
     `by_row`: times a constant for each row, of one sign, which may be a mask's. `left`: those that
-    do so far. `draws`: in how many something was expected. `constant`: whether
-    that was one number throughout. `unknown`: whether there is one whose value is not known.
+    do so far. `draws`: in how many something was expected. `constant`: whether that was one number
+    throughout. `unknown`: whether there is one whose value is not known.
     """
 
     def __init__(self, candidates: Iterable[Summands], by_row: bool = False) -> None:

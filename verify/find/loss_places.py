@@ -79,7 +79,7 @@ class Places:
         backward = self.search.below(seed.node)
         of_both = self.flow.of_weights & self.flow.of_data
         found: dict[Tensor, None] = {}
-        frontier = self._whole(seed.loss)
+        frontier = self.flow.sums_of(seed.loss)
         while frontier and len(found) < _MOST_PREDICTIONS:
             following: list[Tensor] = []
             for tensor in frontier:
@@ -100,16 +100,6 @@ class Places:
             and self._is_drawable(self.flow.spec(tensor))
             and self._outputs.is_prediction(tensor)
         ]
-
-    def _whole(self, loss: Tensor) -> list[Tensor]:
-        """A loss that is differentiated, and the sums that it is a part of: so are the others."""
-        whole = [loss]
-        for tensor in whole:
-            for user in self.flow.consumers[tensor[0]]:
-                node = self.flat.nodes[user]
-                if node.op in SUMS and tensor in node.data and user not in self.flow.backward:
-                    whole += [t for t in ((user, 0),) if t not in whole]
-        return whole
 
     @functools.cached_property
     def _of_targets(self) -> set[int]:

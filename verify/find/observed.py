@@ -86,12 +86,13 @@ class Shapes:
 class Observed:
     """Values of one step, or of one branch of it, in several draws of its gradients.
 
-    `ways`: per trained variable that has one update, by key, what its gradient passes.
+    `plan`: of evaluating it. `ways`: per trained variable that has one update, by key, what its
+    gradient passes.
     """
 
     def __init__(self, step: Step, flow: Flow) -> None:
         self.step, self.flow, self.flat = step, flow, step.flat
-        self._plan = Plan(self.flat)
+        self.plan = Plan(self.flat)
         self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
 
     @functools.cached_property
@@ -110,6 +111,10 @@ class Observed:
             if not others
             and all(exclusive(n.path, update.node.path) for n in elsewhere.get(key, ()))
         }
+
+    def knows(self, update: Update) -> bool:
+        """Whether an update is the only one of its variable."""
+        return self.updates.get(update.variable.key) == update
 
     @functools.cached_property
     def ways(self) -> dict[int | str, tuple[Tensor, ...]]:
@@ -224,7 +229,7 @@ class Observed:
             cut = {
                 way[0]: tf.constant(self.start(key, draw, shapes)) for key, way in self.ways.items()
             }
-            self._evaluations[known] = Evaluation(self._plan, self.feed(draw, shapes), cut)
+            self._evaluations[known] = Evaluation(self.plan, self.feed(draw, shapes), cut)
         return self._evaluations[known]
 
     def of_held(self, tensor: Tensor, variable: VariableRef, shapes: Shapes) -> tuple[Any, Any]:
@@ -232,16 +237,10 @@ class Observed:
         held = self.feed(0, shapes).variable(variable)
         reads = (node.index for node, read in self.flat.reads() if read.key == variable.key)
         cut = dict.fromkeys(((index, 0) for index in reads), held)
-        return Evaluation(self._plan, self.feed(0, shapes), cut).value(tensor), held
+        return Evaluation(self.plan, self.feed(0, shapes), cut).value(tensor), held
 
     def is_made(self, update: Update, draw: int, shapes: Shapes) -> bool:
         """Whether the branches are taken, in one draw, that an update is in."""
-        evaluation, path = self.evaluation(draw, shapes), update.node.path
+        evaluation = self.evaluation(draw, shapes)
         evaluation.final(update.variable)
-        for end in range(1, len(path) + 1):
-            guard, position = self._plan.branches.get(path[:end], (None, 0))
-            if guard is not None:
-                taken = evaluation.taken.get((*guard.path, guard.name), set())
-                if position not in taken:
-                    return False
-        return True
+        return evaluation.was_at(update.node.path)

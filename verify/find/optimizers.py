@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.observed import DRAWS, Array, Held, Observed, Shapes
-from verify.flow import Dependence
+from verify.flow import Dependence, Update
 from verify.graphs import Tensor, VariableRef
-from verify.match import Evaluation, NoValueError, Plan
+from verify.match import Evaluation, NoValueError, Plan, same_change
 from verify.references import (
     OptimizerStep,
     decays,
@@ -30,8 +30,7 @@ from verify.references import (
     variables_of,
 )
 
-_TOLERANCE = 1e-4  # of the largest change: constants have seven digits
-_EXACT = 1e-6  # the same, of one number times a tensor
+_EXACT = 1e-6  # of the largest change, of one number times a tensor
 _NO_DECAY = 1e-6  # beside the largest gradients, a share is not told more exactly
 _MOST_DECAY = 0.5  # what takes more of a variable in a step is no decay
 _TELLING = 4  # elements that two numbers have to explain, at the least
@@ -42,7 +41,7 @@ _SEVERAL = 4  # draws that are looked at where no branch decides
 
 # Which of the tensors that a gradient passes enters an optimizer, by what the step computes and the
 # optimizer's settings: values have told that of such an update before, in this process.
-_PLACES: dict[tuple[bytes | None, str, bool], int] = {}
+_PLACES: dict[tuple[bytes, str, bool], int] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,24 +76,7 @@ class Optimizers:
         for optimizer in self.step.optimizers:
             known = variables_of(optimizer)
             keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
-            settings = repr((type(optimizer), optimizer_settings(optimizer)))
-            seen = {
-                key: (self.observed.programs.get(key), settings, decays(optimizer, known[key]))
-                for key in keys
-            }
-            for key in keys:
-                if seen[key] in _PLACES:
-                    place = _PLACES[seen[key]]
-                    found[key] = Rule(optimizer, self.observed.ways[key][place], place)
-            keys = [key for key in keys if key not in found]
-            if keys:
-                made = optimizer_step(optimizer, [known[key] for key in keys])
-                if made is not None:
-                    own = self._made_by(optimizer, _Reference(made, keys, self.observed))
-                    _PLACES.update(
-                        {seen[k]: rule.place for k, rule in own.items() if seen[k][0] is not None}
-                    )
-                    found |= own
+            found |= self._by(optimizer, {key: known[key] for key in keys})
         for key in groups.keys() - found.keys():
             rule = self._descent(key)
             if rule is not None:
@@ -104,6 +86,10 @@ class Optimizers:
             for one, rule in found.items()
             for key in groups[one]
         }
+
+    def of(self, update: Update) -> Rule | None:
+        """How one update is made; None where that is not known."""
+        return self.rules.get(update.variable.key) if self.observed.knows(update) else None
 
     def is_as(self, key: int | str, optimizer: Any) -> bool:
         """Whether a variable is updated as any optimizer with these settings would do it."""
@@ -147,6 +133,28 @@ class Optimizers:
         return list(written.values())[:_MOST_KEPT]
 
     # -- an optimizer at hand ----------------------------------------------------------------------
+
+    def _by(self, optimizer: Any, variables: Mapping[int | str, Any]) -> dict[int | str, Rule]:
+        """Which of its variables, by key, an optimizer updates."""
+        settings = repr((type(optimizer), optimizer_settings(optimizer)))
+        programs = self.observed.programs
+        seen = {
+            key: (programs[key], settings, decays(optimizer, variable))
+            for key, variable in variables.items()
+            if key in programs
+        }
+        places = {key: _PLACES[one] for key, one in seen.items() if one in _PLACES}
+        found = {
+            key: Rule(optimizer, self.observed.ways[key][place], place)
+            for key, place in places.items()
+        }
+        keys = [key for key in variables if key not in found]
+        made = optimizer_step(optimizer, [variables[key] for key in keys]) if keys else None
+        if made is not None:
+            new = self._made_by(optimizer, _Reference(made, keys, self.observed))
+            _PLACES.update({seen[key]: rule.place for key, rule in new.items() if key in seen})
+            found |= new
+        return found
 
     def _made_by(self, optimizer: Any, reference: _Reference) -> dict[int | str, Rule]:
         """The variables that are updated as by this optimizer."""
@@ -343,9 +351,7 @@ class _Reference:
                 raise NoValueError(f"{variable.path} can't be fed in another shape")
             if not np.isfinite(other).all():
                 return False
-            change = max(np.abs(one - before).max(initial=0), np.abs(other - before).max(initial=0))
-            rounding = 1e-12 * np.abs(before).max(initial=0)
-            if not np.abs(one - other).max(initial=0) <= _TOLERANCE * change + rounding:
+            if not same_change(one, other, before):
                 return False
         return True
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 
 from verify.flow import Flow
-from verify.graphs import Tensor
+from verify.graphs import RESHAPES, Tensor
 from verify.step import Step
 
 # Ops that keep all of a prediction: the same in another form.
-_RESHAPES = {"Cast", "ExpandDims", "Reshape", "Squeeze"}
+_FORMS = {"Cast", *RESHAPES}
 
 
 class Outputs:
@@ -81,7 +81,7 @@ class Outputs:
     def _forms(self, tensor: Tensor) -> list[Tensor]:
         """A tensor, and what it is in another form of."""
         chain = [tensor]
-        while (node := self.flat.node(chain[-1])).op in _RESHAPES:
+        while (node := self.flat.node(chain[-1])).op in _FORMS:
             chain.append(node.data[0])
         return chain
 

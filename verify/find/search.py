@@ -128,19 +128,20 @@ class Search:
             if updates:
                 upstream = match.leaves["upstream"]
                 prediction = match.leaves.get("prediction")
+                weight = self.scaling.weight(upstream, updates)
                 found.append(
                     Found(
                         label or (format_call("", constants) if constants else ""),
                         frozenset(roots),
                         updates,
-                        self.scaling.weight(upstream, updates),
+                        weight,
                         upstream[0],
                         "" if prediction is None else self.flat.node(prediction).id,
                         path=self.flat.node(match.root).path,
                         replicas=self._replicas(match),
                         predicted=prediction,
                         target=match.leaves.get("target"),
-                        unscaled=self.scaling.is_undone(upstream, updates),
+                        unscaled=self.scaling.is_undone(upstream, weight),
                     )
                 )
         return found, nearest

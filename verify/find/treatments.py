@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -55,14 +55,14 @@ class Treatments:
 
     def of(self, update: Update) -> Treatment | None:
         """What is done before the optimizer; None if it is not known what enters that."""
-        return self.all.get(update.variable.key) if self._is_known(update) else None
+        return self.all.get(update.variable.key) if self.observed.knows(update) else None
 
     def kept(self, update: Update, clipped: Tensor) -> float | None:
         """What one tensor is multiplied by until it enters the optimizer; None if that is not all.
 
         It is one that the gradient passes, as a clip that was found by structure.
         """
-        pairs = self._pairs(update.variable.key, clipped) if self._is_known(update) else None
+        pairs = self._pairs(update.variable.key, clipped) if self.observed.knows(update) else None
         treatment = None if pairs is None else pairs.multiple()
         return None if treatment is None else treatment.factor
 
@@ -74,9 +74,6 @@ class Treatments:
         """The nodes by which a gradient is made what enters the optimizer."""
         key = update.variable.key
         return self.observed.between(key, self.optimizers.rules[key].entry)
-
-    def _is_known(self, update: Update) -> bool:
-        return self.observed.updates.get(update.variable.key) == update
 
     @functools.cached_property
     def all(self) -> dict[int | str, Treatment]:
@@ -221,8 +218,7 @@ class _Pairs:
         )
         return found if alike else None
 
-    def _are(self, made: object) -> bool:
-        assert callable(made)
+    def _are(self, made: Callable[[Array], Array]) -> bool:
         return all(_alike(made(x), y) for x, y in zip(self.before, self.after, strict=True))
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 import numpy as np
 
-from verify.flow import SUMS, Flow
+from verify.flow import Flow
 from verify.graphs import Node, Tensor
 
 _ZEROS = {"ZerosLike", "_ZerosLike"}
@@ -82,20 +81,8 @@ def stopped(flow: Flow) -> tuple[str, ...]:
     stops = {node.index for node in flow.flat.nodes if node.op == "StopGradient"}
     if not stops:
         return ()
-    losses = _summed(flow, (seed.loss[0] for seed in flow.seeds))
+    losses = {index for seed in flow.seeds for index, _ in flow.sums_of(seed.loss)}
     every, open_ = flow.ancestors(losses), flow.ancestors(losses, without=stops)
     reads = [(node, v) for node, v in flow.flat.reads() if flow.is_trainable(v)]
     reached = {v.path for node, v in reads if node.index in open_}
     return tuple(sorted({v.path for node, v in reads if node.index in every} - reached))
-
-
-def _summed(flow: Flow, losses: Iterable[int]) -> set[int]:
-    """Losses, and what they are added up to, which is differentiated with them."""
-    found, stack = set[int](), list(losses)
-    while stack:
-        index = stack.pop()
-        if index not in found:
-            found.add(index)
-            users = set(flow.consumers[index]) - flow.backward
-            stack += [user for user in users if flow.flat.nodes[user].op in SUMS]
-    return found

@@ -50,11 +50,6 @@ class Canonical:
     def __init__(self, flow: Flow, variables: Mapping[int | str, Digest]) -> None:
         self.flow, self.flat, self.folder = flow, flow.flat, flow.folder
         self.variables = variables
-        self._sites = {
-            site: (guard, choice)
-            for guard in self.flat.guards
-            for choice, site in enumerate(guard.branches)
-        }
 
     def output(self, tensor: Tensor) -> Digest:
         return _digest(self.digests[tensor[0]], tensor[1])
@@ -118,11 +113,9 @@ class Canonical:
 
     def _choices(self, node: Node) -> Iterable[Digest]:
         """What has to be chosen for a node to run, outermost first."""
-        for length in range(1, len(node.path) + 1):
-            if (site := self._sites.get(node.path[:length])) is not None:
-                guard, choice = site
-                source, output = self.flat.through(guard.predicate)
-                yield _digest(self.digests[source], output, choice)
+        for guard, choice in self.flat.around(node.path):
+            source, output = self.flat.through(guard.predicate)
+            yield _digest(self.digests[source], output, choice)
 
 
 def canonical(a: Flow, b: Flow) -> tuple[Canonical, Canonical]:

@@ -14,12 +14,21 @@ import numpy as np
 
 from verify.flow.dependence import Dependence
 from verify.flow.seeds import REAL, Seed, Seeds
-from verify.graphs import WHILES, FlatGraph, Guard, Node, VariableRef, branch_taken, exclusive
+from verify.graphs import (
+    IDENTITIES,
+    RESHAPES,
+    FlatGraph,
+    Node,
+    Tensor,
+    VariableRef,
+    branch_taken,
+    exclusive,
+)
 
 # Ops that tell whether a number is one.
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
 SUMS = {"Add", "AddN", "AddV2", "Sub"}
-_MOVES = {"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
+_MOVES = {"Cast", *IDENTITIES, *RESHAPES}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 
 
@@ -47,6 +56,16 @@ class Flow(Dependence):
     def seeds(self) -> list[Seed]:
         """Where backward passes of this region start."""
         return Seeds(self).found()
+
+    def sums_of(self, loss: Tensor) -> list[Tensor]:
+        """A loss, and the sums that it is a part of on the way forward: one is differentiated."""
+        found = [loss]
+        for tensor in found:
+            for user in self.consumers[tensor[0]]:
+                node = self.flat.nodes[user]
+                if node.op in SUMS and tensor in node.data and user not in self.backward:
+                    found += [(user, 0)] if (user, 0) not in found else []
+        return found
 
     @functools.cached_property
     def backward(self) -> set[int]:
@@ -103,21 +122,13 @@ class Flow(Dependence):
 
     def _is_never_made(self, node: Node) -> bool:
         """Whether a constant chooses another branch than the one that a node is in."""
-        path = node.path
-        for length in range(1, len(path) + 1):
-            guard, position = self._branches.get(path[:length], (None, 0))
-            value = None if guard is None else self.folder.value(guard.predicate)
-            if guard is not None and value is not None:
+        for guard, position in self.flat.choices(node.path):
+            value = self.folder.value(guard.predicate)
+            if value is not None:
                 chosen = value.reshape(()).item()
                 if branch_taken(guard.op, chosen, len(guard.branches)) != position:
                     return True
         return False
-
-    @functools.cached_property
-    def _branches(self) -> dict[tuple[str, ...], tuple[Guard, int]]:
-        """The choice that a call path is a branch of, and which one it is."""
-        choices = (guard for guard in self.flat.guards if guard.op not in WHILES)
-        return {path: (guard, i) for guard in choices for i, path in enumerate(guard.branches)}
 
     def _undone_by(self, update: Update) -> Node | None:
         """What always sets the variable to something else afterwards, whatever was written."""

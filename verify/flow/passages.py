@@ -8,14 +8,13 @@ tensor of that size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Set
 
 import networkx as nx
 
 from verify.flow.gradient_flow import Flow, Update
 from verify.flow.seeds import REAL
-from verify.flow.vectors import taken_from
+from verify.flow.vectors import size_of, taken_from
 from verify.graphs import WHILES, Tensor
 
 _ROOT = -1  # where all that has no source as large comes from
@@ -29,7 +28,7 @@ def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[
     """
     starts = set[int]()
     # By a common norm, numbers are reached from the gradients of all larger variables.
-    for update in sorted(updates, key=lambda update: _size(update.variable.shape) == 1):
+    for update in sorted(updates, key=lambda update: size_of(update.variable.shape) == 1):
         way = _passages(flow, update, starts)
         if way:
             whole = taken_from(flow, way[0])
@@ -43,7 +42,7 @@ def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...
 
     `others`: where the gradients of larger variables begin.
     """
-    size = _size(update.variable.shape)
+    size = size_of(update.variable.shape)
     if size is None:
         return ()
     edges, ends = _large_ones(flow, update, size)
@@ -69,8 +68,8 @@ def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...
 def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
     """Whether a node is run in each turn of a loop that the update comes after."""
     path, own = flow.flat.nodes[index].path, update.node.path
-    loops = (guard.branches[0] for guard in flow.flat.guards if guard.op in WHILES)
-    return any(path[: len(body)] == body != own[: len(body)] for body in loops)
+    bodies = (guard.branches[0] for guard, _ in flow.flat.around(path) if guard.op in WHILES)
+    return any(own[: len(body)] != body for body in bodies)
 
 
 def _is_end(flow: Flow, index: int) -> bool:
@@ -135,7 +134,7 @@ def _large(flow: Flow, index: int, size: int) -> Tensor | None:
     """The first output of a node that is real and has so many elements."""
     node = flow.flat.nodes[index]
     for output, (shape, dtype) in enumerate(zip(node.shapes, node.dtypes, strict=False)):
-        if dtype in REAL and shape is not None and _size(shape) == size:
+        if dtype in REAL and shape is not None and size_of(shape) == size:
             return index, output
     return None
 
@@ -143,9 +142,4 @@ def _large(flow: Flow, index: int, size: int) -> Tensor | None:
 def _writes(flow: Flow, index: int, size: int) -> bool:
     """Whether a node writes a variable as large: what an optimizer keeps."""
     variable = flow.flat.variable(flow.flat.nodes[index])
-    return variable is not None and _size(variable.shape) == size
-
-
-def _size(shape: tuple[int | None, ...]) -> int | None:
-    known = [n for n in shape if n is not None]
-    return math.prod(known) if len(known) == len(shape) else None
+    return variable is not None and size_of(variable.shape) == size

@@ -50,12 +50,13 @@ class Scaling:
         back = {index: 1 for index, factor in self._factors if self._undoes(index, factor, weight)}
         return 1.0 if back and self._divisions(upstream, back, updates) == {1} else weight
 
-    def is_undone(self, upstream: Tensor, updates: Iterable[Update]) -> bool:
-        """Whether what multiplies a gradient divides it again; any variable is taken to."""
+    def is_undone(self, upstream: Tensor, weight: float | None) -> bool:
+        """Whether what multiplies a gradient divides it again; any variable is taken to.
+
+        `weight`: what is left of it, see above.
+        """
         value = self.flow.folder.value(upstream)
-        if value is None or value.size != 1:
-            return True
-        return self.weight(upstream, updates) != float(value.reshape(()))
+        return value is None or weight is None or weight != float(value.reshape(()))
 
     def multiplied(self, upstream: int) -> frozenset[VariableRef]:
         """The variables whose values multiply a gradient from the start."""

@@ -10,9 +10,8 @@ import math
 import numpy as np
 
 from verify.flow.dependence import Dependence
-from verify.graphs import Node, Tensor
+from verify.graphs import RESHAPES, Node, Tensor
 
-_MOVES = {"Reshape", "Squeeze", "ExpandDims"}
 _MOST_STEPS = 32  # from where a vector is split to where it was joined
 
 
@@ -23,17 +22,17 @@ def taken_from(flow: Dependence, piece: Tensor) -> Tensor | None:
     if place is None:
         return None
     vector, begin = place
-    length, size = _size(flow, vector), _size(flow, piece)
+    length, size = size_of(flow.flat.shape(vector)), size_of(flow.flat.shape(piece))
     for _ in range(_MOST_STEPS):
         node = flow.flat.node(vector)
         if node.op == "ConcatV2":
             offset = 0
             for tensor in node.data[:-1]:
-                if offset == begin and _size(flow, tensor) == size:
+                if offset == begin and size_of(flow.flat.shape(tensor)) == size:
                     return _unmoved(flow, tensor)
-                offset += _size(flow, tensor) or 0
+                offset += size_of(flow.flat.shape(tensor)) or 0
             return None
-        above = [t for t in node.data if _size(flow, t) == length]
+        above = [t for t in node.data if size_of(flow.flat.shape(t)) == length]
         if length is None or not above:
             return None
         vector = above[0]
@@ -47,7 +46,7 @@ def _place(flow: Dependence, piece: Tensor) -> tuple[Tensor, int] | None:
         sizes = _numbers(flow, node, 1)
         return None if sizes is None else (node.data[0], int(sizes[: piece[1]].sum()))
     if node.op == "Split":
-        size = _size(flow, piece)
+        size = size_of(flow.flat.shape(piece))
         return None if size is None else (node.data[1], size * piece[1])
     if node.op in ("Slice", "StridedSlice"):
         begin = _numbers(flow, node, 1)
@@ -64,13 +63,12 @@ def _numbers(
 
 def _unmoved(flow: Dependence, tensor: Tensor) -> Tensor:
     """What a tensor was before it was given another shape."""
-    while flow.flat.node(tensor).op in _MOVES:
+    while flow.flat.node(tensor).op in RESHAPES:
         tensor = flow.flat.node(tensor).data[0]
     return tensor
 
 
-def _size(flow: Dependence, tensor: Tensor) -> int | None:
-    shape = flow.flat.shape(tensor)
-    if shape is None or None in shape:
-        return None
-    return math.prod(n for n in shape if n is not None)
+def size_of(shape: tuple[int | None, ...] | None) -> int | None:
+    """How many elements there are in a shape, None where that is not known."""
+    known = [n for n in shape or () if n is not None]
+    return None if shape is None or len(known) < len(shape) else math.prod(known)

@@ -27,6 +27,7 @@ IFS = {"If", "StatelessIf"}
 CASES = {"Case", "StatelessCase"}
 WHILES = {"While", "StatelessWhile"}
 IDENTITIES = {"Identity", "IdentityN"}
+RESHAPES = {"ExpandDims", "Reshape", "Squeeze"}
 # How TensorFlow itself classes accesses to a resource variable; every other op that takes a
 # variable's handle is held to be a write.
 READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
@@ -231,9 +232,8 @@ class FlatGraph:
 
     def _taken_at(self, choice: Node, path: tuple[str, ...]) -> int | None:
         kind = IFS if choice.op in IFS else CASES
-        for length in range(1, len(path) + 1):
-            guard, position = self._guard_of(path[:length])
-            if guard is None or guard.op not in kind:
+        for guard, position in self.around(path):
+            if guard.op not in kind:
                 continue
             if len(guard.branches) == len(choice.inputs) - 1:
                 predicate = self.seen_from(choice.path, choice.inputs[0])
@@ -241,8 +241,8 @@ class FlatGraph:
                     return position
         return None
 
-    def _guard_of(self, branch: tuple[str, ...]) -> tuple[Guard | None, int]:
-        """Whose branch begins at a call path, and which one it is."""
+    def around(self, path: tuple[str, ...]) -> Iterator[tuple[Guard, int]]:
+        """The ops that a call path leads through a branch of, and which one; outermost first."""
         if self._guards_known != len(self.guards):  # guards are added while a graph is made
             self._guards_by_branch = {
                 place: (guard, position)
@@ -250,7 +250,13 @@ class FlatGraph:
                 for position, place in enumerate(guard.branches)
             }
             self._guards_known = len(self.guards)
-        return self._guards_by_branch.get(branch, (None, 0))
+        for length in range(1, len(path) + 1):
+            if (known := self._guards_by_branch.get(path[:length])) is not None:
+                yield known
+
+    def choices(self, path: tuple[str, ...]) -> Iterator[tuple[Guard, int]]:
+        """The same of ops that choose a branch: of no loop."""
+        return (one for one in self.around(path) if one[0].op not in WHILES)
 
     def completed(self) -> None:
         """Forgets what held while the graph was being built: ops were still to come."""

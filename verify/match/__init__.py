@@ -5,6 +5,7 @@ In: a flat graph and what it is fed. Out: an `Evaluation` of its tensors.
 May import: graphs.
 """
 
+from verify.match.changes import same_change
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
 from verify.match.plan import Plan
@@ -27,5 +28,6 @@ __all__ = [
     "Predicate",
     "concrete",
     "drawn",
+    "same_change",
     "show",
 ]

@@ -1,11 +1,11 @@
-"""What evaluating one graph needs to know of it: its writes, branches and loops."""
+"""What evaluating one graph needs to know of it: its writes and loops."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
 
-from verify.graphs import WHILES, FlatGraph, Guard, Node, Tensor
+from verify.graphs import WHILES, FlatGraph, Node, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,10 @@ class Plan:
         for node in flat.nodes:
             if node.op in WHILES and node.position is not None:
                 heads.setdefault((node.path, node.definition.name), []).append(node.index)
-        self.branches: dict[tuple[str, ...], tuple[Guard, int]] = {}
         self.loop_of_head: dict[int, Loop] = {}
         self._loop_at: dict[tuple[str, ...], Loop] = {}
         for guard in flat.guards:
             if guard.op not in WHILES:
-                self.branches.update({s: (guard, i) for i, s in enumerate(guard.branches)})
                 continue
             (body,) = guard.branches
             sites = (body, (*guard.path, f"{guard.name}[cond]"))

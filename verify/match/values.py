@@ -133,6 +133,13 @@ class Evaluation:
         except RecursionError:
             raise NoValueError("values depend on one another in too long a chain") from None
 
+    def was_at(self, path: tuple[str, ...]) -> bool:
+        """Whether all branches were taken that a call path leads through."""
+        return all(
+            position in self.taken.get((*guard.path, guard.name), ())
+            for guard, position in self.flat.choices(path)
+        )
+
     def _eagerly(self) -> contextlib.AbstractContextManager[Any]:
         """Out of any graph that is being built, where a tape does not record."""
         recorded = self._recorded and tf.executing_eagerly()
@@ -350,14 +357,12 @@ class Evaluation:
             outer = outer.parent
         if outer is None:
             raise NoValueError(f"{write.id} writes {variable.path} in a loop, before it is read")
-        for length in range(1, len(write.path) + 1):
-            guard, position = self.plan.branches.get(write.path[:length], (None, 0))
-            if guard is not None:
-                predicate = self._value(guard.predicate, self._first_turn(guard.path))
-                taken = _branch(guard.op, predicate, len(guard.branches))
-                self.taken.setdefault((*guard.path, guard.name), set()).add(taken)
-                if taken != position:
-                    return state
+        for guard, position in self.flat.choices(write.path):
+            predicate = self._value(guard.predicate, self._first_turn(guard.path))
+            taken = _branch(guard.op, predicate, len(guard.branches))
+            self.taken.setdefault((*guard.path, guard.name), set()).add(taken)
+            if taken != position:
+                return state
         values = [self._value(t, frame) for t in write.data if t[0] not in self.flat.variables]
         if write.op in _WRITES:
             return _WRITES[write.op](state, *values)

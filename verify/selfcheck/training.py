@@ -28,8 +28,8 @@ class Training:
     def __init__(self, sample: Sample, optimizer: str) -> None:
         self.sample, self.model = sample, sample.model
         self.trained, self.frozen = sample.trained, list(sample.frozen)
-        self.optimizer = OPTIMIZERS[optimizer]()
-        decays = optimizer == "AdamW"
+        self.optimizer = self.made(optimizer)
+        decays = self.optimizer.weight_decay is not None
         if decays:
             self.optimizer.exclude_from_weight_decay(self.not_decayed())
         spared = {id(variable) for variable in self.not_decayed()}
@@ -51,6 +51,10 @@ class Training:
         }
 
     # -- pieces -------------------------------------------------------------------------------
+
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
+        """The optimizer of that name; asked when a training is made."""
+        return OPTIMIZERS[optimizer]()
 
     def not_decayed(self) -> list[Any]:
         """Biases and the like; asked when the optimizer is made, too."""

@@ -13,13 +13,11 @@ from verify.selfcheck.samples import OPTIMIZERS, Sample
 from verify.selfcheck.training import Gradients, Training
 
 
-def _remade(training: Training, **settings: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of a training with other settings."""
-    optimizer = training.optimizer
-    made = type(optimizer).from_config({**optimizer.get_config(), **settings})
-    if training.decayed:
-        made.exclude_from_weight_decay(training.not_decayed())
-    made.build(training.model.trainable_variables)
+def _with(optimizer: keras.optimizers.Optimizer, **settings: Any) -> keras.optimizers.Optimizer:
+    """The same optimizer with other settings."""
+    made: keras.optimizers.Optimizer = type(optimizer).from_config(
+        {**optimizer.get_config(), **settings}
+    )
     return made
 
 
@@ -48,39 +46,32 @@ class Rated(Training):
 class TenTimesTheRate(Optimized):
     """Ten times the rate."""
 
-    def __init__(self, sample: Sample, optimizer: str) -> None:
-        super().__init__(sample, optimizer)
-        self.optimizer.learning_rate = 1.0
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
+        return _with(super().made(optimizer), learning_rate=1.0)
 
 
 @planted("optimizer", "found +Nadam")
 class AnotherOptimizer(Optimized):
     """Another optimizer."""
 
-    def __init__(self, sample: Sample, optimizer: str) -> None:
-        super().__init__(sample, optimizer)
-        self.optimizer = keras.optimizers.Nadam(0.1)
-        self.optimizer.build(self.model.trainable_variables)
-        self.decayed = []
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
+        return keras.optimizers.Nadam(0.1)
 
 
 @planted("optimizer", "beta_1 is 0.5, expected 0.9", optimizers=("Adam", "AdamW"))
 class ForgetsSooner(Optimized):
     """Another decay of the first moment."""
 
-    def __init__(self, sample: Sample, optimizer: str) -> None:
-        super().__init__(sample, optimizer)
-        self.optimizer = _remade(self, beta_1=0.5)
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
+        return _with(super().made(optimizer), beta_1=0.5)
 
 
 @planted("optimizer", "momentum is 0, expected 0.9", optimizers=("SGD",))
 class NoMomentum(Optimized):
     """No momentum."""
 
-    def __init__(self, sample: Sample, optimizer: str) -> None:
-        super().__init__(sample, optimizer)
-        self.optimizer = keras.optimizers.SGD(0.1)
-        self.optimizer.build(self.model.trainable_variables)
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
+        return _with(super().made(optimizer), momentum=0.0)
 
 
 @planted("optimizer", "found +SGD", also=("clipping",))
@@ -98,19 +89,17 @@ class PlainForOne(Optimized):
 class ATenthOfTheRate(Rated):
     """A tenth of the rate."""
 
-    def __init__(self, sample: Sample, optimizer: str) -> None:
-        super().__init__(sample, optimizer)
-        self.optimizer.learning_rate = 0.01
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
+        return _with(super().made(optimizer), learning_rate=0.01)
 
 
 @planted("learning_rate", "ExponentialDecay")
 class ScheduledRate(Rated):
     """A rate that decays, where it should stay."""
 
-    def __init__(self, sample: Sample, optimizer: str) -> None:
-        super().__init__(sample, optimizer)
+    def made(self, optimizer: str) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
-        self.optimizer = _remade(self, learning_rate=schedule)
+        return _with(super().made(optimizer), learning_rate=schedule)
 
 
 # -- between clip and optimizer --------------------------------------------------------------------
