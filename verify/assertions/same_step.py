@@ -11,7 +11,7 @@ from verify.assertions.same_values import same_values
 from verify.flow import Canonical, Effect, Flow, canonical, unmatched
 from verify.graphs import READS, WHILES, Node, Tensor, draws, is_commutative, no_collection
 from verify.kinds import Violation
-from verify.match import show
+from verify.match import shown_apart
 from verify.step import Step, capture
 
 
@@ -153,7 +153,8 @@ class _Comparison:
         places = f"at {one.id} and {other.id}"
         values = self.a.folder.value(a), self.b.folder.value(b)
         if values[0] is not None and values[1] is not None:
-            return f"{show(values[0])} and {show(values[1])} {places}"
+            told = shown_apart(values[0], values[1])
+            return f"{told[0]} and {told[1]} {places}"
         if one.op != other.op:
             return f"{one.op} and {other.op} {places}"
         variables = self.a.flat.variable(one), self.b.flat.variable(other)

@@ -105,6 +105,14 @@ class Node:
         self._shapes: list[tuple[int | None, ...] | None] | None = None
         self._dtypes: list[str] | None = None
 
+    def hold(self, value: np.ndarray[Any, Any]) -> None:
+        """Makes this the constant `value`, whatever it was before."""
+        held = type(self.definition)(name=self.definition.name, op="Const")
+        for attribute in ("_output_shapes", "dtype"):
+            held.attr[attribute].CopyFrom(self.definition.attr[attribute])
+        held.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+        self.definition, self.op, self.value = held, "Const", value
+
     @property
     def attrs(self) -> dict[str, Any]:
         """The op's attributes, as ``AttrValue``; none for an output of a branching op."""

@@ -11,6 +11,9 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from verify.graphs.flat_graph import CALLS, CASES, IFS, WHILES, FlatGraph, Guard, Node, Tensor
 from verify.graphs.op_definitions import output_count, output_offsets
 from verify.graphs.variables import Owners, captured_variables
@@ -52,13 +55,25 @@ def flatten_function(
     inputs = [getattr(by_name.get(tensor.op.name), "index", -1) for tensor in graph.inputs]
     split = len(inputs) - len(captured)
     flat.arguments = inputs[:split]
-    flat.variables = captured_variables(
-        graph, dict(zip(inputs[split:], captured, strict=True)), owners
-    )
+    outside = dict(zip(inputs[split:], captured, strict=True))
+    flat.variables = captured_variables(graph, outside, owners)
+    for index, tensor in outside.items():
+        # A graph captures what is too large to be written into it: the value is the same for ever.
+        if index >= 0 and index not in flat.variables and (value := _held(tensor)) is not None:
+            flat.nodes[index].hold(value)
     for tensor in graph.outputs:
         if tensor.op.name in by_name:
             flat.outputs.append(flat.through((by_name[tensor.op.name].index, tensor.value_index)))
     return flat
+
+
+def _held(tensor: Any) -> np.ndarray[Any, Any] | None:
+    """The value of an eager tensor; None for a handle, and for what is no eager tensor."""
+    if not tf.is_tensor(tensor) or not hasattr(tensor, "numpy"):
+        return None
+    if tensor.dtype in (tf.resource, tf.variant):
+        return None
+    return np.asarray(tensor.numpy())
 
 
 def flatten_definition(definition: Any, name: str | bytes) -> FlatGraph:

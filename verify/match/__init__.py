@@ -9,7 +9,7 @@ from verify.match.changes import same_change
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
 from verify.match.plan import Plan
-from verify.match.structure import Match, Matcher, Miss, show
+from verify.match.structure import Match, Matcher, Miss, shown_apart
 from verify.match.values import Evaluation, NoValueError
 
 __all__ = [
@@ -29,5 +29,5 @@ __all__ = [
     "concrete",
     "drawn",
     "same_change",
-    "show",
+    "shown_apart",
 ]

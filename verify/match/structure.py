@@ -207,7 +207,8 @@ class _Attempt:
         if wanted is None:
             return self._differ((found.index, 0), f"a constant, expected {expected.op}")
         if not same_value(wanted, value):
-            return self._differ((found.index, 0), f"{show(value)}, expected {show(wanted)}")
+            told, meant = shown_apart(value, wanted)
+            return self._differ((found.index, 0), f"{told}, expected {meant}")
         self._bind(self.pairs, expected.index, found.index)
         return True
 
@@ -271,8 +272,24 @@ def same_value(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     return bool(np.array_equal(a, b))
 
 
-def show(value: np.ndarray[Any, Any]) -> str:
-    """A constant as a person would write it."""
+def shown_apart(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> tuple[str, str]:
+    """Two constants that differ, as a person would write them, such that the texts differ too."""
+    texts = _shown(one), _shown(other)
+    if texts[0] != texts[1]:
+        return texts
+    if one.shape != other.shape or not one.shape:
+        return repr(one.tolist()), repr(other.tolist())
+    apart = np.argwhere(one != other)
+    at = tuple(apart[0]) if len(apart) else (0,) * one.ndim
+    place = ", ".join(str(index) for index in at)
+    first, second = (
+        f"{text} with {value[at]} at [{place}]"
+        for text, value in zip(texts, (one, other), strict=True)
+    )
+    return first, second
+
+
+def _shown(value: np.ndarray[Any, Any]) -> str:
     if np.size(value) == 1 and value.dtype.kind in "fiu":
         return f"{value.reshape(()).item():.6g}"
     if np.size(value) == 1:

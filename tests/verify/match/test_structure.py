@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from verify.graphs import FlatGraph, flatten
-from verify.match import Match, Matcher, Miss, Pattern, show
+from verify.match import Match, Matcher, Miss, Pattern, shown_apart
 from verify.match.structure import same_value
 from verify.references.tracing import pattern
 
@@ -311,14 +311,24 @@ def test_constants_are_equal_but_for_rounding(one: Any, other: Any, same: bool) 
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("one", "other", "texts"),
     [
-        (np.float32(0.1), "0.1"),
-        (np.array([[2]]), "2"),
-        (np.float64(1 / 3), "0.333333"),
-        (np.array(True), "True"),
-        (np.array([1.0, 2.0], "float32"), "float32[2]"),
+        (np.float32(0.1), np.float32(0.2), ("0.1", "0.2")),
+        (np.array([[2]]), np.array([3, 4]), ("2", "int64[2]")),
+        (np.float64(1 / 3), np.float64(1.0), ("0.333333", "1")),
+        (np.array(True), np.array(False), ("True", "False")),
+        (
+            np.array([[1.0, 2.0]], "float32"),
+            np.array([[1.0, 2.5]], "float32"),
+            ("float32[1, 2] with 2.0 at [0, 1]", "float32[1, 2] with 2.5 at [0, 1]"),
+        ),
     ],
 )
-def test_constants_in_messages(value: Any, text: str) -> None:
-    assert show(np.asarray(value)) == text
+def test_constants_that_differ_in_messages(one: Any, other: Any, texts: tuple[str, str]) -> None:
+    assert shown_apart(np.asarray(one), np.asarray(other)) == texts
+
+
+@pytest.mark.parametrize("apart", [1e-12, 1e-9, 1.0])
+def test_constants_that_differ_never_look_alike(apart: float) -> None:
+    one, other = shown_apart(np.asarray(1.0), np.asarray(1.0 + apart))
+    assert one != other
