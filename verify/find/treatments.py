@@ -147,7 +147,9 @@ class _Pairs:
 
     def multiple(self) -> Treatment | None:
         """Whether all are multiplied by one number."""
-        factor = _ratio(self.before[0], self.after[0])
+        # A gradient that was clipped to one side before is zero in some draws.
+        told = next((i for i, x in enumerate(self.before) if x.any()), 0)
+        factor = _ratio(self.before[told], self.after[told])
         return Treatment("same", factor=factor) if self._are(lambda x: factor * x) else None
 
     def decayed(self) -> Treatment | None:

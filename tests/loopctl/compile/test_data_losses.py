@@ -250,7 +250,7 @@ def test_a_models_own_compute_loss_is_its_loss(kind: type[keras.Model]) -> None:
 
 def summary(callback: LoopControllerCallback) -> str:
     found: list[str] = []
-    callback.summary(print_fn=found.append)
+    callback.summary(print_fn=found.append, line_length=200)
     return found[0]
 
 

@@ -80,6 +80,27 @@ def test_the_optimizers_own_clips(name: str, constructed: Any, expected: Any) ->
     assert f"{kind.replace('_', ' ')} {norm:g} on" in str(verify.facts(model, batch()))
 
 
+@pytest.mark.parametrize("bounds", [(0.0, 0.5), (-0.5, 0.0), (-0.25, 0.5)])
+@pytest.mark.parametrize("units", [1, 2])
+def test_a_clip_to_one_side_before_the_global_norm_of_an_optimizer(
+    units: int, bounds: tuple[float, float]
+) -> None:
+    """What is clipped to one side is zero for some gradients: no factor shows there."""
+    layers = [keras.layers.Dense(units), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=0.2)
+    train = step(
+        model,
+        MSE,
+        optimizer=optimizer,
+        treat=lambda gradients: [tf.clip_by_value(g, *bounds) for g in gradients],
+    )
+    clips = verify.facts(train, *batch(features=3)).clipping
+    assert [clip for clip in clips if not clip.complete] == []
+    (found,) = {(clip.lower, clip.upper) for clip in clips if clip.kind == "value"}
+    assert found == pytest.approx(bounds)
+
+
 @pytest.mark.parametrize("square", [False, True])
 @pytest.mark.parametrize("clipped", [4, 3, 0])
 def test_clips_before_the_global_norm_of_an_optimizer(clipped: int, square: bool) -> None:

@@ -57,7 +57,7 @@ def test_a_loss_with_other_weights_is_another_loss(size: int) -> None:
 def test_steps_with_other_weights_are_not_the_same() -> None:
     one, same, other = (step(dense(), weighted(weights(last))) for last in (2.0, 2.0, 2.1))
     verify.assert_same_step(one, same, *batch(EXAMPLES))
-    with pytest.raises(verify.GraphAssertionError, match="with .* at"):
+    with pytest.raises(verify.GraphAssertionError, match=r"with .* at"):
         verify.assert_same_step(one, other, *batch(EXAMPLES))
 
 
