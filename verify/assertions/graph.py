@@ -14,6 +14,7 @@ def assert_graph(
     target: Any,
     *args: Any,
     loss: Any = UNSET,
+    objective: Any = UNSET,
     regularization: Any = UNSET,
     clipping: Any = UNSET,
     watched: Any = UNSET,
@@ -47,6 +48,13 @@ def assert_graph(
             output and its target; in a dict by variables, paths or globs each trains exactly
             these. ``None`` or ``[]``: no data loss does. Nor is a gradient multiplied by another
             number before the optimizer, unless `allow_transforms`.
+        objective: a function of the step's arguments (where that is one tuple, of its parts as
+            well) that makes one number: the gradient by which each variable is updated is that of
+            this function, with all it depends on: layers' losses, penalties, other models. Or a
+            dict of such by variables, paths or globs, each of those that it depends on; ``None``
+            there: no gradient updates these. Where backward passes follow one another, variables
+            are as they are when a pass reads them. Nor is a gradient multiplied by a number before
+            the optimizer, unless `allow_transforms`; clips are left to `clipping`.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
             of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
@@ -91,6 +99,7 @@ def assert_graph(
     expectation = Expectation.of(
         {
             "loss": loss,
+            "objective": objective,
             "regularization": regularization,
             "clipping": clipping,
             "watched": watched,

@@ -7,6 +7,7 @@ May import: graphs, match, references, flow, step.
 from verify.find.clips import Bounds, describe
 from verify.find.detector import Detector
 from verify.find.losses_by_name import known_losses
+from verify.find.objectives import Comparison
 from verify.find.optimizers import Rule
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
@@ -15,6 +16,7 @@ from verify.find.writes import Written, stopped, written
 __all__ = [
     "CALLBACKS",
     "Bounds",
+    "Comparison",
     "Detector",
     "Disjoint",
     "Found",

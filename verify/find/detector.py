@@ -10,6 +10,7 @@ from verify.find.clips import Clip, Clips
 from verify.find.decays import growing
 from verify.find.exchanged import exchanged
 from verify.find.losses import Losses
+from verify.find.objectives import Objectives
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
@@ -108,6 +109,11 @@ class Detector:
     def optimizers(self) -> Optimizers:
         """By which optimizer each variable is updated."""
         return Optimizers(self._observed)
+
+    @functools.cached_property
+    def objectives(self) -> Objectives:
+        """Whether gradients are those of a function."""
+        return Objectives(self._observed)
 
     @functools.cached_property
     def growing(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ tensor of that size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Set
 
 import networkx as nx
@@ -27,9 +28,10 @@ def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[
     write itself, or where the gradient is of some rows of the variable only.
     """
     starts = set[int]()
+    earlier = _earlier(flow)
     # By a common norm, numbers are reached from the gradients of all larger variables.
     for update in sorted(updates, key=lambda update: size_of(update.variable.shape) == 1):
-        way = _passages(flow, update, starts)
+        way = _passages(flow, update, starts, earlier.get(update.node.index, -1))
         if way:
             whole = taken_from(flow, way[0])
             way = way if whole is None else (whole, *way)
@@ -37,15 +39,25 @@ def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[
             yield update, way
 
 
-def _passages(flow: Flow, update: Update, others: Set[int]) -> tuple[Tensor, ...]:
+def _earlier(flow: Flow) -> dict[int, int]:
+    """Per update of a variable, by node, the one before it."""
+    found: dict[int, int] = {}
+    for updates in flow.trained_of.values():
+        nodes = sorted(update.node.index for update in updates)
+        found |= dict(itertools.pairwise(reversed(nodes)))
+    return found
+
+
+def _passages(flow: Flow, update: Update, others: Set[int], since: int) -> tuple[Tensor, ...]:
     """The tensors that all of an update's gradient comes through, in the order of its way.
 
-    `others`: where the gradients of larger variables begin.
+    `others`: where the gradients of larger variables begin; `since`: the update of the variable
+    before, -1 if there is none: what that one kept is no gradient of this one.
     """
     size = size_of(update.variable.shape)
     if size is None:
         return ()
-    edges, ends = _large_ones(flow, update, size)
+    edges, ends = _large_ones(flow, update, size, since)
     within = ends & flow.propagated
     if size == 1 and len(ends) > 1:
         own = {end for end in ends - flow.descendants(others) if _is_end(flow, end)}
@@ -84,16 +96,18 @@ def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int
     return {end for end in ends if distance[end] == nearest}
 
 
-def _large_ones(flow: Flow, update: Update, size: int) -> tuple[list[tuple[int, int]], set[int]]:
+def _large_ones(
+    flow: Flow, update: Update, size: int, since: int
+) -> tuple[list[tuple[int, int]], set[int]]:
     """How nodes as large depend on one another up from a write, and those that come first."""
     edges: list[tuple[int, int]] = []
     ends = set[int]()
     stack, seen = [update.node.index], {update.node.index}
     while stack:
         index = stack.pop()
-        sources = [] if index in flow.propagated else _sources(flow, index, size)
+        sources = [] if index in flow.propagated else _sources(flow, index, size, since)
         edges += [(source, index) for source in sources]
-        if not sources:
+        if not sources and not _is_kept(flow, index, size, since):
             ends.add(index)
         for source in sources:
             if source not in seen:
@@ -119,15 +133,22 @@ def _every_one(
     return [(a, b) for a, b in edges if a in kept and a != b], ends
 
 
-def _sources(flow: Flow, index: int, size: int) -> list[int]:
+def _sources(flow: Flow, index: int, size: int, since: int) -> list[int]:
     """The parts of a backward pass that are as large, and that a node depends on at once."""
     return [
         source
         for source in dict.fromkeys(flow.producers[index])
         if source in flow.backward
         and source != index
+        and not (source < since < index and _writes(flow, source, size))
         and (_large(flow, source, size) is not None or _writes(flow, source, size))
     ]
+
+
+def _is_kept(flow: Flow, index: int, size: int, since: int) -> bool:
+    """Whether a node reads what an update before has left."""
+    sources = flow.producers[index]
+    return any(source < since < index and _writes(flow, source, size) for source in sources)
 
 
 def _large(flow: Flow, index: int, size: int) -> Tensor | None:

@@ -4,7 +4,7 @@ In: whatever can be traced. Out: `FlatGraph` with its nodes, variables, constant
 May import: nothing else of verify.
 """
 
-from verify.graphs.arguments import roles_of
+from verify.graphs.arguments import Arguments, arguments_of, roles_of
 from verify.graphs.call_paths import Region, exclusive, same_branch
 from verify.graphs.collectives import REDUCTIONS, Piece, pieces
 from verify.graphs.constants import NARROW, REFUSED, Folder, call_op
@@ -41,6 +41,7 @@ __all__ = [
     "REFUSED",
     "RESHAPES",
     "WHILES",
+    "Arguments",
     "FlatGraph",
     "Folder",
     "Guard",
@@ -50,6 +51,7 @@ __all__ = [
     "Spec",
     "Tensor",
     "VariableRef",
+    "arguments_of",
     "branch_taken",
     "call_op",
     "draws",

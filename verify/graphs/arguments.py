@@ -1,4 +1,4 @@
-"""Which tensors of a step carry x, y and sample_weight: read off its signature."""
+"""What a step is handed, and which of it is x, y and sample_weight: read off its signature."""
 
 from __future__ import annotations
 
@@ -31,6 +31,64 @@ class Roles:
     inputs: frozenset[Tensor] = frozenset()
 
 
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What a step is handed.
+
+    `positional`, `by_name`: specs in their structure; what is no tensor, as it was when the step
+    was traced. `tensors`: those in which they come, in the order of ``tf.nest.flatten``, where a
+    ragged or sparse one is several; None where one has been cut off with a branch.
+    """
+
+    positional: tuple[Any, ...]
+    by_name: Mapping[str, Any]
+    tensors: tuple[Tensor | None, ...]
+
+    @property
+    def specs(self) -> tuple[Any, ...]:
+        """The spec of each of `tensors`."""
+        leaves = tf.nest.flatten((self.positional, dict(self.by_name)), expand_composites=True)
+        return tuple(leaf for leaf in leaves if isinstance(leaf, tf.TypeSpec))
+
+
+def arguments_of(signature: Any, flat: FlatGraph) -> Arguments | None:
+    """The arguments of a step, or the batch that it takes out of an iterator.
+
+    None where the signature is not known, and where the step takes out several batches.
+    """
+    if signature is None:
+        return None
+    positional, by_name = _without_owner(signature[0]), dict(signature[1])
+    tensors: list[Tensor] = [(index, 0) for index in flat.arguments]
+    element = _element(positional[0]) if len(positional) == 1 else None
+    if element is not None:
+        positional = [element]
+        size = len(tf.nest.flatten(element, expand_composites=True))
+        taken = [n for n in flat.nodes if n.op in _BATCHES and len(n.dtypes) == size]
+        if len(taken) != 1:
+            return None
+        tensors = [(taken[0].index, output) for output in range(size)]
+    found = Arguments((*positional,), by_name, (*tensors,))
+    return found if len(found.specs) == len(tensors) else None
+
+
+def _without_owner(positional: Iterable[Any]) -> list[Any]:
+    """Positional arguments but for a bound `self`."""
+    listed = list(positional)
+    if listed and not isinstance(listed[0], tf.TypeSpec | tuple | list | dict):
+        return listed[1:]
+    return listed
+
+
+def _element(spec: Any) -> Any:
+    """The specs of what an iterator gives, None of what is no iterator.
+
+    The signature of a traced function keeps the spec of an iterator, which has no public access to
+    that of its elements; tests/verify/graphs/test_targets.py notices if it moves.
+    """
+    return getattr(spec, "_element_spec", None)
+
+
 def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
     """The roles of a step whose arguments are (x[, y[, sample_weight]]), a tuple or an iterator.
 
@@ -40,14 +98,9 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
     """
     if signature is None or signature[1]:
         return None
-    positional = list(signature[0])
-    if positional and not isinstance(positional[0], tf.TypeSpec | tuple | list | dict):
-        positional = positional[1:]  # a bound `self`
+    positional = _without_owner(signature[0])
     if len(positional) == 1:
-        # The signature of a traced function keeps the spec of an iterator, which has no public
-        # access to that of its elements; tests/verify/graphs/test_targets.py notices if it moves.
-        element = getattr(positional[0], "_element_spec", None)
-        if element is not None:
+        if (element := _element(positional[0])) is not None:
             return _of_batches(element, flat)
         if isinstance(positional[0], tuple | list):
             positional = list(positional[0])

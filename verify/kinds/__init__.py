@@ -12,6 +12,7 @@ from verify.kinds import (
     gradients,
     guards,
     losses,
+    objective,
     ops,
     optimizer,
     other_writes,
@@ -56,6 +57,7 @@ __all__ = [
 
 KINDS: tuple[Kind, ...] = (
     losses.KIND,
+    objective.KIND,
     regularization.KIND,
     clipping.KIND,
     gradients.KIND,

@@ -21,8 +21,8 @@ def factor_of(detector: Detector, paths: Iterable[str]) -> float:
     It is told where all have the same one: others are rates of single layers.
     """
     wanted = set(paths)
-    every = (_factor(detector, u) for u in detector.flow.trained if u.variable.path in wanted)
-    factors = [factor for factor in every if factor is not None]
+    every = (factor(detector, u) for u in detector.flow.trained if u.variable.path in wanted)
+    factors = [one for one in every if one is not None]
     first = factors[0] if factors else 1.0
     return first if np.allclose(factors, first, rtol=1e-4, atol=0) else 1.0
 
@@ -37,14 +37,14 @@ def astray(detector: Detector, paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _factor(detector: Detector, update: Update) -> float | None:
+def factor(detector: Detector, update: Update) -> float | None:
     """What one gradient is multiplied by; minus that where it is added to its variable."""
     treatment, rule = detector.treatments.of(update), detector.rule_of(update)
     ascends = rule is not None and rule.rate is not None and rule.rate < 0
-    factor = None if treatment is None else treatment.factor
-    if factor is None:
+    times = None if treatment is None else treatment.factor
+    if times is None:
         return -1.0 if ascends else None
-    return -factor if ascends else factor
+    return -times if ascends else times
 
 
 def told(facts: Iterable[TreatmentFact], every: int) -> list[str]:

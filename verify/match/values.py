@@ -109,15 +109,18 @@ class Evaluation:
         self.taken: dict[tuple[str, ...], set[int]] = {}
         """Per branching op, by call path and name: the branches that were taken."""
 
-    def final(self, variable: VariableRef) -> Any:
-        """What a variable holds when the step is over, of float64 if it is real.
+    def final(self, variable: VariableRef, before: Node | None = None) -> Any:
+        """What a variable holds when the step is over, or when an op runs; of float64 if real.
 
         Raises:
             NoValueError: it depends on what can't be computed here.
         """
         try:
             with self._eagerly(), tf.device("CPU:0"):
-                return self._state(variable, len(self.flat.nodes), self._first[()])
+                path, index = (
+                    ((), len(self.flat.nodes)) if before is None else (before.path, before.index)
+                )
+                return self._state(variable, index, self._first_turn(path))
         except RecursionError:
             raise NoValueError("values depend on one another in too long a chain") from None
 

@@ -26,6 +26,11 @@ from verify.references.losses import (
     other_reductions,
 )
 from verify.references.model import ModelReference, Term
+from verify.references.objectives import (
+    ObjectiveGradients,
+    objective_gradients,
+    objective_name,
+)
 from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.optimizers import (
     OptimizerStep,
@@ -47,6 +52,7 @@ from verify.references.regularisers import (
     regulariser_pattern,
 )
 from verify.references.tracing import format_call
+from verify.references.users_code import Untraced
 
 __all__ = [
     "FAMILIES",
@@ -55,9 +61,11 @@ __all__ = [
     "LossGradient",
     "LossKey",
     "ModelReference",
+    "ObjectiveGradients",
     "Operand",
     "OptimizerStep",
     "Term",
+    "Untraced",
     "VjpReferences",
     "decays",
     "format_call",
@@ -69,6 +77,8 @@ __all__ = [
     "loss_name",
     "loss_patterns",
     "norm_patterns",
+    "objective_gradients",
+    "objective_name",
     "optimizer_name",
     "optimizer_settings",
     "optimizer_step",

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 _TOLD = 200  # characters of an error's text in a hint
+_CONVERTED = "in user code:"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Keras prints the first line of its errors in bold
 
 
@@ -17,20 +18,28 @@ class Untraced(Exception):  # noqa: N818 - no error of anybody: there is no refe
     """The user's model can't be traced on the batch as it is fed; the message says why."""
 
 
-def traced(function: Callable[..., Any], *specs: Any) -> Any:
-    """The concrete function of `function`, which calls a user's model, on `specs`.
+def traced(
+    function: Callable[..., Any], *specs: Any, autograph: bool = False, **by_name: Any
+) -> Any:
+    """The concrete function of `function`, which calls a user's model or function, on `specs`.
+
+    `autograph`: whether to make ops of Python's own statements, as ``tf.function`` does.
 
     Raises:
         Untraced: the model does not take them.
     """
     try:
-        return tf.function(function, autograph=False).get_concrete_function(*specs)
+        made = tf.function(function, autograph=autograph)
+        return made.get_concrete_function(*specs, **by_name)
     # The step that is verified has been traced by now; this is a second trace, for what the model
     # adds by itself, and nobody has promised that the model can be called on x as it is fed: it may
     # have a `train_step` and no `call`, take shifted tokens, or several inputs. A user's `call` can
     # raise anything then.
     except Exception as error:
-        # Keras lists the arguments below; of interest is what it says first.
-        told = _COLOURS.sub("", str(error)).partition("Arguments received by")[0]
+        # Keras lists the arguments below; of interest is what it says first. Autograph says last
+        # what the error is, after where it comes from.
+        told = _COLOURS.sub("", str(error)).partition("Arguments received by")[0].strip()
+        if told.startswith(_CONVERTED):
+            told = told.rpartition("\n\n")[2].strip().removeprefix(f"{type(error).__name__}: ")
         text = textwrap.shorten(told, _TOLD, placeholder=" ...") or "no message"
         raise Untraced(f"{type(error).__name__}: {text}") from error

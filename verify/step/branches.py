@@ -12,6 +12,7 @@ from verify.graphs import (
     CASES,
     IFS,
     WHILES,
+    Arguments,
     FlatGraph,
     Folder,
     Guard,
@@ -102,6 +103,12 @@ def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:
     def all_moved(tensors: Any) -> list[Tensor]:
         return [moved(t) for t in tensors if t[0] in place or t[0] in merged]
 
+    def fed(arguments: Arguments) -> Arguments:
+        moved_ones = (None if t is None else all_moved([t]) for t in arguments.tensors)
+        return dataclasses.replace(
+            arguments, tensors=tuple(one[0] if one else None for one in moved_ones)
+        )
+
     cut = FlatGraph(flat.name, foreign=flat.foreign)
     cut.nodes = [
         Node(
@@ -130,5 +137,6 @@ def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:
         targets=None if step.targets is None else frozenset(all_moved(step.targets)),
         weights=None if step.weights is None else frozenset(all_moved(step.weights)),
         inputs=frozenset(all_moved(step.inputs)),
+        arguments=None if step.arguments is None else fed(step.arguments),
         target_of={key: frozenset(all_moved(one)) for key, one in step.target_of.items()},
     )

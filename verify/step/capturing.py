@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from verify.flow import Flow, differentiated
-from verify.graphs import FlatGraph, Tensor, VariableRef, graph_of_fit, key_of, read, roles_of
+from verify.graphs import (
+    Arguments,
+    FlatGraph,
+    Tensor,
+    VariableRef,
+    arguments_of,
+    graph_of_fit,
+    key_of,
+    read,
+    roles_of,
+)
 from verify.references import ModelReference
 
 
@@ -18,7 +28,8 @@ class Step:
 
     `targets`, `weights`: tensors that carry ``y`` and ``sample_weight``, None if the arguments do
     not tell; `inputs`: those that carry ``x``, where there is a ``y``; `target_of`: the targets by
-    key or position, where there are several. `reference`: the model that the step trains, where
+    key or position, where there are several; `arguments`: all that it is handed, None where that is
+    not known. `reference`: the model that the step trains, where
     known, `model_weights` its weights, which the step may use or not. `declared`: the graph came
     without Python objects, so that no variable says whether it is trained. `losses`, `optimizers`:
     objects that the step's function has at hand. `numbers`: what scalar variables hold now, by key.
@@ -39,6 +50,7 @@ class Step:
     optimizers: tuple[Any, ...] = ()
     numbers: Mapping[int | str, float] = dataclasses.field(default_factory=dict)
     inputs: frozenset[Tensor] = frozenset()
+    arguments: Arguments | None = None
     parts: int = 1
 
     @property
@@ -164,4 +176,5 @@ def capture(
         found.optimizers,
         found.numbers,
         frozenset() if roles is None else roles.inputs,
+        arguments_of(found.signature, found.flat),
     )

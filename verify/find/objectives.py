@@ -1,0 +1,359 @@
+"""Whether the gradients that update variables are those of a function, however that is written.
+
+Structure is the fast way to say yes. Else both are evaluated with the same: with what the step is
+handed, what variables hold when its backward pass reads them, and random numbers, paired by what is
+drawn and in which order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.find.observed import Array, Observed
+from verify.flow import Update, ways
+from verify.graphs import READS, Node, Tensor, VariableRef, draws, is_stateful
+from verify.match import (
+    Domain,
+    Evaluation,
+    Match,
+    NoValueError,
+    Paired,
+    Pattern,
+    Plan,
+    concrete,
+    drawn,
+)
+from verify.references import ObjectiveGradients
+
+_TOLERANCE = 1e-4  # of the largest element: constants have seven digits
+_NOTHING = 1e-9  # of the largest gradient of all: there, only rounding is left
+# What arguments hold, draw by draw, and below what whole numbers are: labels of few classes, many.
+_FED = ((Domain.REAL, 2), (Domain.UNIT, 2), (Domain.REAL, 5), (Domain.UNIT, 10), (Domain.ROWS, 3))
+_ENOUGH = 2  # draws in which all is finite, and something is not zero
+_MOST_ORDERS = 24  # in which random numbers are paired
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How the gradient that updates a variable compares with that of a function.
+
+    `factor`: the number that the function's is multiplied by; None if there is none. `zero`: both
+    are zero, whatever they are made of. `unknown`: why it can't be told.
+    """
+
+    factor: float | None = None
+    zero: bool = False
+    unknown: str = ""
+
+
+class Objectives:
+    """Answers about one step, or one branch of it."""
+
+    def __init__(self, observed: Observed) -> None:
+        self.observed, self.step, self.flow = observed, observed.step, observed.flow
+        self.flat = observed.flat
+
+    def compared(
+        self, updates: Iterable[Update], reference: ObjectiveGradients
+    ) -> dict[Update, Comparison]:
+        """How the gradients of updates compare with those of a function that depends on them."""
+        found: dict[Update, Comparison] = {}
+        left: dict[frozenset[int], list[Update]] = {}
+        for update in updates:
+            way = self._ways.get(update)
+            if way is None:
+                found[update] = Comparison(unknown=self._unseen(update))
+            elif self._is_alike(reference, update.variable.key, way[0]):
+                found[update] = Comparison(1.0)
+            else:
+                above = self._above([way[0][0]])
+                left.setdefault(frozenset(above & self._seeds), []).append(update)
+        for seeds, together in left.items():
+            ends = [self._ways[update][0][0] for update in together]
+            found |= _Pass(self, reference, self._above(ends), min(seeds, default=0)).compared(
+                {update: self._ways[update][0] for update in together}
+            )
+        if found and all(one.zero for one in found.values()):
+            return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
+        return found
+
+    def _above(self, ends: Iterable[int]) -> set[int]:
+        """All that some nodes are computed from, but for what was written before it was read."""
+        found, stack = set[int](), list(ends)
+        while stack:
+            index = stack.pop()
+            if index not in found:
+                found.add(index)
+                stack += [source for source, _ in self.flat.nodes[index].data]
+        return found
+
+    @functools.cached_property
+    def _seeds(self) -> frozenset[int]:
+        return frozenset(seed.node for seed in self.flow.seeds)
+
+    @functools.cached_property
+    def _ways(self) -> dict[Update, tuple[Tensor, ...]]:
+        return {} if self.step.replicas > 1 else dict(ways(self.flow, self.flow.trained))
+
+    def _unseen(self, update: Update) -> str:
+        if self.step.replicas > 1:
+            return "the step runs on several replicas: assert on the function that runs on one"
+        if update.node.op.startswith("ResourceScatter"):
+            return "it is updated by some rows at a time"
+        return "several gradients are added up in its update"
+
+    @functools.cached_property
+    def _fed(self) -> dict[str, Tensor]:
+        """The tensors that the step is handed, by their role in a reference."""
+        tensors = () if self.step.arguments is None else self.step.arguments.tensors
+        return {f"argument {i}": tensor for i, tensor in enumerate(tensors) if tensor is not None}
+
+    def _is_alike(self, reference: ObjectiveGradients, key: int | str, gradient: Tensor) -> bool:
+        """Whether structure shows that a gradient is that of the function."""
+        root = reference.gradients[key]
+        roles = {node: f"argument {i}" for i, node in enumerate(reference.flat.arguments)}
+        if root[0] in roles:
+            return False
+        pattern = Pattern(reference.flat, (root,), roles)
+        match = self.flow.matcher.unify(pattern, root, gradient, {}, self._fed)
+        return isinstance(match, Match) and not self._is_written_between(match.nodes)
+
+    def _is_written_between(self, nodes: Iterable[int]) -> bool:
+        """Whether some of these nodes read a variable before a write, and others after it."""
+        read: dict[int | str, list[int]] = {}
+        for node in (self.flat.nodes[index] for index in nodes):
+            if node.op in READS and (variable := self.flat.variable(node)) is not None:
+                read.setdefault(variable.key, []).append(node.index)
+        return any(
+            variable.key in read and min(read[variable.key]) < node.index < max(read[variable.key])
+            for node, variable in self.flat.writes()
+        )
+
+    @functools.cached_property
+    def _evaluations(self) -> dict[int, Evaluation]:
+        return {}
+
+    def evaluation(self, draw: int) -> Evaluation:
+        """The step, in one draw."""
+        if draw not in self._evaluations:
+            feed = _Step(self.observed, draw)
+            self._evaluations[draw] = Evaluation(self.observed.plan, feed)
+        return self._evaluations[draw]
+
+
+class _Pass:
+    """One backward pass of a step, held against a function.
+
+    `above`: the nodes that its gradients depend on; `begins`: where it begins.
+    """
+
+    def __init__(
+        self, objectives: Objectives, reference: ObjectiveGradients, above: set[int], begins: int
+    ) -> None:
+        self.objectives, self.reference = objectives, reference
+        self.flat, self.other = objectives.flat, reference.flat
+        self._plan = Plan(reference.flat)
+        read = (node for node, _ in self.flat.reads() if node.index in above)
+        self.first_read: dict[int | str, Node] = {}
+        for node in read:
+            variable = self.flat.variable(node)
+            assert variable is not None  # it is read
+            self.first_read.setdefault(variable.key, node)
+        self.begins = self.flat.nodes[begins]
+        self._draws = [n for n in self.flat.nodes if n.index in above and _is_fed(n)]
+
+    def compared(self, gradients: Mapping[Update, Tensor]) -> dict[Update, Comparison]:
+        first: dict[Update, Comparison] | None = None
+        for at_first in (False, True) if self._is_moved else (False,):
+            for pairs in self._pairings():
+                found = self._compared(gradients, pairs, at_first)
+                if all(one.factor is not None for one in found.values()):
+                    return found
+                first = first or found
+                if any(one.unknown for one in found.values()):
+                    break
+        return first or {}
+
+    @property
+    def _is_moved(self) -> bool:
+        """Whether the step writes a variable before the pass reads it."""
+        return any(
+            variable.key in self.first_read and node.index < self.first_read[variable.key].index
+            for node, variable in self.flat.writes()
+        )
+
+    def _compared(
+        self, gradients: Mapping[Update, Tensor], pairs: Mapping[int, Node], at_first: bool
+    ) -> dict[Update, Comparison]:
+        """`at_first`: whether variables are as before the step, not as when the pass reads them."""
+        both: dict[Update, list[tuple[Array, Array]]] = {update: [] for update in gradients}
+        why = "in no draw of its arguments are all values finite"
+        for draw in range(len(_FED)):
+            here = self.objectives.evaluation(draw)
+            there = Evaluation(self._plan, _Reference(self, here, pairs, at_first, draw))
+            try:
+                values = {
+                    update: (
+                        _array(here.value(tensor)),
+                        _array(there.value(self.reference.gradients[update.variable.key])),
+                    )
+                    for update, tensor in gradients.items()
+                }
+            except NoValueError as error:
+                why = str(error)
+                continue
+            every = [value for pair in values.values() for value in pair]
+            if not all(np.isfinite(value).all() for value in every):
+                continue
+            largest = max(float(np.abs(value).max(initial=0)) for value in every) or 1.0
+            for update, (one, other) in values.items():
+                both[update].append((one / largest, other / largest))
+            if len(both[update]) == _ENOUGH:
+                return {update: _comparison(pairs) for update, pairs in both.items()}
+        return {update: Comparison(unknown=why) for update in gradients}
+
+    def _pairings(self) -> Iterator[dict[int, Node]]:
+        """Which random op of the step stands for each of the function; the likeliest first."""
+        groups: dict[tuple[str, str], list[Node]] = {}
+        for node in self._draws:
+            groups.setdefault(_kind(node), []).append(node)
+        own: dict[tuple[str, str], list[Node]] = {}
+        for node in self.other.nodes:
+            if _is_fed(node):
+                own.setdefault(_kind(node), []).append(node)
+        kinds = [kind for kind in own if kind in groups]
+        choices = (itertools.permutations(groups[kind]) for kind in kinds)
+        for orders in itertools.islice(itertools.product(*choices), _MOST_ORDERS):
+            yield {
+                node.index: partner
+                for kind, order in zip(kinds, orders, strict=True)
+                for node, partner in zip(own[kind], order, strict=False)
+            }
+
+
+def _is_fed(node: Node) -> bool:
+    """Whether an op draws other numbers each time; what it makes of a seed is computed."""
+    return draws(node.op) and is_stateful(node.op)
+
+
+def _kind(node: Node) -> tuple[str, str]:
+    """What is drawn: ops of one kind may stand for one another."""
+    ranks = [None if shape is None else len(shape) for shape in node.shapes]
+    return node.op, f"{node.dtypes} {ranks}"
+
+
+class _Step(Paired):
+    """Feeds a step in one draw."""
+
+    def __init__(self, observed: Observed, draw: int) -> None:
+        self.step = observed.step
+        super().__init__(observed.flat, observed.step.paths, draw)
+
+    def variable(self, variable: VariableRef) -> Any:
+        numbers = self.step.numbers
+        kept = variable.key in numbers and not variable.trainable
+        if kept and tf.as_dtype(variable.dtype).is_floating:  # a temperature, a loss scale
+            return tf.constant(numbers[variable.key], variable.dtype)
+        return super().variable(variable)
+
+    def argument(self, node: Node, output: int) -> Any:
+        shape = node.shapes[output] if output < len(node.shapes) else None
+        if shape is None:
+            raise NoValueError(f"{node.id} has no known rank")
+        dtype, key = node.dtypes[output], f"{self.key_of(node)}:{output}"
+        domain, classes = _FED[self.draw]
+        if tf.as_dtype(dtype).is_floating:
+            return tf.constant(drawn((shape, dtype), domain, self.draw, key))
+        if tf.as_dtype(dtype).is_integer or dtype == "bool":
+            return tf.constant(drawn((shape, dtype), Domain.CLASSES, self.draw, key, classes))
+        raise NoValueError(f"{node.id}: there are no draws of {dtype}")
+
+    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
+        shapes = [_known(shape, inputs) for shape in node.shapes]
+        key = f"{self.key_of(node)}:{turn}"
+        return [
+            self._any((shape, dtype), f"{key}:{output}")
+            for output, (shape, dtype) in enumerate(zip(shapes, node.dtypes, strict=True))
+        ]
+
+
+def _known(shape: tuple[int | None, ...] | None, inputs: Sequence[Any]) -> tuple[int, ...]:
+    """The shape in which an op draws: most are handed it."""
+    if shape is not None and None not in shape:
+        return concrete(shape, 0)
+    handed = inputs[0] if inputs and inputs[0].dtype.is_integer else None
+    if handed is None or handed.shape.rank != 1:
+        raise NoValueError("numbers are drawn in a shape that is not known")
+    return tuple(int(size) for size in handed)
+
+
+class _Reference(Paired):
+    """Feeds a function with what one backward pass of the step is fed."""
+
+    def __init__(
+        self,
+        own: _Pass,
+        here: Evaluation,
+        pairs: Mapping[int, Node],
+        at_first: bool,
+        draw: int,
+    ) -> None:
+        super().__init__(own.other, {}, draw)
+        self.own, self.here, self.pairs, self.at_first = own, here, pairs, at_first
+        self._numbers = {index: i for i, index in enumerate(own.other.arguments)}
+
+    def variable(self, variable: VariableRef) -> Any:
+        used = {known.key: known for known in self.own.flat.variables.values()}.get(variable.key)
+        if used is None:
+            spec = variable.shape, variable.dtype
+            return tf.constant(self._weights(spec, variable.path))
+        if self.at_first:
+            return self.here.feed.variable(used)
+        return self.here.final(used, self.own.first_read.get(variable.key, self.own.begins))
+
+    def argument(self, node: Node, output: int) -> Any:
+        arguments = self.own.objectives.step.arguments
+        assert arguments is not None  # the function was traced on them
+        tensor = arguments.tensors[self._numbers[node.index]]
+        if tensor is None:
+            raise NoValueError("an argument that this branch does not use is used by the function")
+        return self.here.value(tensor)
+
+    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
+        partner = self.pairs.get(node.index)
+        if partner is None:
+            raise NoValueError(f"it draws a random number that the step does not draw ({node.op})")
+        return self.here.feed.drawn(partner, inputs, turn)
+
+
+def _array(value: Any) -> Array:
+    return np.asarray(value, np.float64).reshape(-1)
+
+
+def _comparison(pairs: Sequence[tuple[Array, Array]]) -> Comparison:
+    """How gradients, each as a share of the largest in its draw, compare with others."""
+    if any(one.shape != other.shape for one, other in pairs):
+        return Comparison()
+    ours = np.concatenate([one for one, _ in pairs])
+    theirs = np.concatenate([other for _, other in pairs])
+    apart, size = _largest(ours - theirs), max(_largest(ours), _largest(theirs))
+    if apart <= _TOLERANCE * size + _NOTHING:
+        return Comparison(1.0, zero=size <= _NOTHING)
+    factor = float(ours @ theirs / (theirs @ theirs)) if theirs.any() else 0.0
+    if (
+        _largest(theirs)
+        and _largest(ours - factor * theirs) <= _TOLERANCE * _largest(ours) + _NOTHING
+    ):
+        return Comparison(factor)
+    return Comparison()
+
+
+def _largest(values: Array) -> float:
+    return float(np.abs(values).max(initial=0))

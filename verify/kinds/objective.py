@@ -1,0 +1,141 @@
+"""Objectives: of which function's value the gradients are that update variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from verify.find import Comparison, Detector
+from verify.flow import Update
+from verify.kinds.dotted_names import imported
+from verify.kinds.facts import Facts
+from verify.kinds.gradients import factor
+from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.selection import frozen_among, names, select
+from verify.kinds.violation import Violation
+from verify.references import ObjectiveGradients, Untraced, objective_gradients, objective_name
+
+_NONE = "no gradient reaches an update"
+_OTHER = "another gradient"
+_DRAWS = (
+    "random numbers are paired by what is drawn and by their order: a function has to draw, and to "
+    "call layers that draw, as the step does"
+)
+
+
+def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
+    trained = detector.flow.trained
+    if not isinstance(expected, Mapping):
+        return _of_function(detector, expected, list(trained), asked)
+    violations: list[Violation] = []
+    for selection, function in expected.items():
+        chosen = {v.path for v in select(detector, selection, "objective", frozen=True)}
+        updates = [update for update in trained if update.variable.path in chosen]
+        violations += _of_function(detector, function, updates, asked, chosen)
+    return violations
+
+
+def _of_function(
+    detector: Detector,
+    function: Any,
+    updates: list[Update],
+    asked: Asked,
+    chosen: set[str] | None = None,
+) -> list[Violation]:
+    """What is not as one function says; `chosen`: the variables that were selected by name."""
+    if function is None:
+        paths = {update.variable.path for update in updates}
+        found = f"updated from a gradient: {names(paths)}"
+        return [Violation("objective", "no gradient reaches an update", found)] if paths else []
+    if not callable(function):
+        raise TypeError(f"objective: {function!r} is no function of the step's arguments")
+    wish = f"the gradient of {objective_name(function)}"
+    arguments = detector.step.arguments
+    if arguments is None:
+        told = "can't be told: the graph does not say what its arguments are"
+        return [Violation("objective", wish, told)]
+    try:
+        reference = objective_gradients(function, arguments)
+    except Untraced as why:
+        return [Violation("objective", wish, f"can't be told: {why}")]
+    if not updates:
+        return [Violation("objective", wish, _NONE, (*frozen_among(detector, chosen or ()),))]
+    instead = _told(detector, updates, reference, asked)
+    left_out = _left_out(detector, updates, reference, chosen or set())
+    if left_out:
+        instead["no gradient"] = sorted(left_out)
+    hints = {_OTHER: (_DRAWS,) if reference.draws else ()}
+    return [
+        Violation("objective", wish, f"{what}: {names(paths)}", hints.get(what, ()))
+        for what, paths in instead.items()
+    ]
+
+
+def _told(
+    detector: Detector, updates: list[Update], reference: ObjectiveGradients, asked: Asked
+) -> dict[str, list[str]]:
+    """What updates variables instead, with their paths."""
+    known = [update for update in updates if update.variable.key in reference.gradients]
+    compared = detector.objectives.compared(known, reference)
+    transforms = asked.values.get("allow_transforms", False)
+    found: dict[str, list[str]] = {}
+    for update in updates:
+        if update not in compared:
+            what = f"the gradient of something else: {reference.name} does not depend on them"
+        else:
+            after = None if transforms else factor(detector, update)
+            what = _difference(compared[update], 1.0 if after is None else after)
+        if what and update.variable.path not in found.setdefault(what, []):
+            found[what].append(update.variable.path)
+    return {what: paths for what, paths in found.items() if paths}
+
+
+def _difference(comparison: Comparison, after: float) -> str:
+    """How a gradient differs that is multiplied by `after` on its way; empty if it does not."""
+    if comparison.unknown:
+        return f"can't be told: {comparison.unknown}"
+    if comparison.factor is None:
+        return _OTHER
+    times = comparison.factor * after
+    if np.isclose(times, 1.0, rtol=1e-3):
+        return ""
+    return f"{times:.6g} times that"
+
+
+def _left_out(
+    detector: Detector, updates: list[Update], reference: ObjectiveGradients, chosen: set[str]
+) -> set[str]:
+    """Selected variables that the function depends on, and that the step does not train."""
+    trained = {update.variable.key for update in updates}
+    paths = detector.step.paths
+    return {
+        paths.get(key, reference.paths[key])
+        for key in reference.gradients
+        if key not in trained and paths.get(key, reference.paths[key]) in chosen
+    }
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    if isinstance(said, dict):
+        return {key: imported(f"{place}[{key!r}]", name) for key, name in said.items()}
+    return imported(place, said)
+
+
+class _Objective(Kind):
+    """Has no facts of its own: what is differentiated is told with the losses."""
+
+    keywords = (Keyword("objective", str | dict[str, str], _check, rank=2, read=_read),)
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        return {}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return []
+
+
+KIND = _Objective()
