@@ -35,7 +35,8 @@ def objective_gradients(function: Callable[..., Any], arguments: Arguments) -> O
 
     Args:
         function: makes one number, of any real dtype, of the step's arguments: of all of them, or,
-            where that is one tuple, of its parts.
+            where that is one tuple, of its parts. Python's own statements over tensors need a
+            ``tf.function`` of its own.
 
     Raises:
         Untraced: it does not take these arguments, fails on them, or makes something else.
@@ -57,7 +58,7 @@ def objective_gradients(function: Callable[..., Any], arguments: Arguments) -> O
         # Of rows that are looked up, a gradient holds just these.
         return [tf.convert_to_tensor(gradient) for _, gradient in pairs]
 
-    concrete = traced(gradients, *positional, autograph=True, **arguments.by_name)
+    concrete = traced(gradients, *positional, **arguments.by_name)
     flat = flatten(concrete)
     keys = [key_of(variable) for variable in variables]
     paths: dict[int | str, str] = {key_of(variable): path_of(variable) for variable in variables}

@@ -18,18 +18,14 @@ class Untraced(Exception):  # noqa: N818 - no error of anybody: there is no refe
     """The user's model can't be traced on the batch as it is fed; the message says why."""
 
 
-def traced(
-    function: Callable[..., Any], *specs: Any, autograph: bool = False, **by_name: Any
-) -> Any:
+def traced(function: Callable[..., Any], *specs: Any, **by_name: Any) -> Any:
     """The concrete function of `function`, which calls a user's model or function, on `specs`.
-
-    `autograph`: whether to make ops of Python's own statements, as ``tf.function`` does.
 
     Raises:
         Untraced: the model does not take them.
     """
     try:
-        made = tf.function(function, autograph=autograph)
+        made = tf.function(function, autograph=False)
         return made.get_concrete_function(*specs, **by_name)
     # The step that is verified has been traced by now; this is a second trace, for what the model
     # adds by itself, and nobody has promised that the model can be called on x as it is fed: it may

@@ -23,5 +23,7 @@ def test_expectations_of_a_mapping() -> None:
     made = Expectation.of({"loss": "mse", "clipping": UNSET, "allow_writes": True})
     assert made.values == {"loss": "mse", "allow_writes": True}
     assert Expectation.of(made) is made
-    with pytest.raises(TypeError, match="no expectation is called 'los': there are loss, regular"):
+    with pytest.raises(
+        TypeError, match="no expectation is called 'los': there are loss, objective, regular"
+    ):
         Expectation.of({"los": "mse"})

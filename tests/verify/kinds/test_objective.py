@@ -81,6 +81,8 @@ def test_what_is_no_objective(regularised: keras.Model, trained: Any) -> None:
     assert "can't be told: TypeError: <lambda> makes float32 of shape (8, 1): one real" in told
     told = rejected(trained, *batch(), objective=lambda x, y: 1.0)
     assert "<lambda> makes 1.0: one real number is differentiated" in told
+    told = rejected(trained, *batch(), objective=lambda x, y: 1.0 if y[0, 0] > 0 else 2.0)
+    assert "can't be told: OperatorNotAllowedInGraphError" in told
     told = rejected(trained, *batch(), objective=lambda x, y: tf.reduce_sum(x))
     assert "something else: <lambda> does not depend on them" in told
     with pytest.raises(ValueError, match=r"^objective: '\*colonel' matches no trainable"):
