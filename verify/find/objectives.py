@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.observed import Array, Observed
-from verify.flow import Update, ways
-from verify.graphs import READS, Node, Tensor, VariableRef, draws, is_stateful
+from verify.flow import Update, rows_of, ways
+from verify.graphs import READS, RESHAPES, Node, Tensor, VariableRef, draws, is_stateful
 from verify.match import (
     Domain,
     Evaluation,
@@ -70,7 +70,7 @@ class Objectives:
             way = self._ways.get(update)
             if way is None:
                 found[update] = Comparison(unknown=self._unseen(update))
-            elif self._is_alike(reference, update.variable.key, way[0]):
+            elif any(self._is_alike(reference, update.variable.key, t) for t in self._moved(way)):
                 found[update] = Comparison(1.0)
             else:
                 above = self._above([way[0][0]])
@@ -83,6 +83,12 @@ class Objectives:
         if found and all(one.zero for one in found.values()):
             return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
         return found
+
+    def _moved(self, way: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        """What backpropagation ends in, and the same in other shapes."""
+        yield way[0]
+        moved = itertools.takewhile(lambda t: self.flat.node(t).op in RESHAPES, way[1:])
+        yield from moved
 
     def _above(self, ends: Iterable[int]) -> set[int]:
         """All that some nodes are computed from, but for what was written before it was read."""
@@ -105,8 +111,6 @@ class Objectives:
     def _unseen(self, update: Update) -> str:
         if self.step.replicas > 1:
             return "the step runs on several replicas: assert on the function that runs on one"
-        if update.node.op.startswith("ResourceScatter"):
-            return "it is updated by some rows at a time"
         return "several gradients are added up in its update"
 
     @functools.cached_property
@@ -146,6 +150,19 @@ class Objectives:
             feed = _Step(self.observed, draw)
             self._evaluations[draw] = Evaluation(self.observed.plan, feed)
         return self._evaluations[draw]
+
+    def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
+        """A gradient, flat; one that consists of rows as that of the whole variable."""
+        shape, flow = update.variable.shape, self.flow
+        rows = None
+        if update.variable.key in flow.tables:
+            rows = rows_of(flow, gradient, flow.placing)
+        if rows is None:
+            return _array(here.value(gradient))
+        whole = np.zeros([size or 0 for size in shape])
+        numbers = np.asarray(here.value(min(rows.numbers))).reshape(-1)
+        np.add.at(whole, numbers, np.asarray(here.value(gradient)).reshape(-1, *whole.shape[1:]))
+        return whole.reshape(-1)
 
 
 class _Pass:
@@ -201,7 +218,7 @@ class _Pass:
             try:
                 values = {
                     update: (
-                        _array(here.value(tensor)),
+                        self.objectives.value(here, update, tensor),
                         _array(there.value(self.reference.gradients[update.variable.key])),
                     )
                     for update, tensor in gradients.items()

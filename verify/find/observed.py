@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.flow import Flow, Programs, Update, ways
+from verify.flow import Flow, Programs, Rows, Update, are_rows, rows_of, ways
 from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
 from verify.step import Step
@@ -120,12 +120,37 @@ class Observed:
     def ways(self) -> dict[int | str, tuple[Tensor, ...]]:
         if self.step.replicas > 1:
             return {}
-        return {u.variable.key: way for u, way in ways(self.flow, self.updates.values())}
+        found: dict[int | str, tuple[Tensor, ...]] = {}
+        numbers: dict[Tensor, int | None] = {}
+        for update, way in ways(self.flow, self.updates.values()):
+            rows, count = self._rows_of(update, way), update.variable.shape[:1]
+            mine = dict.fromkeys(() if rows is None else rows.numbers, count[0] if count else None)
+            # Of two tables of other sizes, the same rows can't be all.
+            if all(numbers.get(tensor, size) == size for tensor, size in mine.items()):
+                found[update.variable.key] = way
+                numbers |= mine
+        return found
+
+    def _rows_of(self, update: Update, way: tuple[Tensor, ...]) -> Rows | None:
+        if update.variable.key not in self.flow.tables:
+            return None
+        return rows_of(self.flow, way[0], self.flow.placing)
+
+    @functools.cached_property
+    def rows(self) -> dict[int | str, Rows]:
+        """Where the gradient of a variable consists of rows: where they go."""
+        found = {key: self._rows_of(self.updates[key], way) for key, way in self.ways.items()}
+        return {key: rows for key, rows in found.items() if rows is not None}
+
+    @functools.cached_property
+    def _numbers(self) -> frozenset[Tensor]:
+        return frozenset[Tensor]().union(*(rows.numbers for rows in self.rows.values()))
 
     @functools.cached_property
     def alike(self) -> dict[int | str, list[int | str]]:
         """Variables that are updated by the same ops, by the one of them that stands for all."""
-        programs = Programs(self.flow, {key: way[0] for key, way in self.ways.items()})
+        starts = {key: way[0] for key, way in self.ways.items()}
+        programs = Programs(self.flow, starts, rows=self._numbers)
         groups: dict[tuple[bytes, int], list[int | str]] = {}
         for key, way in self.ways.items():
             digest = programs.of(self.updates[key].variable)
@@ -136,7 +161,7 @@ class Observed:
     def programs(self) -> dict[int | str, bytes]:
         """What tells the update of a variable from others, in any step, where something does."""
         starts = {key: way[0] for key, way in self.ways.items()}
-        programs = Programs(self.flow, starts, self.step.numbers)
+        programs = Programs(self.flow, starts, self.step.numbers, self._numbers)
         digests = {key: programs.anywhere(self.updates[key].variable) for key in self.alike}
         return {key: digest for key, digest in digests.items() if digest is not None}
 
@@ -146,7 +171,8 @@ class Observed:
         others = frozenset(
             shape
             for key, way in self.ways.items()
-            if {self.flat.shape(tensor) for tensor in way}
+            if key not in self.rows
+            and {self.flat.shape(tensor) for tensor in way}
             != {shape := self.updates[key].variable.shape}
         )
         return Shapes(whole=others), Shapes(None)
@@ -190,8 +216,13 @@ class Observed:
 
     def is_by_element(self, key: int | str, tensor: Tensor) -> bool:
         """Whether a tensor on the way is made element by element, by no norm."""
+        between = self.between(key, tensor) - self.flow.placing
+        if key in self.rows:
+            own = self.updates[key].variable.shape
+            shapes = (self.flat.shape((i, 0)) for i in between)
+            return all(shape == own or are_rows(shape, own) for shape in shapes)
         size = self._size(self.ways[key][0])
-        return all(self._size((i, 0)) == size for i in self.between(key, tensor))
+        return all(self._size((i, 0)) == size for i in between)
 
     def _size(self, tensor: Tensor) -> int:
         return math.prod(n or 1 for n in self.flat.shape(tensor) or ())
@@ -199,18 +230,22 @@ class Observed:
     def is_whole(self, key: int | str) -> bool:
         """Whether backpropagation ends in what begins the way of a gradient.
 
-        It does not where that was put together of rows, say.
+        It does not where that was put together of parts, say; rows that were looked up are together
+        whatever they were joined of.
         """
+        if key in self.rows:
+            return True
         flow, begun = self.flow, self.ways[key][0]
         size = self._size(begun)
         made_of = {t for t in self.flat.node(begun).data if t[0] in flow.backward - flow.propagated}
         return begun[0] in flow.propagated or all(self._size(one) == size for one in made_of)
 
     def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
-        """What backpropagation ends in, for one variable."""
+        """What backpropagation ends in, for one variable: all of its rows, where it has some."""
         tensor = self.ways[key][0]
         own = self.updates[key].variable.shape
-        shape = shapes.of(own) if self.flat.shape(tensor) == own else self.flat.shape(tensor) or ()
+        whole = key in self.rows or self.flat.shape(tensor) == own
+        shape = shapes.of(own) if whole else self.flat.shape(tensor) or ()
         if math.prod(n or 1 for n in shape) > _MOST:
             raise NoValueError(f"{self.flat.node(tensor).id} is too large to be drawn")
         name = f"{self.step.paths.get(key, key)}:{draw}"
@@ -218,7 +253,9 @@ class Observed:
             return (
                 drawn((shape, "float64"), Domain.POSITIVE, 0, name) * SPREADS[draw] * _SIGNS[draw]
             )
-        return drawn((shape, "float64"), Domain.REAL, 0, name) * SPREADS[draw]
+        # Of as large a norm, however many elements there are: norms of both sides of a bound.
+        many = max(1.0, math.sqrt(math.prod(n or 1 for n in shape)) / LENGTH)
+        return drawn((shape, "float64"), Domain.REAL, 0, name) * SPREADS[draw] / many
 
     def feed(self, draw: int, shapes: Shapes, sooner: int = 0) -> Held:
         return Held(self, draw, shapes, sooner)
@@ -229,6 +266,12 @@ class Observed:
             cut = {
                 way[0]: tf.constant(self.start(key, draw, shapes)) for key, way in self.ways.items()
             }
+            for key, rows in self.rows.items():
+                (count, *_) = shapes.of(self.updates[key].variable.shape)
+                for tensor in rows.numbers:
+                    cut[tensor] = tf.range(count, dtype=self.flat.dtype(tensor))
+                for tensor in rows.counts:
+                    cut[tensor] = tf.constant(count, self.flat.dtype(tensor))
             self._evaluations[known] = Evaluation(self.plan, self.feed(draw, shapes), cut)
         return self._evaluations[known]
 

@@ -329,8 +329,10 @@ class _Reference:
             for key, argument in zip(self.keys, self.flat.arguments, strict=True):
                 way = self.observed.ways[key]
                 value = here.value(way[min(place, len(way) - 1)])
-                shape = tf.shape(self.observed.feed(draw, shapes).variable(self._own(key)))
-                cut[argument, 0] = tf.reshape(value, shape)
+                own = self.observed.feed(draw, shapes).variable(self._own(key))
+                if tf.size(value) != tf.size(own):
+                    raise NoValueError(f"{here.flat.node(way[0]).id} can't be fed in another shape")
+                cut[argument, 0] = tf.reshape(value, tf.shape(own))
             feed = _Own(self, draw, shapes, sooner)
             self._evaluations[known] = Evaluation(self._plan, feed, cut)
         return self._evaluations[known]

@@ -9,6 +9,7 @@ from verify.flow.dependence import Dependence
 from verify.flow.gradient_flow import SUMS, Flow, Update, differentiated
 from verify.flow.passages import ways
 from verify.flow.programs import Programs
+from verify.flow.rows import Rows, are_rows, rows_of
 from verify.flow.scaling import Scaling
 from verify.flow.seeds import REAL, Seed
 from verify.flow.unexplained import Unexplained
@@ -21,13 +22,16 @@ __all__ = [
     "Effect",
     "Flow",
     "Programs",
+    "Rows",
     "Scaling",
     "Seed",
     "Unexplained",
     "Update",
+    "are_rows",
     "canonical",
     "differentiated",
     "fingerprint",
+    "rows_of",
     "unmatched",
     "ways",
 ]

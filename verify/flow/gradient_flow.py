@@ -13,6 +13,7 @@ from collections.abc import Set
 import numpy as np
 
 from verify.flow.dependence import Dependence
+from verify.flow.rows import numbers_of, placing, tables
 from verify.flow.seeds import REAL, Seed, Seeds
 from verify.graphs import (
     IDENTITIES,
@@ -210,13 +211,27 @@ class Flow(Dependence):
     def propagated(self) -> set[int]:
         """The backward pass where it is not over: values that the losses are made of enter it.
 
-        Or what is made of such values, as where they are within bounds.
+        Or what is made of such values, as where they are within bounds. Of rows that were looked up
+        in a table, their numbers decide nothing but where they go.
         """
         forward = self.ancestors(seed.loss[0] for seed in self.seeds)
         made_of = forward & (self.of_data | self.of_weights)
         values = self.descendants(made_of, without=self.backward)
+        # And what is made of these numbers alone.
+        numbers = {index for index, _ in numbers_of(self, self.placing)}
+        values -= numbers | self.descendants(numbers, without=self.backward | forward)
         taking = (i for i, sources in self.takes.items() if not values.isdisjoint(sources))
         return self.ancestors(taking) & self.backward
+
+    @functools.cached_property
+    def placing(self) -> frozenset[int]:
+        """Where rows of a gradient, of what was looked up, are put in their places."""
+        return placing(self, self.backward)
+
+    @functools.cached_property
+    def tables(self) -> frozenset[int | str]:
+        """Keys of the variables that rows are looked up in."""
+        return frozenset(tables(self))
 
     @functools.cached_property
     def entries(self) -> set[int]:

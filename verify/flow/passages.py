@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Set
 import networkx as nx
 
 from verify.flow.gradient_flow import Flow, Update
+from verify.flow.rows import are_rows
 from verify.flow.seeds import REAL
 from verify.flow.vectors import size_of, taken_from
 from verify.graphs import WHILES, Tensor
@@ -25,13 +26,14 @@ def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[
     """What the gradient of each update passes; updates of which nothing is known are left out.
 
     Nothing is known where backpropagation ends in several tensors that are first added up in the
-    write itself, or where the gradient is of some rows of the variable only.
+    write itself. Where it ends in rows that were looked up in the variable, the way begins with
+    these: see `verify.flow.rows`.
     """
     starts = set[int]()
     earlier = _earlier(flow)
     # By a common norm, numbers are reached from the gradients of all larger variables.
     for update in sorted(updates, key=lambda update: size_of(update.variable.shape) == 1):
-        way = _passages(flow, update, starts, earlier.get(update.node.index, -1))
+        way = _Passages(flow, update, earlier.get(update.node.index, -1)).found(starts)
         if way:
             whole = taken_from(flow, way[0])
             way = way if whole is None else (whole, *way)
@@ -48,33 +50,92 @@ def _earlier(flow: Flow) -> dict[int, int]:
     return found
 
 
-def _passages(flow: Flow, update: Update, others: Set[int], since: int) -> tuple[Tensor, ...]:
-    """The tensors that all of an update's gradient comes through, in the order of its way.
+class _Passages:
+    """The tensors that all of an update's gradient comes through.
 
-    `others`: where the gradients of larger variables begin; `since`: the update of the variable
-    before, -1 if there is none: what that one kept is no gradient of this one.
+    `since`: the update of the variable before, -1 if there is none: what that one kept is no
+    gradient of this one.
     """
-    size = size_of(update.variable.shape)
-    if size is None:
-        return ()
-    edges, ends = _large_ones(flow, update, size, since)
-    within = ends & flow.propagated
-    if size == 1 and len(ends) > 1:
-        own = {end for end in ends - flow.descendants(others) if _is_end(flow, end)}
-        ends = within = _nearest(edges, own, update.node.index)
-    if within and ends != within:
-        edges, ends = _every_one(flow, update, ends, within)
-    graph = nx.DiGraph(edges)
-    graph.add_edges_from((_ROOT, end) for end in ends)
-    above = nx.immediate_dominators(graph, _ROOT) if ends else {}
-    found: list[Tensor] = []
-    index = above.get(update.node.index, _ROOT)
-    while index != _ROOT and not _is_repeated(flow, index, update):
-        tensor = _large(flow, index, size)
-        if tensor is not None:
-            found.append(tensor)
-        index = above[index]
-    return (*reversed(found),)
+
+    def __init__(self, flow: Flow, update: Update, since: int) -> None:
+        self.flow, self.update, self.since = flow, update, since
+        self.shape, self.size = update.variable.shape, size_of(update.variable.shape)
+        self.in_rows = update.variable.key in flow.tables
+
+    def found(self, others: Set[int]) -> tuple[Tensor, ...]:
+        """In the order of the way. `others`: where the gradients of larger variables begin."""
+        flow, update = self.flow, self.update
+        if self.size is None:
+            return ()
+        edges, ends = self._large_ones()
+        within = ends & flow.propagated
+        if self.in_rows and not within:  # rows may be moved, or joined, after values have entered
+            within = {end for end in ends if not (flow.ancestors([end]) - {end}) & ends}
+        if self.size == 1 and len(ends) > 1:
+            own = {end for end in ends - flow.descendants(others) if _is_end(flow, end)}
+            ends = within = _nearest(edges, own, update.node.index)
+        if within and ends != within:
+            edges, ends = _every_one(flow, update, ends, within)
+        graph = nx.DiGraph(edges)
+        graph.add_edges_from((_ROOT, end) for end in ends)
+        above = nx.immediate_dominators(graph, _ROOT) if ends else {}
+        found: list[Tensor] = []
+        index = above.get(update.node.index, _ROOT)
+        while index != _ROOT and not _is_repeated(flow, index, update):
+            tensor = self._large(index)
+            if tensor is not None:
+                found.append(tensor)
+            index = above[index]
+        return (*reversed(found),)
+
+    def _large_ones(self) -> tuple[list[tuple[int, int]], set[int]]:
+        """How nodes as large depend on one another up from the write, and which come first."""
+        flow, start = self.flow, self.update.node.index
+        edges: list[tuple[int, int]] = []
+        ends = set[int]()
+        stack, seen = [start], {start}
+        while stack:
+            index = stack.pop()
+            sources = [] if index in flow.propagated else self._sources(index)
+            edges += [(source, index) for source in sources]
+            if not sources and not self._is_kept(index):
+                ends.add(index)
+            for source in sources:
+                if source not in seen:
+                    seen.add(source)
+                    stack.append(source)
+        return edges, ends
+
+    def _sources(self, index: int) -> list[int]:
+        """The parts of a backward pass that are as large, and that a node depends on at once."""
+        return [
+            source
+            for source in dict.fromkeys(self.flow.producers[index])
+            if source in self.flow.backward
+            and source != index
+            and not (source < self.since < index and self._writes(source))
+            and (self._large(source) is not None or self._writes(source))
+        ]
+
+    def _is_kept(self, index: int) -> bool:
+        """Whether a node reads what an update before has left."""
+        sources = self.flow.producers[index]
+        return any(source < self.since < index and self._writes(source) for source in sources)
+
+    def _large(self, index: int) -> Tensor | None:
+        """The first output of a node that is real and as large as the variable, or rows of it."""
+        node = self.flow.flat.nodes[index]
+        for output, (shape, dtype) in enumerate(zip(node.shapes, node.dtypes, strict=False)):
+            if dtype not in REAL or shape is None:
+                continue
+            if size_of(shape) == self.size or (self.in_rows and are_rows(shape, self.shape)):
+                return index, output
+        return None
+
+    def _writes(self, index: int) -> bool:
+        """Whether a node writes a variable as large: what an optimizer keeps."""
+        variable = self.flow.flat.variable(self.flow.flat.nodes[index])
+        return variable is not None and size_of(variable.shape) == self.size
 
 
 def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
@@ -96,26 +157,6 @@ def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int
     return {end for end in ends if distance[end] == nearest}
 
 
-def _large_ones(
-    flow: Flow, update: Update, size: int, since: int
-) -> tuple[list[tuple[int, int]], set[int]]:
-    """How nodes as large depend on one another up from a write, and those that come first."""
-    edges: list[tuple[int, int]] = []
-    ends = set[int]()
-    stack, seen = [update.node.index], {update.node.index}
-    while stack:
-        index = stack.pop()
-        sources = [] if index in flow.propagated else _sources(flow, index, size, since)
-        edges += [(source, index) for source in sources]
-        if not sources and not _is_kept(flow, index, size, since):
-            ends.add(index)
-        for source in sources:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return edges, ends
-
-
 def _every_one(
     flow: Flow, update: Update, ends: set[int], within: set[int]
 ) -> tuple[list[tuple[int, int]], set[int]]:
@@ -131,36 +172,3 @@ def _every_one(
     edges = [(source, index) for index in nodes for source in flow.producers[index]]
     kept = nodes | ends
     return [(a, b) for a, b in edges if a in kept and a != b], ends
-
-
-def _sources(flow: Flow, index: int, size: int, since: int) -> list[int]:
-    """The parts of a backward pass that are as large, and that a node depends on at once."""
-    return [
-        source
-        for source in dict.fromkeys(flow.producers[index])
-        if source in flow.backward
-        and source != index
-        and not (source < since < index and _writes(flow, source, size))
-        and (_large(flow, source, size) is not None or _writes(flow, source, size))
-    ]
-
-
-def _is_kept(flow: Flow, index: int, size: int, since: int) -> bool:
-    """Whether a node reads what an update before has left."""
-    sources = flow.producers[index]
-    return any(source < since < index and _writes(flow, source, size) for source in sources)
-
-
-def _large(flow: Flow, index: int, size: int) -> Tensor | None:
-    """The first output of a node that is real and has so many elements."""
-    node = flow.flat.nodes[index]
-    for output, (shape, dtype) in enumerate(zip(node.shapes, node.dtypes, strict=False)):
-        if dtype in REAL and shape is not None and size_of(shape) == size:
-            return index, output
-    return None
-
-
-def _writes(flow: Flow, index: int, size: int) -> bool:
-    """Whether a node writes a variable as large: what an optimizer keeps."""
-    variable = flow.flat.variable(flow.flat.nodes[index])
-    return variable is not None and size_of(variable.shape) == size

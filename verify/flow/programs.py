@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from verify.flow.gradient_flow import Flow
@@ -26,12 +26,18 @@ class Programs:
         starts: where backpropagation ends, by key of the variable.
         numbers: what scalar variables hold, by key, which then stands for them: so digests are
             comparable among steps.
+        rows: the numbers of the rows that gradients consist of, where they do.
     """
 
     def __init__(
-        self, flow: Flow, starts: Mapping[Key, Tensor], numbers: Mapping[Key, float] | None = None
+        self,
+        flow: Flow,
+        starts: Mapping[Key, Tensor],
+        numbers: Mapping[Key, float] | None = None,
+        rows: Set[Tensor] = frozenset(),
     ) -> None:
         self.flow, self.flat, self.starts, self.numbers = flow, flow.flat, starts, numbers
+        self.rows = rows
         self._ends = {index for index, _ in starts.values()}
         self._common: dict[int, bool] = {}
 
@@ -111,6 +117,8 @@ class _Program:
         """What a tensor is where what it is made of does not matter."""
         if tensor == self.start:
             return ["gradient"]
+        if tensor in self.programs.rows:
+            return ["numbers of rows"]
         value = self.flow.folder.value(tensor)
         if value is not None:
             return ["constant", value.dtype.str, value.shape, value.tobytes()]

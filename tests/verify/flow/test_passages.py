@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from verify.flow import Flow, Programs, ways
+from verify.flow import Flow, Programs, rows_of, ways
 from verify.graphs import flatten
 
 Write = Callable[[Any, Any], Any]
@@ -82,7 +82,7 @@ def test_each_has_a_way_of_its_own() -> None:
     assert {*all_ways["w0"]}.isdisjoint(all_ways["w1"])
 
 
-def test_rows_of_a_variable_have_no_way() -> None:
+def test_the_way_of_rows_begins_with_them() -> None:
     rows = tf.Variable(tf.ones((7, 2)), name="rows")
 
     @tf.function(autograph=False)
@@ -94,7 +94,12 @@ def test_rows_of_a_variable_have_no_way() -> None:
 
     found = Flow(flatten(train.get_concrete_function(tf.TensorSpec((8,), tf.int32))))
     assert len(found.trained) == 1
-    assert list(ways(found, found.trained)) == []
+    ((_, (rows_first, *others)),) = ways(found, found.trained)
+    assert found.flat.shape(rows_first) == (8, 2)
+    assert found.flat.node(others[-1]).op == "Mul"
+    placed = rows_of(found, rows_first, found.placing)
+    assert placed is not None
+    assert [found.flat.dtype(tensor) for tensor in placed.numbers] == ["int32"]
 
 
 # -- programs ------------------------------------------------------------------------------------
