@@ -19,6 +19,7 @@ def assert_graph(
     watched: Any = UNSET,
     unwatched: Any = UNSET,
     decayed: Any = UNSET,
+    unchanged: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
@@ -61,6 +62,10 @@ def assert_graph(
             `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on
             top of any gradient (weight decay); ``None`` or ``[]``: none does.
+        unchanged: the same, where globs mean all variables, trainable or not (metrics, statistics,
+            what an optimizer keeps): the step writes none of these, in any branch that can be
+            taken, unless it is the very value that was read. ``[]`` asks for nothing; ``None`` is
+            refused.
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
@@ -96,6 +101,7 @@ def assert_graph(
             "watched": watched,
             "unwatched": unwatched,
             "decayed": decayed,
+            "unchanged": unchanged,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,

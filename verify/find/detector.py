@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.decays import growing
 from verify.find.exchanged import exchanged
@@ -15,6 +16,7 @@ from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
+from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatments
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Region, Tensor, VariableRef
@@ -118,6 +120,16 @@ class Detector:
     def exchanged(self) -> dict[str, str]:
         """Variables that are updated by the gradient of another one, by path, with that one's."""
         return dict(exchanged(self._observed))
+
+    @functools.cached_property
+    def writes(self) -> SingleWrites:
+        """The writes one by one."""
+        return SingleWrites(self._observed)
+
+    @functools.cached_property
+    def changed(self) -> Changed:
+        """Which variables are changed at all."""
+        return Changed(self._observed, self.writes)
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from verify.flow import Flow
-from verify.graphs import Node, Tensor
+from verify.graphs import Node, Tensor, VariableRef
 
 _ZEROS = {"ZerosLike", "_ZerosLike"}
 _FILLS = {"Fill": 1, "BroadcastTo": 0}  # where the value is among the inputs
@@ -64,6 +64,21 @@ def _kind(flow: Flow, node: Node) -> str:
     if node.index in flow.of_data:
         return "statistics"
     return "averages" if node.index in flow.of_weights else "counters"
+
+
+_TOLD = {
+    "slots": "state of an optimizer",
+    "averages": "an average of weights",
+    "statistics": "a statistic of data",
+    "counters": "a counter",
+}
+
+
+def told_of(flow: Flow, node: Node, variable: VariableRef) -> str:
+    """What kind of write one is, in words."""
+    if flow.is_trainable(variable):
+        return "trained" if node.index in flow.backward else "by hand"
+    return _TOLD[_kind(flow, node)]
 
 
 def _is_zero(flow: Flow, tensor: Tensor) -> bool:

@@ -15,9 +15,9 @@ from verify.kinds import (
     ops,
     optimizer,
     other_writes,
-    read_only,
     regularization,
     stopped,
+    unchanged,
     watched,
 )
 from verify.kinds.contract_spelling import FORMS, Strict
@@ -65,7 +65,7 @@ KINDS: tuple[Kind, ...] = (
     decayed.KIND,
     stopped.KIND,
     other_writes.KIND,
-    read_only.KIND,
+    unchanged.KIND,
     custom_gradients.KIND,
     guards.KIND,
     ops.KIND,
