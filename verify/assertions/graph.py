@@ -20,6 +20,7 @@ def assert_graph(
     unwatched: Any = UNSET,
     decayed: Any = UNSET,
     unchanged: Any = UNSET,
+    statistics: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
@@ -66,6 +67,10 @@ def assert_graph(
             what an optimizer keeps): the step writes none of these, in any branch that can be
             taken, unless it is the very value that was read. ``[]`` asks for nothing; ``None`` is
             refused.
+        statistics: the same: exactly these moving statistics move, in a branch at least: variables
+            that could not be trained, and that are written as a mixture of what they held and of
+            data. Globs mean all that could, of the known model as well. ``None`` or ``[]``: none
+            does.
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
@@ -102,6 +107,7 @@ def assert_graph(
             "unwatched": unwatched,
             "decayed": decayed,
             "unchanged": unchanged,
+            "statistics": statistics,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,

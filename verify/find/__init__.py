@@ -10,7 +10,7 @@ from verify.find.losses_by_name import known_losses
 from verify.find.optimizers import Rule
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
-from verify.find.writes import Written, stopped, told_of, written
+from verify.find.writes import Written, stopped
 
 __all__ = [
     "CALLBACKS",
@@ -25,6 +25,4 @@ __all__ = [
     "hazards",
     "known_losses",
     "stopped",
-    "told_of",
-    "written",
 ]

@@ -11,6 +11,7 @@ from verify.find.clips import Clip, Clips
 from verify.find.decays import growing
 from verify.find.exchanged import exchanged
 from verify.find.losses import Losses
+from verify.find.moving import Moving
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
@@ -18,8 +19,9 @@ from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatments
+from verify.find.writes import Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
-from verify.graphs import Region, Tensor, VariableRef
+from verify.graphs import Node, Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
 from verify.step import Step
 
@@ -130,6 +132,20 @@ class Detector:
     def changed(self) -> Changed:
         """Which variables are changed at all."""
         return Changed(self._observed, self.writes)
+
+    @functools.cached_property
+    def moving(self) -> Moving:
+        """Which statistics are moved."""
+        return Moving(self._observed, self.writes)
+
+    @functools.cached_property
+    def written(self) -> Written:
+        """What is written, by kind."""
+        return written(self.flow, self.moving.shares)
+
+    def told_of(self, node: Node, variable: VariableRef) -> str:
+        """What kind of write one is, in words."""
+        return told_of(self.flow, node, variable, self.moving.shares)
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""

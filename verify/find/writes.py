@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -19,8 +20,9 @@ class Written:
 
     `watched`: trainable, from its gradient. `by_hand`: trainable, in no other way. `slots`: from
     gradients (optimizer state); `accumulators`: so too, and emptied in turn. `averages`: from
-    trainable variables, without data (moving averages of weights). `statistics`: from data
-    (metrics, moving averages of activations). `counters`: from nothing of these.
+    trainable variables, without data (moving averages of weights). `statistics`: mixtures of what
+    they held and of data (moving averages of activations); `metrics`: from data in any other way
+    (sums, states). `counters`: from nothing of these.
     """
 
     watched: tuple[str, ...]
@@ -29,10 +31,12 @@ class Written:
     accumulators: tuple[str, ...]
     averages: tuple[str, ...]
     statistics: tuple[str, ...]
+    metrics: tuple[str, ...]
     counters: tuple[str, ...]
 
 
-def written(flow: Flow) -> Written:
+def written(flow: Flow, moving: Collection[int | str]) -> Written:
+    """What a step writes. `moving`: the keys of the moving statistics."""
     watched = {update.variable.path for update in flow.trained}
     by_hand = {u.variable.path for u in flow.updates if u.node.index not in flow.backward}
     kinds: dict[str, set[str]] = {}
@@ -40,13 +44,14 @@ def written(flow: Flow) -> Written:
     for node, variable in flow.flat.writes():
         if flow.is_trainable(variable) or not flow.inside(node):
             continue
-        kinds.setdefault(_kind(flow, node), set()).add(variable.path)
+        kinds.setdefault(_kind(flow, node, variable, moving), set()).add(variable.path)
         if any(_is_zero(flow, tensor) for tensor in node.data[1:]):
             emptied.add(variable.path)
     slots = kinds.get("slots", set())
     averages = kinds.get("averages", set()) - slots
     statistics = kinds.get("statistics", set()) - slots - averages
-    counters = kinds.get("counters", set()) - slots - averages - statistics
+    metrics = kinds.get("metrics", set()) - slots - averages - statistics
+    counters = kinds.get("counters", set()) - slots - averages - statistics - metrics
     return Written(
         watched=tuple(sorted(watched)),
         by_hand=tuple(sorted(by_hand - watched)),
@@ -54,31 +59,33 @@ def written(flow: Flow) -> Written:
         accumulators=tuple(sorted(slots & emptied)),
         averages=tuple(sorted(averages)),
         statistics=tuple(sorted(statistics)),
+        metrics=tuple(sorted(metrics)),
         counters=tuple(sorted(counters)),
     )
 
 
-def _kind(flow: Flow, node: Node) -> str:
+def _kind(flow: Flow, node: Node, variable: VariableRef, moving: Collection[int | str]) -> str:
     if node.index in flow.backward:
         return "slots"
     if node.index in flow.of_data:
-        return "statistics"
+        return "statistics" if variable.key in moving else "metrics"
     return "averages" if node.index in flow.of_weights else "counters"
 
 
 _TOLD = {
     "slots": "state of an optimizer",
     "averages": "an average of weights",
-    "statistics": "a statistic of data",
+    "statistics": "a moving statistic",
+    "metrics": "a metric or state, from data",
     "counters": "a counter",
 }
 
 
-def told_of(flow: Flow, node: Node, variable: VariableRef) -> str:
+def told_of(flow: Flow, node: Node, variable: VariableRef, moving: Collection[int | str]) -> str:
     """What kind of write one is, in words."""
     if flow.is_trainable(variable):
         return "trained" if node.index in flow.backward else "by hand"
-    return _TOLD[_kind(flow, node)]
+    return _TOLD[_kind(flow, node, variable, moving)]
 
 
 def _is_zero(flow: Flow, tensor: Tensor) -> bool:

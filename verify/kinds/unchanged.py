@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from verify.find import Detector, told_of
+from verify.find import Detector
 from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
@@ -21,7 +21,7 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
         return []
     touched = {v.path: v for v in wanted if v.key in changed}
     hints = tuple(
-        f"{path} is written by {node.id} ({told_of(detector.flow, node, variable)})"
+        f"{path} is written by {node.id} ({detector.told_of(node, variable)})"
         for path, variable in sorted(touched.items())
         for node in changed[variable.key]
     )

@@ -134,7 +134,7 @@ def test_every_kind_of_variable(model: keras.Model) -> None:
         r"c/kernel is written by",
         "(trained)",
         "b/moving_mean is written by",
-        "(a statistic of data)",
+        "(a moving statistic)",
         "(state of an optimizer)",
         "adam/iteration is written by",
         "(a counter)",

@@ -50,3 +50,54 @@ class ResetsWhatIsFrozen(LeavesAlone):
             return 0
 
         tf.cond(self.scale < 0.0, reset, lambda: 0)
+
+
+# -- moving statistics -----------------------------------------------------------------------------
+
+
+class Averages(Training):
+    """Keeps a moving average of what the model predicts."""
+
+    def __init__(self, sample: Sample, optimizer: str) -> None:
+        super().__init__(sample, optimizer)
+        self.mean = keras.Variable(tf.zeros(3), trainable=False, name="mean_prediction")
+        self.seen = keras.Variable(tf.zeros(3), trainable=False, name="seen")
+
+    def average(self, mean: Any) -> None:
+        self.mean.assign(0.9 * self.mean.value + 0.1 * mean)
+
+    def measure(self, y: Any, prediction: Any) -> None:
+        super().measure(y, prediction)
+        mean = tf.reduce_mean(prediction, axis=0)
+        self.seen.assign_add(mean)
+        self.average(mean)
+
+    def expected(self) -> dict[str, Any]:
+        normal = [v for v in self.model.non_trainable_variables if "moving" in v.path]
+        return {**super().expected(), "statistics": [self.mean, *normal]}
+
+
+@planted("statistics", "not moved: mean_prediction")
+class NeverAverages(Averages):
+    """A moving average that is never moved."""
+
+    def average(self, mean: Any) -> None:
+        pass
+
+
+@planted("statistics", "which is no mixture of what it held and of data")
+class AddsUp(Averages):
+    """A moving average that forgets nothing."""
+
+    def average(self, mean: Any) -> None:
+        self.mean.assign_add(0.1 * mean)
+
+
+@planted(
+    "statistics", "not moved: .*/moving_mean", but=("dense", "recurrent", "attention", "arithmetic")
+)
+class Infers(Averages):
+    """The model called in inference mode."""
+
+    def predict(self, x: Any) -> Any:
+        return self.model(x, training=False)
