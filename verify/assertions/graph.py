@@ -21,6 +21,7 @@ def assert_graph(
     decayed: Any = UNSET,
     unchanged: Any = UNSET,
     statistics: Any = UNSET,
+    follows: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
@@ -71,6 +72,12 @@ def assert_graph(
             that could not be trained, and that are written as a mixture of what they held and of
             data. Globs mean all that could, of the known model as well. ``None`` or ``[]``: none
             does.
+        follows: ``{selection: (selection, rate)}``, or a list of such pairs: each variable of the
+            first is written as ``(1 - rate)`` times itself and `rate` times its partner of the
+            second, before or after that one's update, in a branch at least, and in no other way.
+            Partners are paired in the order of a list, or by path. A rate of 1 is a copy; None:
+            any, also one of the step. ``None`` for a pair: these follow nothing; for the dict:
+            nothing does.
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
@@ -108,6 +115,7 @@ def assert_graph(
             "decayed": decayed,
             "unchanged": unchanged,
             "statistics": statistics,
+            "follows": follows,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,

@@ -6,6 +6,7 @@ May import: graphs, match, references, flow, step.
 
 from verify.find.clips import Bounds, describe
 from verify.find.detector import Detector
+from verify.find.followers import Follow
 from verify.find.losses_by_name import known_losses
 from verify.find.optimizers import Rule
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
@@ -17,6 +18,7 @@ __all__ = [
     "Bounds",
     "Detector",
     "Disjoint",
+    "Follow",
     "Found",
     "HazardFact",
     "Rule",

@@ -10,6 +10,7 @@ from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.decays import growing
 from verify.find.exchanged import exchanged
+from verify.find.followers import Followers
 from verify.find.losses import Losses
 from verify.find.moving import Moving
 from verify.find.observed import Observed
@@ -19,7 +20,7 @@ from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatments
-from verify.find.writes import Written, told_of, written
+from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Node, Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
@@ -139,13 +140,22 @@ class Detector:
         return Moving(self._observed, self.writes)
 
     @functools.cached_property
+    def followers(self) -> Followers:
+        """Which variables follow others."""
+        return Followers(self._observed, self.writes)
+
+    @functools.cached_property
+    def _by_values(self) -> Told:
+        return Told(self.moving.shares, self.followers.all)
+
+    @functools.cached_property
     def written(self) -> Written:
         """What is written, by kind."""
-        return written(self.flow, self.moving.shares)
+        return written(self.flow, self._by_values)
 
     def told_of(self, node: Node, variable: VariableRef) -> str:
         """What kind of write one is, in words."""
-        return told_of(self.flow, node, variable, self.moving.shares)
+        return told_of(self.flow, node, variable, self._by_values)
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""

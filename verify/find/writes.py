@@ -19,10 +19,10 @@ class Written:
     """Paths of the variables written by one step or branch, by kind; no path is in two of these.
 
     `watched`: trainable, from its gradient. `by_hand`: trainable, in no other way. `slots`: from
-    gradients (optimizer state); `accumulators`: so too, and emptied in turn. `averages`: from
-    trainable variables, without data (moving averages of weights). `statistics`: mixtures of what
-    they held and of data (moving averages of activations); `metrics`: from data in any other way
-    (sums, states). `counters`: from nothing of these.
+    gradients (optimizer state); `accumulators`: so too, and emptied in turn. `averages`: from one
+    other variable, or from trainable ones, without data (moving averages of weights).
+    `statistics`: mixtures of what they held and of data (moving averages of activations);
+    `metrics`: from data in any other way (sums, states). `counters`: from nothing of these.
     """
 
     watched: tuple[str, ...]
@@ -35,8 +35,15 @@ class Written:
     counters: tuple[str, ...]
 
 
-def written(flow: Flow, moving: Collection[int | str]) -> Written:
-    """What a step writes. `moving`: the keys of the moving statistics."""
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What values tell: the keys of moving statistics, and of variables that follow others."""
+
+    moving: Collection[int | str]
+    following: Collection[int | str]
+
+
+def written(flow: Flow, by_values: Told) -> Written:
     watched = {update.variable.path for update in flow.trained}
     by_hand = {u.variable.path for u in flow.updates if u.node.index not in flow.backward}
     kinds: dict[str, set[str]] = {}
@@ -44,7 +51,7 @@ def written(flow: Flow, moving: Collection[int | str]) -> Written:
     for node, variable in flow.flat.writes():
         if flow.is_trainable(variable) or not flow.inside(node):
             continue
-        kinds.setdefault(_kind(flow, node, variable, moving), set()).add(variable.path)
+        kinds.setdefault(_kind(flow, node, variable, by_values), set()).add(variable.path)
         if any(_is_zero(flow, tensor) for tensor in node.data[1:]):
             emptied.add(variable.path)
     slots = kinds.get("slots", set())
@@ -64,11 +71,13 @@ def written(flow: Flow, moving: Collection[int | str]) -> Written:
     )
 
 
-def _kind(flow: Flow, node: Node, variable: VariableRef, moving: Collection[int | str]) -> str:
+def _kind(flow: Flow, node: Node, variable: VariableRef, by_values: Told) -> str:
     if node.index in flow.backward:
         return "slots"
+    if variable.key in by_values.following:
+        return "averages"
     if node.index in flow.of_data:
-        return "statistics" if variable.key in moving else "metrics"
+        return "statistics" if variable.key in by_values.moving else "metrics"
     return "averages" if node.index in flow.of_weights else "counters"
 
 
@@ -81,11 +90,11 @@ _TOLD = {
 }
 
 
-def told_of(flow: Flow, node: Node, variable: VariableRef, moving: Collection[int | str]) -> str:
+def told_of(flow: Flow, node: Node, variable: VariableRef, by_values: Told) -> str:
     """What kind of write one is, in words."""
     if flow.is_trainable(variable):
         return "trained" if node.index in flow.backward else "by hand"
-    return _TOLD[_kind(flow, node, variable, moving)]
+    return _TOLD[_kind(flow, node, variable, by_values)]
 
 
 def _is_zero(flow: Flow, tensor: Tensor) -> bool:

@@ -39,8 +39,13 @@ def _could_move(detector: Detector) -> list[VariableRef]:
     return [
         v
         for v in known(detector)
-        if v.key in moving
-        or (v.key in own and not v.trainable and "float" in v.dtype and not flow.is_trainable(v))
+        if v.key not in detector.followers.all
+        and (
+            v.key in moving
+            or (
+                v.key in own and not v.trainable and "float" in v.dtype and not flow.is_trainable(v)
+            )
+        )
     ]
 
 

@@ -32,7 +32,7 @@ from verify.graphs import (
     draws,
     is_stateful,
 )
-from verify.match.assigned import assigned
+from verify.match.assigning import assigned
 from verify.match.plan import Loop, Plan
 
 _MOST_TURNS = 10_000  # of a loop

@@ -101,3 +101,69 @@ class Infers(Averages):
 
     def predict(self, x: Any) -> Any:
         return self.model(x, training=False)
+
+
+# -- averages of weights ---------------------------------------------------------------------------
+
+
+class Followed(Training):
+    """Keeps a moving average of each trained variable."""
+
+    rate = 0.01
+
+    def __init__(self, sample: Sample, optimizer: str) -> None:
+        super().__init__(sample, optimizer)
+        self.averages = [
+            keras.Variable(v.numpy(), trainable=False, name=f"average_{i}")
+            for i, v in enumerate(self.trained)
+        ]
+
+    def follow(self, average: Any, variable: Any) -> None:
+        average.assign_sub(self.rate * (average.value - variable.value))
+
+    def apply(self, gradients: Gradients, variables: Sequence[Any]) -> None:
+        super().apply(gradients, variables)
+        for average, variable in zip(self.averages, self.trained, strict=True):
+            self.follow(average, variable)
+
+    def expected(self) -> dict[str, Any]:
+        return {**super().expected(), "follows": [(self.averages, (self.trained, 0.01))]}
+
+
+@planted("follows", "at 0.1, expected 0.01")
+class FollowsSooner(Followed):
+    """Averages that follow ten times as fast."""
+
+    rate = 0.1
+
+
+@planted("follows", "at 0.99, expected 0.01")
+class RatesExchanged(Followed):
+    """Averages that keep what they should take."""
+
+    rate = 0.99
+
+
+@planted("follows", "which do not add up to 1")
+class NoFullSum(Followed):
+    """Averages whose factors do not add up to one."""
+
+    def follow(self, average: Any, variable: Any) -> None:
+        average.assign(0.9 * average.value + 0.01 * variable.value)
+
+
+@planted("follows", "average_0 is not written")
+class OneIsLeftBehind(Followed):
+    """One of the averages that is not moved."""
+
+    def follow(self, average: Any, variable: Any) -> None:
+        if average is not self.averages[0]:
+            super().follow(average, variable)
+
+
+@planted("follows", "they are exchanged", also=("watched", "regularization", "decayed"))
+class FollowsBackwards(Followed):
+    """Weights that follow their averages."""
+
+    def follow(self, average: Any, variable: Any) -> None:
+        super().follow(variable, average)
