@@ -29,7 +29,10 @@ class SingleWrites:
 
     @functools.cached_property
     def by_key(self) -> dict[Key, list[tuple[Node, VariableRef]]]:
-        """By key of the variable; ops of old optimizers write several at once."""
+        """By key of the variable; ops of old optimizers write several at once.
+
+        What gives a variable its first value, where it has none yet, is no write of a step.
+        """
         found: dict[Key, list[tuple[Node, VariableRef]]] = {}
         for node, first in self.flat.writes():
             if not self.flow.inside(node) or self.flow.is_never_made(node):
@@ -37,8 +40,21 @@ class SingleWrites:
             handles = (self.flat.variables.get(source) for source, _ in node.data)
             variables = {v.key: v for v in (first, *handles) if v is not None}
             for key, variable in variables.items():
-                found.setdefault(key, []).append((node, variable))
+                if not self._is_first(node, variable):
+                    found.setdefault(key, []).append((node, variable))
         return found
+
+    def _is_first(self, write: Node, variable: VariableRef) -> bool:
+        """Whether a write is made only where a variable has no value yet."""
+        for guard, position in self.flat.choices(write.path):
+            asked, without = self.flat.node(self.flat.through(guard.predicate)), 1
+            while asked.op == "LogicalNot":
+                asked, without = self.flat.node(asked.data[0]), 1 - without
+            if asked.op == "VarIsInitializedOp" and guard.op in IFS and position == without:
+                about = self.flat.variable(asked)
+                if about is not None and about.key == variable.key:
+                    return True
+        return False
 
     @functools.cached_property
     def reads(self) -> dict[Key, list[int]]:

@@ -176,6 +176,22 @@ def test_a_branch_is_asked_by_itself() -> None:
     assert "(by hand)" in rejected(step, spec, guards=[(flag, {True: off, False: on})])
 
 
+@pytest.mark.parametrize("inverted", [True, False])
+def test_the_first_value_of_a_variable_is_no_write(inverted: bool) -> None:
+    state = tf.Variable(tf.ones(3), name="state")
+
+    @tf.function(autograph=False)
+    def step(x: Any) -> Any:
+        made = tf.raw_ops.VarIsInitializedOp(resource=state.handle)
+        if inverted:
+            when(tf.logical_not(made), lambda: state.assign(tf.zeros(3)))
+        else:
+            tf.cond(made, lambda: state + 0.0, lambda: state.assign(tf.zeros(3)) + 0.0)
+        return state + x
+
+    verify.assert_graph(step, tf.TensorSpec((3,)), unchanged="*")
+
+
 def test_large_steps_are_told_by_what_they_write() -> None:
     table = tf.Variable(tf.zeros((1 << 10, 1 << 9)), name="table")
     step = tf.function(lambda x: table.assign(table + 0.0 * x))
