@@ -33,20 +33,19 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
 
 
 def _could_move(detector: Detector) -> list[VariableRef]:
-    """What moves, and the real weights of the known model that could not be trained."""
-    moving, own = detector.moving.shares, {v.key for v in detector.step.model_weights}
-    flow = detector.flow
-    return [
-        v
-        for v in known(detector)
-        if v.key not in detector.followers.all
-        and (
-            v.key in moving
-            or (
-                v.key in own and not v.trainable and "float" in v.dtype and not flow.is_trainable(v)
-            )
-        )
-    ]
+    """What moves, and the real weights of the known model that could not be trained.
+
+    What is written from weights or gradients alone is none.
+    """
+    moving, own = {*detector.written.statistics}, {v.key for v in detector.step.model_weights}
+    written, flow = detector.written, detector.flow
+    others = {*written.averages, *written.slots, *written.accumulators, *written.counters}
+
+    def could(v: VariableRef) -> bool:
+        is_state = v.key in own and not v.trainable and not flow.is_trainable(v)
+        return is_state and "float" in v.dtype and v.path not in others
+
+    return [v for v in known(detector) if v.path in moving or could(v)]
 
 
 def _why_not_moved(detector: Detector, missing: Iterable[str]) -> list[str]:

@@ -185,6 +185,14 @@ def test_a_layer_that_is_called_twice() -> None:
     assert "moving statistics normal/moving_mean" in str(facts)
 
 
+def test_what_is_made_of_weights_alone_is_not_asked_to_move() -> None:
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(3))
+    layers = [layer, keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    normed = keras.Sequential([keras.Input((4,)), *layers])
+    normed.compile("sgd", "mse")
+    verify.assert_graph(normed, batch(), statistics="*")
+
+
 def test_metrics_do_not_move() -> None:
     layer = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
     metrics = [keras.metrics.AUC(), keras.metrics.R2Score(), keras.metrics.F1Score()]
