@@ -20,6 +20,9 @@ def assert_graph(
     watched: Any = UNSET,
     unwatched: Any = UNSET,
     decayed: Any = UNSET,
+    unchanged: Any = UNSET,
+    statistics: Any = UNSET,
+    follows: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
@@ -69,6 +72,20 @@ def assert_graph(
             `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
         decayed: the same: exactly these trainable variables shrink by a share of themselves, on
             top of any gradient (weight decay); ``None`` or ``[]``: none does.
+        unchanged: the same, where globs mean all variables, trainable or not (metrics, statistics,
+            what an optimizer keeps): the step writes none of these, in any branch that can be
+            taken, unless it is the very value that was read. ``[]`` asks for nothing; ``None`` is
+            refused.
+        statistics: the same: exactly these moving statistics move, in a branch at least: variables
+            that could not be trained, and that are written as a mixture of what they held and of
+            data. Globs mean all that could, of the known model as well. ``None`` or ``[]``: none
+            does.
+        follows: ``{selection: (selection, rate)}``, or a list of such pairs: each variable of the
+            first is written as ``(1 - rate)`` times itself and `rate` times its partner of the
+            second, before or after that one's update, in a branch at least, and in no other way.
+            Partners are paired in the order of a list, or by path. A rate of 1 is a copy; None:
+            any, also one of the step. ``None`` for a pair: these follow nothing; for the dict:
+            nothing does.
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
@@ -105,6 +122,9 @@ def assert_graph(
             "watched": watched,
             "unwatched": unwatched,
             "decayed": decayed,
+            "unchanged": unchanged,
+            "statistics": statistics,
+            "follows": follows,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,

@@ -73,13 +73,13 @@ def contract_text(name: str, subject: Subject, path_from: str | None = None) -> 
         if subject.signature is not None:
             table["signature"] = subject.signature
     said = dict(found.said)
-    guards = said.pop("guards", None)
+    tables = {key: said.pop(key) for key in ("follows", "guards") if key in said}
     for keyword, value in said.items():
         table[keyword] = _item(value)
     for keyword, reason in found.unsaid.items():
-        table.add(tomlkit.comment(_remark(keyword, reason, keyword in said)))
-    if guards is not None:  # tables come last
-        table["guards"] = _item(guards)
+        table.add(tomlkit.comment(_remark(keyword, reason, keyword in found.said)))
+    for keyword, value in tables.items():  # they come last
+        table[keyword] = _item(value)
     document = tomlkit.document()
     contracts = tomlkit.table(is_super_table=True)
     contracts[name] = table
@@ -142,7 +142,7 @@ def _item(value: Any) -> Any:
 
 def _nested(value: Mapping[str, Any]) -> Any:
     table = tomlkit.table()
-    for key, one in value.items():
+    for key, one in sorted(value.items(), key=lambda item: item[0] in ("follows", "guards")):
         if isinstance(one, Mapping) and one and all(isinstance(v, Mapping) for v in one.values()):
             table[key] = _item(one)
         elif isinstance(one, Mapping) and _is_expectations(one):

@@ -6,12 +6,13 @@ May import: graphs, match, references, flow, step.
 
 from verify.find.clips import Bounds, describe
 from verify.find.detector import Detector
+from verify.find.followers import Follow
 from verify.find.losses_by_name import known_losses
 from verify.find.objectives import Comparison
 from verify.find.optimizers import Rule
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
-from verify.find.writes import Written, stopped, written
+from verify.find.writes import Written, stopped
 
 __all__ = [
     "CALLBACKS",
@@ -19,6 +20,7 @@ __all__ = [
     "Comparison",
     "Detector",
     "Disjoint",
+    "Follow",
     "Found",
     "HazardFact",
     "Rule",
@@ -27,5 +29,4 @@ __all__ = [
     "hazards",
     "known_losses",
     "stopped",
-    "written",
 ]

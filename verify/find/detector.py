@@ -6,19 +6,24 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.decays import growing
 from verify.find.exchanged import exchanged
+from verify.find.followers import Followers
 from verify.find.losses import Losses
+from verify.find.moving import Moving
 from verify.find.objectives import Objectives
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
+from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatments
+from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
-from verify.graphs import Region, Tensor, VariableRef
+from verify.graphs import Node, Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
 from verify.step import Step
 
@@ -124,6 +129,39 @@ class Detector:
     def exchanged(self) -> dict[str, str]:
         """Variables that are updated by the gradient of another one, by path, with that one's."""
         return dict(exchanged(self._observed))
+
+    @functools.cached_property
+    def writes(self) -> SingleWrites:
+        """The writes one by one."""
+        return SingleWrites(self._observed)
+
+    @functools.cached_property
+    def changed(self) -> Changed:
+        """Which variables are changed at all."""
+        return Changed(self._observed, self.writes)
+
+    @functools.cached_property
+    def moving(self) -> Moving:
+        """Which statistics are moved."""
+        return Moving(self._observed, self.writes)
+
+    @functools.cached_property
+    def followers(self) -> Followers:
+        """Which variables follow others."""
+        return Followers(self._observed, self.writes)
+
+    @functools.cached_property
+    def _by_values(self) -> Told:
+        return Told(self.moving.shares, self.followers.all)
+
+    @functools.cached_property
+    def written(self) -> Written:
+        """What is written, by kind."""
+        return written(self.flow, self._by_values)
+
+    def told_of(self, node: Node, variable: VariableRef) -> str:
+        """What kind of write one is, in words."""
+        return told_of(self.flow, node, variable, self._by_values)
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""

@@ -18,8 +18,6 @@ from verify.flow import Seed
 from verify.graphs import REFUSED, Tensor, VariableRef
 from verify.match import Drawn, Evaluation, NoValueError
 
-_MOST_ELEMENTS = 1 << 18  # of all variables of a step that is evaluated as a whole
-_MOST_OPS = 4000
 _FEWEST = 3  # elements that are not zero: fewer are alike by accident
 _TOLERANCE = 1e-3  # of the largest value; some ops have no form in double precision
 _UNTOLD = (NoValueError, LookupError, *REFUSED)  # what is raised where TensorFlow has no gradient
@@ -32,7 +30,7 @@ def exchanged(observed: Observed) -> Iterator[tuple[str, str]]:
         variable = observed.updates[key].variable
         by_shape.setdefault((variable.shape, variable.dtype), []).append(key)
     alike = [keys for keys in by_shape.values() if len(keys) > 1]
-    if not alike or not _is_small(observed):
+    if not alike or not observed.is_small:
         return
     try:
         told = _instead_of_own(observed, alike, 0)
@@ -45,12 +43,6 @@ def exchanged(observed: Observed) -> Iterator[tuple[str, str]]:
             if np.isclose(factor, again.get(key, {}).get(other, 0.0), rtol=_TOLERANCE, atol=0):
                 yield observed.step.paths[key], observed.step.paths[other]
                 break
-
-
-def _is_small(observed: Observed) -> bool:
-    shapes = (v.shape for v in observed.step.variables)
-    elements = sum(int(np.prod([n or 1 for n in shape])) for shape in shapes)
-    return elements <= _MOST_ELEMENTS and len(observed.flat.nodes) <= _MOST_OPS
 
 
 def _instead_of_own(

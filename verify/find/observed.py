@@ -30,6 +30,8 @@ _COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
 DRAWS = len(SPREADS)
 LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that
 _MOST = 1 << 20  # elements of a variable that is fed whole
+_MOST_ELEMENTS = 1 << 18  # of all variables of a step that is evaluated as a whole
+_MOST_OPS = 4000
 
 
 class Held(Drawn):
@@ -111,6 +113,13 @@ class Observed:
             if not others
             and all(exclusive(n.path, update.node.path) for n in elsewhere.get(key, ()))
         }
+
+    @functools.cached_property
+    def is_small(self) -> bool:
+        """Whether a step is small enough to be evaluated as a whole."""
+        shapes = (v.shape for v in self.step.variables)
+        elements = sum(math.prod(n or 1 for n in shape) for shape in shapes)
+        return elements <= _MOST_ELEMENTS and len(self.flat.nodes) <= _MOST_OPS
 
     def knows(self, update: Update) -> bool:
         """Whether an update is the only one of its variable."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
 from verify.flow import Flow
-from verify.graphs import Node, Tensor
+from verify.graphs import Node, Tensor, VariableRef
 
 _ZEROS = {"ZerosLike", "_ZerosLike"}
 _FILLS = {"Fill": 1, "BroadcastTo": 0}  # where the value is among the inputs
@@ -18,9 +19,10 @@ class Written:
     """Paths of the variables written by one step or branch, by kind; no path is in two of these.
 
     `watched`: trainable, from its gradient. `by_hand`: trainable, in no other way. `slots`: from
-    gradients (optimizer state); `accumulators`: so too, and emptied in turn. `averages`: from
-    trainable variables, without data (moving averages of weights). `statistics`: from data
-    (metrics, moving averages of activations). `counters`: from nothing of these.
+    gradients (optimizer state); `accumulators`: so too, and emptied in turn. `averages`: from one
+    other variable, or from trainable ones, without data (moving averages of weights).
+    `statistics`: mixtures of what they held and of data (moving averages of activations);
+    `metrics`: from data in any other way (sums, states). `counters`: from nothing of these.
     """
 
     watched: tuple[str, ...]
@@ -29,10 +31,19 @@ class Written:
     accumulators: tuple[str, ...]
     averages: tuple[str, ...]
     statistics: tuple[str, ...]
+    metrics: tuple[str, ...]
     counters: tuple[str, ...]
 
 
-def written(flow: Flow) -> Written:
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What values tell: the keys of moving statistics, and of variables that follow others."""
+
+    moving: Collection[int | str]
+    following: Collection[int | str]
+
+
+def written(flow: Flow, by_values: Told) -> Written:
     watched = {update.variable.path for update in flow.trained}
     by_hand = {u.variable.path for u in flow.updates if u.node.index not in flow.backward}
     kinds: dict[str, set[str]] = {}
@@ -40,13 +51,14 @@ def written(flow: Flow) -> Written:
     for node, variable in flow.flat.writes():
         if flow.is_trainable(variable) or not flow.inside(node):
             continue
-        kinds.setdefault(_kind(flow, node), set()).add(variable.path)
+        kinds.setdefault(_kind(flow, node, variable, by_values), set()).add(variable.path)
         if any(_is_zero(flow, tensor) for tensor in node.data[1:]):
             emptied.add(variable.path)
     slots = kinds.get("slots", set())
     averages = kinds.get("averages", set()) - slots
     statistics = kinds.get("statistics", set()) - slots - averages
-    counters = kinds.get("counters", set()) - slots - averages - statistics
+    metrics = kinds.get("metrics", set()) - slots - averages - statistics
+    counters = kinds.get("counters", set()) - slots - averages - statistics - metrics
     return Written(
         watched=tuple(sorted(watched)),
         by_hand=tuple(sorted(by_hand - watched)),
@@ -54,16 +66,35 @@ def written(flow: Flow) -> Written:
         accumulators=tuple(sorted(slots & emptied)),
         averages=tuple(sorted(averages)),
         statistics=tuple(sorted(statistics)),
+        metrics=tuple(sorted(metrics)),
         counters=tuple(sorted(counters)),
     )
 
 
-def _kind(flow: Flow, node: Node) -> str:
+def _kind(flow: Flow, node: Node, variable: VariableRef, by_values: Told) -> str:
     if node.index in flow.backward:
         return "slots"
+    if variable.key in by_values.following:
+        return "averages"
     if node.index in flow.of_data:
-        return "statistics"
+        return "statistics" if variable.key in by_values.moving else "metrics"
     return "averages" if node.index in flow.of_weights else "counters"
+
+
+_TOLD = {
+    "slots": "state of an optimizer",
+    "averages": "an average of weights",
+    "statistics": "a moving statistic",
+    "metrics": "a metric or state, from data",
+    "counters": "a counter",
+}
+
+
+def told_of(flow: Flow, node: Node, variable: VariableRef, by_values: Told) -> str:
+    """What kind of write one is, in words."""
+    if flow.is_trainable(variable):
+        return "trained" if node.index in flow.backward else "by hand"
+    return _TOLD[_kind(flow, node, variable, by_values)]
 
 
 def _is_zero(flow: Flow, tensor: Tensor) -> bool:

@@ -95,7 +95,7 @@ class Flow(Dependence):
         """Updates of which nothing is left in any step, with the reason."""
         found: dict[Update, str] = {}
         for update in self.updates:
-            if self._is_never_made(update.node):
+            if self.is_never_made(update.node):
                 found[update] = "a constant always chooses another branch"
             elif (later := self._undone_by(update)) is not None:
                 found[update] = f"{later.id} sets the variable to something else afterwards"
@@ -147,7 +147,7 @@ class Flow(Dependence):
             return True
         return node.op in _LINEAR and len(decided) == 1 and decided[0][0] in both
 
-    def _is_never_made(self, node: Node) -> bool:
+    def is_never_made(self, node: Node) -> bool:
         """Whether a constant chooses another branch than the one that a node is in."""
         for guard, position in self.flat.choices(node.path):
             value = self.folder.value(guard.predicate)

@@ -57,12 +57,20 @@ class GlobalNorm(Strict):
     global_norm: float | int
 
 
+class Followed(Strict):
+    """What a variable follows; without a rate, at any."""
+
+    source: Globs
+    rate: float | int | None = None
+
+
 FORMS = {
     "Loss": "a table",
     "Optimizer": "a table",
     "Fingerprint": '{fingerprint = "..."}',
     "Term": "a table",
     "Norm": "{norm = n}",
+    "Followed": "{source = glob, rate = n}",
     "GlobalNorm": "{global_norm = n}",
 }
 """Tables that a contract may hold, by the name of their model, in the words of TOML."""

@@ -82,6 +82,24 @@ class OptimizerFact:
 
 
 @dataclasses.dataclass(frozen=True)
+class FollowFact:
+    """A variable that is written as ``(1 - rate) * variable + rate * source``.
+
+    `rate`: None where it depends on the step; `first`: that of the first step, if it is another.
+    `when`: ``before`` or ``after`` the update of `source`, empty if it has none. `chosen_by`: what
+    chooses the branch that this is in. `trained`: a gradient updates the variable as well.
+    """
+
+    variable: str
+    source: str
+    rate: float | None
+    when: str = ""
+    chosen_by: str = ""
+    trained: bool = False
+    first: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class GuardFact:
     """A branch or loop of the graph, and what it is chosen by.
 
@@ -108,6 +126,7 @@ class Facts:
     treated: tuple[TreatmentFact, ...]
     optimizers: tuple[OptimizerFact, ...]
     written: Written
+    follows: tuple[FollowFact, ...]
     frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]
     growing: tuple[str, ...]

@@ -121,10 +121,10 @@ def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
     """The settings that differ, where the optimizer is of the expected class."""
     if type(rule.optimizer) is not type(expected):
         return ()
-    return tuple(
-        f"{name} is {there}, expected {wanted}"
-        for name, there, wanted in other_settings(rule.optimizer, expected)
-    )
+    found = other_settings(rule.optimizer, expected)
+    if not found:  # what is told apart then is no setting
+        return ("one of both spares it from weight decay: see exclude_from_weight_decay",)
+    return tuple(f"{name} is {there}, expected {wanted}" for name, there, wanted in found)
 
 
 def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violation]:

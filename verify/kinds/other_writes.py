@@ -1,4 +1,4 @@
-"""What a step writes besides what it trains: optimizer state, averages, statistics, counters."""
+"""What a step writes besides what it trains: optimizer state, metrics, counters."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ class _OtherWrites(Kind):
         return [
             Row.listed("optimizer state", written.slots),
             Row.listed("accumulators", written.accumulators),
-            Row.listed("averages", written.averages),
-            Row.listed("statistics", written.statistics),
+            Row.listed("metrics and state", written.metrics),
             Row.listed("counters", written.counters),
         ]
 
@@ -28,8 +27,7 @@ class _OtherWrites(Kind):
         return [
             Row.of("optimizer state", written.slots),
             Row.of("accumulator", written.accumulators),
-            Row.of("average", written.averages),
-            Row.of("statistic", written.statistics),
+            Row.of("metric or state", written.metrics),
             Row.of("counter", written.counters),
         ]
 

@@ -19,12 +19,14 @@ def select(
     keyword: str,
     trainable: bool = True,
     frozen: bool = False,
+    first: list[VariableRef] | None = None,
 ) -> list[VariableRef]:
     """The variables meant by one variable, path or glob, or by a list of them.
 
     A text that begins with ``!`` takes out again what it matches, wherever it stands.
     `trainable`: globs mean trainable variables, if they match any. `frozen`: and those that could
-    be, of the step or of the known model: neither statistics nor state of an optimizer.
+    be, of the step or of the known model: neither statistics nor state of an optimizer. `first`:
+    what globs mean instead, if they match any of these.
 
     Raises:
         ValueError: a path or glob that matches none, or an exception from nothing.
@@ -36,7 +38,8 @@ def select(
     # What a model does not own may be anything: state that somebody wrote by hand, too.
     weights = {v.key for v in detector.step.model_weights if v.trainable} if frozen else set()
     is_trainable = detector.flow.is_trainable
-    first = [v for v in every if not trainable or is_trainable(v) or v.key in weights]
+    if first is None:
+        first = [v for v in every if not trainable or is_trainable(v) or v.key in weights]
     chosen: dict[int | str, VariableRef] = {}
     for entry in entries:
         found = _matching(entry, first) or _matching(entry, every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from verify.find import Detector, stopped, written
+from verify.find import Detector, stopped
 from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.frozen_late import LATE, frozen_late
@@ -136,7 +136,7 @@ class _Watched(Kind):
     )
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        return {"written": written(detector.flow)}
+        return {"written": detector.written}
 
     def page(self, facts: Facts) -> list[Row]:
         return [

@@ -5,6 +5,7 @@ In: a flat graph and what it is fed. Out: an `Evaluation` of its tensors.
 May import: graphs.
 """
 
+from verify.match.assigning import assigned
 from verify.match.changes import same_change
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
@@ -26,6 +27,7 @@ __all__ = [
     "Pattern",
     "Plan",
     "Predicate",
+    "assigned",
     "concrete",
     "drawn",
     "same_change",

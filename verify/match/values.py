@@ -12,8 +12,7 @@ agree nearly everywhere, and half precision does not tell them apart.
 from __future__ import annotations
 
 import contextlib
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -33,6 +32,7 @@ from verify.graphs import (
     draws,
     is_stateful,
 )
+from verify.match.assigning import assigned
 from verify.match.plan import Loop, Plan
 
 _MOST_TURNS = 10_000  # of a loop
@@ -41,20 +41,6 @@ ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
 
 State = Any
 """The value of a variable at one point of a step."""
-
-_WRITES: Mapping[str, Callable[..., State]] = {
-    "AssignVariableOp": lambda old, new: new,
-    "AssignAddVariableOp": operator.add,
-    "AssignSubVariableOp": operator.sub,
-}
-_SCATTERS: Mapping[str, Callable[..., State]] = {
-    "ResourceScatterAdd": tf.tensor_scatter_nd_add,
-    "ResourceScatterSub": tf.tensor_scatter_nd_sub,
-    "ResourceScatterMax": tf.tensor_scatter_nd_max,
-    "ResourceScatterMin": tf.tensor_scatter_nd_min,
-    "ResourceScatterUpdate": tf.tensor_scatter_nd_update,
-}
-
 
 # Ops that look at the bits of numbers.
 _AS_THEY_ARE = {"Bitcast", "NextAfter"}
@@ -367,12 +353,8 @@ class Evaluation:
             if taken != position:
                 return state
         values = [self._value(t, frame) for t in write.data if t[0] not in self.flat.variables]
-        if write.op in _WRITES:
-            return _WRITES[write.op](state, *values)
-        if write.op in _SCATTERS:
-            at, value = values
-            rows = tf.broadcast_to(value, tf.concat([tf.shape(at), tf.shape(state)[1:]], 0))
-            return _SCATTERS[write.op](state, at[..., tf.newaxis], rows)
+        if (after := assigned(write, state, values)) is not None:
+            return after
         raise NoValueError(f"{write.id} writes {variable.path} before it is read")
 
 

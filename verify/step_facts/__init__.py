@@ -5,12 +5,13 @@ May import: kinds, and what kinds may.
 """
 
 from verify.find import HazardFact, Written
-from verify.kinds import ClipFact, GuardFact, LossFact, TermFact
+from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, TermFact
 from verify.step_facts.collect import StepFacts, facts, step_facts
 from verify.step_facts.snapshot_lines import changes, lines_of
 
 __all__ = [
     "ClipFact",
+    "FollowFact",
     "GuardFact",
     "HazardFact",
     "LossFact",

@@ -14,13 +14,14 @@ from verify.step_facts.page import page
 class StepFacts(Facts):
     """Everything `verify` knows of a step. Variables are named by ``variable.path``.
 
-    `written`: what the step does to variables, by kind; `frozen_late`: those that were frozen after
-    it was traced, and that it still trains; `decayed`: trainable ones that shrink by a
-    share of themselves (weight decay), `growing`: that grow by one; `treated`: what is done to
-    gradients besides clips; `optimizers`: by what variables are updated, where that is known;
-    `read_only`: read and never written; `stopped`: trainable
-    ones that the loss is computed from, but behind ``stop_gradient``. `custom_gradients`: the ops
-    whose gradient is a function of Python's. `hazards`: candidates for `forbids`.
+    `written`: what the step does to variables, by kind; `follows`: which of them follow others, as
+    averages of weights do; `frozen_late`: those that were frozen after it was traced, and that it
+    still trains; `decayed`: trainable ones that shrink by a share of themselves (weight decay),
+    `growing`: that grow by one; `treated`: what is done to gradients besides clips; `optimizers`:
+    by what variables are updated, where that is known; `read_only`: read and never written;
+    `stopped`: trainable ones that the loss is computed from, but behind ``stop_gradient``.
+    `custom_gradients`: the ops whose gradient is a function of Python's. `hazards`: candidates for
+    `forbids`.
     """
 
     def __str__(self) -> str:

@@ -89,7 +89,7 @@ def test_steps_and_functions_of_a_model(kind: str) -> None:
     for target in (getattr(model, f"{kind}_step"), getattr(model, f"{kind}_function")):
         facts = verify.facts(target, *given)
         assert bool(facts.watched) == bool(facts.losses) == (kind == "train")
-        assert bool(facts.written.statistics) == (kind != "predict")
+        assert bool(facts.written.metrics) == (kind != "predict")
 
 
 def test_an_iterator_says_itself_what_is_in_it() -> None:

@@ -113,6 +113,18 @@ def test_rates_and_schedules(adam: Any, scheduled: Any) -> None:
     assert "Adam(learning_rate=0.1)" in rejected(adam[0], *batch(), learning_rate=same)
 
 
+def test_variables_that_are_spared_from_weight_decay() -> None:
+    spares = optim.AdamW(0.1)
+    spares.exclude_from_weight_decay(var_names=["bias"])
+    train, _ = concrete(spares)
+    alike = optim.AdamW(0.1)
+    alike.exclude_from_weight_decay(var_names=["bias"])
+    verify.assert_graph(train, *batch(), optimizer=alike)
+    told = rejected(train, *batch(), optimizer=optim.AdamW(0.1))
+    assert "one of both spares it from weight decay" in told
+    assert "kernel" not in told
+
+
 def test_a_rate_that_was_set_later_is_the_one_that_holds() -> None:
     optimizer = optim.SGD(0.1)
     train, _ = concrete(optimizer)

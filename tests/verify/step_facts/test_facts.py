@@ -32,13 +32,13 @@ def test_a_page_of_facts() -> None:
     assert facts.written.by_hand == ()
     assert facts.op_count > 100
     page = str(facts)
-    for words in ("mse of ", "L2(l2=0.01) on ", "[-0.5, 0.5] on ", "watched", "statistics"):
+    for words in ("mse of ", "L2(l2=0.01) on ", "[-0.5, 0.5] on ", "watched", "metrics and state"):
         assert words in page
 
 
-def test_metrics_are_statistics_and_no_losses() -> None:
+def test_metrics_are_no_losses() -> None:
     facts = verify.facts(compiled(), batch())
-    assert any("mean_absolute_error" in path for path in facts.written.statistics)
+    assert any("mean_absolute_error" in path for path in facts.written.metrics)
     assert len(facts.losses) == 1
 
 

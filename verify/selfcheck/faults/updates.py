@@ -27,6 +27,8 @@ class Optimized(Training):
     def __init__(self, sample: Sample, optimizer: str) -> None:
         super().__init__(sample, optimizer)
         self.wanted = OPTIMIZERS[optimizer]()
+        if self.wanted.weight_decay is not None:
+            self.wanted.exclude_from_weight_decay(self.not_decayed())
 
     def expected(self) -> dict[str, Any]:
         return {**super().expected(), "optimizer": self.wanted}
