@@ -22,10 +22,12 @@ def assert_graph(
     decayed: Any = UNSET,
     unchanged: Any = UNSET,
     statistics: Any = UNSET,
+    fingerprint: Any = UNSET,
     follows: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
+    conditions: Any = UNSET,
     forbids: Any = UNSET,
     max_ops: Any = UNSET,
     max_bytes: Any = UNSET,
@@ -79,7 +81,9 @@ def assert_graph(
         statistics: the same: exactly these moving statistics move, in a branch at least: variables
             that could not be trained, and that are written as a mixture of what they held and of
             data. Globs mean all that could, of the known model as well. ``None`` or ``[]``: none
-            does.
+            does. In a dict by such selections each keeps that share of itself, the momentum.
+        fingerprint: the digits that ``verify.facts(...).fingerprint`` tells of what is
+            differentiated: they are others as soon as a layer, its settings or a loss is.
         follows: ``{selection: (selection, rate)}``, or a list of such pairs: each variable of the
             first is written as ``(1 - rate)`` times itself and `rate` times its partner of the
             second, before or after that one's update, in a branch at least, and in no other way.
@@ -97,6 +101,10 @@ def assert_graph(
             that value, the step is as these keywords of `assert_graph` say (which may hold
             `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
             variable chooses a branch.
+        conditions: ``{path or glob: expression}``: the step sets this variable, which chooses a
+            branch, to an expression of other variables by the last parts of their paths, e.g.
+            ``"epochs < 3"``; however it is spelled, if whole numbers decide it. ``None``: the step
+            sets none, nor chooses by an expression.
         forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
             makes an exception. ``[]`` forbids nothing; ``None`` is refused, and so is a glob that
             matches no op type of TensorFlow's.
@@ -124,10 +132,12 @@ def assert_graph(
             "decayed": decayed,
             "unchanged": unchanged,
             "statistics": statistics,
+            "fingerprint": fingerprint,
             "follows": follows,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,
+            "conditions": conditions,
             "forbids": forbids,
             "max_ops": max_ops,
             "max_bytes": max_bytes,

@@ -5,7 +5,9 @@ May import: graphs, match, references, flow, step.
 """
 
 from verify.find.clips import Bounds, describe
+from verify.find.conditions import Chosen, Condition
 from verify.find.detector import Detector
+from verify.find.fingerprints import BY_OPS
 from verify.find.followers import Follow
 from verify.find.losses_by_name import known_losses
 from verify.find.objectives import Comparison
@@ -15,9 +17,12 @@ from verify.find.search import Disjoint, Found
 from verify.find.writes import Written, stopped
 
 __all__ = [
+    "BY_OPS",
     "CALLBACKS",
     "Bounds",
+    "Chosen",
     "Comparison",
+    "Condition",
     "Detector",
     "Disjoint",
     "Follow",

@@ -8,8 +8,10 @@ from typing import Any
 
 from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
+from verify.find.conditions import Condition, conditions
 from verify.find.decays import growing
 from verify.find.exchanged import exchanged
+from verify.find.fingerprints import whole_fingerprint
 from verify.find.followers import Followers
 from verify.find.losses import Losses
 from verify.find.moving import Moving
@@ -92,6 +94,16 @@ class Detector:
             if not reached.isdisjoint(self.search.below(seed.node))
         ]
         return fingerprint(self.flow, losses)
+
+    @functools.cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The expressions of variables by which the step chooses."""
+        return tuple(conditions(self.flow))
+
+    @functools.cached_property
+    def whole_fingerprint(self) -> str:
+        """Digits that tell what is differentiated, by values where they can be computed."""
+        return whole_fingerprint(self.objectives)
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips on the gradient of one update, before the optimizer."""

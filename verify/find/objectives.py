@@ -67,18 +67,18 @@ class Objectives:
         found: dict[Update, Comparison] = {}
         left: dict[frozenset[int], list[Update]] = {}
         for update in updates:
-            way = self._ways.get(update)
+            way = self.ways.get(update)
             if way is None:
                 found[update] = Comparison(unknown=self._unseen(update))
             elif any(self._is_alike(reference, update.variable.key, t) for t in self._moved(way)):
                 found[update] = Comparison(1.0)
             else:
-                above = self._above([way[0][0]])
+                above = self.above([way[0][0]])
                 left.setdefault(frozenset(above & self._seeds), []).append(update)
         for seeds, together in left.items():
-            ends = [self._ways[update][0][0] for update in together]
-            found |= _Pass(self, reference, self._above(ends), min(seeds, default=0)).compared(
-                {update: self._ways[update][0] for update in together}
+            ends = [self.ways[update][0][0] for update in together]
+            found |= _Pass(self, reference, self.above(ends), min(seeds, default=0)).compared(
+                {update: self.ways[update][0] for update in together}
             )
         if found and all(one.zero for one in found.values()):
             return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
@@ -90,7 +90,7 @@ class Objectives:
         moved = itertools.takewhile(lambda t: self.flat.node(t).op in RESHAPES, way[1:])
         yield from moved
 
-    def _above(self, ends: Iterable[int]) -> set[int]:
+    def above(self, ends: Iterable[int]) -> set[int]:
         """All that some nodes are computed from, but for what was written before it was read."""
         found, stack = set[int](), list(ends)
         while stack:
@@ -105,7 +105,8 @@ class Objectives:
         return frozenset(seed.node for seed in self.flow.seeds)
 
     @functools.cached_property
-    def _ways(self) -> dict[Update, tuple[Tensor, ...]]:
+    def ways(self) -> dict[Update, tuple[Tensor, ...]]:
+        """What the gradient of each trained update passes; see `verify.flow`."""
         return {} if self.step.replicas > 1 else dict(ways(self.flow, self.flow.trained))
 
     def _unseen(self, update: Update) -> str:
@@ -140,16 +141,19 @@ class Objectives:
             for node, variable in self.flat.writes()
         )
 
+    draws = range(len(_FED))
+    """Which draws there are, of what a step is handed."""
+
     @functools.cached_property
-    def _evaluations(self) -> dict[int, Evaluation]:
+    def _evaluations(self) -> dict[tuple[int, bool], Evaluation]:
         return {}
 
-    def evaluation(self, draw: int) -> Evaluation:
-        """The step, in one draw."""
-        if draw not in self._evaluations:
-            feed = _Step(self.observed, draw)
-            self._evaluations[draw] = Evaluation(self.observed.plan, feed)
-        return self._evaluations[draw]
+    def evaluation(self, draw: int, now: bool = True) -> Evaluation:
+        """The step, in one draw. `now`: scalar variables hold what they do now."""
+        if (draw, now) not in self._evaluations:
+            feed = _Step(self.observed, draw, now)
+            self._evaluations[draw, now] = Evaluation(self.observed.plan, feed)
+        return self._evaluations[draw, now]
 
     def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
         """A gradient, flat; one that consists of rows as that of the whole variable."""
@@ -267,15 +271,15 @@ def _kind(node: Node) -> tuple[str, str]:
 
 
 class _Step(Paired):
-    """Feeds a step in one draw."""
+    """Feeds a step in one draw. `now`: scalar variables hold what they do now."""
 
-    def __init__(self, observed: Observed, draw: int) -> None:
-        self.step = observed.step
+    def __init__(self, observed: Observed, draw: int, now: bool) -> None:
+        self.step, self.now = observed.step, now
         super().__init__(observed.flat, observed.step.paths, draw)
 
     def variable(self, variable: VariableRef) -> Any:
         numbers = self.step.numbers
-        kept = variable.key in numbers and not variable.trainable
+        kept = self.now and variable.key in numbers and not variable.trainable
         if kept and tf.as_dtype(variable.dtype).is_floating:  # a temperature, a loss scale
             return tf.constant(numbers[variable.key], variable.dtype)
         return super().variable(variable)

@@ -6,8 +6,10 @@ May import: graphs, match, references, flow, step, find.
 
 from verify.kinds import (
     clipping,
+    conditions,
     custom_gradients,
     decayed,
+    fingerprint,
     follows,
     frozen_late,
     gradients,
@@ -75,7 +77,9 @@ KINDS: tuple[Kind, ...] = (
     other_writes.KIND,
     unchanged.KIND,
     custom_gradients.KIND,
+    fingerprint.KIND,
     guards.KIND,
+    conditions.KIND,
     ops.KIND,
 )
 """Every kind, in the order in which facts are shown."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -116,6 +118,56 @@ class GuardFact:
 
 
 @dataclasses.dataclass(frozen=True)
+class ConditionFact:
+    """What decides a choice: `variable` is set to `value`, an expression of other variables.
+
+    `variable` is empty where a branch is chosen by the expression itself.
+    """
+
+    variable: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.variable or 'a branch'} where {self.value}"
+
+
+@dataclasses.dataclass(frozen=True)
+class StatisticFact:
+    """A moving statistic, and the share of itself that it keeps in a step."""
+
+    variable: str
+    keeps: float
+
+    def __str__(self) -> str:
+        return f"{self.variable} keeps {self.keeps:.6g}"
+
+
+class Digits:
+    """Digits that are computed when they are asked for."""
+
+    def __init__(self, compute: Callable[[], str]) -> None:
+        self._compute = compute
+
+    @functools.cached_property
+    def _digits(self) -> str:
+        digits = self._compute()
+        del self._compute  # it holds the step
+        return digits
+
+    def __str__(self) -> str:
+        return self._digits
+
+    def __repr__(self) -> str:
+        return f"Digits({self._digits!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Digits) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+@dataclasses.dataclass(frozen=True)
 class Facts:
     """The facts of one step; `verify.StepFacts` says what each field holds."""
 
@@ -126,6 +178,7 @@ class Facts:
     treated: tuple[TreatmentFact, ...]
     optimizers: tuple[OptimizerFact, ...]
     written: Written
+    statistics: tuple[StatisticFact, ...]
     follows: tuple[FollowFact, ...]
     frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]
@@ -133,7 +186,9 @@ class Facts:
     read_only: tuple[str, ...]
     stopped: tuple[str, ...]
     custom_gradients: tuple[str, ...]
+    fingerprint: Digits
     guards: tuple[GuardFact, ...]
+    conditions: tuple[ConditionFact, ...]
     hazards: tuple[HazardFact, ...]
     ops: tuple[tuple[str, int], ...]
     constant_bytes: int

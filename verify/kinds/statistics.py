@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from verify.find import Detector
 from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Globs, literal
-from verify.kinds.facts import Facts
+from verify.kinds.facts import Facts, StatisticFact
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import known, names, select
 from verify.kinds.violation import Violation
 
 
 def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
-    expected = set[str]()
+    asked: dict[str, float | None] = {}
     if selection is not None:
         among = _could_move(detector)
-        chosen = select(detector, selection, "statistics", trainable=False, first=among)
-        expected = {v.path for v in chosen}
+        shares = selection.items() if isinstance(selection, Mapping) else [(selection, None)]
+        for one, keeps in shares:
+            if keeps is not None and (
+                isinstance(keeps, bool) or not isinstance(keeps, int | float)
+            ):
+                raise TypeError(f"statistics: {one!r} keeps {keeps!r}, which is no number")
+            chosen = select(detector, one, "statistics", trainable=False, first=among)
+            asked |= dict.fromkeys((v.path for v in chosen), keeps)
+    return [*_moved(detector, {*asked}), *_kept(detector, asked)]
+
+
+def _kept(detector: Detector, asked: Mapping[str, float | None]) -> list[Violation]:
+    """Statistics that keep another share of themselves than was asked for."""
+    others: dict[tuple[float, float], list[str]] = {}
+    for fact in _facts(detector):
+        keeps = asked.get(fact.variable)
+        if keeps is not None and not np.isclose(fact.keeps, keeps, rtol=0, atol=1e-5):
+            others.setdefault((keeps, fact.keeps), []).append(fact.variable)
+    return [
+        Violation("statistics", f"{names(paths)} to keep {keeps:.6g}", f"keeps {found:.6g}")
+        for (keeps, found), paths in others.items()
+    ]
+
+
+def _facts(detector: Detector) -> Iterator[StatisticFact]:
+    moved, paths = {*detector.written.statistics}, detector.step.paths
+    for key, share in detector.moving.shares.items():
+        if paths[key] in moved:
+            yield StatisticFact(paths[key], float(f"{share:.6g}"))
+
+
+def _moved(detector: Detector, expected: set[str]) -> list[Violation]:
+    """Whether exactly these statistics move."""
     found = {*detector.written.statistics}
     if expected == found:
         return []
@@ -67,19 +100,23 @@ def _why_not_moved(detector: Detector, missing: Iterable[str]) -> list[str]:
 
 
 class _Statistics(Kind):
-    keywords = (Keyword("statistics", Globs, _check, rank=5),)
+    keywords = (Keyword("statistics", Globs | dict[str, float | int], _check, rank=5),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        return {}  # they are a field of `Facts.written`, which the kind of trained variables fills
+        return {"statistics": tuple(sorted(_facts(detector), key=lambda fact: fact.variable))}
 
     def page(self, facts: Facts) -> list[Row]:
-        return [Row.listed("moving statistics", facts.written.statistics)]
+        by: dict[float, list[str]] = {}
+        for fact in facts.statistics:
+            by.setdefault(fact.keeps, []).append(fact.variable)
+        told = (f"{', '.join(paths)} keep {keeps:.6g}" for keeps, paths in sorted(by.items()))
+        return [Row.of("moving statistics", told)]
 
     def snapshot(self, facts: Facts) -> list[Row]:
-        return [Row.of("moving statistic", facts.written.statistics)]
+        return [Row.of("moving statistic", map(str, facts.statistics))]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
-        found = [literal(path) for path in facts.written.statistics]
+        found = {literal(fact.variable): fact.keeps for fact in facts.statistics}
         return {"statistics": found} if found else {}
 
 

@@ -1,0 +1,179 @@
+"""Conditions: by which expression of counters and other variables a step chooses its branches."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from loopctl_shared import near_spellings
+from verify.find import Chosen, Condition, Detector
+from verify.kinds.contract_spelling import Off, literal
+from verify.kinds.facts import ConditionFact, Facts
+from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.violation import Violation
+from verify.match import NoValueError
+
+_BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_UNARY: dict[type[ast.AST], Callable[[Any], Any]] = {ast.Not: operator.not_, ast.USub: operator.neg}
+_NUMBERS = (0, 1, 2, 3, 5, 8, 40)  # that counters may hold, besides those near a bound
+_MOST = 200  # combinations of these that are tried
+
+
+def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    found = detector.conditions
+    if expected is None:
+        told = "; ".join(str(ConditionFact(one.name, one.value)) for one in found)
+        return [Violation("conditions", "no expression chooses", told)] if found else []
+    if not isinstance(expected, Mapping) or not all(
+        isinstance(part, str) for pair in expected.items() for part in pair
+    ):
+        raise TypeError(f"conditions: {expected!r} is no dict of expressions by variable")
+    violations: list[Violation] = []
+    for glob, text in expected.items():
+        chosen = [one for one in found if one.name and _meant(glob, one.name)]
+        if not chosen:
+            near = near_spellings(glob, [one.name for one in found if one.name])
+            told = f"no such variable is set by an expression{f': {near[0]} is' if near else ''}"
+            violations.append(Violation("conditions", f"{glob} where {text}", told))
+        for one in chosen:
+            difference = _difference(detector, one, text)
+            if difference is not None:
+                hints = (difference,) if difference else ()
+                wish = f"{one.name} where {text}"
+                violations.append(Violation("conditions", wish, f"where {one.value}", hints))
+    return violations
+
+
+def _meant(glob: str, path: str) -> bool:
+    return glob == path or fnmatch.fnmatchcase(path, glob)
+
+
+def _difference(detector: Detector, condition: Condition, text: str) -> str | None:
+    """Where a condition is not as a text says, empty if that is not known; None if it is."""
+    if _plain(text) == _plain(condition.value):
+        return None
+    names = {v.path.rsplit("/", 1)[-1]: v.path for v in condition.variables}
+    wanted = _parsed(text)
+    unknown = {node.id for node in ast.walk(wanted) if isinstance(node, ast.Name)} - {*names}
+    if unknown:
+        return f"it is not made of {', '.join(sorted(unknown))}"
+    there = Chosen(detector.flat, condition)
+    for held in _held([*names], f"{text} {condition.value}"):
+        try:
+            wish = bool(_value(wanted, held))
+            found = there.where({names[name]: number for name, number in held.items()})
+        except ZeroDivisionError:
+            continue
+        except NoValueError:
+            return ""
+        if found != wish:
+            told = ", ".join(f"{name} = {number}" for name, number in held.items())
+            return f"they differ where {told}"
+    return None
+
+
+def _plain(text: str) -> str:
+    try:
+        return ast.unparse(ast.parse(text, mode="eval"))
+    except SyntaxError:
+        return text
+
+
+def _parsed(text: str) -> ast.expr:
+    """
+    Raises:
+        ValueError: it is no expression.
+    """
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"conditions: {text!r} is no expression: {error.msg}") from None
+
+
+def _value(node: ast.expr, held: Mapping[str, int]) -> Any:
+    """What an expression is where its names stand for these numbers; no name of Python's means any.
+
+    Raises:
+        ValueError: it is more than arithmetic and comparisons.
+    """
+    match node:
+        case ast.Constant(value=bool() | int() | float() as value):
+            return value
+        case ast.Name(id=name) if name in held:
+            return held[name]
+        case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
+            return _UNARY[type(op)](_value(operand, held))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _BINARY[type(op)](_value(left, held), _value(right, held))
+        case ast.BoolOp(op=op, values=values):
+            every = [bool(_value(value, held)) for value in values]
+            return all(every) if isinstance(op, ast.And) else any(every)
+        case ast.Compare(left=left, ops=ops, comparators=others) if {*map(type, ops)} <= {*_BINARY}:
+            sides = [_value(one, held) for one in (left, *others)]
+            pairs = zip(ops, itertools.pairwise(sides), strict=True)
+            return all(_BINARY[type(op)](*pair) for op, pair in pairs)
+    raise ValueError(
+        f"conditions: {ast.unparse(node)!r} is more than arithmetic and comparisons of variables: "
+        "write the condition as facts tell it"
+    )
+
+
+def _held(names: list[str], text: str) -> Iterator[dict[str, int]]:
+    """What variables may hold, near the numbers of a text above all."""
+    words = "".join(sign if sign.isdigit() else " " for sign in text).split()
+    near = {int(word) + off for word in words if len(word) < 10 for off in (-1, 0, 1)}
+    numbers = sorted({*_NUMBERS, *near} - {-1})
+    every: Iterable[tuple[int, ...]] = itertools.product(numbers, repeat=len(names))
+    if len(numbers) ** len(names) > _MOST:
+        rng = np.random.default_rng(0)
+        rows = rng.choice(numbers, size=(_MOST, len(names)))
+        every = (tuple(int(number) for number in row) for row in rows)
+    for row in every:
+        yield dict(zip(names, row, strict=True))
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    return None if said is False else said
+
+
+class _Conditions(Kind):
+    keywords = (Keyword("conditions", Off | dict[str, str], _check, rank=7, read=_read),)
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        found = (ConditionFact(one.name, one.value) for one in detector.conditions)
+        return {"conditions": tuple(found)}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [Row.of("conditions", map(str, facts.conditions))]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        return [Row.of("condition", map(str, facts.conditions))]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        named = {literal(one.variable): one.value for one in facts.conditions if one.variable}
+        return {"conditions": named} if named else {}
+
+
+KIND = _Conditions()
