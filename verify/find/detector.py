@@ -22,7 +22,7 @@ from verify.find.outputs import Outputs
 from verify.find.regularization_terms import Terms
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
-from verify.find.treatments import Treatments
+from verify.find.treatments import Treatment, Treatments
 from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Node, Region, Tensor, VariableRef
@@ -107,11 +107,41 @@ class Detector:
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips on the gradient of one update, before the optimizer."""
-        return self._clips.of(update)
+        return self._where_alone(update)._clips.of(update)
 
-    def clip_ops(self, clip: Clip) -> frozenset[int]:
-        """The nodes of a clip that was found."""
-        return self._clips.ops(clip)
+    def clip_ops(self, update: Update, clip: Clip) -> frozenset[int]:
+        """The nodes of a clip that was found on the gradient of an update."""
+        return self._where_alone(update)._clips.ops(clip)
+
+    def treatment_of(self, update: Update) -> Treatment | None:
+        """What is done to a gradient before the optimizer; None where that is not known."""
+        return self._where_alone(update).treatments.of(update)
+
+    def is_updated_as(self, update: Update, optimizer: Any) -> bool:
+        """Whether an update is one that an optimizer with these settings would make."""
+        return self._where_alone(update).optimizers.is_as(update.variable.key, optimizer)
+
+    def _where_alone(self, update: Update) -> Detector:
+        """What looks at the branch in which an update is the only one of its variable.
+
+        One that is trained in several branches is updated once in each.
+        """
+        if self._observed.knows(update):
+            return self
+        for guard, position in self.flat.choices(update.node.path):
+            region = guard.branches[position]
+            if len(region) <= len(self.flow.region):
+                continue
+            if region not in self._parts:
+                self._parts[region] = Detector(self.step, region)
+            part = self._parts[region]
+            if part._observed.knows(update):
+                return part
+        return self
+
+    @functools.cached_property
+    def _parts(self) -> dict[Region, Detector]:
+        return {}
 
     @functools.cached_property
     def _clips(self) -> Clips:
@@ -177,7 +207,7 @@ class Detector:
 
     def rule_of(self, update: Update) -> Rule | None:
         """How one update is made; None where that is not known."""
-        return self.optimizers.of(update)
+        return self._where_alone(update).optimizers.of(update)
 
     @functools.cached_property
     def _observed(self) -> Observed:

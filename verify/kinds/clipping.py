@@ -67,7 +67,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
 def _no_clipping(detector: Detector) -> list[Violation]:
     hints = []
     for update in detector.flow.trained:
-        clips, treatment = detector.clips(update), detector.treatments.of(update)
+        clips, treatment = detector.clips(update), detector.treatment_of(update)
         hints += [f"{update.variable.path}: clipped to {clip}" for clip in clips]
         if not clips and treatment is not None and treatment.limits:
             hints.append(f"{update.variable.path}: limited, by no clip that is known")
@@ -153,7 +153,7 @@ class _Clipping(Kind):
     def ops(self, detector: Detector) -> frozenset[int]:
         return frozenset[int]().union(
             *(
-                detector.clip_ops(clip)
+                detector.clip_ops(update, clip)
                 for update in detector.flow.trained
                 for clip in detector.clips(update)
             )

@@ -31,7 +31,7 @@ def astray(detector: Detector, paths: Iterable[str]) -> list[str]:
     """The variables for which what enters the optimizer leads another way than the gradient."""
     wanted, found = set(paths), list[str]()
     for update in detector.flow.trained:
-        treatment = detector.treatments.of(update)
+        treatment = detector.treatment_of(update)
         if update.variable.path in wanted and treatment is not None and not treatment.follows:
             found.append(update.variable.path)
     return found
@@ -39,7 +39,7 @@ def astray(detector: Detector, paths: Iterable[str]) -> list[str]:
 
 def factor(detector: Detector, update: Update) -> float | None:
     """What one gradient is multiplied by; minus that where it is added to its variable."""
-    treatment, rule = detector.treatments.of(update), detector.rule_of(update)
+    treatment, rule = detector.treatment_of(update), detector.rule_of(update)
     ascends = rule is not None and rule.rate is not None and rule.rate < 0
     times = None if treatment is None else treatment.factor
     if times is None:
@@ -63,7 +63,7 @@ def _names(paths: list[str], every: int) -> str:
 
 
 def _facts(detector: Detector, update: Update) -> Iterator[TreatmentFact]:
-    treatment = detector.treatments.of(update)
+    treatment = detector.treatment_of(update)
     if treatment is None:
         return
     factor, path = treatment.factor, update.variable.path

@@ -86,9 +86,7 @@ def _optimizer(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         wrong: dict[str, tuple[list[str], tuple[str, ...]]] = {}
         for update in detector.flow.trained:
             path, rule = update.variable.path, detector.rule_of(update)
-            if path in paths and (
-                made is None or not detector.optimizers.is_as(update.variable.key, made)
-            ):
+            if path in paths and (made is None or not detector.is_updated_as(update, made)):
                 told = _unknown(update) if rule is None else _name(rule)
                 hints = () if made is None or rule is None else _differences(rule, made)
                 wrong.setdefault(told, ([], hints))[0].append(path)
