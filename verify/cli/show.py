@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
 
     facts = step_facts(captured(subject_from(options.target)))
     if options.format == "json":
-        print(json.dumps(dataclasses.asdict(facts), indent=2))
+        print(json.dumps(dataclasses.asdict(facts), indent=2, default=str))
     else:
         print(facts.page(options.full))
     return 0

@@ -18,7 +18,9 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", f"{SHOP}:controlled#warmup_on"]) == 0
     assert "[-0.1, 0.1] on shop/head/kernel" in capsys.readouterr().out
     assert main(["show", "--format", "json", f"{SHOP}:plain"]) == 0
-    assert json.loads(capsys.readouterr().out)["losses"][0]["name"] == "mse"
+    told = json.loads(capsys.readouterr().out)
+    assert told["losses"][0]["name"] == "mse"
+    assert len(told["fingerprint"]) == 12
 
 
 def test_diff(capsys: pytest.CaptureFixture[str]) -> None:

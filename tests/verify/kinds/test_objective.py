@@ -64,6 +64,19 @@ def test_another_gradient_is_told_with_its_variables(
     assert "found    0.5 times that" in told
 
 
+def test_a_function_with_statements_over_tensors(regularised: keras.Model, trained: Any) -> None:
+    together = meant(regularised)
+
+    @tf.function
+    def objective(x: Any, y: Any) -> Any:
+        total = together(x, y)
+        if tf.reduce_sum(x) == 12345.0:
+            total = 2.0 * total
+        return total
+
+    verify.assert_graph(trained, *batch(), objective=objective)
+
+
 def test_a_model_compiled_by_keras(regularised: keras.Model) -> None:
     regularised.compile("adam", "mse")
     verify.assert_graph(regularised, batch(), objective=meant(regularised))
