@@ -66,9 +66,12 @@ def model_call(model: Any, x: Any) -> ModelCall:
             losses = list(model.losses)
         uses = _Uses(variables, losses, outputs)
         frontiers = [uses.frontier(loss) for loss in losses]
+        resources = [resource(variable) for variable in variables]
         results = []
         for loss, frontier in zip(losses, frontiers, strict=True):
-            on = [v for v in variables if tape.gradient(loss, resource(v)) is not None]
+            # All at once: one backward pass for a loss, not one for each variable.
+            reached = tape.gradient(loss, resources)
+            on = [v for v, one in zip(variables, reached, strict=True) if one is not None]
             labels.append(_label(model, loss, on))
             keys.append(tuple(key_of(variable) for variable in on))
             by = tape.gradient(loss, frontier, output_gradients=upstream)
