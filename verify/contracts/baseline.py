@@ -12,6 +12,7 @@ from verify.contracts.expectation import expectation
 from verify.contracts.schema import Expected
 from verify.contracts.subject import Subject, captured
 from verify.errors import ContractError
+from verify.find import Detector
 from verify.graphs import no_collection
 from verify.kinds import KINDS
 from verify.step import Step, choosers, specialised
@@ -34,6 +35,9 @@ def baseline(step: Step, inner: bool = False) -> Baseline:
     """
     with no_collection():
         facts = step_facts(step)
+        # Another than the one that found the facts, as whoever checks the contract has; one for
+        # all that is said, since it remembers what it found.
+        detector = Detector(step)
         said: dict[str, Any] = {}
         for kind in KINDS:
             said |= kind.baseline(facts)
@@ -44,14 +48,14 @@ def baseline(step: Step, inner: bool = False) -> Baseline:
                 said |= kind.limits(facts)
             said |= guards
         for keyword, value in list(said.items()):
-            reason = _why_not(step, keyword, value)
+            reason = _why_not(detector, keyword, value)
             if reason is None:
                 continue
             unsaid[keyword] = reason
             del said[keyword]
             # What has no name for a contract can still be counted.
             count = len(facts.regularization)
-            if keyword == "regularization" and _why_not(step, keyword, count) is None:
+            if keyword == "regularization" and _why_not(detector, keyword, count) is None:
                 said[keyword] = count
     return Baseline(said, unsaid)
 
@@ -114,11 +118,11 @@ def _guards(step: Step) -> tuple[dict[str, Any], dict[str, str]]:
     return ({"guards": guards} if guards else {}), unsaid
 
 
-def _why_not(step: Step, keyword: str, value: Any) -> str | None:
-    """Why an expectation can't be said of this step; None if it holds."""
+def _why_not(detector: Detector, keyword: str, value: Any) -> str | None:
+    """Why an expectation can't be said of a step; None if it holds."""
     try:
         spelt = Expected.model_validate({keyword: value})
-        violations = expectation("baseline", spelt).violations(step)
+        violations = expectation("baseline", spelt).violations_of(detector)
     except (ContractError, ValueError, TypeError) as error:
         return str(error).splitlines()[0]
     return str(violations[0]).replace("\n", " ") if violations else None

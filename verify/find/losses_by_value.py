@@ -136,7 +136,7 @@ class LossesByValue:
         prediction = self.flow.spec(place.prediction)
         fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
         given = None if weight is None else self.flow.spec(weight)
-        ops = self.flow.matcher.by_op
+        ops, key = self.flow.matcher.by_op, LossKey(loss)
         for gradient in loss_gradients(loss, fed, prediction, given, ops):
             if gradient.weighted != (weight is not None):
                 continue
@@ -148,7 +148,7 @@ class LossesByValue:
                     drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
                     if not drawn.tells:
                         break
-                    expected = self._expected(LossKey(loss), gradient, drawn)
+                    expected = self._expected(key, gradient, drawn)
                     if expected is not None and not (
                         gradient.activated and not self._is_computed(place, drawn, expected[1])
                     ):

@@ -24,7 +24,7 @@ from verify.contracts.subject import forget
 from verify.printable import printable
 
 EVIL = "w\n::error file=x.py,line=1::forged\nkept   all (c:1)\x1b[2J\u202e\"'<b>]]>&%0A$\\"
-CROSS = keras.losses.BinaryCrossentropy()  # the first that verify looks for
+SQUARE = keras.losses.MeanSquaredError()  # the first that verify looks for
 NAMES = st.one_of(
     st.text(min_size=1, max_size=12),
     st.lists(
@@ -70,7 +70,7 @@ def original() -> Any:
     @tf.function
     def step(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = CROSS(y, tf.sigmoid(x @ weight))
+            loss = SQUARE(y, tf.sigmoid(x @ weight))
         gradient = tape.gradient(loss, weight)
         weight.assign_sub(tf.cond(flag, lambda: 0.1, lambda: 0.0) * gradient)
         return loss
@@ -198,7 +198,7 @@ def test_a_saved_model_with_such_names(tmp_path: Path, capsys: pytest.CaptureFix
         @tf.function
         def step(self, x: Any, y: Any) -> Any:
             with tf.GradientTape() as tape:
-                loss = CROSS(y, tf.sigmoid(x @ self.weight))
+                loss = SQUARE(y, tf.sigmoid(x @ self.weight))
             self.weight.assign_sub(0.1 * tape.gradient(loss, self.weight))
             return {"loss": loss}
 
