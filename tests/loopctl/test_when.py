@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from loopctl import ConfigError, LoopControllerCallback, StepHistory, when
 from loopctl.config import Condition
 from loopctl.config.predicates import RESERVED
+from tests.grids import grid
 from verify import strategies
 
 Data = tuple[Any, Any]
@@ -65,18 +66,26 @@ def expected() -> dict[str, list[bool]]:
     return {}
 
 
+WAYS: list[dict[str, Any]] = [
+    {"steps_per_execution": 4},
+    {"jit_compile": True},
+    {"run_eagerly": True},
+]
+
+
 @pytest.mark.parametrize(
-    "options", [{"steps_per_execution": 4}, {"jit_compile": True}, {"run_eagerly": True}]
+    ("case", "options"),
+    grid(CASES, WAYS),
+    ids=lambda value: repr(value[0]) if isinstance(value, tuple) else next(iter(value)),
 )
-@pytest.mark.parametrize(("condition", "python"), CASES, ids=[repr(case[0]) for case in CASES])
 def test_every_step_is_decided_as_by_the_python_form(
-    condition: Condition,
-    python: Callable[[Any], bool],
+    case: tuple[Condition, Callable[[Any], bool]],
     options: dict[str, Any],
     model: keras.Model,
     data: Data,
     expected: dict[str, list[bool]],
 ) -> None:
+    condition, python = case
     if repr(condition) not in expected:
         start = model.get_weights()
         expected[repr(condition)] = run(model, data, python)

@@ -1,0 +1,24 @@
+"""Grids of cases: all of one in the thorough profile, else a part that has every value of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import settings
+
+# What conftest.py draws in the thorough profile; the others have less.
+THOROUGH = 500
+
+
+def grid(rows: Sequence[Any], columns: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Pairs (row, column): each with each, or each row with one column, which take turns."""
+    return pairs(rows, columns, whole=settings.default.max_examples >= THOROUGH)
+
+
+def pairs(rows: Sequence[Any], columns: Sequence[Any], *, whole: bool) -> list[tuple[Any, Any]]:
+    """Where not `whole`, every column is there as well, since there must be enough rows."""
+    if whole:
+        return [(row, column) for row in rows for column in columns]
+    assert len(rows) >= len(columns), "a column would be left out"
+    return [(row, columns[i % len(columns)]) for i, row in enumerate(rows)]
