@@ -197,9 +197,8 @@ class _Pass:
                 found = self._compared(gradients, pairs, at_first)
                 if all(one.factor is not None for one in found.values()):
                     return found
-                first = first or found
-                if any(one.unknown for one in found.values()):
-                    break
+                if first is None or any(one.unknown for one in first.values()):
+                    first = found
         return first or {}
 
     @property
@@ -309,10 +308,17 @@ def _known(shape: tuple[int | None, ...] | None, inputs: Sequence[Any]) -> tuple
     """The shape in which an op draws: most are handed it."""
     if shape is not None and None not in shape:
         return concrete(shape, 0)
-    handed = inputs[0] if inputs and inputs[0].dtype.is_integer else None
-    if handed is None or handed.shape.rank != 1:
+    handed = _handed(inputs)
+    if handed is None:
         raise NoValueError("numbers are drawn in a shape that is not known")
-    return tuple(int(size) for size in handed)
+    return handed
+
+
+def _handed(inputs: Sequence[Any]) -> tuple[int, ...] | None:
+    """The shape that an op is handed to draw in."""
+    if not inputs or not inputs[0].dtype.is_integer or inputs[0].shape.rank != 1:
+        return None
+    return tuple(int(size) for size in inputs[0])
 
 
 class _Reference(Paired):
@@ -351,7 +357,15 @@ class _Reference(Paired):
         partner = self.pairs.get(node.index)
         if partner is None:
             raise NoValueError(f"it draws a random number that the step does not draw ({node.op})")
-        return self.here.feed.drawn(partner, inputs, turn)
+        numbers = self.here.feed.drawn(partner, inputs, turn)
+        own = _handed(inputs)
+        for shape, fed in zip(node.shapes, numbers, strict=True):
+            wanted = shape if own is None else own
+            if not tf.TensorShape(wanted).is_compatible_with(fed.shape):
+                raise NoValueError(
+                    f"it draws random numbers of shape {wanted}, the step of {(*fed.shape,)}"
+                )
+        return numbers
 
 
 def _array(value: Any) -> Array:
