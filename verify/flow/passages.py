@@ -8,6 +8,7 @@ tensor of that size.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Set
 
@@ -31,14 +32,22 @@ def ways(flow: Flow, updates: Iterable[Update]) -> Iterator[tuple[Update, tuple[
     """
     starts = set[int]()
     earlier = _earlier(flow)
-    # By a common norm, numbers are reached from the gradients of all larger variables.
-    for update in sorted(updates, key=lambda update: size_of(update.variable.shape) == 1):
-        way = _Passages(flow, update, earlier.get(update.node.index, -1)).found(starts)
+    every = [_Passages(flow, u, earlier.get(u.node.index, -1)) for u in updates]
+    # By a common norm, numbers are reached from the gradients of all larger variables, and from
+    # those of other numbers.
+    every.sort(key=lambda one: one.size == 1)
+    nearest: dict[int, set[int]] = {}
+    for one in every:
+        if one.size == 1 and not nearest:
+            numbers = [other for other in every if other.size == 1]
+            nearest = {id(other): other.nearest(starts) for other in numbers}
+        theirs = set[int]().union(*(ends for key, ends in nearest.items() if key != id(one)))
+        way = one.found(starts, theirs)
         if way:
             whole = taken_from(flow, way[0])
             way = way if whole is None else (whole, *way)
             starts.add(way[0][0])
-            yield update, way
+            yield one.update, way
 
 
 def _earlier(flow: Flow) -> dict[int, int]:
@@ -62,18 +71,30 @@ class _Passages:
         self.shape, self.size = update.variable.shape, size_of(update.variable.shape)
         self.in_rows = update.variable.key in flow.tables
 
-    def found(self, others: Set[int]) -> tuple[Tensor, ...]:
-        """In the order of the way. `others`: where the gradients of larger variables begin."""
+    def nearest(self, others: Set[int]) -> set[int]:
+        """Where the gradient of a number begins that is nearest to its write.
+
+        `others`: where the gradients of larger variables begin.
+        """
+        edges, ends = self._large_ones
+        own = ends - self.flow.descendants(others)
+        return _nearest(edges, own, self.update.node.index)
+
+    def found(self, others: Set[int], theirs: Set[int]) -> tuple[Tensor, ...]:
+        """In the order of the way.
+
+        `others`, `theirs`: where the gradients begin of larger variables, and of other numbers.
+        """
         flow, update = self.flow, self.update
         if self.size is None:
             return ()
-        edges, ends = self._large_ones()
+        edges, ends = self._large_ones
         within = ends & flow.propagated
         if self.in_rows and not within:  # rows may be moved, or joined, after values have entered
             within = {end for end in ends if not (flow.ancestors([end]) - {end}) & ends}
         if self.size == 1 and len(ends) > 1:
-            own = {end for end in ends - flow.descendants(others) if _is_end(flow, end)}
-            ends = within = _nearest(edges, own, update.node.index)
+            own = ends - flow.descendants(others) - theirs
+            ends = within = own | self.nearest(others)
         if within and ends != within:
             edges, ends = _every_one(flow, update, ends, within)
         graph = nx.DiGraph(edges)
@@ -88,6 +109,7 @@ class _Passages:
             index = above[index]
         return (*reversed(found),)
 
+    @functools.cached_property
     def _large_ones(self) -> tuple[list[tuple[int, int]], set[int]]:
         """How nodes as large depend on one another up from the write, and which come first."""
         flow, start = self.flow, self.update.node.index
@@ -143,11 +165,6 @@ def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
     path, own = flow.flat.nodes[index].path, update.node.path
     bodies = (guard.branches[0] for guard, _ in flow.flat.around(path) if guard.op in WHILES)
     return any(own[: len(body)] != body for body in bodies)
-
-
-def _is_end(flow: Flow, index: int) -> bool:
-    """Whether backpropagation ends in a node."""
-    return index in flow.propagated or not flow.propagated.isdisjoint(flow.producers[index])
 
 
 def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int]:
