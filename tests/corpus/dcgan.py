@@ -51,7 +51,7 @@ def case(wrong: str = "") -> Case:
     @tf.function
     def step(real: Any) -> None:
         noise = tf.random.normal([tf.shape(real)[0], 3])
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape() as tape, tf.GradientTape() as other:
             fake = generator(noise, training=wrong != "inference mode")
             on_real = discriminator(real, training=True)
             on_fake = discriminator(fake, training=True)
@@ -65,9 +65,10 @@ def case(wrong: str = "") -> Case:
             if wrong == "trains both":
                 cost += fooled
         ours, theirs = generator.trainable_variables, discriminator.trainable_variables
-        fooling.apply(tape.gradient(fooled, ours), ours)
+        found = other.gradient(fooled, ours)
+        fooling.apply(found, ours)
         if wrong == "update twice":
-            fooling.apply(tape.gradient(fooled, ours), ours)
+            fooling.apply(found, ours)
         if wrong != "no update":
             telling.apply(tape.gradient(cost, theirs), theirs)
 

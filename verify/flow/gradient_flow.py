@@ -214,7 +214,9 @@ class Flow(Dependence):
         Or what is made of such values, as where they are within bounds. Of rows that were looked up
         in a table, their numbers decide nothing but where they go.
         """
-        forward = self.ancestors(seed.loss[0] for seed in self.seeds)
+        # Of a sum of losses, only one may be known as what a seed begins at.
+        losses = {index for seed in self.seeds for index, _ in self.sums_of(seed.loss)}
+        forward = self.ancestors(losses)
         made_of = forward & (self.of_data | self.of_weights)
         values = self.descendants(made_of, without=self.backward)
         # And what is made of these numbers alone.

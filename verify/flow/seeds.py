@@ -42,11 +42,11 @@ class Seeds:
 
     def found(self) -> list[Seed]:
         """In the order of the graph."""
-        seeds = []
+        seeds: list[Seed] = []
         constants = [i for op in ("Const", "Fill") for i in self.flow.matcher.by_op.get(op, ())]
         for node in (self.flat.nodes[index] for index in sorted(constants)):
             if self.flow.inside(node) and self._may_be_seed(node):
-                loss = self._loss_of(node)
+                loss = self._loss_of(node, seeds)
                 if loss is not None:
                     seeds.append(Seed(node.index, loss))
         return seeds
@@ -64,11 +64,11 @@ class Seeds:
         one = value.flat[0] == 1 or value.ndim == 1
         return bool(one and value.flat[0] != 0 and np.all(value == value.flat[0]))
 
-    def _loss_of(self, seed: Node) -> Tensor | None:
+    def _loss_of(self, seed: Node, earlier: list[Seed]) -> Tensor | None:
         """The tensor whose backward pass `seed` starts, if there is one.
 
         Where an op hands its upstream gradient on unchanged (a sum of losses), that is the tensor
-        behind it.
+        behind it. `earlier`: other seeds, of which the losses and gradients may look like this one's loss.
         """
         near: dict[str, list[int]] = {}
         for index in self.flow.near([seed.index], _DEPTH) - {seed.index}:
@@ -76,12 +76,17 @@ class Seeds:
         if not near:
             return None
         below: set[int] | None = None
+        known = {other.loss for other in earlier}
+        made = self.flow.descendants(other.node for other in earlier if other.loss[0] < other.node)
         start = (seed.index, 0)
         for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
             for position, bound in self._gradients(makers, seed, near):
-                # What is written after the seed is part of a gradient, be it computed alike.
+                # What is written after the seed is part of a gradient, be it computed alike; so is
+                # most of what an earlier seed leads to: a mean and its gradient divide alike.
                 alike = makers.with_inputs(self.flat, bound)
-                for loss in sorted(alike, key=lambda tensor: tensor[0] > seed.index):
+                for loss in sorted(
+                    alike, key=lambda t: (t[0] > seed.index, t[0] in made, t in known)
+                ):
                     node = self.flat.node(loss)
                     # A branch may go back through a forward pass made before it was chosen.
                     if not (self.flow.inside(node) or same_branch(node.path, seed.path)):
