@@ -1,4 +1,4 @@
-"""Conditional GAN: the class as further channels of an image, and as further numbers of the noise."""
+"""Conditional GAN: the class as further channels of an image, and further noise."""
 
 from __future__ import annotations
 

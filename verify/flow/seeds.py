@@ -68,7 +68,7 @@ class Seeds:
         """The tensor whose backward pass `seed` starts, if there is one.
 
         Where an op hands its upstream gradient on unchanged (a sum of losses), that is the tensor
-        behind it. `earlier`: other seeds, of which the losses and gradients may look like this one's loss.
+        behind it. `earlier`: other seeds, whose losses and gradients may look like this loss.
         """
         near: dict[str, list[int]] = {}
         for index in self.flow.near([seed.index], _DEPTH) - {seed.index}:
@@ -78,11 +78,13 @@ class Seeds:
         below: set[int] | None = None
         known = {other.loss for other in earlier}
         made = self.flow.descendants(other.node for other in earlier if other.loss[0] < other.node)
+        made |= {source for index in made for source in self.flow.producers[index]}
+        made -= {loss[0] for loss in known}
         start = (seed.index, 0)
         for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
             for position, bound in self._gradients(makers, seed, near):
                 # What is written after the seed is part of a gradient, be it computed alike; so is
-                # most of what an earlier seed leads to: a mean and its gradient divide alike.
+                # what an earlier pass takes or makes: a mean and its gradient divide alike.
                 alike = makers.with_inputs(self.flat, bound)
                 for loss in sorted(
                     alike, key=lambda t: (t[0] > seed.index, t[0] in made, t in known)

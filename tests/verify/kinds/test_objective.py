@@ -262,6 +262,28 @@ def test_one_thing_is_wrong(wrong: dict[str, Any], told: str) -> None:
     assert "1 violation" in str(error.value)
 
 
+@pytest.mark.parametrize("size", [4, None])
+def test_random_numbers_of_another_shape(size: int | None) -> None:
+    """One number for all is not one for each."""
+    weight = tf.Variable([1.0, -2.0], name="weight")
+
+    def noisy(x: Any, each: bool) -> Any:
+        noise = tf.random.normal([tf.shape(x)[0] if each else 1, 1])
+        return tf.reduce_mean(tf.square((x + noise) * weight))
+
+    @tf.function
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = noisy(x, each=False)
+        weight.assign_sub(0.1 * tape.gradient(loss, weight))
+
+    spec = tf.TensorSpec((size, 2))
+    verify.assert_graph(train, spec, objective=lambda x: noisy(x, each=False))
+    told = rejected(train, spec, objective=lambda x: noisy(x, each=True))
+    assert "it draws random numbers of shape (" in told
+    assert "the step of (1, 1)" in told
+
+
 def test_functions_that_are_exchanged() -> None:
     trained = Adversaries()
     told = rejected(
