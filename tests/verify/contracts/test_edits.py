@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.grids import THOROUGH
 from tests.verify.contracts.edited import BATCH, EDITS, trained
 from verify.contracts.baseline import baseline
 from verify.contracts.expectation import expectation
@@ -42,8 +43,8 @@ def is_kept(expected: Any, step: Any) -> bool:
 
 
 # An edit takes two seconds: the default profile makes 12 of them, `thorough` all 45.
-EVERY = settings.default.max_examples
-MADE = [name for i, name in enumerate(EDITS) if EVERY > 100 or i % 4 == 0]
+EVERY = settings.default.max_examples >= THOROUGH
+MADE = [name for i, name in enumerate(EDITS) if EVERY or i % 4 == 0]
 
 
 @pytest.mark.parametrize("edit", MADE)
