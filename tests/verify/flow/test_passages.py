@@ -102,6 +102,33 @@ def test_the_way_of_rows_begins_with_them() -> None:
     assert [found.flat.dtype(tensor) for tensor in placed.numbers] == ["int32"]
 
 
+@pytest.mark.parametrize("numbers", [1, 2])
+@pytest.mark.parametrize("halved", [False, True])
+def test_all_parts_of_the_gradient_of_a_number_are_followed(halved: bool, numbers: int) -> None:
+    """One of them may lie nearer to the write; a norm leads to those of other numbers."""
+    weight = tf.Variable(tf.ones((2, 1)), name="weight")
+    biases = [tf.Variable([0.5], name=f"bias{i}") for i in range(numbers)]
+
+    def score(x: Any) -> Any:
+        return x @ weight + tf.add_n([(i + 1.0) * bias for i, bias in enumerate(biases)])
+
+    @tf.function(autograph=False)
+    def train(real: Any, fake: Any) -> None:
+        with tf.GradientTape() as tape:
+            told = tf.reduce_mean(tf.nn.softplus(-score(real)))
+            told += tf.reduce_mean(tf.nn.softplus((0.5 if halved else 1.0) * score(fake)))
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(told, [weight, *biases]), 1.0)
+        for variable, gradient in zip([weight, *biases], gradients, strict=True):
+            variable.assign_sub(gradient)
+
+    spec = tf.TensorSpec((None, 2))
+    found = Flow(flatten(train.get_concrete_function(spec, spec)))
+    begun = {update.variable.path: way[0] for update, way in ways(found, found.trained)}
+    assert {*begun} == {"weight", *(f"bias{i}" for i in range(numbers))}
+    fed = {*found.flat.arguments}
+    assert all(fed <= found.ancestors([index]) for index, _ in begun.values())
+
+
 # -- programs ------------------------------------------------------------------------------------
 
 

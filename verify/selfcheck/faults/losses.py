@@ -132,7 +132,8 @@ class WrongGamma(OnFocal):
         return loss(y, prediction)
 
 
-@planted("loss", "another data loss")
+# Through a softmax, and for targets of 0 and 1, it is a multiple of Hinge.
+@planted("loss", "another data loss|Hinge with weight")
 class Exchanged(OnPoisson):
     """Target and prediction exchanged, in a loss where that matters."""
 
