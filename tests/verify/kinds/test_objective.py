@@ -19,9 +19,6 @@ MSE = keras.losses.MeanSquaredError()
 SHAPE = tf.TensorSpec((None, 4))
 
 
-# -- one function ----------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def regularised() -> keras.Model:
     return dense(kernel=keras.regularizers.L2(0.1))
