@@ -92,3 +92,13 @@ def rejected(target: Any, *args: Any, **expected: Any) -> str:
     with pytest.raises(verify.GraphAssertionError) as error:
         verify.assert_graph(target, *args, **expected)
     return str(error.value)
+
+
+def when(condition: Any, write: Callable[[], Any]) -> None:
+    """Writes in a branch that is taken where a condition holds."""
+
+    def made() -> Any:
+        write()
+        return 0
+
+    tf.cond(condition, made, lambda: 0)

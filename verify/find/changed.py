@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from verify.find.observed import Held, Observed, Shapes
 from verify.find.single_writes import Key, SingleWrites
-from verify.graphs import Node, Tensor, VariableRef
+from verify.graphs import Node, VariableRef
 from verify.match import Domain, Evaluation, NoValueError, concrete, drawn
 
 _DRAWS = 3
@@ -114,10 +114,7 @@ class _Values:
 
     def _made(self, draw: int, decided: bool | None) -> tuple[Evaluation, Held]:
         feed = _AnyNumbers(self.observed, draw, Shapes(None))
-        cut: dict[Tensor, Any] = {
-            way[0]: tf.constant(self.observed.start(key, draw, feed.shapes))
-            for key, way in self.observed.ways.items()
-        }
+        cut = self.observed.starts(draw, feed.shapes)
         for variable in self.variables:
             cut |= self.writes.reads_as(variable.key, feed.variable(variable))
         cut |= self.writes.decided(self._deciding, decided, draw)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from verify.flow import Flow
 from verify.graphs import IDENTITIES, READS, RESHAPES, WHILES, FlatGraph, Guard, Tensor, VariableRef
 from verify.match import Drawn, Evaluation, NoValueError, Plan
-from verify.step import choosers
+from verify.step import choosers, read_for
 
 _MOVES = {"Cast", *IDENTITIES, *RESHAPES}
 _BETWEEN = {
@@ -64,7 +64,7 @@ def conditions(flow: Flow) -> Iterator[Condition]:
         for name, tensor in _deciding(flow, guard):
             if tensor[0] in flow.of_data or tensor[0] in flow.of_weights:
                 continue
-            variables = _variables(flow.flat, tensor)
+            variables = tuple(read_for(flow.flat, tensor))
             told = _told(flow, tensor)
             alone = {variable.path for variable in variables}
             if variables and told not in alone and (name, told) not in seen:
@@ -82,21 +82,6 @@ def _deciding(flow: Flow, guard: Guard) -> Iterator[tuple[str, Tensor]]:
             yield variable.path, node.data[-1]
     if not set_here:
         yield "", guard.predicate
-
-
-def _variables(flat: FlatGraph, tensor: Tensor) -> tuple[VariableRef, ...]:
-    found, seen, stack = dict[int | str, VariableRef](), set[int](), [tensor[0]]
-    while stack:
-        index = stack.pop()
-        if index in seen:
-            continue
-        seen.add(index)
-        node = flat.nodes[index]
-        if (variable := flat.variable(node)) is not None:
-            found[variable.key] = variable
-        else:
-            stack += [source for source, _ in node.data]
-    return tuple(found.values())
 
 
 def _told(flow: Flow, tensor: Tensor) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from verify.find.observed import Array, Observed, Shapes
 from verify.find.single_writes import Key, SingleWrites
+from verify.flow import reached
 from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import Domain, Evaluation, NoValueError, drawn
 
@@ -85,14 +86,7 @@ class Followers:
         for node in self.flat.nodes:
             for source, _ in node.data:
                 users[source].append(node.index)
-        seeds = (seed.node for seed in self.flow.seeds)
-        found, stack = set[int](), [*self.flow.data, *seeds]
-        while stack:
-            index = stack.pop()
-            if index not in found:
-                found.add(index)
-                stack += users[index]
-        return found
+        return reached([*self.flow.data, *(seed.node for seed in self.flow.seeds)], users)
 
     def _made(self, node: Node, target: VariableRef) -> Follow | None:
         read = self._read(node, target)

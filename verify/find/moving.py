@@ -83,12 +83,8 @@ class Moving:
     def _of_data(self) -> set[int]:
         """Nodes whose value depends on data, and not on zero times that alone."""
         products = self.flow.matcher.by_op.get("Mul", ())
-        zeroed = {i for i in products if self._is_zeroed(self.flat.nodes[i])}
+        zeroed = {i for i in products if self.flow.is_zeroed(self.flat.nodes[i])}
         return self.flow.descendants(self.flow.data, without=zeroed)
-
-    def _is_zeroed(self, node: Node) -> bool:
-        values = (self.flow.folder.value(tensor) for tensor in node.data)
-        return any(value is not None and not value.any() for value in values)
 
 
 class _Draws:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.observed import Array, Observed
-from verify.flow import Update, rows_of, ways
+from verify.flow import Update, reached, ways
 from verify.graphs import READS, RESHAPES, Node, Tensor, VariableRef, draws, is_stateful
 from verify.match import (
     Domain,
@@ -64,13 +64,17 @@ class Objectives:
         self, updates: Iterable[Update], reference: ObjectiveGradients
     ) -> dict[Update, Comparison]:
         """How the gradients of updates compare with those of a function that depends on them."""
+        roles = {node: f"argument {i}" for i, node in enumerate(reference.flat.arguments)}
+        pattern = Pattern(reference.flat, tuple(reference.gradients.values()), roles)
         found: dict[Update, Comparison] = {}
         left: dict[frozenset[int], list[Update]] = {}
         for update in updates:
             way = self.ways.get(update)
             if way is None:
                 found[update] = Comparison(unknown=self._unseen(update))
-            elif any(self._is_alike(reference, update.variable.key, t) for t in self._moved(way)):
+                continue
+            root = reference.gradients[update.variable.key]
+            if any(self._is_alike(pattern, root, tensor) for tensor in self._moved(way)):
                 found[update] = Comparison(1.0)
             else:
                 above = self.above([way[0][0]])
@@ -92,13 +96,12 @@ class Objectives:
 
     def above(self, ends: Iterable[int]) -> set[int]:
         """All that some nodes are computed from, but for what was written before it was read."""
-        found, stack = set[int](), list(ends)
-        while stack:
-            index = stack.pop()
-            if index not in found:
-                found.add(index)
-                stack += [source for source, _ in self.flat.nodes[index].data]
-        return found
+        return reached(ends, self._sources)
+
+    @functools.cached_property
+    def _sources(self) -> list[list[int]]:
+        """What each node takes."""
+        return [[source for source, _ in node.data] for node in self.flat.nodes]
 
     @functools.cached_property
     def _seeds(self) -> frozenset[int]:
@@ -120,13 +123,10 @@ class Objectives:
         tensors = () if self.step.arguments is None else self.step.arguments.tensors
         return {f"argument {i}": tensor for i, tensor in enumerate(tensors) if tensor is not None}
 
-    def _is_alike(self, reference: ObjectiveGradients, key: int | str, gradient: Tensor) -> bool:
-        """Whether structure shows that a gradient is that of the function."""
-        root = reference.gradients[key]
-        roles = {node: f"argument {i}" for i, node in enumerate(reference.flat.arguments)}
-        if root[0] in roles:
+    def _is_alike(self, pattern: Pattern, root: Tensor, gradient: Tensor) -> bool:
+        """Whether structure shows that a gradient is that of the function, a root."""
+        if root[0] in pattern.leaves:
             return False
-        pattern = Pattern(reference.flat, (root,), roles)
         match = self.flow.matcher.unify(pattern, root, gradient, {}, self._fed)
         return isinstance(match, Match) and not self._is_written_between(match.nodes)
 
@@ -157,13 +157,10 @@ class Objectives:
 
     def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
         """A gradient, flat; one that consists of rows as that of the whole variable."""
-        shape, flow = update.variable.shape, self.flow
-        rows = None
-        if update.variable.key in flow.tables:
-            rows = rows_of(flow, gradient, flow.placing)
+        rows = self.observed.rows_of(update, gradient)
         if rows is None:
             return _array(here.value(gradient))
-        whole = np.zeros([size or 0 for size in shape])
+        whole = np.zeros([size or 0 for size in update.variable.shape])
         numbers = np.asarray(here.value(min(rows.numbers))).reshape(-1)
         np.add.at(whole, numbers, np.asarray(here.value(gradient)).reshape(-1, *whole.shape[1:]))
         return whole.reshape(-1)
@@ -187,6 +184,7 @@ class _Pass:
             variable = self.flat.variable(node)
             assert variable is not None  # it is read
             self.first_read.setdefault(variable.key, node)
+        self.variables = {variable.key: variable for variable in self.flat.variables.values()}
         self.begins = self.flat.nodes[begins]
         self._draws = [n for n in self.flat.nodes if n.index in above and _is_fed(n)]
 
@@ -241,13 +239,8 @@ class _Pass:
 
     def _pairings(self) -> Iterator[dict[int, Node]]:
         """Which random op of the step stands for each of the function; the likeliest first."""
-        groups: dict[tuple[str, str], list[Node]] = {}
-        for node in self._draws:
-            groups.setdefault(_kind(node), []).append(node)
-        own: dict[tuple[str, str], list[Node]] = {}
-        for node in self.other.nodes:
-            if _is_fed(node):
-                own.setdefault(_kind(node), []).append(node)
+        groups = _by_kind(self._draws)
+        own = _by_kind(node for node in self.other.nodes if _is_fed(node))
         kinds = [kind for kind in own if kind in groups]
         choices = (itertools.permutations(groups[kind]) for kind in kinds)
         for orders in itertools.islice(itertools.product(*choices), _MOST_ORDERS):
@@ -263,10 +256,13 @@ def _is_fed(node: Node) -> bool:
     return draws(node.op) and is_stateful(node.op)
 
 
-def _kind(node: Node) -> tuple[str, str]:
-    """What is drawn: ops of one kind may stand for one another."""
-    ranks = [None if shape is None else len(shape) for shape in node.shapes]
-    return node.op, f"{node.dtypes} {ranks}"
+def _by_kind(nodes: Iterable[Node]) -> dict[tuple[str, str], list[Node]]:
+    """Random ops by what they draw: those of one kind may stand for one another."""
+    found: dict[tuple[str, str], list[Node]] = {}
+    for node in nodes:
+        ranks = [None if shape is None else len(shape) for shape in node.shapes]
+        found.setdefault((node.op, f"{node.dtypes} {ranks}"), []).append(node)
+    return found
 
 
 class _Step(Paired):
@@ -337,7 +333,7 @@ class _Reference(Paired):
         self._numbers = {index: i for i, index in enumerate(own.other.arguments)}
 
     def variable(self, variable: VariableRef) -> Any:
-        used = {known.key: known for known in self.own.flat.variables.values()}.get(variable.key)
+        used = self.own.variables.get(variable.key)
         if used is None:
             spec = variable.shape, variable.dtype
             return tf.constant(self._weights(spec, variable.path))

@@ -96,6 +96,7 @@ class Observed:
         self.step, self.flow, self.flat = step, flow, step.flat
         self.plan = Plan(self.flat)
         self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
+        self._rows: dict[Tensor, Rows | None] = {}
 
     @functools.cached_property
     def updates(self) -> dict[int | str, Update]:
@@ -132,7 +133,7 @@ class Observed:
         found: dict[int | str, tuple[Tensor, ...]] = {}
         numbers: dict[Tensor, int | None] = {}
         for update, way in ways(self.flow, self.updates.values()):
-            rows, count = self._rows_of(update, way), update.variable.shape[:1]
+            rows, count = self.rows_of(update, way[0]), update.variable.shape[:1]
             mine = dict.fromkeys(() if rows is None else rows.numbers, count[0] if count else None)
             # Of two tables of other sizes, the same rows can't be all.
             if all(numbers.get(tensor, size) == size for tensor, size in mine.items()):
@@ -140,15 +141,18 @@ class Observed:
                 numbers |= mine
         return found
 
-    def _rows_of(self, update: Update, way: tuple[Tensor, ...]) -> Rows | None:
+    def rows_of(self, update: Update, gradient: Tensor) -> Rows | None:
+        """Where the rows go that a gradient consists of; None of one that does not."""
         if update.variable.key not in self.flow.tables:
             return None
-        return rows_of(self.flow, way[0], self.flow.placing)
+        if gradient not in self._rows:
+            self._rows[gradient] = rows_of(self.flow, gradient, self.flow.placing)
+        return self._rows[gradient]
 
     @functools.cached_property
     def rows(self) -> dict[int | str, Rows]:
         """Where the gradient of a variable consists of rows: where they go."""
-        found = {key: self._rows_of(self.updates[key], way) for key, way in self.ways.items()}
+        found = {key: self.rows_of(self.updates[key], way[0]) for key, way in self.ways.items()}
         return {key: rows for key, rows in found.items() if rows is not None}
 
     @functools.cached_property
@@ -272,17 +276,22 @@ class Observed:
     def evaluation(self, draw: int, shapes: Shapes) -> Evaluation:
         known = draw, shapes
         if known not in self._evaluations:
-            cut = {
-                way[0]: tf.constant(self.start(key, draw, shapes)) for key, way in self.ways.items()
-            }
-            for key, rows in self.rows.items():
-                (count, *_) = shapes.of(self.updates[key].variable.shape)
-                for tensor in rows.numbers:
-                    cut[tensor] = tf.range(count, dtype=self.flat.dtype(tensor))
-                for tensor in rows.counts:
-                    cut[tensor] = tf.constant(count, self.flat.dtype(tensor))
+            cut = self.starts(draw, shapes)
             self._evaluations[known] = Evaluation(self.plan, self.feed(draw, shapes), cut)
         return self._evaluations[known]
+
+    def starts(self, draw: int, shapes: Shapes) -> dict[Tensor, Any]:
+        """What backpropagation ends in, cut: of rows, all of a table and each once."""
+        cut: dict[Tensor, Any] = {
+            way[0]: tf.constant(self.start(key, draw, shapes)) for key, way in self.ways.items()
+        }
+        for key, rows in self.rows.items():
+            (count, *_) = shapes.of(self.updates[key].variable.shape)
+            for tensor in rows.numbers:
+                cut[tensor] = tf.range(count, dtype=self.flat.dtype(tensor))
+            for tensor in rows.counts:
+                cut[tensor] = tf.constant(count, self.flat.dtype(tensor))
+        return cut
 
     def of_held(self, tensor: Tensor, variable: VariableRef, shapes: Shapes) -> tuple[Any, Any]:
         """(a tensor that is made of a variable, what that holds), whatever was written before."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from verify.find.observed import Array, Observed
 from verify.graphs import IFS, READS, WHILES, Node, Tensor, VariableRef
-from verify.match import Evaluation, NoValueError, assigned, concrete
+from verify.match import Evaluation, NoValueError, assigned, concrete, wide
 
 _DECIDES = {"Cast", "Select", "SelectV2", *IFS}  # by the first of their inputs
 Key = int | str
@@ -106,7 +106,7 @@ class SingleWrites:
         Raises:
             NoValueError: that can't be computed.
         """
-        held = wide(before)
+        held = wide(tf.convert_to_tensor(before))
         try:
             with tf.init_scope():
                 values = [evaluation.value(tensor) for tensor in self.given(write)]
@@ -121,9 +121,3 @@ class SingleWrites:
     def reads_as(self, key: Key, value: Any) -> dict[Tensor, Any]:
         """The reads of a variable, cut: each as this value."""
         return {(index, 0): value for index in self.reads.get(key, ())}
-
-
-def wide(value: Any) -> Any:
-    """A value as evaluations hold it."""
-    value = tf.convert_to_tensor(value)
-    return tf.cast(value, tf.float64) if value.dtype.is_floating else value

@@ -5,7 +5,7 @@ May import: graphs, match, references.
 """
 
 from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint, unmatched
-from verify.flow.dependence import Dependence
+from verify.flow.dependence import Dependence, reached
 from verify.flow.gradient_flow import SUMS, Flow, Update, differentiated
 from verify.flow.passages import ways
 from verify.flow.programs import Programs
@@ -31,6 +31,7 @@ __all__ = [
     "canonical",
     "differentiated",
     "fingerprint",
+    "reached",
     "rows_of",
     "unmatched",
     "ways",

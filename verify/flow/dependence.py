@@ -82,7 +82,7 @@ class Dependence:
 
     def descendants(self, sources: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
-        return _reached(sources, self.consumers, without)
+        return reached(sources, self.consumers, without)
 
     def after(self, tensors: Iterable[Tensor]) -> set[int]:
         """All that depends on any of these very tensors: not on the other outputs of their ops."""
@@ -94,7 +94,7 @@ class Dependence:
 
     def ancestors(self, sinks: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
         """All that `sinks` (included) depend on, on paths that avoid the nodes `without`."""
-        return _reached(sinks, self.producers, without)
+        return reached(sinks, self.producers, without)
 
     def near(self, sources: Iterable[int], hops: int) -> set[int]:
         """All that depends on `sources` (included) by at most so many ops."""
@@ -141,12 +141,15 @@ class Dependence:
         return self.flat.spec(tensor)
 
 
-def _reached(starts: Iterable[int], edges: list[list[int]], without: Set[int]) -> set[int]:
-    reached = {start for start in starts if start not in without}
-    stack = list(reached)
+def reached(
+    starts: Iterable[int], edges: list[list[int]], without: Set[int] = frozenset()
+) -> set[int]:
+    """All nodes that edges lead to from `starts` (included), on paths that avoid `without`."""
+    found = {start for start in starts if start not in without}
+    stack = list(found)
     while stack:
         for index in edges[stack.pop()]:
-            if index not in reached and index not in without:
-                reached.add(index)
+            if index not in found and index not in without:
+                found.add(index)
                 stack.append(index)
-    return reached
+    return found

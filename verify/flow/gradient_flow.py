@@ -182,7 +182,7 @@ class Flow(Dependence):
     @functools.cached_property
     def zeroed(self) -> frozenset[int]:
         """Where the backward pass is multiplied by zeros."""
-        return frozenset(i for i in self.backward if self._is_zeroed(self.flat.nodes[i]))
+        return frozenset(i for i in self.backward if self.is_zeroed(self.flat.nodes[i]))
 
     def _is_masked(self, node: Node) -> bool:
         """Whether a product keeps or drops single weights: pruned ones, say."""
@@ -196,7 +196,8 @@ class Flow(Dependence):
                 return True
         return False
 
-    def _is_zeroed(self, node: Node) -> bool:
+    def is_zeroed(self, node: Node) -> bool:
+        """Whether a node multiplies by zeros."""
         if node.op != "Mul":
             return False
         values = (self.folder.value(tensor) for tensor in node.data)
@@ -324,7 +325,7 @@ class Flow(Dependence):
         between = (self.descendants(reads) & above) - {*reads} - written
         nodes = [self.flat.nodes[i] for i in between]
         linear = all(
-            node.op in _LINEAR and not self._is_zeroed(node) and not self._is_masked(node)
+            node.op in _LINEAR and not self.is_zeroed(node) and not self._is_masked(node)
             for node in nodes
         )
         return keys.pop() if len(keys) == 1 and linear else None

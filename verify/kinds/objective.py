@@ -48,7 +48,7 @@ def _of_function(
     if function is None:
         paths = {update.variable.path for update in updates}
         found = f"updated from a gradient: {names(paths)}"
-        return [Violation("objective", "no gradient reaches an update", found)] if paths else []
+        return [Violation("objective", _NONE, found)] if paths else []
     if not callable(function):
         raise TypeError(f"objective: {function!r} is no function of the step's arguments")
     wish = f"the gradient of {objective_name(function)}"

@@ -11,7 +11,7 @@ from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, 
 from verify.match.pattern import Pattern, Predicate
 from verify.match.plan import Plan
 from verify.match.structure import Match, Matcher, Miss, shown_apart
-from verify.match.values import Evaluation, NoValueError
+from verify.match.values import Evaluation, NoValueError, wide
 
 __all__ = [
     "DRAWS",
@@ -32,4 +32,5 @@ __all__ = [
     "drawn",
     "same_change",
     "shown_apart",
+    "wide",
 ]

@@ -180,9 +180,9 @@ class Evaluation:
         """Makes a tensor known, or tells what has to be known before."""
         node = self.flat.node(tensor)
         if tensor in self._cut:
-            frame.known[tensor] = _wide(self._cut[tensor])
+            frame.known[tensor] = wide(self._cut[tensor])
         elif node.op == "Const":
-            frame.known[tensor] = _wide(tf.constant(self.flat.constant(tensor)))
+            frame.known[tensor] = wide(tf.constant(self.flat.constant(tensor)))
         elif node.op in IFS | CASES and node.position is not None:
             return self._choose(tensor, node, frame)
         elif node.op in WHILES and frame.loop is self.plan.loop_of_head[node.index]:
@@ -191,7 +191,7 @@ class Evaluation:
         elif node.op in WHILES:
             self._run_loop(self.plan.loop_of_head[node.index], tensor, frame)
         elif node.index in self.plan.arguments or node.op in _ARGUMENTS | ITERATORS:
-            frame.known[tensor] = _wide(self.feed.argument(node, tensor[1]))
+            frame.known[tensor] = wide(self.feed.argument(node, tensor[1]))
         elif (variable := self.flat.variable(node)) is not None:
             return self._access(tensor, node, variable, frame)
         else:
@@ -219,7 +219,7 @@ class Evaluation:
             results = self._call(node, inputs)
         if results is None:
             raise NoValueError(f"{node.op} can't be run by itself ({node.id})")
-        frame.known.update({(node.index, i): _wide(result) for i, result in enumerate(results)})
+        frame.known.update({(node.index, i): wide(result) for i, result in enumerate(results)})
         return []
 
     def _call(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any] | None:
@@ -294,7 +294,7 @@ class Evaluation:
             return []
         if draws(node.op):  # a generator's state moves on; what is drawn from it is fed
             results = self.feed.drawn(node, [], frame.turn)
-            frame.known.update({(node.index, i): _wide(one) for i, one in enumerate(results)})
+            frame.known.update({(node.index, i): wide(one) for i, one in enumerate(results)})
             return []
         if node.op not in READS:
             raise NoValueError(f"{node.id} both reads and writes {variable.path}")
@@ -333,7 +333,7 @@ class Evaluation:
                 known, state = count, self._states[*where, before[count - 1].index]
                 break
         if not known:
-            state = _wide(self.feed.variable(variable))
+            state = wide(self.feed.variable(variable))
         for write in before[known:]:
             state = self._written(write, variable, state, frame)
             self._states[*where, write.index] = state
@@ -358,7 +358,8 @@ class Evaluation:
         raise NoValueError(f"{write.id} writes {variable.path} before it is read")
 
 
-def _wide(value: Any) -> Any:
+def wide(value: Any) -> Any:
+    """A tensor as evaluations hold it."""
     return tf.cast(value, tf.float64) if value.dtype in NARROW else value
 
 

@@ -26,8 +26,13 @@ from verify.step.capturing import Step
 
 def choosers(flat: FlatGraph, guard: Guard) -> list[VariableRef]:
     """The variables that a guard's choice is read from."""
+    return sorted(read_for(flat, guard.predicate), key=lambda variable: variable.path)
+
+
+def read_for(flat: FlatGraph, tensor: Tensor) -> list[VariableRef]:
+    """The variables that a tensor is computed from, in the order in which they are come upon."""
     seen: set[int] = set()
-    stack = [guard.predicate[0]]
+    stack = [tensor[0]]
     found: dict[int | str, VariableRef] = {}
     while stack:
         index = stack.pop()
@@ -38,7 +43,7 @@ def choosers(flat: FlatGraph, guard: Guard) -> list[VariableRef]:
         if (variable := flat.variable(node)) is not None:
             found.setdefault(variable.key, variable)
         stack.extend(source for source, _ in node.data)
-    return sorted(found.values(), key=lambda variable: variable.path)
+    return list(found.values())
 
 
 def constant_choice(flat: FlatGraph, guard: Guard, folder: Folder | None = None) -> Any:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch
-from tests.verify.updates import rejected
+from tests.verify.updates import rejected, when
 from verify.contracts import contract_text, read, subject_from
 from verify.contracts.expectation import expectation
 from verify.find import Detector
@@ -24,14 +24,6 @@ OTHER = tf.Variable(tf.ones((2, 3)), name="other")
 
 Write = Callable[[Any, Any, Any, Any], Any]
 """Writes a variable: (variable, source, data of its shape, its gradient)."""
-
-
-def when(condition: Any, write: Callable[[], Any]) -> None:
-    def made() -> Any:
-        write()
-        return 0
-
-    tf.cond(condition, made, lambda: 0)
 
 
 def flat(t: Any, s: Any) -> Any:

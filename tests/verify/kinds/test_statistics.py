@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch
-from tests.verify.updates import rejected
+from tests.verify.updates import rejected, when
 from verify.contracts import read
 from verify.contracts.expectation import expectation
 from verify.find import Detector
@@ -25,14 +25,6 @@ STUDENT = tf.Variable(tf.ones((2, 3)), name="student")
 
 Write = Callable[[Any, Any, Any], Any]
 """Writes a variable of shape (2, 3): (variable, data of its shape, the batch)."""
-
-
-def when(condition: Any, write: Callable[[], Any]) -> None:
-    def made() -> Any:
-        write()
-        return 0
-
-    tf.cond(condition, made, lambda: 0)
 
 
 def twice(v: Any, d: Any, x: Any) -> None:

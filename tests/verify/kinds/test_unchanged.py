@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense
-from tests.verify.updates import rejected
+from tests.verify.updates import rejected, when
 from verify.contracts import read
 from verify.contracts.expectation import expectation
 from verify.find import Detector
@@ -20,14 +20,6 @@ from verify.step import capture
 
 Write = Callable[[Any, Any, Any], Any]
 """Writes a variable: (variable, a value of its shape that data decide, a gradient by it)."""
-
-
-def when(condition: Any, write: Callable[[], Any]) -> None:
-    def made() -> Any:
-        write()
-        return 0
-
-    tf.cond(condition, made, lambda: 0)
 
 
 def set_back(v: Any, d: Any, g: Any) -> None:
