@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from inalu.explanation import Explanation, explain
 from inalu.layers import NALU
 from loopctl_shared import imported_on_demand
 
@@ -12,10 +11,16 @@ if TYPE_CHECKING:
     from inalu import recipe as recipe
     from inalu import schedules as schedules
     from inalu import task as task
+    from inalu.explanation import Explanation as Explanation
+    from inalu.explanation import explain as explain
 
     __version__: str
 
 __all__ = ["NALU", "Explanation", "explain"]
 
-# Imported when first asked for: to explain a model takes none of them.
-__getattr__ = imported_on_demand(__name__, ("papers", "plots", "recipe", "schedules", "task"))
+# Imported when first asked for: a layer takes none of them, nor the packages that they need.
+__getattr__ = imported_on_demand(
+    __name__,
+    ("papers", "plots", "recipe", "schedules", "task"),
+    {"Explanation": "inalu.explanation", "explain": "inalu.explanation"},
+)

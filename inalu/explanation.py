@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 import numpy.typing as npt
-import sympy
 
-from inalu.formula import Unit, applied, variable
+from inalu.formula import applied, equal, evaluate, read, variable
+from inalu.units import Unit
 
 # In the text of a formula, what is not arithmetic.
 _LOGIC = re.compile(r"\b(and|or|not)\b|\[")
@@ -67,15 +67,12 @@ class Explanation:
                 f"{len(expected)} expressions for {len(self.expressions)} outputs of the model"
             )
         pairs = zip(self.expressions, map(self._read, expected), strict=True)
-        return self.is_discrete and all(
-            sympy.simplify(found - wanted) == 0 for found, wanted in pairs
-        )
+        return self.is_discrete and all(equal(found, wanted) for found, wanted in pairs)
 
     def _read(self, expected: Any) -> Any:
         if isinstance(expected, str) and _LOGIC.search(expected):
             raise ValueError(f"{expected!r} is no arithmetic: expected a SymPy expression")
-        # Or else an input named E were a number, and one named beta a function.
-        return sympy.sympify(expected, locals={name: sympy.Symbol(name) for name in self.inputs})
+        return read(expected, self.inputs)
 
     def __str__(self) -> str:
         lines = [f"y{i} = {formula}" for i, formula in enumerate(self.formulas, 1)]
@@ -169,11 +166,11 @@ def _error(
 ) -> float:
     """The largest difference between formula and model, over the largest value of the formula."""
     columns = np.asarray(x, np.float64).T
-    formula = sympy.lambdify(symbols, list(expressions), "numpy")
     with np.errstate(all="ignore"):
-        values = [np.broadcast_to(value, columns.shape[1:]) for value in formula(*columns)]
+        found = evaluate(expressions, symbols, columns)
+        values = [np.broadcast_to(value, columns.shape[1:]) for value in found]
     wanted = np.stack(values, axis=-1)
     # Not by `predict`, which unrolls a model's steps_per_execution into one graph.
-    found = np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), np.float64)
+    answer = np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), np.float64)
     scale = float(np.max(np.abs(wanted))) or 1.0
-    return float(np.max(np.abs(found - wanted)) / scale)
+    return float(np.max(np.abs(answer - wanted)) / scale)

@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-import sympy
+import numpy.typing as npt
+
+from inalu.units import Unit
+from loopctl_shared import how_to_install
+
+try:
+    import sympy
+except ImportError as error:
+    raise ImportError(
+        f"Formulas need SymPy, which is not installed: {how_to_install('formula')}"
+    ) from error
 
 _JOINED, _NEGATED, _SUM, _PRODUCT, _POWER, _ATOM = range(6)  # how tightly a text holds together
 _COMPARED = {
@@ -18,24 +28,6 @@ _COMPARED = {
     ">=": sympy.Ge,
     ">": sympy.Gt,
 }
-
-OPERATIONS = ("+", "*", "and", "or", *_COMPARED, "never", "always")
-
-
-@dataclasses.dataclass(frozen=True)
-class Unit:
-    """One output of one layer, made discrete.
-
-    `operation`: one of `OPERATIONS`. `weights`: one for each input. Of "+", by what it is
-    multiplied before it is added; of "*", to what power it is raised before it is multiplied; of
-    "and" and "or", 1 for the input and -1 for its negation; of a comparison, 1 for the left side
-    and -1 for the right one; 0 everywhere if the input is ignored. `distance`: how far the weights
-    that count, and the gate, are from these: infinite if they depend on the input.
-    """
-
-    operation: str
-    weights: tuple[Fraction | int, ...]
-    distance: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +56,25 @@ def applied(unit: Unit, inputs: Sequence[Term]) -> Term:
     """What the unit makes of the terms of its inputs."""
     chosen = [(w, term) for w, term in zip(unit.weights, inputs, strict=True) if w]
     return _MAKERS.get(unit.operation, _constant)(unit.operation, chosen)
+
+
+def read(expression: Any, names: Sequence[str]) -> Any:
+    """An expression for SymPy, given as such or as text about inputs of these names."""
+    # Or else an input named E were a number, and one named beta a function.
+    return sympy.sympify(expression, locals={name: sympy.Symbol(name) for name in names})
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether SymPy proves two expressions equal."""
+    return bool(sympy.simplify(a - b) == 0)
+
+
+def evaluate(
+    expressions: Sequence[Any], symbols: Sequence[Any], columns: npt.NDArray[Any]
+) -> list[Any]:
+    """The values of expressions, given those of their symbols: (symbols, n) to n, or 1, each."""
+    values: list[Any] = sympy.lambdify(symbols, list(expressions), "numpy")(*columns)
+    return values
 
 
 Chosen = Sequence[tuple[Fraction | int, Term]]

@@ -7,6 +7,7 @@ that has a module of that name and no contracts is none of our business.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,26 @@ def pytest_runtest_makereport(
     if told is not None and crash is not None:
         crash.message = told
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """What syrupy says of files that no test asks for names an option that writes all snapshots."""
+    # syrupy has no public way to what it found; tests/loopctl_gate notices if this one moves.
+    session = getattr(config, "_syrupy", None)
+    report = session.report if session is not None else None
+    if report is None or config.getoption("update_snapshots"):
+        return
+    places = [Path(unused.location) for unused in report.unused]
+    steps = sorted(place for place in places if place.suffix == ".graph")
+    if steps and not report.disable_unused_snapshots:
+        here = ", ".join(os.path.relpath(place, config.rootpath) for place in steps)
+        terminalreporter.write_line(
+            f"No test asserts the steps kept as {here}: if that is meant, pytest --graph-update "
+            "deletes the files"
+        )
 
 
 @pytest.fixture

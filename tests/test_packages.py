@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import inalu
 import loopctl
 import verify
 from loopctl_shared import DISTRIBUTION, how_to_install
@@ -37,11 +38,20 @@ def test_public_submodules_and_the_version(package: str) -> None:
         _ = importlib.import_module(package).nothing
 
 
+def test_layers_need_no_package_that_only_formulas_need() -> None:
+    code = "import sys; from inalu import NALU, recipe; print('sympy' in sys.modules)"
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     ("hidden", "code", "extra"),
     [
         ("matplotlib", "loopctl.plots.plot_history(loopctl.StepHistory([{'loss': 1.0}]))", "plot"),
-        ("tomli_w", "loopctl.save_config(config, folder / 'a.toml')", "files"),
+        ("sympy", "inalu.explain", "formula"),
         ("yaml", "loopctl.save_config(config, folder / 'a.yaml')", "files"),
         ("yaml", "(folder / 'b.yaml').touch(); loopctl.load_config(folder / 'b.yaml')", "files"),
         ("hypothesis", "verify.strategies", "hypothesis"),
@@ -55,9 +65,13 @@ def test_what_is_missing_says_what_to_install(
     monkeypatch.setitem(sys.modules, hidden, None)
     monkeypatch.delitem(sys.modules, "verify.strategies", raising=False)
     monkeypatch.delitem(vars(verify), "strategies", raising=False)
+    for name in ("inalu.explanation", "inalu.formula"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delitem(vars(inalu), "explain", raising=False)
     scope = {
         "loopctl": loopctl,
         "verify": verify,
+        "inalu": inalu,
         "folder": tmp_path,
         "config": loopctl.presets.delayed_regularization(loopctl.when.always),
     }

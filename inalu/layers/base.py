@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -14,8 +14,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
-from inalu.explanation import Explanation, explain
-from inalu.formula import Unit
+from inalu.units import Unit
+
+if TYPE_CHECKING:
+    from inalu.explanation import Explanation
 
 # Keras carries no types.
 Tensor: TypeAlias = Any
@@ -267,6 +269,8 @@ class ArithmeticLayer(keras.layers.Layer):
         tolerance: float = 0.05,
     ) -> Explanation:
         """What this layer alone computes, as a formula: see `inalu.explain`."""
+        from inalu.explanation import explain  # which needs SymPy, as layers do not
+
         return explain(self, x, names=names, tolerance=tolerance)
 
     def _values(self) -> dict[str, npt.NDArray[np.float64]]:

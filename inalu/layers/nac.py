@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from inalu.formula import Unit
 from inalu.layers.base import InitializedLayer, WeightSpec, rounded, sigmoid
+from inalu.units import Unit
 
 # Added to |x| before its logarithm is taken; the value is that of the benchmarks' ports.
 EPSILON = 1e-7

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from inalu.formula import Unit
 from inalu.layers.base import ArithmeticLayer, WeightSpec, product, rounded, sigmoid
+from inalu.units import Unit
 
 # ln(x) is taken of nothing smaller than this; the value is the authors'.
 EPSILON = 1e-7

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from inalu.formula import Unit
 from inalu.layers.base import Between, InitializedLayer, WeightSpec, product, rounded
+from inalu.units import Unit
 
 
 class _Linear(InitializedLayer):

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from inalu.formula import Unit
 from inalu.layers.base import InitializedLayer, WeightSpec, sigmoid
+from inalu.units import Unit
 
 # ln is taken of nothing smaller than this.
 EPSILON = 1e-10

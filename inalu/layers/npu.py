@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from inalu.formula import Unit
 from inalu.layers.base import InitializedLayer, WeightSpec
+from inalu.units import Unit
 
 # Added to |x| before its logarithm is taken: float32's distance from 1 to the next number.
 EPSILON = float(np.finfo(np.float32).eps)

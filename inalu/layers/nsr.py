@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from inalu.formula import Unit
 from inalu.layers.base import ArithmeticLayer, WeightSpec, sigmoid
+from inalu.units import Unit
 
 # What holds if the left side is below, equal to, and above the right one.
 _RELATIONS = {

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tomlkit
 
 from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import is_dotted, name_of, resolve
@@ -64,7 +65,7 @@ def save_config(
 
     Raises:
         ConfigError: it is not valid, or holds what has no name, such as a lambda.
-        ImportError: YAML needs pyyaml and TOML tomli-w, of the extra ``files``.
+        ImportError: YAML needs pyyaml, of the extra ``files``.
     """
     parse(config, async_config)
     path = Path(path)
@@ -223,11 +224,7 @@ class _Toml:
 
     @staticmethod
     def write(document: Any) -> str:
-        try:
-            import tomli_w
-        except ImportError as error:
-            raise _missing("Writing TOML", "tomli-w") from error
-        return tomli_w.dumps(document)
+        return tomlkit.dumps(document)
 
 
 class _Yaml:
@@ -249,12 +246,10 @@ def _yaml() -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise _missing("YAML", "pyyaml") from error
+        raise ImportError(
+            f"YAML needs pyyaml, which is not installed: {how_to_install('files')}"
+        ) from error
     return yaml
-
-
-def _missing(what: str, package: str) -> ImportError:
-    return ImportError(f"{what} needs {package}, which is not installed: {how_to_install('files')}")
 
 
 _FORMATS: dict[str, Any] = {".toml": _Toml, ".json": _Json, ".yaml": _Yaml, ".yml": _Yaml}

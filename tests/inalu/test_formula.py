@@ -14,7 +14,8 @@ import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from inalu.formula import OPERATIONS, Term, Unit, applied, variable
+from inalu.formula import Term, applied, variable
+from inalu.units import OPERATIONS, Unit
 
 A, B, C = INPUTS = [variable(name) for name in "abc"]
 

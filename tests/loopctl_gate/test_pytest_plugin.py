@@ -144,7 +144,14 @@ def test_snapshots_are_kept_and_compared(project: pytest.Pytester) -> None:
     path.write_text(SNAPSHOTS.replace("LOSS", "'mse'").replace("test_one", "test_three"))
     unused = project.runpytest_subprocess("-n", "2")
     assert unused.ret == pytest.ExitCode.TESTS_FAILED
-    unused.stdout.fnmatch_lines(["*1 snapshot unused*"])
+    unused.stdout.fnmatch_lines(
+        [
+            "*1 snapshot unused*",
+            "No test asserts the steps kept as *test_one.graph:*--graph-update*",
+        ]
+    )
+    forked.run_pytest(project.path, "--graph-update")
+    assert not list(project.path.rglob("test_one.graph"))
 
 
 def test_off_unless_used(project: pytest.Pytester) -> None:
