@@ -19,6 +19,7 @@ from verify.match import NUMBERS, concrete
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
 _MOST_SUMMANDS = 6  # of which partial sums are looked at
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
+_LISTS = ("variant",)  # in which loops hold the elements of a tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Places:
             for tensor in frontier:
                 if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
                     continue
-                if tensor[0] not in of_both or self.flat.dtype(tensor) not in REAL:
+                dtype = self.flat.dtype(tensor)
+                if tensor[0] not in of_both or dtype not in REAL + _LISTS:
                     continue
                 found[tensor] = None
                 data = self.flat.node(tensor).data

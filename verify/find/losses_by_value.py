@@ -215,8 +215,11 @@ class LossesByValue:
                 continue
             path = self.flat.nodes[max(hit.nodes)].path
             for i, other in enumerate(whole):
+                copy = self._is_copy(hit, other)
+                if copy and not np.isclose(other.factor, hit.factor, rtol=1e-4):
+                    continue
                 if not any(exclusive(path, self.flat.nodes[n].path) for n in other.nodes):
-                    factor = other.factor + hit.factor
+                    factor = other.factor + (0.0 if copy else hit.factor)
                     whole[i] = dataclasses.replace(
                         other, nodes=other.nodes | hit.nodes, factor=factor
                     )
@@ -224,6 +227,19 @@ class LossesByValue:
             else:
                 whole.append(hit)
         return whole
+
+    def _is_copy(self, hit: _Hit, other: _Hit) -> bool:
+        """Whether two gradients are not added up: they train other variables, or are made twice.
+
+        The gradient of rows that were gathered is made dense again for each op that takes it.
+        """
+        trained = map(frozenset, map(self.search.trained_by, (hit.nodes, other.nodes)))
+        if next(trained).isdisjoint(next(trained)):
+            return True
+        one, another = (self.flat.nodes[max(nodes)] for nodes in (hit.nodes, other.nodes))
+        backward = self.flow.backward
+        taken = ([t for t in node.data if t[0] in backward] for node in (one, another))
+        return one.op == another.op and next(taken) == next(taken)
 
     def _one_each(self, hits: list[_Hit]) -> list[_Hit]:
         """For each gradient the hit whose prediction is nearest to the weights."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from verify.find import Detector
+from verify.find import Comparison, Detector
 from verify.flow import Update
 from verify.kinds.facts import Facts, TreatmentFact
-from verify.kinds.kind import Keyword, Kind, Row
+from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.references import ObjectiveGradients
 
 _LISTED = 4  # variables that are named one by one
 
@@ -45,6 +47,27 @@ def factor(detector: Detector, update: Update) -> float | None:
     if times is None:
         return -1.0 if ascends else None
     return -times if ascends else times
+
+
+def compared(
+    detector: Detector, updates: Iterable[Update], reference: ObjectiveGradients, asked: Asked
+) -> dict[Update, Comparison]:
+    """How what enters the optimizer compares with the gradients of a function.
+
+    Of the updates of variables that it depends on; with what gradients are multiplied by on their
+    way, unless ``allow_transforms`` is asked for.
+    """
+    known = [update for update in updates if update.variable.key in reference.gradients]
+    found = detector.objectives.compared(known, reference)
+    if asked.values.get("allow_transforms", False):
+        return found
+    return {update: _times(one, factor(detector, update)) for update, one in found.items()}
+
+
+def _times(comparison: Comparison, after: float | None) -> Comparison:
+    if comparison.factor is None or after is None:
+        return comparison
+    return dataclasses.replace(comparison, factor=comparison.factor * after)
 
 
 def told(facts: Iterable[TreatmentFact], every: int) -> list[str]:

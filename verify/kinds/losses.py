@@ -20,6 +20,7 @@ from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
+from verify.kinds.whole_losses import as_a_whole
 from verify.match import Miss
 from verify.references import LossKey, is_of_keras, loss_name, other_reductions
 
@@ -86,6 +87,11 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     if not wanted and not unnamed and (paths := unseen(detector)):
         violations.append(Violation("loss", "no data loss", f"{names(paths)} {UNSEEN}"))
     rest = detector.rest([*recognised.all, *detector.terms])[0]
+    whole = [(w.loss, w.factor) for w in wanted if not w.is_somewhere and not unnamed]
+    if (missing or violations or rest) and 0 < len(whole) == len(wanted):
+        told = as_a_whole(detector, whole, " and ".join(w.told for w in wanted), asked)
+        if told is not None:
+            return told
     if unnamed:
         rest = []  # told by its fingerprint
     others = _other_losses(detector, recognised, [w.loss for w, _ in missing]) if rest else []

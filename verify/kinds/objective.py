@@ -11,7 +11,7 @@ from verify.find import Comparison, Detector
 from verify.flow import Update
 from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts
-from verify.kinds.gradients import factor
+from verify.kinds.gradients import compared
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation
@@ -77,31 +77,27 @@ def _told(
     detector: Detector, updates: list[Update], reference: ObjectiveGradients, asked: Asked
 ) -> dict[str, list[str]]:
     """What updates variables instead, with their paths."""
-    known = [update for update in updates if update.variable.key in reference.gradients]
-    compared = detector.objectives.compared(known, reference)
-    transforms = asked.values.get("allow_transforms", False)
+    by_update = compared(detector, updates, reference, asked)
     found: dict[str, list[str]] = {}
     for update in updates:
-        if update not in compared:
+        if update not in by_update:
             what = f"the gradient of something else: {reference.name} does not depend on them"
         else:
-            after = None if transforms else factor(detector, update)
-            what = _difference(compared[update], 1.0 if after is None else after)
+            what = _difference(by_update[update])
         if what and update.variable.path not in found.setdefault(what, []):
             found[what].append(update.variable.path)
     return {what: paths for what, paths in found.items() if paths}
 
 
-def _difference(comparison: Comparison, after: float) -> str:
-    """How a gradient differs that is multiplied by `after` on its way; empty if it does not."""
+def _difference(comparison: Comparison) -> str:
+    """How a gradient differs; empty if it does not."""
     if comparison.unknown:
         return f"can't be told: {comparison.unknown}"
     if comparison.factor is None:
         return _OTHER
-    times = comparison.factor * after
-    if np.isclose(times, 1.0, rtol=1e-3):
+    if np.isclose(comparison.factor, 1.0, rtol=1e-3):
         return ""
-    return f"{times:.6g} times that"
+    return f"{comparison.factor:.6g} times that"
 
 
 def _left_out(

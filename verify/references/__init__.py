@@ -53,6 +53,7 @@ from verify.references.regularisers import (
 )
 from verify.references.tracing import format_call
 from verify.references.users_code import Untraced
+from verify.references.whole_losses import whole_losses
 
 __all__ = [
     "FAMILIES",
@@ -94,4 +95,5 @@ __all__ = [
     "takes_activated",
     "value_patterns",
     "variables_of",
+    "whole_losses",
 ]
