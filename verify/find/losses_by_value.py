@@ -149,10 +149,13 @@ class LossesByValue:
                     if not drawn.tells:
                         break
                     expected = self._expected(key, gradient, drawn)
-                    if expected is not None and not (
-                        gradient.activated and not self._is_computed(place, drawn, expected[1])
-                    ):
+                    if expected is None:
+                        if gradient.alike and draw == 0:  # nor will it be of these shapes later
+                            break
+                    elif not gradient.activated or self._is_computed(place, drawn, expected[1]):
                         comparison.add(expected[0], self._evaluation(place, drawn).value)
+                    elif draw == 0:  # something else follows the prediction
+                        break
                     if not comparison.left:
                         break
                 against = target if isinstance(target, tuple) else None

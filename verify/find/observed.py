@@ -257,7 +257,7 @@ class Observed:
         """What backpropagation ends in, for one variable: all of its rows, where it has some."""
         tensor = self.ways[key][0]
         own = self.updates[key].variable.shape
-        whole = key in self.rows or self.flat.shape(tensor) == own
+        whole = key in self.rows or tf.TensorShape(self.flat.shape(tensor)).is_compatible_with(own)
         shape = shapes.of(own) if whole else self.flat.shape(tensor) or ()
         if math.prod(n or 1 for n in shape) > _MOST:
             raise NoValueError(f"{self.flat.node(tensor).id} is too large to be drawn")

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from verify.graphs import Node
+from verify.graphs import REFUSED, Node
 
 _WRITES: Mapping[str, Callable[..., Any]] = {
     "AssignVariableOp": lambda old, new: new,
@@ -30,6 +30,13 @@ def assigned(write: Node, before: Any, values: Sequence[Any]) -> Any:
     Args:
         values: what the op is given besides the variable.
     """
+    try:
+        return _assigned(write, before, values)
+    except REFUSED:  # it is given what it could not take in the step: drawn in a shape of its own
+        return None
+
+
+def _assigned(write: Node, before: Any, values: Sequence[Any]) -> Any:
     if write.op in _WRITES:
         return _WRITES[write.op](before, *values)
     if write.op in _SCATTERS:

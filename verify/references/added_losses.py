@@ -8,6 +8,7 @@ by the first values, seen from the loss, that are used elsewhere as well.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -51,7 +52,15 @@ def model_call(model: Any, x: Any) -> ModelCall:
     Raises:
         Untraced: the model does not take them.
     """
+    # A tape makes a backward pass of every loop that it sees: it is set up if there is a loss.
+    call = _call(model, x, taped=bool(model.losses))
+    return call if call is not None else _call(model, x, taped=True) or ModelCall()
+
+
+def _call(model: Any, x: Any, taped: bool) -> ModelCall | None:
+    """None if the model adds losses and there is no tape for their gradients."""
     variables = list(model.trainable_variables)
+    untaped: list[Any] = []
     labels: list[str] = []
     keys: list[tuple[int | str, ...]] = []
     names: list[str] = []
@@ -59,11 +68,15 @@ def model_call(model: Any, x: Any) -> ModelCall:
     def gradients(x: Any, upstream: Any) -> tuple[list[Any], list[Any]]:
         labels.clear()
         keys.clear()
-        with tf.GradientTape(persistent=True) as tape:
+        tape = tf.GradientTape(persistent=True)
+        with tape if taped else contextlib.nullcontext():
             result = model(x, training=True)
             outputs = tf.nest.flatten(result)
             names[:] = sorted(result) if isinstance(result, dict) else []
             losses = list(model.losses)
+        if not taped:
+            untaped[:] = losses
+            return outputs, []
         uses = _Uses(variables, losses, outputs)
         frontiers = [uses.frontier(loss) for loss in losses]
         resources = [resource(variable) for variable in variables]
@@ -81,6 +94,8 @@ def model_call(model: Any, x: Any) -> ModelCall:
 
     upstream = tf.TensorSpec((), keras.backend.floatx())
     concrete = traced(gradients, x, upstream)
+    if untaped:
+        return None
     flat = flatten(concrete)
     *data, last = flat.arguments
     returned, added = concrete.structured_outputs

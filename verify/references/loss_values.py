@@ -17,8 +17,8 @@ from verify.references.losses import (
     PREDICTION_FORMS,
     is_loss,
     is_of_keras,
-    loss_forms,
     loss_patterns,
+    loss_values,
     settings_of,
 )
 from verify.references.tracing import MISFIT
@@ -101,7 +101,7 @@ def loss_gradients(
             continue
         logits = bool(op) or from_logits
         own = tuple((Domain.REAL if logits else p, y) for p, y in domains)
-        for number, function in enumerate(loss_forms(loss, y_true[1])):
+        for number, function in enumerate(loss_values(loss, y_true[1])):
             for weighted in (False, True) if weight is not None else (False,):
                 run = _Run(function, list(PREDICTION_FORMS.values())[form])
                 yield LossGradient(bool(op), weighted, (op, number, weighted), own, True, run)

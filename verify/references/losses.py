@@ -107,6 +107,12 @@ def loss_forms(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
     return [*(_function_loss(library)(plain) for library in libraries), mean, bare]
 
 
+def loss_values(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
+    """Those of the ways of `loss_forms` in which a loss of Keras has other values."""
+    first, *others = loss_forms(loss, labels)
+    return [first, *(other for other in others if isinstance(other, _Uncast))]
+
+
 def is_loss(loss: Any) -> bool:
     """Whether this is a Loss object, of Keras 3 or of Keras 2 (``tf_keras``)."""
     return isinstance(loss, keras.losses.Loss) or (

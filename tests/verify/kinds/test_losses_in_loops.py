@@ -99,7 +99,7 @@ def step_of(loss: Any, times: float = 1.0) -> Any:
 )
 def test_a_loop_is_another_spelling(loss: Any, specs: Any) -> None:
     verify.assert_graph(step_of(loss), *specs, model=MODEL, loss="mse")
-    with pytest.raises(verify.GraphAssertionError, match="found +weight 0.9\n"):
+    with pytest.raises(verify.GraphAssertionError, match=r"found +weight 0.9\n"):
         verify.assert_graph(step_of(loss, 0.9), *specs, model=MODEL, loss="mse")
 
 

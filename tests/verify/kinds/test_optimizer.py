@@ -163,3 +163,18 @@ def test_contracts(said: str, right: bool, adam: Any, tmp_path: Path) -> None:
     wanted = expectation(contract.place, contract.promise)
     violations = wanted.violations_of(Detector(capture(adam[0], *batch())))
     assert (not violations) == right
+
+
+def test_a_gradient_whose_shape_is_open() -> None:
+    """Of a product with a sparse matrix TensorFlow does not know all sizes."""
+    w = tf.Variable(tf.ones((20, 1)))
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = MSE(y, tf.sparse.sparse_dense_matmul(x, w))
+        w.assign_sub(0.1 * tape.gradient(loss, w))
+
+    specs = tf.SparseTensorSpec((8, 20), tf.float32), tf.TensorSpec((8, 1))
+    verify.assert_graph(train, *specs, loss=MSE, clipping=None, optimizer=optim.SGD(0.1))
+    assert "found    SGD(learning_rate=0.1)" in rejected(train, *specs, optimizer=optim.SGD(0.2))
