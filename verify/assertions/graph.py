@@ -24,6 +24,7 @@ def assert_graph(
     statistics: Any = UNSET,
     fingerprint: Any = UNSET,
     follows: Any = UNSET,
+    training: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
@@ -90,6 +91,10 @@ def assert_graph(
             Partners are paired in the order of a list, or by path. A rate of 1 is a copy; None:
             any, also one of the step. ``None`` for a pair: these follow nothing; for the dict:
             nothing does.
+        training: ``True``: all layers of the known model run in training mode for what is
+            differentiated; ``False``: in inference mode; a dict of these by globs over paths of
+            layers. Modes are told by the variables that a layer then depends on: dropout and noise
+            on the state of their seeds, normalisation on its moving statistics.
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
@@ -134,6 +139,7 @@ def assert_graph(
             "statistics": statistics,
             "fingerprint": fingerprint,
             "follows": follows,
+            "training": training,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,

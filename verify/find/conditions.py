@@ -17,7 +17,7 @@ import tensorflow as tf
 from verify.flow import Flow
 from verify.graphs import IDENTITIES, READS, RESHAPES, WHILES, FlatGraph, Guard, Tensor, VariableRef
 from verify.match import Drawn, Evaluation, NoValueError, Plan
-from verify.step import choosers, read_for
+from verify.step import choosers
 
 _MOVES = {"Cast", *IDENTITIES, *RESHAPES}
 _BETWEEN = {
@@ -64,7 +64,7 @@ def conditions(flow: Flow) -> Iterator[Condition]:
         for name, tensor in _deciding(flow, guard):
             if tensor[0] in flow.of_data or tensor[0] in flow.of_weights:
                 continue
-            variables = tuple(read_for(flow.flat, tensor))
+            variables = tuple(flow.flat.read_for([tensor]))
             told = _told(flow, tensor)
             alone = {variable.path for variable in variables}
             if variables and told not in alone and (name, told) not in seen:

@@ -14,6 +14,7 @@ from verify.find.exchanged import exchanged
 from verify.find.fingerprints import whole_fingerprint
 from verify.find.followers import Followers
 from verify.find.losses import Losses
+from verify.find.modes import Modes
 from verify.find.moving import Moving
 from verify.find.objectives import Objectives
 from verify.find.observed import Observed
@@ -161,6 +162,11 @@ class Detector:
     def objectives(self) -> Objectives:
         """Whether gradients are those of a function."""
         return Objectives(self._observed)
+
+    @functools.cached_property
+    def modes(self) -> Modes:
+        """In which mode layers run for what is differentiated."""
+        return Modes(self.search)
 
     @functools.cached_property
     def growing(self) -> frozenset[str]:

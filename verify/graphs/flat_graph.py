@@ -8,7 +8,7 @@ read from and reads attributes, shapes and dtypes off it when they are asked for
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -292,6 +292,21 @@ class FlatGraph:
         for node in self.nodes:
             if node.op in READS and (variable := self.variable(node)) is not None:
                 yield node, variable
+
+    def read_for(self, tensors: Iterable[Tensor]) -> list[VariableRef]:
+        """The variables that tensors are computed from, in the order in which they are met."""
+        seen, stack = set[int](), [index for index, _ in tensors]
+        found: dict[int | str, VariableRef] = {}
+        while stack:
+            index = stack.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            node = self.nodes[index]
+            if (variable := self.variable(node)) is not None:
+                found.setdefault(variable.key, variable)
+            stack.extend(source for source, _ in node.data)
+        return list(found.values())
 
     def writes(self) -> Iterator[tuple[Node, VariableRef]]:
         for node in self.nodes:

@@ -22,6 +22,7 @@ from verify.kinds import (
     regularization,
     statistics,
     stopped,
+    training,
     unchanged,
     watched,
 )
@@ -74,6 +75,7 @@ KINDS: tuple[Kind, ...] = (
     stopped.KIND,
     follows.KIND,
     statistics.KIND,
+    training.KIND,
     other_writes.KIND,
     unchanged.KIND,
     custom_gradients.KIND,

@@ -180,6 +180,8 @@ class Facts:
     written: Written
     statistics: tuple[StatisticFact, ...]
     follows: tuple[FollowFact, ...]
+    training: tuple[str, ...]
+    inference: tuple[str, ...]
     frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]
     growing: tuple[str, ...]

@@ -26,6 +26,7 @@ from verify.references.losses import (
     other_reductions,
 )
 from verify.references.model import ModelReference, Term
+from verify.references.modes import LayerVariables
 from verify.references.objectives import (
     ObjectiveGradients,
     objective_gradients,
@@ -59,6 +60,7 @@ __all__ = [
     "FAMILIES",
     "AddedLoss",
     "Domains",
+    "LayerVariables",
     "LossGradient",
     "LossKey",
     "ModelReference",

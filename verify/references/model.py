@@ -13,6 +13,7 @@ import tensorflow as tf
 from verify.graphs import key_of, resource
 from verify.match import Pattern
 from verify.references.added_losses import AddedLoss, ModelCall, model_call
+from verify.references.modes import Keys, LayerVariables, layers_of, used_in
 from verify.references.users_code import Untraced, traced
 
 
@@ -71,6 +72,26 @@ class ModelReference:
     def returned(self) -> tuple[Pattern | None, ...]:
         """How the model computes each of its outputs while it trains; nothing if `untraced`."""
         return self._call.outputs
+
+    @functools.cached_property
+    def layers(self) -> tuple[LayerVariables, ...]:
+        """The layers that have variables."""
+        return tuple(layers_of(self.model))
+
+    @functools.cached_property
+    def used_in_training(self) -> Keys:
+        """Keys of the variables that its outputs depend on while it trains; none if `untraced`."""
+        every = (p.flat.read_for(p.roots) for p in self.returned if p is not None)
+        return frozenset(variable.key for read in every for variable in read)
+
+    @functools.cached_property
+    def used_in_inference(self) -> Keys:
+        """The same while it infers."""
+        try:
+            return used_in(self.model, self._inputs, training=False)
+        except Untraced as why:
+            self.untraced = str(why)
+            return frozenset()
 
     @property
     def _inputs(self) -> Any:

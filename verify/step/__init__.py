@@ -4,7 +4,7 @@ In: a target of `verify.assert_graph`. Out: `Step`, whole or with a branch decid
 May import: graphs, match, references, flow.
 """
 
-from verify.step.branches import choosers, constant_choice, read_for, specialised
+from verify.step.branches import choosers, constant_choice, specialised
 from verify.step.capturing import Step, capture
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "capture",
     "choosers",
     "constant_choice",
-    "read_for",
     "specialised",
 ]

@@ -26,24 +26,7 @@ from verify.step.capturing import Step
 
 def choosers(flat: FlatGraph, guard: Guard) -> list[VariableRef]:
     """The variables that a guard's choice is read from."""
-    return sorted(read_for(flat, guard.predicate), key=lambda variable: variable.path)
-
-
-def read_for(flat: FlatGraph, tensor: Tensor) -> list[VariableRef]:
-    """The variables that a tensor is computed from, in the order in which they are come upon."""
-    seen: set[int] = set()
-    stack = [tensor[0]]
-    found: dict[int | str, VariableRef] = {}
-    while stack:
-        index = stack.pop()
-        if index in seen:
-            continue
-        seen.add(index)
-        node = flat.nodes[index]
-        if (variable := flat.variable(node)) is not None:
-            found.setdefault(variable.key, variable)
-        stack.extend(source for source, _ in node.data)
-    return list(found.values())
+    return sorted(flat.read_for([guard.predicate]), key=lambda variable: variable.path)
 
 
 def constant_choice(flat: FlatGraph, guard: Guard, folder: Folder | None = None) -> Any:

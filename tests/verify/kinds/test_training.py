@@ -1,0 +1,117 @@
+"""`training=`: the mode of each layer, told by the variables that it depends on."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.updates import rejected
+
+SPECS = (tf.TensorSpec((8, 4)), tf.TensorSpec((8, 2)))
+
+
+class Centred(keras.layers.Layer):
+    """A layer of one's own: subtracts the mean of the batch, or a moving one."""
+
+    def build(self, shape: Any) -> None:
+        self.mean = self.add_weight(shape=shape[-1:], trainable=False, name="mean")
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training:
+            return x - self.mean
+        mean = keras.ops.mean(x, axis=0)
+        self.mean.assign(0.9 * self.mean + 0.1 * mean)
+        return x - mean
+
+
+def model_of() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(6, activation="relu"),
+            keras.layers.Dropout(0.3, name="drop"),
+            keras.layers.BatchNormalization(name="norm"),
+            Centred(name="own"),
+            keras.layers.Dense(2),
+        ]
+    )
+
+
+@functools.cache
+def step_of(training: bool | None, frozen: bool = False) -> tuple[Any, keras.Model]:
+    model, optimizer = model_of(), keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    model.get_layer("norm").trainable = not frozen
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=training) - y) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, weights), weights)
+        model(x, training=True)  # what is not differentiated is in no mode
+
+    return step, model
+
+
+@pytest.mark.parametrize(("called", "mode"), [(True, True), (False, False), (None, False)])
+def test_a_model_is_in_one_mode(called: bool | None, mode: bool) -> None:
+    step, model = step_of(called)
+    verify.assert_graph(step, *SPECS, model=model, training=mode)
+    told = {True: "training", False: "inference"}
+    message = rejected(step, *SPECS, model=model, training=not mode)
+    assert f"expected drop, sequential/norm, sequential/own in {told[not mode]} mode" in message
+    assert f"found    in {told[mode]} mode" in message
+
+
+def test_layers_by_name_path_or_glob() -> None:
+    step, model = step_of(True)
+    modes = {"drop": True, "sequential/norm": True, "o?n": True}
+    verify.assert_graph(step, *SPECS, model=model, training=modes)
+    message = rejected(step, *SPECS, model=model, training={**modes, "norm": False})
+    assert "1 violation" in message
+    assert "expected sequential/norm in inference mode" in message
+
+
+def test_frozen_normalisation_infers_as_in_keras() -> None:
+    step, model = step_of(True, frozen=True)
+    verify.assert_graph(step, *SPECS, model=model, training=True)
+    verify.assert_graph(step, *SPECS, model=model, training={"norm": False, "drop": True})
+    assert "norm in training mode" in rejected(step, *SPECS, model=model, training={"norm": True})
+
+
+def test_facts_tell_what_infers() -> None:
+    facts = verify.facts(step_of(False)[0], *SPECS, model=step_of(False)[1])
+    assert facts.inference == ("drop", "sequential/norm", "sequential/own")
+    assert "in inference mode" in str(facts)
+    facts = verify.facts(step_of(True)[0], *SPECS, model=step_of(True)[1])
+    assert facts.training == ("drop", "sequential/norm", "sequential/own")
+    assert not facts.inference
+
+
+def test_what_can_not_be_told_is_said() -> None:
+    step, _ = step_of(True)
+    assert "the model is not known: pass model=" in rejected(step, *SPECS, training=True)
+    other = model_of()
+    told = "what is differentiated does not depend on the model"
+    assert told in rejected(step, *SPECS, model=other, training=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "told"),
+    [
+        ({"nrm": True}, ValueError, "Did you mean norm"),
+        ({"dense": True}, ValueError, "matches no layer of the model whose mode matters"),
+        (None, TypeError, "expected True, False or a dict"),
+        ({"norm": 1}, TypeError, "is no mode"),
+    ],
+)
+def test_what_is_asked_is_checked(asked: Any, error: type[Exception], told: str) -> None:
+    step, model = step_of(True)
+    with pytest.raises(error, match=told):
+        verify.assert_graph(step, *SPECS, model=model, training=asked)

@@ -1,0 +1,79 @@
+"""In which mode layers run for what is differentiated: as they train, or as they infer.
+
+A layer whose mode matters reads other variables in one than in the other: dropout and noise the
+state of a seed, normalisation its moving statistics. So the variables that a loss depends on tell
+the mode, however a layer is written.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from verify.find.search import Search
+from verify.references import LayerVariables
+
+
+class Modes:
+    """Answers about the layers of the model that a step is known to train."""
+
+    def __init__(self, search: Search) -> None:
+        self.flow, self.reference = search.flow, search.step.reference
+
+    @functools.cached_property
+    def used(self) -> frozenset[int | str]:
+        """Keys of the variables that what is differentiated depends on."""
+        losses = [t for seed in self.flow.seeds for t in self.flow.sums_of(seed.loss)]
+        return frozenset(variable.key for variable in self.flow.flat.read_for(losses))
+
+    @property
+    def unknown(self) -> str:
+        """Why no mode can be told; empty if they can."""
+        if self.reference is None:
+            return "the model is not known: pass model="
+        if not self.reference.used_in_training:
+            return self.reference.untraced or "the outputs of the model are what it is fed"
+        if self.used.isdisjoint(self.reference.trainable):
+            return "what is differentiated does not depend on the model"
+        return ""
+
+    @property
+    def stateful(self) -> list[LayerVariables]:
+        """The layers that have state, so that their mode may matter; not those that are frozen."""
+        return [] if self.unknown else [one for one in self._layers if one.state]
+
+    @property
+    def inferring(self) -> list[LayerVariables]:
+        """The layers that do not depend on their state as they do while the model trains."""
+        assert self.reference is not None or not self.stateful
+        return [
+            one
+            for one in self.stateful
+            if self.reference is not None
+            and self.used & one.state != self.reference.used_in_training & one.state
+        ]
+
+    @functools.cached_property
+    def with_modes(self) -> dict[str, frozenset[int | str]]:
+        """By path of each layer whose mode matters, the variables that tell it."""
+        if self.unknown or self.reference is None:
+            return {}
+        differ = self.reference.used_in_training ^ self.reference.used_in_inference
+        return {one.path: one.keys & differ for one in self._layers if one.keys & differ}
+
+    @property
+    def frozen(self) -> list[str]:
+        """Paths of layers that are frozen, and whose mode does not matter: they infer."""
+        return [one.path for one in self._layers if one.frozen and one.path not in self.with_modes]
+
+    def is_in(self, layer: str, training: bool) -> bool:
+        """Whether a layer, one `with_modes` or `frozen`, runs in a mode."""
+        assert self.reference is not None  # there are no layers else
+        if layer not in self.with_modes:
+            return not training
+        keys = self.with_modes[layer]
+        wanted = self.reference.used_in_training if training else self.reference.used_in_inference
+        return self.used & keys == wanted & keys
+
+    @property
+    def _layers(self) -> tuple[LayerVariables, ...]:
+        return () if self.reference is None else self.reference.layers
