@@ -15,8 +15,8 @@ class StepFacts(Facts):
     """Everything `verify` knows of a step. Variables are named by ``variable.path``.
 
     `written`: what the step does to variables, by kind; `follows`: which of them follow others, as
-    averages of weights do; `training`, `inference`: layers that have state, by how they run for what
-    is differentiated; `frozen_late`: those that were frozen after it was traced, and that it
+    averages of weights do; `training`, `inference`: layers that have state, by how they run for
+    what is differentiated; `frozen_late`: those that were frozen after it was traced, and that it
     still trains; `decayed`: trainable ones that shrink by a share of themselves (weight decay),
     `growing`: that grow by one; `treated`: what is done to gradients besides clips; `optimizers`:
     by what variables are updated, where that is known; `read_only`: read and never written;
