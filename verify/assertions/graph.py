@@ -25,6 +25,8 @@ def assert_graph(
     fingerprint: Any = UNSET,
     follows: Any = UNSET,
     training: Any = UNSET,
+    draws: Any = UNSET,
+    sample_weight: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
     guards: Any = UNSET,
@@ -95,6 +97,13 @@ def assert_graph(
             differentiated; ``False``: in inference mode; a dict of these by globs over paths of
             layers. Modes are told by the variables that a layer then depends on: dropout and noise
             on the state of their seeds, normalisation on its moving statistics.
+        draws: ``"fresh"``: no random number that decides a trained variable is the same in every
+            step, by a constant seed, by one that the step does not move on, or because it was
+            drawn while tracing: the step's function is traced once more for that. ``None``: no
+            random number decides one.
+        sample_weight: ``True``: the sample weights that the step is handed multiply the loss of
+            each example, as in Keras, and each loss that is differentiated; ``False``: they decide
+            nothing that is trained.
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
@@ -140,6 +149,8 @@ def assert_graph(
             "fingerprint": fingerprint,
             "follows": follows,
             "training": training,
+            "draws": draws,
+            "sample_weight": sample_weight,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
             "guards": guards,

@@ -12,6 +12,7 @@ from verify.find.followers import Follow
 from verify.find.losses_by_name import known_losses
 from verify.find.objectives import Comparison
 from verify.find.optimizers import Rule
+from verify.find.random_numbers import RandomNumbers
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
 from verify.find.writes import Written, stopped
@@ -28,6 +29,7 @@ __all__ = [
     "Follow",
     "Found",
     "HazardFact",
+    "RandomNumbers",
     "Rule",
     "Written",
     "describe",

@@ -20,7 +20,9 @@ from verify.find.objectives import Objectives
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
+from verify.find.random_numbers import RandomNumbers, frozen_constants, random_numbers
 from verify.find.regularization_terms import Terms
+from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatment, Treatments
@@ -28,6 +30,7 @@ from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Node, Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
+from verify.references import traced_again
 from verify.step import Step
 
 
@@ -162,6 +165,26 @@ class Detector:
     def objectives(self) -> Objectives:
         """Whether gradients are those of a function."""
         return Objectives(self._observed)
+
+    @functools.cached_property
+    def random_numbers(self) -> list[RandomNumbers]:
+        """What decides trained variables and is drawn at random."""
+        return list(random_numbers(self._observed, self.changed))
+
+    @functools.cached_property
+    def frozen_constants(self) -> list[Node]:
+        """Numbers that decide trained variables, and that another trace has others for.
+
+        Raises:
+            Untraced: the step can't be traced again.
+        """
+        again = traced_again(self.step.owner, self.step.arguments)
+        return frozen_constants(self._observed, again)
+
+    @functools.cached_property
+    def sample_weights(self) -> SampleWeights:
+        """What sample weights do to gradients."""
+        return SampleWeights(self.objectives)
 
     @functools.cached_property
     def modes(self) -> Modes:

@@ -155,6 +155,10 @@ class Objectives:
             self._evaluations[draw, now] = Evaluation(self.observed.plan, feed)
         return self._evaluations[draw, now]
 
+    def evaluation_with(self, draw: int, cut: Mapping[Tensor, Any]) -> Evaluation:
+        """The step in one draw, but for these tensors."""
+        return Evaluation(self.observed.plan, _Step(self.observed, draw, True), cut)
+
     def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
         """A gradient, flat; one that consists of rows as that of the whole variable."""
         rows = self.observed.rows_of(update, gradient)

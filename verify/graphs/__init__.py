@@ -26,9 +26,15 @@ from verify.graphs.flat_graph import (
 from verify.graphs.garbage_collection import no_collection
 from verify.graphs.inlining import flatten
 from verify.graphs.networkx_form import graph, to_networkx
-from verify.graphs.op_definitions import draws, is_commutative, is_stateful, op_definition
+from verify.graphs.op_definitions import (
+    draws,
+    is_commutative,
+    is_stateful,
+    op_definition,
+    seed_inputs,
+)
 from verify.graphs.reading import graph_of_fit, read
-from verify.graphs.targets import idle_iterator, model_of
+from verify.graphs.targets import idle_iterator, is_model, model_of
 from verify.graphs.variables import key_of, numbers_in, path_of, resource
 
 __all__ = [
@@ -61,6 +67,7 @@ __all__ = [
     "graph_of_fit",
     "idle_iterator",
     "is_commutative",
+    "is_model",
     "is_stateful",
     "key_of",
     "model_of",
@@ -73,5 +80,6 @@ __all__ = [
     "resource",
     "roles_of",
     "same_branch",
+    "seed_inputs",
     "to_networkx",
 ]

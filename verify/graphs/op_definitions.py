@@ -30,6 +30,14 @@ def draws(op: str) -> bool:
 
 
 @functools.cache
+def seed_inputs(op: str) -> tuple[int, ...]:
+    """The positions of the inputs that decide which random numbers an op draws."""
+    op_def = op_definition(op)
+    inputs = () if op_def is None else op_def.input_arg
+    return tuple(i for i, one in enumerate(inputs) if one.name in ("seed", "key", "counter"))
+
+
+@functools.cache
 def is_stateful(op: str) -> bool:
     op_def = op_definition(op)
     return op_def is not None and bool(op_def.is_stateful)

@@ -182,6 +182,9 @@ class Facts:
     follows: tuple[FollowFact, ...]
     training: tuple[str, ...]
     inference: tuple[str, ...]
+    draws: int
+    weighted: bool | None
+    frozen_draws: tuple[str, ...]
     frozen_late: tuple[str, ...]
     decayed: tuple[str, ...]
     growing: tuple[str, ...]

@@ -11,7 +11,7 @@ from verify.find import Detector
 from verify.kinds.gradients import compared
 from verify.kinds.kind import Asked
 from verify.kinds.violation import Violation, weight
-from verify.references import Untraced, objective_gradients, whole_losses
+from verify.references import Untraced, losses_of_outputs, objective_gradients
 
 
 def as_a_whole(
@@ -38,7 +38,7 @@ def _times(detector: Detector, losses: Sequence[tuple[Any, float]], asked: Asked
     step, trained = detector.step, detector.flow.trained
     if step.reference is None or step.reference.x is None or step.arguments is None:
         return None
-    for function in whole_losses(step.reference, losses):
+    for function in losses_of_outputs(step.reference, losses):
         try:
             reference = objective_gradients(function, step.arguments)
         except Untraced:

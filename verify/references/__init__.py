@@ -5,6 +5,7 @@ May import: graphs, match.
 """
 
 from verify.references.added_losses import AddedLoss
+from verify.references.again import traced_again
 from verify.references.clips import (
     global_norm_patterns,
     norm_patterns,
@@ -54,7 +55,7 @@ from verify.references.regularisers import (
 )
 from verify.references.tracing import format_call
 from verify.references.users_code import Untraced
-from verify.references.whole_losses import whole_losses
+from verify.references.whole_losses import losses_of_outputs
 
 __all__ = [
     "FAMILIES",
@@ -79,6 +80,7 @@ __all__ = [
     "loss_gradients",
     "loss_name",
     "loss_patterns",
+    "losses_of_outputs",
     "norm_patterns",
     "objective_gradients",
     "objective_name",
@@ -95,7 +97,7 @@ __all__ = [
     "schedule_name",
     "stand_in",
     "takes_activated",
+    "traced_again",
     "value_patterns",
     "variables_of",
-    "whole_losses",
 ]

@@ -12,7 +12,7 @@ from verify.references.losses import loss_forms
 from verify.references.model import ModelReference
 
 
-def whole_losses(
+def losses_of_outputs(
     reference: ModelReference, losses: Sequence[tuple[Any, float]]
 ) -> Iterator[Callable[..., Any]]:
     """The ways in which a weighted sum of losses may be made of a batch, (x, y[, sample_weight]).

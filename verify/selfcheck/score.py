@@ -87,8 +87,8 @@ def check(cases: Iterable[tuple[Fault, str, str]]) -> Iterator[Verdict]:
 def message_of(training: Training) -> str:
     """What `assert_graph` says of a step; empty if it is as expected."""
     try:
-        x, y = training.sample.x, training.sample.y
-        assert_graph(_step(training), x, y, model=training.model, **training.expected())
+        expected = training.expected()
+        assert_graph(_step(training), *training.batch, model=training.model, **expected)
     except GraphAssertionError as error:
         return str(error)
     return ""
@@ -121,11 +121,11 @@ def named_rightly(fault: Fault, message: str) -> bool:
 
 def _step(training: Training) -> Any:
     @tf.function(autograph=False)
-    def step(x: Any, y: Any) -> Any:
-        return training.step(x, y)
+    def step(*batch: Any) -> Any:
+        return training.step(*batch)
 
     return step
 
 
 def _traced(training: Training) -> Any:
-    return _step(training).get_concrete_function(training.sample.x, training.sample.y)
+    return _step(training).get_concrete_function(*training.batch)

@@ -39,6 +39,11 @@ class Training:
         self.flag = tf.Variable(True, trainable=False, name="flag")
         self.scale = tf.Variable(1024.0, trainable=False, name="scale")
 
+    @property
+    def batch(self) -> tuple[tf.TensorSpec, ...]:
+        """What the step is handed."""
+        return self.sample.x, self.sample.y
+
     def expected(self) -> dict[str, Any]:
         return {
             "loss": self.loss or self.sample.loss,
@@ -102,7 +107,7 @@ class Training:
 
     # -- the whole ----------------------------------------------------------------------------
 
-    def step(self, x: Any, y: Any) -> Any:
+    def step(self, x: Any, y: Any, *_: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in self.watched():
                 tape.watch(variable.value)
@@ -140,5 +145,5 @@ class Guarded(Training):
         self.measure(y, prediction)
         return loss
 
-    def step(self, x: Any, y: Any) -> Any:
+    def step(self, x: Any, y: Any, *_: Any) -> Any:
         return tf.cond(self.condition(), lambda: self.on(x, y), lambda: self.off(x, y))

@@ -16,13 +16,15 @@ class StepFacts(Facts):
 
     `written`: what the step does to variables, by kind; `follows`: which of them follow others, as
     averages of weights do; `training`, `inference`: layers that have state, by how they run for
-    what is differentiated; `frozen_late`: those that were frozen after it was traced, and that it
-    still trains; `decayed`: trainable ones that shrink by a share of themselves (weight decay),
-    `growing`: that grow by one; `treated`: what is done to gradients besides clips; `optimizers`:
-    by what variables are updated, where that is known; `read_only`: read and never written;
-    `stopped`: trainable ones that the loss is computed from, but behind ``stop_gradient``.
-    `custom_gradients`: the ops whose gradient is a function of Python's. `hazards`: candidates for
-    `forbids`.
+    what is differentiated; `draws`: how many ops draw random numbers that decide trained variables,
+    `frozen_draws` those that draw the same in every step; `weighted`: whether sample weights
+    decide trained variables, None where the step is handed none; `frozen_late`: those that were
+    frozen after it was traced, and that it still trains; `decayed`: trainable ones that shrink by a
+    share of themselves (weight decay), `growing`: that grow by one; `treated`: what is done to
+    gradients besides clips; `optimizers`: by what variables are updated, where that is known;
+    `read_only`: read and never written; `stopped`: trainable ones that the loss is computed from,
+    but behind ``stop_gradient``. `custom_gradients`: the ops whose gradient is a function of
+    Python's. `hazards`: candidates for `forbids`.
     """
 
     def __str__(self) -> str:

@@ -1,0 +1,179 @@
+"""What sample weights do to the gradients of a step.
+
+The gradients are computed for several weights, and several targets, of the same batch. As Keras
+has it each weight multiplies what one example adds: gradients are linear in the weights, but for
+what regularisers add, and with one weight that is not zero only the target of that example counts.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from verify.find.objectives import Objectives
+from verify.find.observed import Array
+from verify.flow import Update
+from verify.graphs import Tensor
+from verify.match import NoValueError
+
+_TOLERANCE = 1e-4  # of the largest gradient
+_MOST_EXAMPLES = 8  # of which one by one are looked at
+
+Gradients = dict[Update, Array]
+
+
+class SampleWeights:
+    """Answers about one step, or one branch of it."""
+
+    def __init__(self, objectives: Objectives) -> None:
+        self.objectives, self.step, self.flow = objectives, objectives.step, objectives.flow
+
+    @property
+    def handed(self) -> list[Tensor]:
+        """The sample weights that the step is handed."""
+        return sorted(self.step.weights or ())
+
+    @functools.cached_property
+    def reached(self) -> list[Update]:
+        """The trained updates that sample weights decide, by dataflow alone."""
+        below = self.flow.descendants(index for index, _ in self.handed)
+        return [update for update in self.flow.trained if update.node.index in below]
+
+    @functools.cached_property
+    def _draw(self) -> _Draw:
+        """The first draw in which gradients are finite.
+
+        Raises:
+            NoValueError: there is none, or the gradient of an update is not known.
+        """
+        why = "in no draw are all gradients finite"
+        for draw in self.objectives.draws:
+            try:
+                found = _Draw(self, draw)
+                if all(np.isfinite(one).all() for one in found.by(found.weights).values()):
+                    return found
+            except NoValueError as error:
+                why = str(error)
+        raise NoValueError(why)
+
+    def ignored(self) -> list[Update]:
+        """The trained updates whose gradients targets change, and no weight does.
+
+        A bias before a normalisation has no gradient at all, whatever the weights are.
+
+        Raises:
+            NoValueError: gradients can't be computed.
+        """
+        draw = self._draw
+        one, other = draw.by(draw.weights), draw.by(draw.others)
+        turned = draw.by(draw.weights, draw.turned)
+        return [
+            update
+            for update in one
+            if draw.is_same(one[update], other[update])
+            and not draw.is_same(one[update], turned[update])
+        ]
+
+    def wrong(self) -> Iterator[str]:
+        """What they do besides multiplying the loss of each example by its weight.
+
+        Raises:
+            NoValueError: gradients can't be computed.
+        """
+        draw = self._draw
+        once, twice = draw.by(draw.weights), draw.by(draw.times(2.0))
+        if draw.are_same(once, twice) and not draw.are_same(once, draw.by(draw.others)):
+            yield "twice the weights make the same gradients: they are divided by their sum, say"
+            return
+        nothing = draw.by(draw.times(0.0))
+        if not all(np.isfinite(one).all() for one in nothing.values()):
+            yield "with weights of zero there is no gradient that is finite"
+            return
+        power = draw.power(nothing, once, twice)
+        if power is not None and not np.isclose(power, 2.0, rtol=1e-3):
+            yield f"twice the weights make {power:.6g} times the gradients"
+            return
+        added = draw.by({t: w + draw.others[t] for t, w in draw.weights.items()})
+        other = draw.by(draw.others)
+        sums = {update: once[update] + other[update] - nothing[update] for update in once}
+        if power is None or not draw.are_same(added, sums):
+            yield "gradients are not linear in the weights"
+            return
+        if not draw.are_same(nothing, draw.by(draw.times(0.0), draw.turned)):
+            yield "a loss that is differentiated as well is not multiplied by them"
+        elif not draw.is_by_example():
+            yield "the weight of one example multiplies the loss of another one"
+
+
+class _Draw:
+    """One draw of a batch, with other weights and targets put in."""
+
+    def __init__(self, owner: SampleWeights, draw: int) -> None:
+        self.owner, self.objectives, self.draw = owner, owner.objectives, draw
+        base = self.objectives.evaluation(draw)
+        self.weights = {t: np.asarray(base.value(t), np.float64) for t in owner.handed}
+        # Neither a multiple nor a permutation of the weights.
+        self.others = {t: w[::-1] ** 2 + 0.3 for t, w in self.weights.items()}
+        self.targets = {t: np.asarray(base.value(t)) for t in sorted(owner.step.targets or ())}
+        self.turned = {t: y[::-1] for t, y in self.targets.items()}
+        self.scale = 1.0
+        self.scale = max(
+            float(np.abs(one).max(initial=0)) for one in self.by(self.weights).values()
+        )
+
+    def times(self, factor: float) -> dict[Tensor, Array]:
+        return {tensor: factor * weight for tensor, weight in self.weights.items()}
+
+    def by(
+        self, weights: Mapping[Tensor, Array], targets: Mapping[Tensor, Array] | None = None
+    ) -> Gradients:
+        """The gradient of each trained update."""
+        flat = self.owner.objectives.flat
+        fed = {**weights, **(targets or {})}
+        cut = {t: tf.constant(value, _held_in(flat.dtype(t))) for t, value in fed.items()}
+        here = self.objectives.evaluation_with(self.draw, cut)
+        found = {}
+        for update in self.owner.flow.trained:
+            way = self.objectives.ways.get(update)
+            if way is None:
+                raise NoValueError("several gradients are added up in an update")
+            found[update] = self.objectives.value(here, update, way[0])
+        return found
+
+    def is_same(self, one: Array, other: Array) -> bool:
+        return bool(np.abs(one - other).max(initial=0) <= _TOLERANCE * self.scale)
+
+    def are_same(self, one: Gradients, other: Gradients) -> bool:
+        return all(self.is_same(one[update], other[update]) for update in one)
+
+    def power(self, nothing: Gradients, once: Gradients, twice: Gradients) -> float | None:
+        """By what twice the weights multiply the gradients, if by a number."""
+        one, two = (
+            np.concatenate([gradients[update] - nothing[update] for update in nothing])
+            for gradients in (once, twice)
+        )
+        factor = float(one @ two / (one @ one)) if one.any() else 0.0
+        return factor if self.is_same(two, factor * one) else None
+
+    def is_by_example(self) -> bool:
+        """Whether with one weight only the target of its example counts."""
+        size = min(len(weight) for weight in self.weights.values())
+        for i in range(min(size, _MOST_EXAMPLES)):
+            alone = {t: np.zeros_like(weight) for t, weight in self.weights.items()}
+            others = dict(self.turned)
+            for tensor, weight in alone.items():
+                weight[i] = self.weights[tensor][i]
+            for tensor, target in self.targets.items():
+                others[tensor] = target[::-1].copy()
+                others[tensor][i] = target[i]
+            if not self.are_same(self.by(alone), self.by(alone, others)):
+                return False
+        return True
+
+
+def _held_in(dtype: str) -> str:
+    """The dtype in which evaluations hold tensors of one."""
+    return "float64" if tf.as_dtype(dtype).is_floating else dtype

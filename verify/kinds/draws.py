@@ -1,0 +1,74 @@
+"""Random numbers: whether each step draws others."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from verify.find import Detector, RandomNumbers
+from verify.kinds.contract_spelling import Off
+from verify.kinds.facts import Facts
+from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.violation import Violation
+from verify.references import Untraced
+
+_FRESH = "fresh"
+_SHOWN = 6  # constants that are named
+
+
+def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+    if expected is not None and expected != _FRESH:
+        raise TypeError(f"draws: {expected!r} is neither {_FRESH!r} nor None, which means none")
+    found = detector.random_numbers
+    if expected is None:
+        drawn = [_named(one) for one in found]
+        told = f"random numbers decide what is trained: {', '.join(drawn)}"
+        return [Violation("draws", "no random numbers", told)] if drawn else []
+    wish = "other random numbers in every step"
+    violations = [
+        Violation("draws", wish, f"{_named(one)} draws {one.frozen}") for one in found if one.frozen
+    ]
+    try:
+        constants = detector.frozen_constants
+    except Untraced:
+        return violations  # of a graph alone, only seeds can be told
+    for node in constants[:_SHOWN]:
+        told = f"{node.id} is another constant in another trace: it was made while tracing"
+        violations.append(Violation("draws", wish, told, (_MADE,)))
+    return violations
+
+
+_MADE = (
+    "numbers that NumPy or Python make, or a Python variable holds, are frozen into the graph: "
+    "draw by tf.random or keras.random, count in a tf.Variable, or pass them as an argument"
+)
+
+
+def _named(one: RandomNumbers) -> str:
+    return f"{one.node.op} ({one.node.id})"
+
+
+def _read(place: str, said: Any, _: Read) -> Any:
+    return None if said is False else said
+
+
+class _Draws(Kind):
+    keywords = (Keyword("draws", Literal["fresh"] | Off, _check, rank=4, read=_read),)
+
+    def find(self, detector: Detector) -> dict[str, Any]:
+        found = detector.random_numbers
+        frozen = (f"{_named(one)} {one.frozen}" for one in found if one.frozen)
+        return {"draws": len(found), "frozen_draws": tuple(frozen)}
+
+    def page(self, facts: Facts) -> list[Row]:
+        return [Row.of("same random numbers in every step", facts.frozen_draws)]
+
+    def snapshot(self, facts: Facts) -> list[Row]:
+        # Not by how many ops: a spelling may take more of them.
+        told = "none" if not facts.draws else "frozen" if facts.frozen_draws else _FRESH
+        return [Row.of("random numbers", [told] if facts.draws else [])]
+
+    def baseline(self, facts: Facts) -> dict[str, Any]:
+        return {"draws": _FRESH} if facts.draws and not facts.frozen_draws else {}
+
+
+KIND = _Draws()
