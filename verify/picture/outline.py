@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from verify.graphs import Node, VariableRef
+from verify.picture.colours import CLUSTERS
 from verify.picture.difference import ADDED, GONE, Difference
 from verify.picture.groups import Group, settle
 from verify.picture.places import Place, Places
@@ -62,6 +63,7 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
         gone = {old.number(node.index) for node in difference.gone}
         wires += [wire for wire in old.wires() if not gone.isdisjoint(wire[:2])]
     _place_variables(root, variables)
+    _in_order(root)
     settle(root)
     return Outline(root, tuple(wires))
 
@@ -135,6 +137,19 @@ def _at(root: Group, place: Place, exact: bool = True) -> Group:
             name = next((n for n in group.groups if _bare(n) == bare), name)
         group = group.at(name, kind)
     return group
+
+
+def _in_order(group: Group) -> None:
+    """Clusters as a step runs through them, which is the order in which a keyboard does."""
+    rank = {name: number for number, name in enumerate(CLUSTERS)}
+    ordered = sorted(
+        group.groups.items(),
+        key=lambda item: rank[item[0]] if item[1].kind == "cluster" else -1,
+    )
+    group.groups = dict(ordered)
+    for inner in group.groups.values():
+        if inner.kind == "branch":
+            _in_order(inner)
 
 
 def _bare(name: str) -> str:

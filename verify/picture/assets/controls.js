@@ -14,7 +14,8 @@ picture.addEventListener("click", (event) => {
   const item = itemAt(event.target);
   if (item && !moved) activate(item);
 });
-picture.addEventListener("focusin", (event) => {
+// Not on the picture: a browser takes an SVG that listens to the focus for one that can have it.
+stage.addEventListener("focusin", (event) => {
   if (event.target.matches(":focus-visible")) bringIn(itemAt(event.target));
 });
 
