@@ -44,6 +44,7 @@ class Difference:
         ]
         there = set(self.variables.values())
         self.new_variables = {v.key for v in new.flat.variables.values()} - there
+        self.gone_variables = {v.key for v in old.flat.variables.values()} - self.variables.keys()
 
 
 def _constants(flat: FlatGraph, used_by: Set[int]) -> set[int]:

@@ -47,15 +47,17 @@ def write_difference(a: Step, b: Step, path: Path) -> None:
     lines = [
         *told,
         "",
-        *_listed("new", made.added),
-        *_listed("gone", made.gone),
+        *_listed("new", made.added, len(made.new_variables)),
+        *_listed("gone", made.gone, len(made.gone_variables)),
     ]
     write_whole(path, page(outline_of(made), "\n".join(lines)))
 
 
-def _listed(what: str, nodes: Sequence[Node]) -> list[str]:
+def _listed(what: str, nodes: Sequence[Node], variables: int) -> list[str]:
     more = [f"  and {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
-    return [f"{what}: {len(nodes)} ops", *(f"  {node.id}" for node in nodes[:_SHOWN]), *more]
+    beside = f", {variables} variables" if variables else ""
+    told = f"{what}: {len(nodes)} ops{beside}"
+    return [told, *(f"  {node.id}" for node in nodes[:_SHOWN]), *more]
 
 
 def _write_html(step: Step, path: Path) -> None:

@@ -55,11 +55,11 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
         for node in difference.gone:
             _at(root, difference.old.of(node), exact=False).ops.append(old.op(node, GONE))
         for variable in _once(difference.old.flat.variables):
-            if variable.key in difference.variables:
-                old.variables[variable.key] = drawn.variables[difference.variables[variable.key]]
-            else:
+            if variable.key in difference.gone_variables:
                 made = old.variable(variable, GONE)
                 variables.append((difference.old.role(variable), made))
+            else:
+                old.variables[variable.key] = drawn.variables[difference.variables[variable.key]]
         gone = {old.number(node.index) for node in difference.gone}
         wires += [wire for wire in old.wires() if not gone.isdisjoint(wire[:2])]
     _place_variables(root, variables)
