@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -210,24 +211,39 @@ def _told(effect: Effect) -> str:
     return f"{effect.node.op} of {effect.variable.path}"
 
 
-def changed_ops(a: Step, b: Step) -> tuple[dict[str, str], list[str]]:
-    """What sets `b` apart from `a`, op by op.
+@dataclasses.dataclass(frozen=True)
+class ChangedOps:
+    """What sets two steps apart, op by op.
 
-    Returns:
-        Marks by id of an op of `b`: "added" where something new begins, "touched" where only what
-        it is computed from is new; and ids of the ops of `a` that begin what `b` lacks.
+    `old`, `new`: marks by index of an op, "begun" where something begins that the other step lacks,
+    "touched" where only what an op is computed from is such. `same`: by index of an op of the old
+    step, one of the new step that computes the same. `variables`: by key of a variable of the old
+    step, that of the new step which is treated alike.
     """
-    sides = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
-    first, second = (_begun(*pair) for pair in (sides, sides[::-1]))
-    return second, [place for place, mark in first.items() if mark == "added"]
+
+    old: dict[int, str]
+    new: dict[int, str]
+    same: dict[int, int]
+    variables: dict[int | str, int | str]
 
 
-def _begun(one: Canonical, other: Canonical) -> dict[str, str]:
+def changed_ops(a: Step, b: Step) -> ChangedOps:
+    """What of `a` is not in `b`, what of `b` is not in `a`, and what is in both."""
+    old, new = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
+    at = {digest: index for index, digest in reversed(list(enumerate(new.digests)))}
+    same = {index: at[digest] for index, digest in enumerate(old.digests) if digest in at}
+    keys = {digest: key for key, digest in new.variables.items()}
+    variables = {key: keys[digest] for key, digest in old.variables.items() if digest in keys}
+    return ChangedOps(_begun(old, new), _begun(new, old), same, variables)
+
+
+def _begun(one: Canonical, other: Canonical) -> dict[int, str]:
     """Ops of `one` that compute what nothing in `other` does."""
     there = set(other.digests)
-    marks: dict[str, str] = {}
+    marks: dict[int, str] = {}
     for node, digest in zip(one.flat.nodes, one.digests, strict=True):
         if digest not in there:
+            # What is read comes from the writes before it, which are no inputs.
             known = all(one.digests[source] in there for source, _ in node.data)
-            marks[node.id] = "added" if known else "touched"
+            marks[node.index] = "begun" if known and node.op not in READS else "touched"
     return marks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from verify.find import Detector, known_losses
-from verify.flow import Flow
+from verify.flow import Flow, reached
 from verify.kinds import KINDS
 from verify.picture.colours import CLUSTERS
 
@@ -98,7 +98,9 @@ def _optimizer_ops(detector: Detector) -> set[int]:
             complete |= {clip.node for clip in clips}
         else:
             complete |= _gradients(flow, update.node.index, update.variable.shape)
-    optimizing = flow.descendants(complete) - complete
+    # A gradient of one variable may be on the way to that of another: of a bias, added beforehand.
+    data = [[source for source, _ in node.data] for node in flow.flat.nodes]
+    optimizing = flow.descendants(complete, reached(complete, data) - complete) - complete
     return optimizing | {update.node.index for update in flow.trained}
 
 

@@ -1,5 +1,7 @@
 """The colour of each cluster of a step, in every kind of picture."""
 
+import colorsys
+
 from verify.kinds import KINDS
 
 _BASE = {
@@ -21,5 +23,15 @@ def _in_order() -> dict[str, str]:
     return found
 
 
+def by_night(colour: str) -> str:
+    """A fill of the same hue, dark enough for light text; what is stronger by day is lighter."""
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
+    mixed = colorsys.hls_to_rgb(hue, 0.23 + 0.45 * (0.93 - light), min(saturation, 0.45))
+    return "#" + "".join(f"{round(255 * part):02x}" for part in mixed)
+
+
 CLUSTERS = tuple(_in_order())
 COLOURS = {**_in_order(), "branch": "#fdf0fb"}
+MARKS = {"added": "#b7e4c7", "touched": "#e6f5ea", "gone": "#fbdcdc"}
+"""The colours of what differs between two steps."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loopctl_shared import write_whole
-from verify.assertions import changed_ops
 from verify.errors import ContractError
+from verify.graphs import Node
+from verify.picture.difference import Difference
 from verify.picture.exports import write_dot, write_graphml, write_tensorboard
 from verify.picture.html import page
-from verify.picture.outline import outline
+from verify.picture.outline import outline, outline_of
 from verify.picture.overview import write_overview
+from verify.picture.places import Places
 from verify.step import Step
 from verify.step_facts import changes, lines_of, step_facts
 
-_SHOWN = 50  # ops that are gone, listed
+_SHOWN = 50  # ops that are new, and that are gone, listed
 
 
 def write(step: Step, path: Path) -> None:
@@ -39,19 +41,23 @@ def write(step: Step, path: Path) -> None:
 
 
 def write_difference(a: Step, b: Step, path: Path) -> None:
-    """An HTML picture of `b` in which what `a` lacks is coloured, and the reverse is told."""
-    marks, gone = changed_ops(a, b)
+    """An HTML picture of `b` that shows, too, what of `a` is gone, where it was."""
+    made = Difference(Places(a), Places(b))
     told = changes(lines_of(step_facts(a)), lines_of(step_facts(b))) or ["no fact differs"]
-    new = sum(mark == "added" for mark in marks.values())
     lines = [
         *told,
         "",
-        f"green: what is new begins at {new} ops; pale: {len(marks) - new} ops depend on it",
-        f"gone: {len(gone)} ops",
-        *gone[:_SHOWN],
+        *_listed("new", made.added, len(made.new_variables)),
+        *_listed("gone", made.gone, len(made.gone_variables)),
     ]
-    made = outline(b, marks)
-    write_whole(path, page(made, "\n".join(lines)))
+    write_whole(path, page(outline_of(made), "\n".join(lines)))
+
+
+def _listed(what: str, nodes: Sequence[Node], variables: int) -> list[str]:
+    more = [f"  and {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
+    beside = f", {variables} variables" if variables else ""
+    told = f"{what}: {len(nodes)} ops{beside}"
+    return [told, *(f"  {node.id}" for node in nodes[:_SHOWN]), *more]
 
 
 def _write_html(step: Step, path: Path) -> None:

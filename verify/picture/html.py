@@ -7,8 +7,11 @@ import json
 from importlib import resources
 from typing import Any
 
-from verify.picture.colours import COLOURS
-from verify.picture.outline import Group, Outline
+from verify.picture.colours import COLOURS, MARKS, by_night
+from verify.picture.groups import Group
+from verify.picture.outline import Outline
+
+_SCRIPTS = ("tree.js", "drawing.js", "view.js", "search.js", "controls.js")
 
 
 def page(outline: Outline, facts: str) -> str:
@@ -20,16 +23,16 @@ def page(outline: Outline, facts: str) -> str:
     step = {
         "root": _tree(outline.root),
         "wires": [list(wire) for wire in outline.wires],
-        "colours": COLOURS,
+        "tones": {name: f"var(--tone-{number})" for number, name in enumerate(COLOURS)},
     }
     # `</script>` in a name would end the data.
     data = json.dumps(step, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "TITLE": html.escape(outline.root.name),
         "FACTS": html.escape(facts),
-        "STYLE": _asset("page.css"),
+        "STYLE": _colours() + _asset("page.css"),
         "DAGRE": _asset("dagre.min.js"),
-        "SCRIPT": _asset("page.js"),
+        "SCRIPT": "\n".join(map(_asset, _SCRIPTS)),
         "DATA": data,
     }
     text = _asset("page.html")
@@ -41,8 +44,19 @@ def page(outline: Outline, facts: str) -> str:
     return "".join(made)
 
 
+def _colours() -> str:
+    """Fills by day and by night, as custom properties."""
+    fills = {f"--tone-{number}": colour for number, colour in enumerate(COLOURS.values())}
+    fills |= {f"--{mark}": colour for mark, colour in MARKS.items()}
+    day = "".join(f"{name}:{colour};" for name, colour in fills.items())
+    night = "".join(f"{name}:{by_night(colour)};" for name, colour in fills.items())
+    return f":root{{{day}}}\n@media (prefers-color-scheme:dark){{:root{{{night}}}}}\n"
+
+
 def _tree(group: Group) -> dict[str, Any]:
     made: dict[str, Any] = {"name": group.name, "kind": group.kind, "count": group.count}
+    if group.note:
+        made["note"] = group.note
     if group.groups:
         made["groups"] = [_tree(inner) for inner in group.groups.values()]
     if group.ops:

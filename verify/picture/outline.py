@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from verify.find import Detector
-from verify.graphs import CASES, IFS, FlatGraph, Node
-from verify.picture.clusters import clusters
-from verify.step import Step, choosers
+from verify.graphs import Node, VariableRef
+from verify.picture.colours import CLUSTERS
+from verify.picture.difference import ADDED, GONE, Difference
+from verify.picture.groups import Group, settle
+from verify.picture.places import Place, Places
+from verify.step import Step
 
-_CROWD = 60  # children beyond this are put into groups by number
-
-
-@dataclasses.dataclass
-class Group:
-    """A group of groups and ops. `kind`: step, branch, cluster, variables or scope."""
-
-    name: str
-    kind: str
-    groups: dict[str, Group] = dataclasses.field(default_factory=dict)
-    ops: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def at(self, name: str, kind: str) -> Group:
-        return self.groups.setdefault(name, Group(name, kind))
-
-    @property
-    def count(self) -> int:
-        return len(self.ops) + sum(group.count for group in self.groups.values())
+_FEW = 24  # variables of one role that need no layers around them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,39 +25,93 @@ class Outline:
     wires: tuple[tuple[int, int, str], ...]
 
 
-def outline(step: Step, marks: dict[str, str] | None = None) -> Outline:
-    """The outline of a step.
+def outline(step: Step) -> Outline:
+    """The outline of a step."""
+    return _outline(Places(step), None)
 
-    Args:
-        marks: by node id, a mark that ops carry into the picture, e.g. "added".
-    """
-    detector = Detector(step)
-    flat, parts = step.flat, clusters(detector)
-    root = Group(step.name, "step")
-    labels = _branches(flat)
-    handles = set(flat.variables)
-    trained = {update.variable.key for update in detector.flow.trained}
+
+def outline_of(difference: Difference) -> Outline:
+    """The outline of the new step, with what is gone where it was in the old one."""
+    return _outline(difference.new, difference)
+
+
+def _outline(places: Places, difference: Difference | None) -> Outline:
+    flat = places.flat
+    root = Group(places.step.name, "step")
+    drawn = _Drawn(places)
+    marks = {} if difference is None else difference.marks
     for node in flat.nodes:
-        if node.index in handles:
-            continue
-        place, scopes = root, []
-        for depth, site in enumerate(node.path, 1):
-            if node.path[:depth] in labels:
-                place = place.at(labels[node.path[:depth]], "branch")
+        if node.index not in flat.variables:
+            op = drawn.op(node, marks.get(node.index))
+            _at(root, places.of(node)).ops.append(op)
+    new = set() if difference is None else difference.new_variables
+    variables = [
+        (places.role(v), drawn.variable(v, ADDED if v.key in new else None))
+        for v in _once(flat.variables)
+    ]
+    wires = list(drawn.wires())
+    if difference is not None:
+        old = _Drawn(difference.old, drawn.end, difference.at)
+        for node in difference.gone:
+            _at(root, difference.old.of(node), exact=False).ops.append(old.op(node, GONE))
+        for variable in _once(difference.old.flat.variables):
+            if variable.key in difference.gone_variables:
+                made = old.variable(variable, GONE)
+                variables.append((difference.old.role(variable), made))
             else:
-                scopes.append(site)
-        place = place.at(parts[node.index], "cluster")
-        for scope in [*scopes, *_scopes(node, parts[node.index])]:
-            place = place.at(scope, "scope")
-        place.ops.append(_op(node, (marks or {}).get(node.id)))
-    numbers = _variables(root, flat, trained)
-    _settle(root)
-    return Outline(root, tuple(_wires(flat, handles, numbers)))
+                old.variables[variable.key] = drawn.variables[difference.variables[variable.key]]
+        gone = {old.number(node.index) for node in difference.gone}
+        wires += [wire for wire in old.wires() if not gone.isdisjoint(wire[:2])]
+    _place_variables(root, variables)
+    _in_order(root)
+    settle(root)
+    return Outline(root, tuple(wires))
 
 
-def _op(node: Node, mark: str | None) -> dict[str, Any]:
-    shown = [_spec(s, d) for s, d in zip(node.shapes, node.dtypes, strict=False)]
-    made = {"i": node.index, "op": node.op, "id": node.id, "out": ", ".join(shown)}
+class _Drawn:
+    """The ops and variables of one step under numbers of their own in the picture.
+
+    `now`: by index of an op, its number where it is drawn as an op of another step.
+    """
+
+    def __init__(
+        self, places: Places, first: int = 0, now: Mapping[int, int] | None = None
+    ) -> None:
+        self.flat, self._first, self._now = places.flat, first, now or {}
+        self.variables: dict[int | str, int] = {}
+        self.end = first + len(self.flat.nodes)
+
+    def number(self, index: int) -> int:
+        return self._now.get(index, self._first + index)
+
+    def op(self, node: Node, mark: str | None) -> dict[str, Any]:
+        shown = [_spec(s, d) for s, d in zip(node.shapes, node.dtypes, strict=False)]
+        number = self.number(node.index)
+        return _marked({"i": number, "op": node.op, "id": node.id, "out": ", ".join(shown)}, mark)
+
+    def variable(self, variable: VariableRef, mark: str | None) -> dict[str, Any]:
+        number = self.variables[variable.key] = self.end
+        self.end += 1
+        out = _spec(variable.shape, variable.dtype)
+        return _marked({"i": number, "op": "variable", "id": variable.path, "out": out}, mark)
+
+    def wires(self) -> Iterator[tuple[int, int, str]]:
+        flat = self.flat
+        written = {node.index: variable for node, variable in flat.writes()}
+        for node in flat.nodes:
+            if node.index in flat.variables:
+                continue
+            here = self.number(node.index)
+            for source, _ in node.data:
+                if source not in flat.variables:
+                    yield self.number(source), here, "data"
+            if node.index in written:
+                yield here, self.variables[written[node.index].key], "write"
+            elif (variable := flat.variable(node)) is not None:
+                yield self.variables[variable.key], here, "read"
+
+
+def _marked(made: dict[str, Any], mark: str | None) -> dict[str, Any]:
     return made if mark is None else made | {"mark": mark}
 
 
@@ -80,82 +120,47 @@ def _spec(shape: tuple[int | None, ...] | None, dtype: str) -> str:
     return f"{dtype}[{inner}]"
 
 
-def _branches(flat: FlatGraph) -> dict[tuple[str, ...], str]:
-    """Call paths of branches, and what has to be true for each to be taken."""
-    labels: dict[tuple[str, ...], str] = {}
-    for guard in flat.guards:
-        if guard.op not in IFS | CASES:
-            continue
-        by = ", ".join(variable.path for variable in choosers(flat, guard)) or guard.name
-        for number, branch in enumerate(guard.branches):
-            value = str(number == 0) if guard.op in IFS else f"case {number}"
-            labels[branch] = f"if {by}: {value}"
-    return labels
+def _once(variables: Mapping[int, VariableRef]) -> list[VariableRef]:
+    """A variable may have several handles."""
+    found: dict[int | str, VariableRef] = {}
+    for variable in variables.values():
+        found.setdefault(variable.key, variable)
+    return list(found.values())
 
 
-def _scopes(node: Node, cluster: str) -> list[str]:
-    """Name scopes, for reading only: nothing is decided by them."""
-    scopes = node.name.split("/")[:-1]
-    return [s for s in scopes if s not in ("gradient_tape", cluster)]
+def _at(root: Group, place: Place, exact: bool = True) -> Group:
+    """The group at a place; one of the same name but for its number will do, unless `exact`."""
+    group = root
+    for name, kind in place:
+        if not exact and name not in group.groups:
+            bare = _bare(name)
+            name = next((n for n in group.groups if _bare(n) == bare), name)
+        group = group.at(name, kind)
+    return group
 
 
-def _variables(root: Group, flat: FlatGraph, trained: set[int | str]) -> dict[int | str, int]:
-    """A number beyond those of the ops for each variable, which are grouped by their role."""
-    numbers: dict[int | str, int] = {}
-    written = {variable.key for _, variable in flat.writes()}
-    for variable in flat.variables.values():
-        if variable.key in numbers:
-            continue
-        number = numbers[variable.key] = len(flat.nodes) + len(numbers)
-        if variable.key in trained:
-            role = "trained"
-        elif variable.trainable:
-            role = "not trained"
-        else:
-            role = "state" if variable.key in written else "read only"
+def _in_order(group: Group) -> None:
+    """Clusters as a step runs through them, which is the order in which a keyboard does."""
+    rank = {name: number for number, name in enumerate(CLUSTERS)}
+    ordered = sorted(
+        group.groups.items(),
+        key=lambda item: rank[item[0]] if item[1].kind == "cluster" else -1,
+    )
+    group.groups = dict(ordered)
+    for inner in group.groups.values():
+        if inner.kind == "branch":
+            _in_order(inner)
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
+
+
+def _place_variables(root: Group, variables: list[tuple[str, dict[str, Any]]]) -> None:
+    """Variables by their role and, where there are many of one role, by layer."""
+    for role in dict.fromkeys(role for role, _ in variables):
+        listed = [made for other, made in variables if other == role]
         group = root.at("variables", "variables").at(role, "variables")
-        out = _spec(variable.shape, variable.dtype)
-        group.ops.append({"i": number, "op": "variable", "id": variable.path, "out": out})
-    return numbers
-
-
-def _wires(
-    flat: FlatGraph, handles: set[int], numbers: dict[int | str, int]
-) -> Iterator[tuple[int, int, str]]:
-    written = {node.index: variable for node, variable in flat.writes()}
-    for node in flat.nodes:
-        if node.index in handles:
-            continue
-        for source, _ in node.data:
-            if source not in handles:
-                yield source, node.index, "data"
-        if node.index in written:
-            yield node.index, numbers[written[node.index].key], "write"
-        elif (variable := flat.variable(node)) is not None and variable.key in numbers:
-            yield numbers[variable.key], node.index, "read"
-
-
-def _settle(group: Group) -> None:
-    """Groups of one child become that child; crowds of ops are divided."""
-    while group.kind == "cluster" and not group.ops and len(group.groups) == 1:
-        ((_, only),) = group.groups.items()
-        group.groups, group.ops = only.groups, only.ops
-    for name, inner in list(group.groups.items()):
-        _settle(inner)
-        if inner.kind == "scope" and not inner.ops and len(inner.groups) == 1:
-            ((deeper, only),) = inner.groups.items()
-            only.name = f"{name}/{deeper}"
-            group.groups[name] = only
-    if len(group.ops) > _CROWD:
-        ops, group.ops = group.ops, []
-        for start in range(0, len(ops), _CROWD):
-            last = min(start + _CROWD, len(ops))
-            kind = "variables" if group.kind == "variables" else "scope"
-            group.at(f"{start + 1} to {last}", kind).ops = ops[start:last]
-    if len(group.groups) > _CROWD:
-        several = list(group.groups.values())
-        group.groups = {}
-        for start in range(0, len(several), _CROWD):
-            last = min(start + _CROWD, len(several))
-            name = f"{several[start].name} to {several[last - 1].name}"
-            group.at(name, "scope").groups = {g.name: g for g in several[start:last]}
+        for made in listed:
+            around = str(made["id"]).split("/")[:-1] if len(listed) > _FEW else []
+            _at(group, tuple((name, "variables") for name in around)).ops.append(made)

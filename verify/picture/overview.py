@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from loopctl_shared import how_to_install
 from verify.errors import ContractError
 from verify.picture.colours import CLUSTERS, COLOURS
-from verify.picture.outline import Group, outline
+from verify.picture.groups import Group
+from verify.picture.outline import outline
 from verify.step import Step
 from verify.step_facts import step_facts
 

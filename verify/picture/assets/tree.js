@@ -1,0 +1,88 @@
+// What there is: a tree of groups and ops, and which groups are open.
+const { root, wires, tones } = JSON.parse(document.getElementById("step").textContent);
+const element = (id) => document.getElementById(id);
+const byNumber = new Map(); // op number -> op
+const byKey = new Map(); // key in the picture -> group or op
+const groups = [];
+const items = []; // groups and ops in the order of the tree
+const isOp = (item) => "op" in item;
+
+const prepare = (group, parent, tone) => {
+  Object.assign(group, { parent, key: `g${groups.length}`, marks: {}, total: 0 });
+  groups.push(group);
+  items.push(group);
+  byKey.set(group.key, group);
+  group.tone = (group.kind === "cluster" ? tones[group.name] : tones[group.kind]) || tone;
+  for (const inner of group.groups || []) prepare(inner, group, group.tone);
+  for (const op of group.ops || []) {
+    Object.assign(op, { parent: group, key: `o${op.i}`, tone: group.tone });
+    byNumber.set(op.i, op);
+    byKey.set(op.key, op);
+    items.push(op);
+    for (let g = group; g; g = g.parent) {
+      g.total += 1;
+      if (op.mark) g.marks[op.mark] = (g.marks[op.mark] || 0) + 1;
+    }
+  }
+};
+prepare(root, null, "var(--paper)");
+
+const opened = new Set();
+const passing = new Set(); // groups that are open for the sake of what was found, until the next is
+const openAtFirst = (group) =>
+  group.kind === "step" || group.kind === "branch" ||
+  (group.kind === "variables" && (group.parent === root || (group.name === "trained" && group.total <= 8)));
+const collapse = () => {
+  opened.clear();
+  passing.clear();
+  for (const group of groups) if (openAtFirst(group)) opened.add(group);
+};
+collapse();
+
+const toggle = (group) => {
+  if (opened.has(group)) opened.delete(group);
+  else opened.add(group);
+  for (let g = group; g; g = g.parent) passing.delete(g); // opened by hand: they stay
+};
+
+// Opens all that is around an item, and closes what was opened so for the item before.
+const reveal = (item) => {
+  for (const group of passing) opened.delete(group);
+  passing.clear();
+  for (let g = item.parent; g; g = g.parent) {
+    if (!opened.has(g)) {
+      opened.add(g);
+      passing.add(g);
+    }
+  }
+};
+
+// The innermost box that an item is drawn in or as.
+const visible = (item) => {
+  let shown = item;
+  for (let g = item.parent; g; g = g.parent) if (!opened.has(g)) shown = g;
+  return shown;
+};
+
+const short = (text, length) => (text.length <= length ? text : `…${text.slice(1 - length)}`);
+const fullName = (item) => (isOp(item) ? item.id : item.name);
+const label = (item) => {
+  if (!isOp(item)) return short(item.name, 40);
+  return item.op === "variable" ? short(item.id, 34) : item.op;
+};
+const counted = (group) => {
+  const noun = group.kind === "variables" ? "variable" : "op";
+  return `${group.total} ${noun}${group.total === 1 ? "" : "s"}`;
+};
+const SAID = { added: "new", gone: "gone", touched: "computed from what changed" };
+const detail = (item) => {
+  if (isOp(item)) return item.out.length <= 44 ? item.out : `${item.out.slice(0, 43)}…`;
+  const changes = ["added", "gone"].filter((mark) => item.marks[mark]);
+  return [counted(item), ...changes.map((mark) => `${item.marks[mark]} ${SAID[mark]}`)].join(", ");
+};
+const isGhost = (item) => (isOp(item) ? item.mark === "gone" : item.marks.gone === item.total);
+const around = (item) => {
+  const names = [];
+  for (let g = item.parent; g && g !== root; g = g.parent) names.unshift(g.name);
+  return names.join(" › ");
+};

@@ -1,0 +1,88 @@
+// Which part of the picture is seen: by mouse, by one finger or two, by what has to be seen.
+let view = { x: 0, y: 0, w: 100, h: 100 };
+const stage = element("stage");
+const NEAR = 1.15; // pixels for a unit of the picture, at which a box can be read with ease
+
+const look = () => picture.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
+// The view always has the shape of the stage, so that a point of one is a point of the other.
+const show = (x, y, width) => {
+  const w = Math.min(Math.max(width, 40), 1e6);
+  const h = w * stage.clientHeight / Math.max(1, stage.clientWidth);
+  view = { x: x - w / 2, y: y - h / 2, w, h };
+  look();
+};
+const shape = () => stage.clientWidth / Math.max(1, stage.clientHeight);
+const fitTo = (at, margin, least) => {
+  const width = Math.max(at.width + margin, (at.height + margin) * shape(), least);
+  show(at.x, at.y, width);
+};
+const fit = () => fitTo({ x: size.x + size.width / 2, y: size.y + size.height / 2, width: size.width, height: size.height }, 20, 0);
+const zoomTo = (item) => {
+  const at = places.get(item.key);
+  if (at) fitTo(at, 60, stage.clientWidth / NEAR);
+};
+const scale = () => view.w / Math.max(1, stage.clientWidth);
+const pan = (dx, dy) => {
+  view.x += dx * scale();
+  view.y += dy * scale();
+  look();
+};
+const point = (clientX, clientY) => {
+  const box = stage.getBoundingClientRect();
+  return { x: view.x + (clientX - box.left) * scale(), y: view.y + (clientY - box.top) * scale() };
+};
+// Larger or smaller by a factor; what is at `at` stays where it is.
+const zoom = (factor, at) => {
+  const w = Math.min(Math.max(view.w * factor, 40), 1e6), by = w / view.w;
+  view = { x: at.x - (at.x - view.x) * by, y: at.y - (at.y - view.y) * by, w, h: view.h * by };
+  look();
+};
+const middle = () => ({ x: view.x + view.w / 2, y: view.y + view.h / 2 });
+const bringIn = (item) => {
+  const at = item && places.get(item.key);
+  if (!at) return;
+  const edge = corner(at);
+  const height = isFrame(item) ? 20 : at.height, width = isFrame(item) ? Math.min(at.width, view.w) : at.width;
+  const outside = edge.x < view.x || edge.y < view.y || edge.x + width > view.x + view.w || edge.y + height > view.y + view.h;
+  if (outside) show(edge.x + width / 2, edge.y + height / 2, view.w);
+};
+
+picture.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  zoom(Math.exp(event.deltaY / 500), point(event.clientX, event.clientY));
+}, { passive: false });
+
+const pointers = new Map(); // fingers, or the mouse, that are down
+let moved = false; // so that the end of a move is no click
+let travelled = 0;
+stage.addEventListener("pointerdown", (event) => {
+  if (event.pointerType === "mouse" && event.button !== 0) return;
+  if (!pointers.size) {
+    moved = false;
+    travelled = 0;
+  }
+  pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+  if (pointers.size > 1) moved = true;
+});
+window.addEventListener("pointermove", (event) => {
+  const was = pointers.get(event.pointerId);
+  if (!was) return;
+  const now = { x: event.clientX, y: event.clientY };
+  travelled += Math.abs(now.x - was.x) + Math.abs(now.y - was.y);
+  if (travelled > 6) moved = true;
+  const others = [...pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
+  pointers.set(event.pointerId, now);
+  if (!others.length) {
+    pan(was.x - now.x, was.y - now.y);
+  } else if (others.length === 1) {
+    const [other] = others;
+    const apart = (one) => Math.max(1, Math.hypot(one.x - other.x, one.y - other.y));
+    // The middle between two fingers moves along with them; this one has moved, so half as far.
+    pan((was.x - now.x) / 2, (was.y - now.y) / 2);
+    zoom(apart(was) / apart(now), point((now.x + other.x) / 2, (now.y + other.y) / 2));
+  }
+});
+for (const end of ["pointerup", "pointercancel"]) {
+  window.addEventListener(end, (event) => pointers.delete(event.pointerId));
+}
+window.addEventListener("resize", () => show(middle().x, middle().y, view.w));
