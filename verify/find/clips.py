@@ -162,9 +162,13 @@ class Clips:
                 clips.setdefault(update.node.index, []).append(
                     Clip(*bounds, node, misses, _is_single(update))
                 )
+        # One norm scales many gradients: it is looked at once.
+        told: dict[Tensor | None, str] = {
+            norm: self._norm_misses(norm, clips) for norm in self._norms(clips)
+        }
         return {
             index: [
-                dataclasses.replace(clip, misses=clip.misses or self._norm_misses(clip, clips))
+                dataclasses.replace(clip, misses=clip.misses or told.get(self._norm_of(clip), ""))
                 for clip in found
             ]
             for index, found in clips.items()
@@ -341,11 +345,17 @@ class Clips:
 
     # -- whether a global norm is that of all gradients ----------------------------------------
 
-    def _norm_misses(self, clip: Clip, found: dict[int, list[Clip]]) -> str:
+    def _norm_of(self, clip: Clip) -> Tensor | None:
+        scaled = self._scaled.get(clip.node)
+        return None if scaled is None else scaled.norm
+
+    def _norms(self, found: dict[int, list[Clip]]) -> set[Tensor]:
+        """The global norms by which gradients are scaled."""
+        norms = (self._norm_of(clip) for clips in found.values() for clip in clips)
+        return {norm for norm in norms if norm is not None}
+
+    def _norm_misses(self, norm: Tensor, found: dict[int, list[Clip]]) -> str:
         """How a global norm differs from that of all gradients; empty if it does not."""
-        if clip.node not in self._scaled:
-            return ""
-        norm = self._scaled[clip.node].norm
         roots: dict[int, None] = {}
         covered: set[int | str] = set()
         for update in self.flow.trained:
