@@ -67,13 +67,15 @@ class Keyword:
 class Row:
     """Facts under one title. `always`: where there are none, "none" is written.
 
-    `joined`: a page has all entries in one line.
+    `joined`: a page has all entries in one line. `short`: what a page says instead, unless all is
+    asked for.
     """
 
     title: str
     entries: tuple[str, ...]
     always: bool = False
     joined: bool = False
+    short: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, title: str, entries: Iterable[str], always: bool = False) -> Row:

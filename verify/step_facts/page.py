@@ -20,7 +20,7 @@ def page(facts: Facts, full: bool = False) -> str:
     for row in (row for kind in KINDS for row in kind.page(facts)):
         entries = row.entries or (("none",) if row.always else ())
         if not full:
-            entries = _short(entries, row.joined)
+            entries = _short(row.short or entries, row.joined)
         elif row.joined and entries:
             entries = (", ".join(entries),)
         for position, entry in enumerate(entries):

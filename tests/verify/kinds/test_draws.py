@@ -98,6 +98,11 @@ def test_the_same_numbers_in_every_step(how: str) -> None:
     assert told in message
 
 
+def test_a_plain_function_is_traced_again_as_well() -> None:
+    step = step_of(FROZEN["NumPy"][0]).python_function
+    assert "it was made while tracing" in rejected(step, *SPECS, draws="fresh")
+
+
 def test_none_at_all() -> None:
     step = step_of(lambda _: 0.0)
     verify.assert_graph(step, *SPECS, draws=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import pytest
 import tensorflow as tf
 
 import verify
@@ -30,3 +31,23 @@ def test_facts_of_a_deep_model_fit_on_a_page() -> None:
     assert "  watched           deep/block0_* (20)" in lines
     full = facts.page(full=True)
     assert all(path in full for path in (*facts.watched, *facts.written.slots))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "told"),
+    [
+        (keras.optimizers.Adam(), "adam: momentum, velocity of each of 4 variables"),
+        (keras.optimizers.SGD(momentum=0.9), "sgd: momentum of each of 4 variables"),
+    ],
+)
+def test_what_an_optimizer_keeps_is_told_on_one_line(
+    optimizer: keras.optimizers.Optimizer, told: str
+) -> None:
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)], name="net"
+    )
+    model.compile(optimizer, "mse")
+    facts = verify.facts(model, tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1)))
+    (line,) = [line for line in str(facts).splitlines() if "optimizer state" in line]
+    assert line.endswith(told)
+    assert all(slot in facts.page(full=True) for slot in facts.written.slots)
