@@ -28,7 +28,9 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
     """Asserts that every substep of a controlled model is what the callback's config says.
 
     Checks each bound substep (``model.<action>_on`` / ``_off``) on its own and, where the callback
-    is attached to this model, each branch of the main step, guarded by its control variable.
+    is attached to this model, each branch of the main step, guarded by its control variable:
+    losses, terms, clips, what is trained, that layers run in training mode; and of the substeps, by
+    which optimizer (not among replicas).
 
     Args:
         model: a model under control (``callback.attach(model)`` or after ``fit``).
@@ -103,20 +105,37 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             "clipping": _clipping(model, settings) if trained else None,
             "watched": trained,
             "unwatched": _others(model, trained),
+            # Among replicas what optimizers write is not read.
+            "optimizer": UNSET
+            if not trained or model.distribute_strategy.num_replicas_in_sync > 1
+            else _optimizer(model, settings),
+            # As in `fit`, layers run in training mode whatever a branch does.
+            "training": True if by_data and _has_state(reference) else UNSET,
             "allow_transforms": "gradients" in settings,
         }
     )
 
 
 def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectation:
-    """What the main step's branch should be: a repeated substep is there once, and in a loop."""
-    if settings.get("repeat", 1) == 1:
-        return expectation
-    values = dict(expectation.values)
-    if values.get("loss"):
-        values["loss"] *= 2
-    values["regularization"] *= 2
+    """What the main step's branch should be: a repeated substep is there once, and in a loop.
+
+    Variables may be updated by several substeps: by which optimizer is told of each substep alone.
+    """
+    values = {**expectation.values, "optimizer": UNSET}
+    if settings.get("repeat", 1) > 1:
+        if values.get("loss"):
+            values["loss"] *= 2
+        values["regularization"] *= 2
     return Expectation.of(values)
+
+
+def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
+    return keras.optimizers.get(settings.get("optimizer", model.optimizer))
+
+
+def _has_state(reference: ModelReference) -> bool:
+    """Whether there is a layer whose mode may matter."""
+    return any(layer.state for layer in reference.layers)
 
 
 def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
@@ -209,7 +228,7 @@ def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
     if "clipping" in settings:
         return settings["clipping"]
-    optimizer = inner_optimizer(keras.optimizers.get(settings.get("optimizer", model.optimizer)))
+    optimizer = inner_optimizer(_optimizer(model, settings))
     if optimizer.clipvalue:
         return (-optimizer.clipvalue, optimizer.clipvalue)
     if optimizer.clipnorm:

@@ -87,6 +87,50 @@ def test_every_deviation_from_the_config_is_found(faulty: dict[str, Any], keywor
     assert f"asserted at {__file__}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        keras.optimizers.SGD(0.01),
+        keras.optimizers.RMSprop(0.002),
+        keras.optimizers.RMSprop(rho=0.8),
+    ],
+)
+def test_another_optimizer_is_found(optimizer: keras.optimizers.Optimizer) -> None:
+    model, callback = controlled(changed("kernels", True, optimizer=optimizer))
+    verify.assert_config(model, callback, BATCH)
+    intended = SimpleNamespace(config=INTENDED, main_step=callback.main_step, model=model)
+    with pytest.raises(verify.GraphAssertionError) as error:
+        verify.assert_config(model, intended, BATCH)
+    (told,) = error.value.violations
+    assert told.keyword == "config['kernels'][True] (kernels_on) optimizer"
+    assert told.expected == "each update as by RMSprop(learning_rate=0.001)"
+
+
+def test_layers_that_infer_are_found() -> None:
+    """Of a layer that overlooked the mode when the steps were traced."""
+
+    class Deaf(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = keras.layers.Dropout(0.5)
+            self.deaf = False
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.drop(x, training=training and not self.deaf)
+
+    deaf = Deaf()
+    model = keras.Sequential([keras.Input((4,)), deaf, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = LoopControllerCallback({"a": {"cond": when.always, True: {}}})
+    callback.attach(model)
+    deaf.deaf = True
+    for step in (model.a_on, callback.main_step):
+        verify.facts(step, BATCH)
+    deaf.deaf = False
+    with pytest.raises(verify.GraphAssertionError, match=r"\) training: .*in training mode"):
+        verify.assert_config(model, callback, BATCH)
+
+
 def test_swapped_branches_of_the_main_step_are_found() -> None:
     model, callback = controlled(INTENDED)
     entry = INTENDED["kernels"]

@@ -90,11 +90,23 @@ def test_a_step_that_trains_nothing_is_not_all_watched() -> None:
         verify.assert_graph(counting, tf.TensorSpec((2,)), watched="*")
 
 
+class Larger(keras.Model):
+    """A small model, and a layer that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__(name="larger")
+        self.small = small()
+        self.other = keras.layers.Dense(1, name="other")
+        self.other.build((None, 4))
+        self.compile("adam", "mse")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.small(inputs, training=training)
+
+
 def test_what_the_graph_lacks_and_the_model_has_is_missing() -> None:
-    model = small()
-    other = keras.layers.Dense(1, name="other")
-    other.build((None, 4))
-    model.other = other  # a layer that is never called
+    model = Larger()
+    other = model.other
     for asked in ("other/*", "other/kernel", other.kernel):
         with pytest.raises(verify.GraphAssertionError, match=r"missing:  .*other/kernel"):
             verify.assert_graph(model, *batch(), watched=["*", asked])
