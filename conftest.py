@@ -35,7 +35,7 @@ hypothesis.settings.register_profile(
     "default",
     derandomize=True,
     deadline=None,
-    max_examples=20,
+    max_examples=12,
     suppress_health_check=_quiet,
 )
 hypothesis.settings.register_profile(
