@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.grids import grid
 from tests.verify.steps import batch, dense, step
 
 Treat = Callable[[list[Any]], list[Any]]
@@ -65,19 +66,20 @@ def test_clips_by_global_norm(name: str) -> None:
     assert "clipped to global norm 2" in fails(train, *batch(), clipping={"norm": 2.0})
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(
-    ("constructed", "expected"),
-    [({"clipnorm": 0.5}, {"norm": 0.5}), ({"global_clipnorm": 2.0}, {"global_norm": 2.0})],
-)
-def test_the_optimizers_own_clips(name: str, constructed: Any, expected: Any) -> None:
+OWN = [({"clipnorm": 0.5}, {"norm": 0.5}), ({"global_clipnorm": 2.0}, {"global_norm": 2.0})]
+
+
+@pytest.mark.parametrize(("name", "own"), grid([*OPTIMIZERS], OWN))
+def test_the_optimizers_own_clips(name: str, own: tuple[Any, Any]) -> None:
+    constructed, expected = own
     model = dense()
     model.compile(OPTIMIZERS[name](**constructed), MSE)
     verify.assert_graph(model, batch(), clipping=expected)
     ((kind, norm),) = expected.items()
-    clips = verify.facts(model, batch()).clipping
-    assert {(clip.kind, clip.upper, clip.complete) for clip in clips} == {(kind, norm, True)}
-    assert f"{kind.replace('_', ' ')} {norm:g} on" in str(verify.facts(model, batch()))
+    facts = verify.facts(model, batch())
+    told = {(clip.kind, clip.upper, clip.complete) for clip in facts.clipping}
+    assert told == {(kind, norm, True)}
+    assert f"{kind.replace('_', ' ')} {norm:g} on" in str(facts)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 0.5), (-0.5, 0.0), (-0.25, 0.5)])
