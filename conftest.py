@@ -6,6 +6,7 @@ for garbage, and what tracing left is let go of after each module.
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,7 @@ hypothesis.settings.register_profile(
     "default",
     derandomize=True,
     deadline=None,
-    max_examples=20,
+    max_examples=12,
     suppress_health_check=_quiet,
 )
 hypothesis.settings.register_profile(
@@ -53,6 +54,10 @@ hypothesis.settings.register_profile(
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# Of the processor's time, between two passes of the collector after modules; the last so far.
+_BETWEEN_PASSES = 15.0
+_passed = time.process_time()
 
 # What `--quick` leaves out.
 _SLOW = {*(Path(__file__).parent / "tests" / "slow.txt").read_text().splitlines()}
@@ -96,8 +101,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_graphs() -> Iterator[None]:
-    """After a module nothing is kept of what it traced: a run of the suite came to hold 9 GiB."""
+    """After a module nothing is kept of what it traced: a run of the suite came to hold 9 GiB.
+
+    A pass over all that is there takes half a second: modules that take little share one.
+    """
+    global _passed
     known = memory.traced_gradients()
     yield
     memory.forget(memory.traced_gradients() - known)
-    gc.collect()
+    if time.process_time() - _passed > _BETWEEN_PASSES:
+        gc.collect()
+        _passed = time.process_time()

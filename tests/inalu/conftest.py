@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -19,6 +20,13 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> None:
     They are of the same configs as in tests that do look: of files of a run, of all variants.
     """
     monkeypatch.setattr(verify, "assert_config", lambda model, callback, batch: None)
+
+
+@pytest.fixture
+def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chapter 6 without a graph: for a few steps, of which tracing would be nearly all."""
+    eager = functools.partial(recipe.compile_model, run_eagerly=True)
+    monkeypatch.setattr(recipe, "compile_model", eager)
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from hypothesis import given, settings
 
 import verify
 from loopctl import ConfigError, LoopControllerCallback, distributed, when
+from tests import forked
 from tests.loopctl import resumed, worker
 from tests.oracle import eager
 from tests.verify.steps import batch, dense
@@ -52,7 +51,7 @@ def test_a_config_holds_among_replicas(settings: dict[str, Any]) -> None:
         verify.assert_config(model, other, batch())
 
 
-# Two replicas take six seconds each: the default profile trains 3 set-ups, `thorough` 83.
+# Two replicas take six seconds each: the default profile trains 2 set-ups, `thorough` 83.
 @settings(max_examples=settings.default.max_examples // 6)
 @given(strategies.setups(strategies.predicate_pairs()))
 def test_two_replicas_train_as_an_eager_loop(setup: strategies.Setup) -> None:
@@ -133,50 +132,48 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def started(folder: Path, *arguments: str) -> list[subprocess.Popen[bytes]]:
-    """The two workers of a cluster."""
+def started(folder: Path, *, slowly: bool) -> list[BaseProcess]:
+    """The two workers of a cluster; what they print is in ``0.log`` and ``1.log``."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    processes = []
-    for index in range(2):
-        task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        root = str(Path(__file__).parents[2])
-        environment = {**os.environ, "TF_CONFIG": json.dumps(task), "PYTHONPATH": root}
-        command = [sys.executable, worker.__file__, str(folder / f"{index}.json"), *arguments]
-        processes.append(
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        )
-    return processes
+    tasks = [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(2)
+    ]
+    return [
+        forked.start(worker.run, task, folder / f"{index}.json", slowly)
+        for index, task in enumerate(tasks)
+    ]
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_worker_that_dies_ends_the_other(index: int, tmp_path: Path) -> None:
     """TensorFlow notices by missing heartbeats, some seconds later; nobody waits forever."""
-    processes = started(tmp_path, "slowly")
+    processes = started(tmp_path, slowly=True)
     try:
         deadline = time.monotonic() + 240
         while not all((tmp_path / f"{i}.begun").exists() for i in range(2)):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         processes[index].kill()
-        log = processes[1 - index].communicate(timeout=240)[0].decode()
+        processes[1 - index].join(240)
     finally:
         for process in processes:
             process.kill()
-    assert processes[1 - index].returncode == 1
-    assert "UnavailableError" in log
+    assert processes[1 - index].exitcode == 1
+    assert "UnavailableError" in (tmp_path / f"{1 - index}.log").read_text()
 
 
 def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> None:
     """Their local losses differ; the branches are chosen by the loss of the global batch."""
-    processes = started(tmp_path)
+    processes = started(tmp_path, slowly=False)
     try:
-        logs = [process.communicate(timeout=240)[0].decode() for process in processes]
+        for process in processes:
+            process.join(240)
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(logs)
+    logs = [(tmp_path / f"{i}.log").read_text() for i in range(2)]
+    assert [process.exitcode for process in processes] == [0, 0], "\n".join(logs)
     first, second = (json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2))
     assert first["control"] == second["control"]
     assert len(set(first["control"])) == 2, "both branches should have been taken"

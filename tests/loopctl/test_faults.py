@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from loopctl import LoopControllerCallback, when
+from tests.grids import grid
 from tests.oracle import eager
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
@@ -34,8 +35,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("bad", "mode"), grid([np.nan, np.inf, -np.inf], [*MODES]))
 def test_data_that_are_no_numbers(bad: float, mode: str) -> None:
     """They do to weights what they do in a plain loop; a comparison with such a loss is False."""
     x = X.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -75,5 +76,10 @@ def main(path: Path, slowly: bool) -> None:
     path.write_text(json.dumps(result))
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] == ["slowly"])
+def run(task: str, path: Path, slowly: bool) -> None:
+    """As the worker of a task of TF_CONFIG, which prints into a file beside its result."""
+    os.environ["TF_CONFIG"] = task
+    handle = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(handle, stream.fileno())
+    main(path, slowly)

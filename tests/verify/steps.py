@@ -8,6 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from verify.assertions import Expectation
+from verify.find import Detector
+from verify.step import capture
+
 Gradients = list[Any]
 
 
@@ -68,6 +72,17 @@ def step(
         return value
 
     return train
+
+
+class Asked:
+    """A step that is traced once and asked several times: what was found stays known."""
+
+    def __init__(self, target: Any, *args: Any) -> None:
+        self._detector = Detector(capture(target, *args))
+
+    def __call__(self, **expected: Any) -> str:
+        """What is violated of keywords of `assert_graph`; empty if the step is as expected."""
+        return "\n".join(map(str, Expectation.of(expected).violations_of(self._detector)))
 
 
 def sum_of_losses(model: keras.Model) -> Callable[[Any, Any], Any]:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import tensorflow as tf
 from distributed import LocalCluster
+from hypothesis import settings
 from pyarrow import parquet
 from rich.console import Console
 
@@ -23,6 +24,8 @@ from inalu.experiment import (
     one_seed,
     train_seeds,
 )
+from tests.grids import THOROUGH
+from tests.inalu import unverified
 
 SHORT = [Settings(seed, samples=64 * 10, epochs=2, steps_per_execution=10) for seed in (4, 5)]
 TRAIN = ["train", "--seeds", "2", "--first-seed", "4", "--samples", "640", "--jobs", "1"]
@@ -70,10 +73,10 @@ def test_bars_follow_the_files(here):
     assert ", done" in text
 
 
-@pytest.mark.usefixtures("verified", "one_layer")
+@pytest.mark.usefixtures("verified", "one_layer", "eagerly")
 def test_ablation(tmp_path, capsys):
     """Every variant is trained."""
-    short = ["--seeds", "1", "--samples", "640", "--epochs", "1", "--jobs", "1"]
+    short = ["--seeds", "1", "--samples", "128", "--epochs", "1", "--jobs", "1"]
     assert command.main(["ablate", *short, "--output", str(tmp_path)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for name, variant in VARIANTS.items():
@@ -95,8 +98,10 @@ def of_other_steps():
 
 
 @pytest.mark.parametrize("variant", of_other_steps())
-def test_what_a_variants_config_says_is_in_its_graphs(variant):
-    """Of the whole stack, as before each training."""
+def test_what_a_variants_config_says_is_in_its_graphs(variant, request):
+    """As before each training; of the whole stack in the thorough profile, else of one layer."""
+    if settings.default.max_examples < THOROUGH:
+        request.getfixturevalue("one_layer")
     model, control = controlled(Settings(0, variant=variant))
     batch = (tf.TensorSpec((64, recipe.FEATURES)), tf.TensorSpec((64, 1)))
     verify.assert_config(model, control, batch)
@@ -128,6 +133,8 @@ def test_on_a_cluster_as_here(tmp_path, monkeypatch, here):
     with LocalCluster(
         n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
     ) as cluster:
+        with cluster.get_client() as client:
+            client.run(unverified.from_now_on)
         (theirs,) = train_seeds(
             SHORT[:1],
             tmp_path / "there",

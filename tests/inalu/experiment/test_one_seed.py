@@ -14,6 +14,7 @@ import verify
 from inalu.experiment import VARIANTS, Result, Settings, controlled, one_seed, train, variants
 from loopctl import LoopControllerCallback, when
 from tests import forked
+from tests.inalu import unverified
 
 # Long enough for the gates' turns, short enough for a test.
 SHORT = Settings(seed=3, samples=64 * 20, epochs=6, steps_per_execution=10)
@@ -60,7 +61,7 @@ def test_a_directory_of_another_run_is_refused(whole):
 @pytest.mark.usefixtures("verified")
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path, whole):
     """All but the time, to the last bit, whatever the moment of the kill."""
-    process = forked.start(train, LONGER, tmp_path)
+    process = forked.start(unverified.train, LONGER, tmp_path)
     deadline = time.monotonic() + 120
     while not (rows := tmp_path / "epochs.json").exists() or len(json.loads(rows.read_text())) < 3:
         assert process.is_alive(), "it ended before it was killed"

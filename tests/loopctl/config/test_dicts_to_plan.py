@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from loopctl import ConfigError, LoopControllerCallback
+from tests.grids import grid
 
 
 def cond(callback: LoopControllerCallback) -> bool:
@@ -128,11 +129,11 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize("way", ["attach", "fit"])
-@pytest.mark.parametrize(("config", "message"), UNFIT)
+@pytest.mark.parametrize(("unfit", "way"), grid(UNFIT, ["attach", "fit"]))
 def test_a_plan_that_does_not_fit_leaves_the_model_untouched(
-    config: Any, message: str, way: str, model: keras.Model, data: tuple[Any, Any]
+    unfit: tuple[Any, str], way: str, model: keras.Model, data: tuple[Any, Any]
 ) -> None:
+    config, message = unfit
     model.layers[1].bias.trainable = False
     model.count = 3
     model.compile("sgd", "mse", metrics=[keras.metrics.MeanAbsoluteError(name="mae")])

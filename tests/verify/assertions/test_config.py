@@ -11,6 +11,7 @@ import pytest
 
 import verify
 from loopctl import LoopControllerCallback, when
+from tests.grids import grid
 
 BATCH = (np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32"))
 
@@ -249,9 +250,12 @@ class Noise(keras.layers.Layer):
         return keras.random.normal(keras.ops.shape(x), seed=self.seed) if self.random else x
 
 
-@pytest.mark.parametrize("random", [False, True])
 @pytest.mark.parametrize(
-    "loss", [{"real": right, "fake": right}, {"real": "mse", "fake": "mae"}, {"fake": right}]
+    ("loss", "random"),
+    grid(
+        [{"real": right, "fake": right}, {"real": "mse", "fake": "mae"}, {"fake": right}],
+        [True, False],
+    ),
 )
 def test_one_network_that_judges_twice(loss: Any, random: bool) -> None:
     """As a GAN's does: the same loss on two outputs, one of them made of random numbers."""

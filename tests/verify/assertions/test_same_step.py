@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.grids import grid
 from tests.verify.steps import batch, dense, step
 
 MSE = keras.losses.MeanSquaredError()
@@ -142,9 +143,10 @@ def recurrent(layer: str, **settings: Any) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("layer", ["SimpleRNN", "GRU", "LSTM"])
 @pytest.mark.parametrize(
-    "settings", [{"use_bias": False}, {"activation": "relu"}], ids=["bias", "activation"]
+    ("layer", "settings"),
+    grid(["SimpleRNN", "GRU", "LSTM"], [{"use_bias": False}, {"activation": "relu"}]),
+    ids=str,
 )
 def test_the_first_difference_of_loops_is_found(layer: str, settings: dict[str, Any]) -> None:
     """A loop is a cycle in the graph; a walk round it would never end."""

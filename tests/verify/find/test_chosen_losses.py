@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.grids import grid
 from tests.verify.steps import batch, dense
 from verify.step import capture
 
@@ -68,19 +69,24 @@ def step(loss: Loss, *, xla: bool = False) -> Any:
     return train
 
 
-@pytest.mark.parametrize("size", [8, None])
-@pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(
-    ("loss", "all_of"),
-    [
-        (by_cond, [MSE, MAE]),
-        (by_if, [MSE, MAE]),
-        (with_the_forward_pass, [MSE, MAE]),
-        (nested, [MSE, MAE, HUBER]),
-        (by_case, [MSE, MAE, HUBER]),
-    ],
+    ("chosen", "traced"),
+    grid(
+        [
+            (by_cond, [MSE, MAE]),
+            (by_if, [MSE, MAE]),
+            (with_the_forward_pass, [MSE, MAE]),
+            (nested, [MSE, MAE, HUBER]),
+            (by_case, [MSE, MAE, HUBER]),
+        ],
+        [(False, 8), (True, None), (True, 8), (False, None)],
+    ),
+    ids=lambda pair: getattr(pair[0], "__name__", str(pair)),
 )
-def test_each_of_the_losses(loss: Loss, all_of: list[Any], xla: bool, size: int | None) -> None:
+def test_each_of_the_losses(
+    chosen: tuple[Loss, list[Any]], traced: tuple[bool, int | None]
+) -> None:
+    (loss, all_of), (xla, size) = chosen, traced
     train = step(loss, xla=xla)
     clipping = {"norm": 1.0}
     verify.assert_graph(train, *batch(size), loss=all_of, watched="*", clipping=clipping)

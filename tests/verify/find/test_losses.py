@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.grids import grid
 from tests.verify.steps import batch, dense, step, sum_of_losses
 from verify.find import Detector
 from verify.step import capture
@@ -36,8 +37,7 @@ def fails(*args: object, **expected: object) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("size", [8, None])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("name", "size"), grid([*LOSSES], [8, None]))
 def test_exactly_the_loss_of_a_step_is_recognised(name: str, size: int | None) -> None:
     model = dense(outputs=3)
     train = step(model, LOSSES[name])
@@ -50,9 +50,14 @@ def test_exactly_the_loss_of_a_step_is_recognised(name: str, size: int | None) -
     assert recognised == {name}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam"])
-@pytest.mark.parametrize("name", ["mse", "mae", "huber", "bce logits"])
-def test_the_compiled_loss_of_a_keras_model(name: str, optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    grid(
+        ["sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam"],
+        ["mse", "mae", "huber", "bce logits"],
+    ),
+)
+def test_the_compiled_loss_of_a_keras_model(optimizer: str, name: str) -> None:
     model = dense(kernel="l2")
     model.compile(optimizer, LOSSES[name], metrics=["mae", "mse"])
     verify.assert_graph(model, batch(), loss=LOSSES[name], regularization=1, watched="*")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers, losses, optimizers
 
 import verify
+from tests.grids import grid
 
 BCE = losses.BinaryCrossentropy(from_logits=True)
 MSE = losses.MeanSquaredError()
@@ -49,19 +50,17 @@ def adversarial(
     return train
 
 
-@pytest.mark.parametrize("size", [8, None])
-@pytest.mark.parametrize(
-    ("of_discriminator", "of_generator", "expected"),
-    [
-        (apart, lambda fake: BCE(tf.ones_like(fake), fake), [BCE, BCE, BCE]),
-        (apart, lambda fake: BCE(0.9 * tf.ones_like(fake), fake), [BCE, BCE, BCE]),
-        (apart, lambda fake: MSE(tf.ones_like(fake), fake), [BCE, BCE, MSE]),
-        (together, lambda fake: BCE(tf.ones_like(fake), fake), [BCE, BCE]),
-    ],
-)
-def test_made_up_targets(
-    of_discriminator: Any, of_generator: Any, expected: list[Any], size: int | None
-) -> None:
+MADE_UP: list[tuple[Any, Any, list[Any]]] = [
+    (apart, lambda fake: BCE(tf.ones_like(fake), fake), [BCE, BCE, BCE]),
+    (apart, lambda fake: BCE(0.9 * tf.ones_like(fake), fake), [BCE, BCE, BCE]),
+    (apart, lambda fake: MSE(tf.ones_like(fake), fake), [BCE, BCE, MSE]),
+    (together, lambda fake: BCE(tf.ones_like(fake), fake), [BCE, BCE]),
+]
+
+
+@pytest.mark.parametrize(("made_up", "size"), grid(MADE_UP, [8, None]))
+def test_made_up_targets(made_up: tuple[Any, Any, list[Any]], size: int | None) -> None:
+    of_discriminator, of_generator, expected = made_up
     train, real = adversarial(of_discriminator, of_generator), tf.TensorSpec((size, 3))
     verify.assert_graph(train, real, loss=expected, watched="*")
     for wrong in (expected[1:], [*expected[:-1], losses.Hinge()], [*expected, BCE]):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import verify
+from tests.grids import grid
 from verify.assertions import Expectation
 from verify.step import capture
 
@@ -49,8 +50,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
 }
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(("kind", "optimizer"), grid([*MODELS], ["adam", "sgd"]))
 def test_correct_steps_pass(kind: str, optimizer: str) -> None:
     model = MODELS[kind]()
     model.compile(optimizer, "mse", metrics=["mae"])
@@ -143,10 +143,12 @@ SIZED = [
 ]
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("kind", "size"), SIZED)
-def test_a_loss_heeds_the_mask_of_a_prediction(kind: str, size: int | None, weighted: bool) -> None:
+@pytest.mark.parametrize(("masked", "weighted"), grid(SIZED, [False, True]), ids=str)
+def test_a_loss_heeds_the_mask_of_a_prediction(
+    masked: tuple[str, int | None], weighted: bool
+) -> None:
     """Keras passes the mask along by itself: nobody names it, and the loss is still that loss."""
+    kind, size = masked
     model = MASKED[kind]()
     model.compile("adam", "mse", metrics=["accuracy"])
     x = tf.TensorSpec((size, *model.input_shape[1:]), model.inputs[0].dtype)

@@ -7,9 +7,12 @@ from pathlib import Path
 import hypothesis
 
 import verify
+from tests.grids import THOROUGH
 from tests.verify.graphs.mutants import CHANGES, mutant, originals, outcome
 
 _EACH = 5  # mutants for each example that a profile asks for
+# How many go through every command.
+_EVERYWHERE = 20 if hypothesis.settings.default.max_examples >= THOROUGH else 10
 
 
 def test_the_originals_are_read() -> None:
@@ -30,7 +33,7 @@ def test_mutants_are_read_or_refused(tmp_path: Path) -> None:
 
 def test_every_command_reads_mutants_alike(tmp_path: Path) -> None:
     path, picture = tmp_path / "mutant.pb", str(tmp_path / "mutant.html")
-    for seed in range(20):
+    for seed in range(_EVERYWHERE):
         path.write_bytes(mutant(seed))
         commands = ["show", "FILE"], ["init", "FILE"], ["draw", "FILE", "-o", picture]
         statuses = outcome(path, *commands, ["diff", "FILE", "FILE"])
