@@ -13,7 +13,7 @@ from verify.find.loss_draws import Summands
 from verify.find.outputs import Outputs
 from verify.find.search import Search
 from verify.flow import REAL, SUMS, Seed
-from verify.graphs import Spec, Tensor
+from verify.graphs import WHILES, Guard, Spec, Tensor
 from verify.match import NUMBERS, concrete
 
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
@@ -147,7 +147,10 @@ class Places:
         gradients = (*((tensor,) for tensor in last), *self._partial_sums(last, complete))
         targets = self._targets_met(source, after, spec)
         of_layer = self._outputs.is_of_layer(prediction)
-        made = tuple(t for t in self._met(source, after) if t not in targets and self._may_be(t))
+        met = (t for t in self._met(source, after) if t not in targets)
+        made = tuple(
+            t for t in met if self._loops(t) == self._loops(prediction) and self._may_be(t)
+        )
         return Place(prediction, of_layer, gradients, targets, made, frozenset(after))
 
     def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
@@ -171,6 +174,11 @@ class Places:
                 stack[-1:] = reversed(node.data)
             else:
                 yield stack.pop()
+
+    def _loops(self, tensor: Tensor) -> list[Guard]:
+        """The loops around a tensor: within one it has another value in each turn."""
+        around = self.flat.around(self.flat.node(tensor).path)
+        return [guard for guard, _ in around if guard.op in WHILES]
 
     def _may_be(self, made: Tensor) -> bool:
         spec = self.flow.spec(made)

@@ -21,6 +21,9 @@ _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "Str
 _REARRANGES = {
     *("ConcatV2", "GatherNd", "Pack", "RandomShuffle", "ReverseV2", "Roll", "Slice", "Split"),
     *("SplitV", "Tile", "Transpose", "Unpack"),
+    # As loops take them.
+    *("TensorListFromTensor", "TensorListGetItem", "TensorListGather", "TensorListStack"),
+    *("TensorListReserve", "TensorListSetItem", "While", "StatelessWhile"),
 }
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}

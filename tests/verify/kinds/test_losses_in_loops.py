@@ -75,6 +75,14 @@ def another_row(x: Any, y: Any) -> Any:
     return model_in_the_loop(x, tf.reverse(y, [0]))
 
 
+def rows_of_others(x: Any, y: Any) -> Any:
+    return map_fn(x, tf.roll(y, 1, axis=0))
+
+
+def sum_of_other_rows(x: Any, y: Any) -> Any:
+    return 6 * model_in_the_loop(x, tf.reverse(y, [0]))
+
+
 def one_half_twice(x: Any, y: Any) -> Any:
     return of_a_row(y[::2], MODEL(x[::2], training=True))
 
@@ -103,7 +111,9 @@ def test_a_loop_is_another_spelling(loss: Any, specs: Any) -> None:
         verify.assert_graph(step_of(loss, 0.9), *specs, model=MODEL, loss="mse")
 
 
-@pytest.mark.parametrize("loss", [one_column_less, another_row, one_half_twice])
+@pytest.mark.parametrize(
+    "loss", [one_column_less, another_row, rows_of_others, sum_of_other_rows, one_half_twice]
+)
 def test_parts_are_not_the_whole(loss: Any) -> None:
     with pytest.raises(verify.GraphAssertionError):
         verify.assert_graph(step_of(loss), *STATIC, model=MODEL, loss="mse")

@@ -223,3 +223,34 @@ class Scaled(Training):
 
     def data_loss(self, y: Any, prediction: Any) -> Any:
         return super().data_loss(y, prediction) * tf.reduce_mean(y)
+
+
+class RowByRow(Training):
+    """Adds up the loss of one example after the other, in a loop."""
+
+    def rows(self, y: Any, prediction: Any) -> tuple[Any, Any]:
+        return y, prediction
+
+    def data_loss(self, y: Any, prediction: Any) -> Any:
+        def of_row(row: tuple[Any, Any]) -> Any:
+            target, predicted = row
+            return self.sample.loss(target[tf.newaxis], predicted[tf.newaxis])
+
+        each = tf.map_fn(of_row, self.rows(y, prediction), fn_output_signature=tf.float32)
+        return tf.reduce_mean(each)
+
+
+@planted("loss", "another data loss")
+class LeavesOutTheLastRow(RowByRow):
+    """A loop over all examples but the last."""
+
+    def rows(self, y: Any, prediction: Any) -> tuple[Any, Any]:
+        return y[:-1], prediction[:-1]
+
+
+@planted("loss", "another data loss")
+class RowsOfOthers(RowByRow):
+    """A loop over predictions and the targets of other examples."""
+
+    def rows(self, y: Any, prediction: Any) -> tuple[Any, Any]:
+        return tf.roll(y, 1, axis=0), prediction
