@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.grids import THOROUGH
 from verify.cli import main
+from verify.cli.selfcheck import _cases, _parts
 from verify.selfcheck import FAULTS, KINDS, OPTIMIZERS, Fault, check
 from verify.selfcheck.score import SAME, Verdict, message_of, named_rightly
 from verify.selfcheck.training import Training
@@ -116,6 +117,16 @@ def test_the_catalogue_is_as_large_as_promised() -> None:
         assert {(kind, optimizer) for _, kind, optimizer in cases} == set(
             itertools.product(KINDS, OPTIMIZERS)
         )
+
+
+def test_a_correct_step_is_verified_in_few_processes() -> None:
+    def correct(cases: list[Case]) -> set[Any]:
+        return {(fault.correct, *place) for fault, *place in cases}
+
+    cases = _cases(True)
+    parts = _parts(cases)
+    assert sorted(map(repr, itertools.chain(*parts))) == sorted(map(repr, cases))
+    assert sum(len(correct(part)) for part in parts) < len(correct(cases)) + len(parts)
 
 
 def composed(first: Fault, second: Fault) -> Fault:
