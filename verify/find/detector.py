@@ -20,7 +20,12 @@ from verify.find.objectives import Objectives
 from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
-from verify.find.random_numbers import RandomNumbers, frozen_constants, random_numbers
+from verify.find.random_numbers import (
+    RandomNumbers,
+    doubtful_constants,
+    frozen_constants,
+    random_numbers,
+)
 from verify.find.regularization_terms import Terms
 from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
@@ -180,6 +185,11 @@ class Detector:
         """
         again = traced_again(self.step.owner, self.step.arguments)
         return frozen_constants(self._observed, again)
+
+    @property
+    def doubtful_constants(self) -> list[Node]:
+        """Constants of several real numbers that decide trained variables."""
+        return doubtful_constants(self._observed)
 
     @functools.cached_property
     def sample_weights(self) -> SampleWeights:

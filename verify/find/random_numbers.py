@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from verify.find.changed import Changed
-from verify.find.observed import Observed
+from verify.find.observed import Array, Observed
 from verify.graphs import (
     FlatGraph,
     Node,
@@ -25,6 +25,7 @@ from verify.graphs import (
 from verify.match import NUMBERS, Evaluation, NoValueError, Paired
 
 _DRAWS = 2  # of what variables hold, in which a seed is looked at
+_FEW = 3  # different numbers of a constant that somebody may have written down
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,10 @@ def _why_frozen(observed: Observed, changed: Changed, node: Node) -> str:
 
 
 def _is_same_next(observed: Observed, node: Node, seeds: list[Tensor], writes: list[Node]) -> bool:
-    """Whether an op is handed the same seeds in two steps after one another, going by values."""
+    """Whether an op is handed the same seeds in two steps after one another, going by values.
+
+    The first step may begin anywhere: what it sets seeds to shows in the second and the third.
+    """
     flat = observed.flat
     # Branches are taken or not: nobody knows what the next step does.
     if any(True for one in (node, *writes) for _ in flat.around(one.path)):
@@ -98,29 +102,56 @@ def _is_same_next(observed: Observed, node: Node, seeds: list[Tensor], writes: l
 
 def _same(observed: Observed, seeds: list[Tensor], draw: int) -> bool:
     feed = Paired(observed.flat, observed.step.paths, draw)
-    now = Evaluation(observed.plan, feed)
-    following = Evaluation(observed.plan, _Next(now, feed))
+    first = Evaluation(observed.plan, feed)
+    second = Evaluation(observed.plan, _Next(first, feed))
+    third = Evaluation(observed.plan, _Next(second, feed))
 
-    def is_same(tensor: Tensor) -> bool:
-        return np.array_equal(np.asarray(now.value(tensor)), np.asarray(following.value(tensor)))
+    def are_same(one: Evaluation, other: Evaluation) -> bool:
+        pairs = ((one.value(tensor), other.value(tensor)) for tensor in seeds)
+        return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
-    return all(map(is_same, seeds))
+    return are_same(first, second) or are_same(second, third)
 
 
 def frozen_constants(observed: Observed, again: FlatGraph) -> list[Node]:
     """Numbers of a graph that another trace of the same function has others for.
 
-    Those that decide what a trained variable becomes. None where the traces differ in their ops.
+    Those that decide what a trained variable becomes. Where the traces differ in their ops, real
+    numbers that are nowhere in the other one.
     """
+    flat = observed.flat
+    aligned = [node.op for node in flat.nodes] == [node.op for node in again.nodes]
+    if aligned:
+        return [
+            node
+            for node, value in _numbers(observed)
+            if (other := again.constant((node.index, 0))) is not None
+            and not np.array_equal(value, other)
+        ]
+    others = (again.constant((node.index, 0)) for node in again.nodes if node.op == "Const")
+    there = {_told(value) for value in others if value is not None}
+    return [n for n, value in _numbers(observed) if _is_real(value) and _told(value) not in there]
+
+
+def doubtful_constants(observed: Observed) -> list[Node]:
+    """Constants of several real numbers, which may have been drawn while the step was traced."""
+    found = ((n, value) for n, value in _numbers(observed) if _is_real(value))
+    return [node for node, value in found if len(np.unique(value)) > _FEW]
+
+
+def _numbers(observed: Observed) -> Iterator[tuple[Node, Array]]:
+    """The constants that decide what a trained variable becomes."""
     flow, flat = observed.flow, observed.flat
-    if [node.op for node in flat.nodes] != [node.op for node in again.nodes]:
-        return []
-    deciding = flow.ancestors(update.node.index for update in flow.trained)
-    found = []
-    for index in sorted(deciding):
+    for index in sorted(flow.ancestors(update.node.index for update in flow.trained)):
         node = flat.nodes[index]
-        if node.op == "Const" and node.dtypes[0] in NUMBERS:
-            one, other = flat.constant((index, 0)), again.constant((index, 0))
-            if one is not None and other is not None and not np.array_equal(one, other):
-                found.append(node)
-    return found
+        value = flat.constant((index, 0)) if node.op == "Const" else None
+        if value is not None and node.dtypes[0] in NUMBERS:
+            yield node, value
+
+
+def _is_real(value: Array) -> bool:
+    return value.dtype.kind not in "iub"
+
+
+def _told(value: Array) -> tuple[str, tuple[int, ...], bytes]:
+    return str(value.dtype), value.shape, value.tobytes()

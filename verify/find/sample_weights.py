@@ -20,7 +20,8 @@ from verify.graphs import Tensor
 from verify.match import NoValueError
 
 _TOLERANCE = 1e-4  # of the largest gradient
-_MOST_EXAMPLES = 8  # of which one by one are looked at
+_EXAMPLES = 2  # of which one by one are looked at
+_MUCH = 100.0  # times weights, so that bounds of them are met
 
 Gradients = dict[Update, Array]
 
@@ -53,14 +54,14 @@ class SampleWeights:
         for draw in self.objectives.draws:
             try:
                 found = _Draw(self, draw)
-                if all(np.isfinite(one).all() for one in found.by(found.weights).values()):
+                if all(np.isfinite(one).all() for one in found.once.values()):
                     return found
             except NoValueError as error:
                 why = str(error)
         raise NoValueError(why)
 
     def ignored(self) -> list[Update]:
-        """The trained updates whose gradients targets change, and no weight does.
+        """The trained updates whose gradients targets change, and the weights do not.
 
         A bias before a normalisation has no gradient at all, whatever the weights are.
 
@@ -68,7 +69,7 @@ class SampleWeights:
             NoValueError: gradients can't be computed.
         """
         draw = self._draw
-        one, other = draw.by(draw.weights), draw.by(draw.others)
+        one, other = draw.once, draw.other
         turned = draw.by(draw.weights, draw.turned)
         return [
             update
@@ -84,8 +85,8 @@ class SampleWeights:
             NoValueError: gradients can't be computed.
         """
         draw = self._draw
-        once, twice = draw.by(draw.weights), draw.by(draw.times(2.0))
-        if draw.are_same(once, twice) and not draw.are_same(once, draw.by(draw.others)):
+        once, twice = draw.once, draw.by(draw.times(2.0))
+        if draw.are_same(once, twice) and not draw.are_same(once, draw.other):
             yield "twice the weights make the same gradients: they are divided by their sum, say"
             return
         nothing = draw.by(draw.times(0.0))
@@ -96,12 +97,15 @@ class SampleWeights:
         if power is not None and not np.isclose(power, 2.0, rtol=1e-3):
             yield f"twice the weights make {power:.6g} times the gradients"
             return
-        added = draw.by({t: w + draw.others[t] for t, w in draw.weights.items()})
-        other = draw.by(draw.others)
-        sums = {update: once[update] + other[update] - nothing[update] for update in once}
-        if power is None or not draw.are_same(added, sums):
+        added = draw.by({t: w + _MUCH * draw.others[t] for t, w in draw.weights.items()})
+        other = draw.other
+        sums = {u: once[u] + _MUCH * (other[u] - nothing[u]) for u in once}
+        if power is None or not draw.are_same(added, sums, _MUCH):
             yield "gradients are not linear in the weights"
             return
+        if idle := draw.idle(once):
+            told = ", ".join(map(str, idle))
+            yield f"sample weights {told} of {len(draw.weights)}, from 0, decide nothing"
         if not draw.are_same(nothing, draw.by(draw.times(0.0), draw.turned)):
             yield "a loss that is differentiated as well is not multiplied by them"
         elif not draw.is_by_example():
@@ -114,15 +118,23 @@ class _Draw:
     def __init__(self, owner: SampleWeights, draw: int) -> None:
         self.owner, self.objectives, self.draw = owner, owner.objectives, draw
         base = self.objectives.evaluation(draw)
+        if not all(tf.as_dtype(self.objectives.flat.dtype(t)).is_floating for t in owner.handed):
+            raise NoValueError("sample weights are no real numbers")
         self.weights = {t: np.asarray(base.value(t), np.float64) for t in owner.handed}
         # Neither a multiple nor a permutation of the weights.
         self.others = {t: w[::-1] ** 2 + 0.3 for t, w in self.weights.items()}
         self.targets = {t: np.asarray(base.value(t)) for t in sorted(owner.step.targets or ())}
-        self.turned = {t: y[::-1] for t, y in self.targets.items()}
-        self.scale = 1.0
-        self.scale = max(
-            float(np.abs(one).max(initial=0)) for one in self.by(self.weights).values()
-        )
+        # Other targets for all: in another order of examples and, where there are, of time steps.
+        self.turned = {t: _turned(y) for t, y in self.targets.items()}
+        self.scale = max(float(np.abs(one).max(initial=0)) for one in self.once.values())
+
+    @functools.cached_property
+    def once(self) -> Gradients:
+        return self.by(self.weights)
+
+    @functools.cached_property
+    def other(self) -> Gradients:
+        return self.by(self.others)
 
     def times(self, factor: float) -> dict[Tensor, Array]:
         return {tensor: factor * weight for tensor, weight in self.weights.items()}
@@ -143,11 +155,21 @@ class _Draw:
             found[update] = self.objectives.value(here, update, way[0])
         return found
 
-    def is_same(self, one: Array, other: Array) -> bool:
-        return bool(np.abs(one - other).max(initial=0) <= _TOLERANCE * self.scale)
+    def is_same(self, one: Array, other: Array, times: float = 1.0) -> bool:
+        return bool(np.abs(one - other).max(initial=0) <= _TOLERANCE * times * self.scale)
 
-    def are_same(self, one: Gradients, other: Gradients) -> bool:
-        return all(self.is_same(one[update], other[update]) for update in one)
+    def are_same(self, one: Gradients, other: Gradients, times: float = 1.0) -> bool:
+        return all(self.is_same(one[update], other[update], times) for update in one)
+
+    def idle(self, once: Gradients) -> list[int]:
+        """Which of several sample weights no gradient depends on, from 0."""
+        if len(self.weights) == 1:
+            return []
+        return [
+            number
+            for number, tensor in enumerate(self.weights)
+            if self.are_same(once, self.by({**self.weights, tensor: self.others[tensor]}))
+        ]
 
     def power(self, nothing: Gradients, once: Gradients, twice: Gradients) -> float | None:
         """By what twice the weights multiply the gradients, if by a number."""
@@ -159,19 +181,30 @@ class _Draw:
         return factor if self.is_same(two, factor * one) else None
 
     def is_by_example(self) -> bool:
-        """Whether with one weight only the target of its example counts."""
-        size = min(len(weight) for weight in self.weights.values())
-        for i in range(min(size, _MOST_EXAMPLES)):
-            alone = {t: np.zeros_like(weight) for t, weight in self.weights.items()}
-            others = dict(self.turned)
-            for tensor, weight in alone.items():
-                weight[i] = self.weights[tensor][i]
-            for tensor, target in self.targets.items():
-                others[tensor] = target[::-1].copy()
-                others[tensor][i] = target[i]
-            if not self.are_same(self.by(alone), self.by(alone, others)):
-                return False
+        """Whether with one weight only the target counts that it is the weight of.
+
+        Of several weights, and as many targets, each is that of the target in its place.
+        """
+        paired = len(self.weights) == len(self.targets)
+        for number, (tensor, weight) in enumerate(self.weights.items()):
+            own = [list(self.targets)[number]] if paired else list(self.targets)
+            for i in range(min(_EXAMPLES, len(weight))):
+                place = (i, *(0 for _ in weight.shape[1:]))
+                alone = {t: np.zeros_like(w) for t, w in self.weights.items()}
+                alone[tensor][place] = weight[place]
+                others = dict(self.turned)
+                for t in own:
+                    target = self.targets[t]
+                    kept = place if target.shape[: len(place)] == weight.shape else place[:1]
+                    others[t] = self.turned[t].copy()
+                    others[t][kept] = target[kept]
+                if not self.are_same(self.by(alone), self.by(alone, others)):
+                    return False
         return True
+
+
+def _turned(target: Array) -> Array:
+    return target[::-1, ::-1] if target.ndim > 1 else target[::-1]
 
 
 def _held_in(dtype: str) -> str:

@@ -42,7 +42,13 @@ def batch_of(args: Sequence[Any]) -> tuple[Any, ...]:
         args = (args[0].element_spec,)
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
-    return tuple(tf.nest.map_structure(_as_traceable, list(args)))
+    # What Python passes by itself stays a constant of the trace, as where the step is called.
+    return tuple(
+        arg
+        if isinstance(arg, bool | int | float | str)
+        else tf.nest.map_structure(_as_traceable, arg)
+        for arg in args
+    )
 
 
 def _as_traceable(value: Any) -> Any:

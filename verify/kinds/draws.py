@@ -28,12 +28,13 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         Violation("draws", wish, f"{_named(one)} draws {one.frozen}") for one in found if one.frozen
     ]
     try:
-        constants = detector.frozen_constants
+        constants, told = detector.frozen_constants, "another one in another trace: it was made"
     except Untraced:
-        return violations  # of a graph alone, only seeds can be told
+        # Of a graph alone, only seeds are known.
+        constants, told = detector.doubtful_constants, "of many numbers, which may have been drawn"
     for node in constants[:_SHOWN]:
-        told = f"{node.id} is another constant in another trace: it was made while tracing"
-        violations.append(Violation("draws", wish, told, (_MADE,)))
+        text = f"{node.id} is a constant, {told} while tracing"
+        violations.append(Violation("draws", wish, text, (_MADE,)))
     return violations
 
 

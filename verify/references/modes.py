@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from verify.graphs import flatten, key_of
+from verify.graphs import flatten, is_model, key_of
 from verify.references.users_code import traced
 
 Keys = frozenset[int | str]
@@ -28,7 +28,7 @@ class LayerVariables:
 def layers_of(model: Any) -> Iterator[LayerVariables]:
     """The layers of a model that have variables, those of models within it one by one."""
     for layer in model.layers:
-        if hasattr(layer, "layers"):
+        if is_model(layer):
             yield from layers_of(layer)
         elif layer.variables:
             # What is frozen does not say which of its variables are state.

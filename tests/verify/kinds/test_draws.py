@@ -65,7 +65,7 @@ FROZEN: dict[str, tuple[Noise, str]] = {
     "slow": (lambda x: of_a_counter(x, 1000), "from a seed of count that is the same in the next"),
     "NumPy": (
         lambda x: np.random.default_rng().normal(size=x.shape).astype("float32"),
-        "another constant in another trace: it was made while tracing",
+        "is a constant, another one in another trace: it was made while tracing",
     ),
     "Python": (lambda _: random.SystemRandom().random(), "it was made while tracing"),
     "a Python counter": (lambda _: 0.1 * next(TURNS), "it was made while tracing"),
@@ -120,9 +120,48 @@ def test_dropout_is_fresh_and_facts_tell_what_is_not() -> None:
     assert "same random numbers in every step" in str(facts)
 
 
-def test_of_a_concrete_function_seeds_are_told() -> None:
-    """It can't be traced again."""
-    noisy, constant = step_of(FROZEN["NumPy"][0]), step_of(FROZEN["constant"][0])
-    verify.assert_graph(noisy.get_concrete_function(*SPECS), *SPECS, draws="fresh")
-    concrete = constant.get_concrete_function(*SPECS)
-    assert "from a constant seed" in rejected(concrete, *SPECS, draws="fresh")
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [
+        (FROZEN["NumPy"][0], "of many numbers, which may have been drawn while tracing"),
+        (FROZEN["constant"][0], "from a constant seed"),
+    ],
+)
+def test_a_concrete_function_can_not_be_traced_again(noise: Noise, told: str) -> None:
+    concrete = step_of(noise).get_concrete_function(*SPECS)
+    assert told in rejected(concrete, *SPECS, draws="fresh")
+    concrete = step_of(FRESH["by a counter"]).get_concrete_function(*SPECS)
+    verify.assert_graph(concrete, *SPECS, draws="fresh")
+
+
+@pytest.mark.parametrize("resets", [lambda: COUNT.assign(7), lambda: SEEDS.state.assign([3, 0])])
+def test_a_seed_that_is_set_back_after_it_was_used(resets: Any) -> None:
+    def noise(x: Any) -> Any:
+        drawn = tf.random.stateless_normal(x.shape, tf.stack([COUNT, 0]))
+        drawn += keras.random.normal(x.shape, seed=SEEDS)
+        resets()
+        return drawn
+
+    message = rejected(step_of(noise), *SPECS, draws="fresh")
+    assert "that is the same in the next step" in message or "does not change" in message
+
+
+class Noisy(keras.Model):
+    """Makes noise of its own, of one trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = keras.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.last(x + np.random.default_rng().normal(size=(4,)).astype("float32"))
+
+
+def test_what_fit_runs_is_compared_with_another_trace_of_the_train_step() -> None:
+    model = Noisy()
+    model.compile("sgd", "mse", steps_per_execution=2)
+    model.build((None, 4))
+    model.make_train_function()
+    for target in (model, model.train_function):
+        message = rejected(target, *SPECS, draws="fresh")
+        assert "it was made while tracing" in message

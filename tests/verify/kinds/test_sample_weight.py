@@ -105,6 +105,70 @@ def test_anything_else(how: str, specs: Any) -> None:
     assert told in message
 
 
+TIMED = (tf.TensorSpec((8, 5, 4)), tf.TensorSpec((8, 5, 3)), tf.TensorSpec((8, 5)))
+LAYERS = keras.Sequential([keras.Input((5, 4)), keras.layers.Dense(3)])
+OPTIMIZER_IN_TIME = keras.optimizers.SGD(0.1)
+OPTIMIZER_IN_TIME.build(LAYERS.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("turned", "told"),
+    [
+        (lambda w: w, ""),
+        (lambda w: tf.reverse(w, [1]), "the weight of one example multiplies the loss of another"),
+        (lambda w: tf.reduce_mean(w, 1, keepdims=True), "the weight of one example multiplies"),
+        (lambda w: tf.minimum(w, 5.0), "gradients are not linear in the weights"),
+    ],
+)
+def test_weights_of_time_steps(turned: Any, told: str) -> None:
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any, w: Any) -> None:
+        with tf.GradientTape() as tape:
+            each = tf.reduce_mean((y - LAYERS(x, training=True)) ** 2, axis=-1)
+            loss = tf.reduce_mean(turned(w) * each)
+        weights = LAYERS.trainable_variables
+        OPTIMIZER_IN_TIME.apply(tape.gradient(loss, weights), weights)
+
+    if told:
+        assert told in rejected(step, *TIMED, sample_weight=True)
+    else:
+        verify.assert_graph(step, *TIMED, sample_weight=True)
+
+
+INPUTS = keras.Input((4,))
+BOTH = keras.Model(INPUTS, [keras.layers.Dense(1)(INPUTS), keras.layers.Dense(1)(INPUTS)])
+OPTIMIZER_OF_BOTH = keras.optimizers.SGD(0.1)
+OPTIMIZER_OF_BOTH.build(BOTH.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("of", "told"),
+    [
+        ((0, 1), ""),
+        ((1, 0), "the weight of one example multiplies the loss of another one"),
+        ((0, 0), "sample weights 1 of 2, from 0, decide nothing"),
+    ],
+)
+def test_weights_of_several_outputs(of: tuple[int, int], told: str) -> None:
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any, w: Any) -> None:
+        with tf.GradientTape() as tape:
+            predictions = BOTH(x, training=True)
+            loss = sum(
+                tf.reduce_mean(w[of[i]] * tf.squeeze(y[i] - predictions[i], -1) ** 2)
+                for i in range(2)
+            )
+        weights = BOTH.trainable_variables
+        OPTIMIZER_OF_BOTH.apply(tape.gradient(loss, weights), weights)
+
+    one, weight = tf.TensorSpec((8, 1)), tf.TensorSpec((8,))
+    batch = (STATIC[0], (one, one), (weight, weight))
+    if told:
+        assert told in rejected(step, *batch, sample_weight=True)
+    else:
+        verify.assert_graph(step, *batch, sample_weight=True)
+
+
 def test_left_out_on_purpose() -> None:
     step = step_of(WRONG["left out"][0])
     verify.assert_graph(step, *STATIC, model=MODEL, sample_weight=False)

@@ -94,6 +94,37 @@ def test_facts_tell_what_infers() -> None:
     assert not facts.inference
 
 
+class Block(keras.layers.Layer):
+    """A layer of others, with an attribute that Keras' models have as well."""
+
+    def __init__(self) -> None:
+        super().__init__(name="block")
+        self.layers = [keras.layers.Dense(4)]
+        self.drop = keras.layers.Dropout(0.5)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.drop(self.layers[0](x), training=training)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_mode_that_is_an_argument_of_the_step(training: bool) -> None:
+    """What Python hands a step is a constant of its trace; layers of layers are told as one."""
+    model = keras.Sequential([keras.Input((4,)), Block(), keras.layers.Dense(2)])
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any, training: bool) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=training) - y) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, weights), weights)
+
+    verify.assert_graph(step, *SPECS, training, model=model, training=training)
+    told = rejected(step, *SPECS, training, model=model, training=not training)
+    assert "block" in told
+
+
 def test_what_can_not_be_told_is_said() -> None:
     step, _ = step_of(True)
     assert "the model is not known: pass model=" in rejected(step, *SPECS, training=True)
