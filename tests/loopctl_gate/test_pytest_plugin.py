@@ -138,8 +138,10 @@ def test_snapshots_are_kept_and_compared(project: pytest.Pytester) -> None:
     path.write_text(SNAPSHOTS.replace("LOSS", "'mae'"))
     _, lines = forked.run_pytest(project.path, "-k", "one")
     changed = pytest.LineMatcher(lines)
-    changed.fnmatch_lines(["*the step has changed*", "E*- loss: mse", "E*+ loss: mae"])
-    changed.fnmatch_lines(["FAILED test_it.py::test_one - the step has changed: - loss: mse*"])
+    changed.fnmatch_lines(
+        ["*the step has changed*", "E*- loss: MeanSquaredError", "E*+ loss: MeanAbsoluteError"]
+    )
+    changed.fnmatch_lines(["FAILED test_it.py::test_one - the step has changed: - loss: Mean*"])
     changed.fnmatch_lines(["*1 failed, 1 deselected*"])
     changed.no_fnmatch_line("*watched*")  # what is as before is not in the way
 

@@ -22,7 +22,7 @@ from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.kinds.whole_losses import as_a_whole
 from verify.match import Miss
-from verify.references import LossKey, is_of_keras, loss_name, other_reductions
+from verify.references import LossKey, is_of_keras, known_name, loss_name, other_reductions
 
 _SCALE_IT = (
     "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
@@ -36,7 +36,7 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
         if found.weight is None:
             scales = {v.path for v in detector.search.scaling.multiplied(found.upstream)}
         yield LossFact(
-            loss_name(loss),
+            known_name(loss),
             found.weight,
             found.prediction,
             found.paths,
@@ -309,7 +309,7 @@ def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) 
 
     Asked for are the losses that Keras knows, and the missing ones in other reductions.
     """
-    known = [(loss_name(loss), found) for loss, found in known_losses(detector)]
+    known = [(known_name(loss), found) for loss, found in known_losses(detector)]
     for loss in missing:
         for other in other_reductions(loss):
             known += [(loss_name(other), found) for found in detector.losses(other)[0]]

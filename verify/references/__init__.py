@@ -22,6 +22,7 @@ from verify.references.loss_values import (
 from verify.references.losses import (
     LossKey,
     is_of_keras,
+    known_name,
     loss_name,
     loss_patterns,
     other_reductions,
@@ -77,6 +78,7 @@ __all__ = [
     "has_schedule",
     "is_of_keras",
     "is_of_labels",
+    "known_name",
     "loss_gradients",
     "loss_name",
     "loss_patterns",

@@ -143,6 +143,23 @@ def loss_name(loss: Any) -> str:
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
 
 
+def known_name(loss: Any) -> str:
+    """What facts call a loss: one of Keras' own by its class, however it was given."""
+    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return loss_name(loss) if is_loss(made) else _classes().get(made, loss_name(loss))
+
+
+@functools.cache
+def _classes() -> dict[Any, str]:
+    """By each of Keras' functions of losses, the class that is a mean of it."""
+    made = (one() for one in vars(keras.losses).values() if _is_class(one))
+    return {one.fn: type(one).__name__ for one in made if hasattr(one, "fn")}
+
+
+def _is_class(one: Any) -> bool:
+    return isinstance(one, type) and issubclass(one, keras.losses.Loss) and one != keras.losses.Loss
+
+
 def other_reductions(loss: Any) -> list[Any]:
     """A loss of Keras as it is when it is reduced in another way; a function of it is a mean."""
     if isinstance(loss, str):

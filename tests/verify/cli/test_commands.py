@@ -19,7 +19,7 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[-0.1, 0.1] on shop/head/kernel" in capsys.readouterr().out
     assert main(["show", "--format", "json", f"{SHOP}:plain"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["losses"][0]["name"] == "mse"
+    assert told["losses"][0]["name"] == "MeanSquaredError"
     assert len(told["fingerprint"]) == 12
 
 
@@ -28,7 +28,7 @@ def test_diff(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", on, off]) == 1
     told = capsys.readouterr().out.splitlines()
     assert "- loss: Huber" in told
-    assert "+ loss: mse" in told
+    assert "+ loss: MeanSquaredError" in told
     assert "+ watched: shop/hidden/kernel" in told
     assert main(["diff", on, on]) == 0
     assert capsys.readouterr().out == "no difference\n"

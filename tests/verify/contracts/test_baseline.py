@@ -24,10 +24,15 @@ def baseline(folder: Path, target: str) -> Contract:
     [
         (
             "plain",
-            ['loss = ["mse"]', 'is = "L2", l2 = 0.01', "clipping = false", '"shop/head/bias"'],
+            [
+                'loss = ["MeanSquaredError"]',
+                'is = "L2", l2 = 0.01',
+                "clipping = false",
+                '"shop/head/bias"',
+            ],
         ),
         ("controlled#warmup_on", ['loss = ["Huber"]', "clipping = [-0.1, 0.1]", "warmup_on"]),
-        ("main", ["[contracts.one.guards.warmup.true]", 'loss = ["mse"]']),
+        ("main", ["[contracts.one.guards.warmup.true]", 'loss = ["MeanSquaredError"]']),
         ("calls_python", ['"!EagerPyFunc"', "loss = false"]),
     ],
 )

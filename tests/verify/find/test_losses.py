@@ -100,7 +100,7 @@ def test_a_users_own_loss_function() -> None:
 def test_a_metric_of_the_same_ops_is_not_the_loss() -> None:
     model = dense()
     model.compile("sgd", "mse", metrics=["mae"])
-    assert "found    mse of" in fails(model, batch(), loss="mae")
+    assert "found    MeanSquaredError of" in fails(model, batch(), loss="mae")
     verify.assert_graph(model, batch(), loss="mse")
 
 

@@ -56,7 +56,7 @@ def test_a_model_of_two_replicas(steps: int) -> None:
     model.make_train_function()
     for target in (model, model.train_function):
         verify.assert_graph(target, *batch(), loss="mse", regularization=1, watched="*")
-        with pytest.raises(verify.GraphAssertionError, match="mse of"):
+        with pytest.raises(verify.GraphAssertionError, match="MeanSquaredError of"):
             verify.assert_graph(target, *batch(), loss="mae")
     facts = verify.facts(model.train_function, *batch())
     assert facts.watched == tuple(sorted(v.path for v in model.trainable_variables))
@@ -261,7 +261,7 @@ def test_a_model_of_keras_2() -> None:
     assert_as_compiled(model.train_function, *batch())
     facts = verify.facts(model, *batch())
     assert facts.watched == ("first/bias", "first/kernel", "second/bias", "second/kernel")
-    assert [loss.name for loss in facts.losses] == ["mse"]
+    assert [loss.name for loss in facts.losses] == ["MeanSquaredError"]
     assert not verify.facts(model.test_step, *batch()).watched
 
 

@@ -25,14 +25,20 @@ def compiled() -> keras.Model:
 def test_a_page_of_facts() -> None:
     model = compiled()
     facts = verify.facts(model, batch())
-    assert [loss.name for loss in facts.losses] == ["mse"]
+    assert [loss.name for loss in facts.losses] == ["MeanSquaredError"]
     assert [term.kind for term in facts.regularization] == ["L2(l2=0.01)"]
     assert {(clip.lower, clip.upper) for clip in facts.clipping} == {(-0.5, 0.5)}
     assert set(facts.watched) == {variable.path for variable in model.trainable_variables}
     assert facts.written.by_hand == ()
     assert facts.op_count > 100
     page = str(facts)
-    for words in ("mse of ", "L2(l2=0.01) on ", "[-0.5, 0.5] on ", "watched", "metrics and state"):
+    for words in (
+        "MeanSquaredError of ",
+        "L2(l2=0.01) on ",
+        "[-0.5, 0.5] on ",
+        "watched",
+        "metrics and state",
+    ):
         assert words in page
 
 
@@ -67,7 +73,7 @@ def test_losses_that_layers_add_are_named_by_their_layer() -> None:
     )
     model.compile("sgd", "mse")
     facts = verify.facts(model, batch())
-    assert [loss.name for loss in facts.losses] == ["mse"]
+    assert [loss.name for loss in facts.losses] == ["MeanSquaredError"]
     assert {(term.kind, term.variable.split("/", 1)[1]) for term in facts.regularization} == {
         (kind, f"first/{name}")
         for kind in ("activity L2(l2=0.01) of first", "add_loss of adding")
@@ -113,7 +119,7 @@ def test_a_loss_scale_is_found_by_the_gradient_it_multiplies() -> None:
     inner = keras.optimizers.SGD(clipnorm=1.0)
     model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
     (loss,) = verify.facts(model, batch()).losses
-    assert (loss.name, loss.weight) == ("mse", None)
+    assert (loss.name, loss.weight) == ("MeanSquaredError", None)
     assert loss.scaled_by == ("loss_scale_optimizer/dynamic_scale",)
 
 
@@ -262,3 +268,14 @@ def test_a_loss_with_settings_in_a_step_of_ones_own_is_named() -> None:
     (fact,) = facts.losses
     assert fact.name == "CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)"
     assert fact.fingerprint == ""
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["mse", "mean_squared_error", keras.losses.mean_squared_error, keras.losses.MeanSquaredError()],
+)
+def test_a_loss_has_one_name_whatever_the_target(loss: Any) -> None:
+    model = dense()
+    model.compile("sgd", loss)
+    for target in (model, step(dense(), lambda y, p: tf.reduce_mean((y - p) ** 2))):
+        assert [one.name for one in verify.facts(target, *batch()).losses] == ["MeanSquaredError"]
