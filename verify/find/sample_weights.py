@@ -121,6 +121,8 @@ class _Draw:
         if not all(tf.as_dtype(self.objectives.flat.dtype(t)).is_floating for t in owner.handed):
             raise NoValueError("sample weights are no real numbers")
         self.weights = {t: np.asarray(base.value(t), np.float64) for t in owner.handed}
+        if not all(weight.ndim for weight in self.weights.values()):
+            raise NoValueError("there is one sample weight for the whole batch")
         # Neither a multiple nor a permutation of the weights.
         self.others = {t: w[::-1] ** 2 + 0.3 for t, w in self.weights.items()}
         self.targets = {t: np.asarray(base.value(t)) for t in sorted(owner.step.targets or ())}
@@ -204,7 +206,9 @@ class _Draw:
 
 
 def _turned(target: Array) -> Array:
-    return target[::-1, ::-1] if target.ndim > 1 else target[::-1]
+    if target.ndim < 2:
+        return target[::-1] if target.ndim else target
+    return target[::-1, ::-1]
 
 
 def _held_in(dtype: str) -> str:

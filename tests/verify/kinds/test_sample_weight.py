@@ -169,6 +169,12 @@ def test_weights_of_several_outputs(of: tuple[int, int], told: str) -> None:
         verify.assert_graph(step, *batch, sample_weight=True)
 
 
+def test_one_weight_for_all_examples_is_none_of_each() -> None:
+    step = step_of(lambda y, p, w, each: w * tf.reduce_mean(each))
+    message = rejected(step, *STATIC[:2], tf.TensorSpec(()), model=MODEL, sample_weight=True)
+    assert "can't be told: there is one sample weight for the whole batch" in message
+
+
 def test_left_out_on_purpose() -> None:
     step = step_of(WRONG["left out"][0])
     verify.assert_graph(step, *STATIC, model=MODEL, sample_weight=False)
