@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import pytest
 import tensorflow as tf
@@ -36,17 +38,23 @@ def test_facts_of_a_deep_model_fit_on_a_page() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "told"),
     [
-        (keras.optimizers.Adam(), "adam: momentum, velocity of each of 4 variables"),
-        (keras.optimizers.SGD(momentum=0.9), "sgd: momentum of each of 4 variables"),
+        (
+            lambda: keras.optimizers.Adam(name="adam"),
+            "adam: momentum, velocity of each of 4 variables",
+        ),
+        (
+            lambda: keras.optimizers.SGD(momentum=0.9, name="sgd"),
+            "sgd: momentum of each of 4 variables",
+        ),
     ],
 )
 def test_what_an_optimizer_keeps_is_told_on_one_line(
-    optimizer: keras.optimizers.Optimizer, told: str
+    optimizer: Callable[[], keras.optimizers.Optimizer], told: str
 ) -> None:
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)], name="net"
     )
-    model.compile(optimizer, "mse")
+    model.compile(optimizer(), "mse")
     facts = verify.facts(model, tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1)))
     (line,) = [line for line in str(facts).splitlines() if "optimizer state" in line]
     assert line.endswith(told)
