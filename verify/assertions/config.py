@@ -110,7 +110,7 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             if not trained or model.distribute_strategy.num_replicas_in_sync > 1
             else _optimizer(model, settings),
             # As in `fit`, layers run in training mode whatever a branch does.
-            "training": True if by_data and _has_state(reference) else UNSET,
+            "training": True if by_data and reference.stateful else UNSET,
             "allow_transforms": "gradients" in settings,
         }
     )
@@ -131,11 +131,6 @@ def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectati
 
 def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     return keras.optimizers.get(settings.get("optimizer", model.optimizer))
-
-
-def _has_state(reference: ModelReference) -> bool:
-    """Whether there is a layer whose mode may matter."""
-    return any(layer.state for layer in reference.layers)
 
 
 def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:

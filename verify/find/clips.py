@@ -359,8 +359,8 @@ class Clips:
         roots: dict[int, None] = {}
         covered: set[int | str] = set()
         for update in self.flow.trained:
-            mine = [c.node for c in found.get(update.node.index, []) if c.node in self._scaled]
-            mine = [root for root in mine if self._scaled[root].norm == norm]
+            clips = found.get(update.node.index, [])
+            mine = [clip.node for clip in clips if self._norm_of(clip) == norm]
             roots.update(dict.fromkeys(mine))
             covered.update(update.variable.key for _ in mine)
         trained = {update.variable.key for update in self.flow.trained}

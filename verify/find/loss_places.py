@@ -13,13 +13,13 @@ from verify.find.loss_draws import Summands
 from verify.find.outputs import Outputs
 from verify.find.search import Search
 from verify.flow import REAL, SUMS, Seed
-from verify.graphs import WHILES, Guard, Spec, Tensor
+from verify.graphs import Guard, Spec, Tensor
 from verify.match import NUMBERS, concrete
 
 _MOST_PREDICTIONS = 48  # that are looked at before a loss
 _MOST_SUMMANDS = 6  # of which partial sums are looked at
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
-_LISTS = ("variant",)  # in which loops hold the elements of a tensor
+_CARRIED = (*REAL, "variant")  # as what values go on: loops hold the elements of a tensor in lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +86,7 @@ class Places:
             for tensor in frontier:
                 if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
                     continue
-                dtype = self.flat.dtype(tensor)
-                if tensor[0] not in of_both or dtype not in REAL + _LISTS:
+                if tensor[0] not in of_both or self.flat.dtype(tensor) not in _CARRIED:
                     continue
                 found[tensor] = None
                 data = self.flat.node(tensor).data
@@ -147,10 +146,10 @@ class Places:
         gradients = (*((tensor,) for tensor in last), *self._partial_sums(last, complete))
         targets = self._targets_met(source, after, spec)
         of_layer = self._outputs.is_of_layer(prediction)
+        # Within a loop a tensor has another value in each turn.
+        loops = self._loops(prediction)
         met = (t for t in self._met(source, after) if t not in targets)
-        made = tuple(
-            t for t in met if self._loops(t) == self._loops(prediction) and self._may_be(t)
-        )
+        made = tuple(t for t in met if self._loops(t) == loops and self._may_be(t))
         return Place(prediction, of_layer, gradients, targets, made, frozenset(after))
 
     def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
@@ -176,9 +175,7 @@ class Places:
                 yield stack.pop()
 
     def _loops(self, tensor: Tensor) -> list[Guard]:
-        """The loops around a tensor: within one it has another value in each turn."""
-        around = self.flat.around(self.flat.node(tensor).path)
-        return [guard for guard, _ in around if guard.op in WHILES]
+        return self.flat.loops(self.flat.node(tensor).path)
 
     def _may_be(self, made: Tensor) -> bool:
         spec = self.flow.spec(made)

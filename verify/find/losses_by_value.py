@@ -20,7 +20,7 @@ from verify.find.loss_places import Place, Places, alike
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.flow import REAL
-from verify.graphs import Tensor, VariableRef, exclusive
+from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan
 from verify.references import LossGradient, LossKey, is_of_labels, loss_gradients, takes_activated
 
@@ -218,15 +218,15 @@ class LossesByValue:
                 continue
             path = self.flat.nodes[max(hit.nodes)].path
             for i, other in enumerate(whole):
-                copy = self._is_copy(hit, other)
-                if copy and not np.isclose(other.factor, hit.factor, rtol=1e-4):
+                if any(exclusive(path, self.flat.nodes[n].path) for n in other.nodes):
                     continue
-                if not any(exclusive(path, self.flat.nodes[n].path) for n in other.nodes):
-                    factor = other.factor + (0.0 if copy else hit.factor)
-                    whole[i] = dataclasses.replace(
-                        other, nodes=other.nodes | hit.nodes, factor=factor
-                    )
-                    break
+                factor = other.factor + hit.factor
+                if self._is_copy(hit, other):
+                    if not np.isclose(other.factor, hit.factor, rtol=1e-4):
+                        continue
+                    factor = other.factor
+                whole[i] = dataclasses.replace(other, nodes=other.nodes | hit.nodes, factor=factor)
+                break
             else:
                 whole.append(hit)
         return whole
@@ -236,13 +236,15 @@ class LossesByValue:
 
         The gradient of rows that were gathered is made dense again for each op that takes it.
         """
-        trained = map(frozenset, map(self.search.trained_by, (hit.nodes, other.nodes)))
-        if next(trained).isdisjoint(next(trained)):
+        trained = {*self.search.trained_by(hit.nodes)}
+        if trained.isdisjoint(self.search.trained_by(other.nodes)):
             return True
-        one, another = (self.flat.nodes[max(nodes)] for nodes in (hit.nodes, other.nodes))
-        backward = self.flow.backward
-        taken = ([t for t in node.data if t[0] in backward] for node in (one, another))
-        return one.op == another.op and next(taken) == next(taken)
+        one, another = self.flat.nodes[max(hit.nodes)], self.flat.nodes[max(other.nodes)]
+        return one.op == another.op and self._taken(one) == self._taken(another)
+
+    def _taken(self, node: Node) -> list[Tensor]:
+        """What a node takes of the backward pass."""
+        return [tensor for tensor in node.data if tensor[0] in self.flow.backward]
 
     def _one_each(self, hits: list[_Hit]) -> list[_Hit]:
         """For each gradient the hit whose prediction is nearest to the weights."""

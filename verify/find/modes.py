@@ -36,21 +36,15 @@ class Modes:
             return "what is differentiated does not depend on the model"
         return ""
 
-    @property
-    def stateful(self) -> list[LayerVariables]:
-        """The layers that have state, so that their mode may matter; not those that are frozen."""
-        return [] if self.unknown else [one for one in self._layers if one.state]
-
-    @property
-    def inferring(self) -> list[LayerVariables]:
-        """The layers that do not depend on their state as they do while the model trains."""
-        assert self.reference is not None or not self.stateful
-        return [
-            one
-            for one in self.stateful
-            if self.reference is not None
-            and self.used & one.state != self.reference.used_in_training & one.state
-        ]
+    @functools.cached_property
+    def of_state(self) -> dict[str, bool]:
+        """By path of each layer that has state: whether it depends on that as in training."""
+        reference = self.reference
+        # The model is traced only if it has such layers.
+        if reference is None or not reference.stateful or self.unknown:
+            return {}
+        differ = self.used ^ reference.used_in_training
+        return {layer.path: layer.state.isdisjoint(differ) for layer in reference.stateful}
 
     @functools.cached_property
     def with_modes(self) -> dict[str, frozenset[int | str]]:

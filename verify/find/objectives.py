@@ -151,13 +151,12 @@ class Objectives:
     def evaluation(self, draw: int, now: bool = True) -> Evaluation:
         """The step, in one draw. `now`: scalar variables hold what they do now."""
         if (draw, now) not in self._evaluations:
-            feed = _Step(self.observed, draw, now)
-            self._evaluations[draw, now] = Evaluation(self.observed.plan, feed)
+            self._evaluations[draw, now] = self.evaluation_with(draw, {}, now)
         return self._evaluations[draw, now]
 
-    def evaluation_with(self, draw: int, cut: Mapping[Tensor, Any]) -> Evaluation:
+    def evaluation_with(self, draw: int, cut: Mapping[Tensor, Any], now: bool = True) -> Evaluation:
         """The step in one draw, but for these tensors."""
-        return Evaluation(self.observed.plan, _Step(self.observed, draw, True), cut)
+        return Evaluation(self.observed.plan, _Step(self.observed, draw, now), cut)
 
     def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
         """A gradient, flat; one that consists of rows as that of the whole variable."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from verify.flow import Flow
-from verify.graphs import RESHAPES, WHILES, Tensor
+from verify.graphs import RESHAPES, Tensor
 from verify.step import Step
 
 # Ops that keep all of a prediction: the same in another form.
@@ -111,14 +111,10 @@ class Outputs:
     @property
     def is_called_once(self) -> bool:
         """Whether the model is known to be called once, not in a loop: its loss is in one place."""
-        return all(
+        return bool(self._returned) and all(
             len(roots) == 1
-            and not any(
-                guard.op in WHILES
-                for index, _ in roots
-                for guard, _ in self.flat.around(self.flat.nodes[index].path)
-            )
-            for roots in self._returned or [frozenset()]
+            and not any(self.flat.loops(self.flat.node(root).path) for root in roots)
+            for roots in self._returned
         )
 
     @property

@@ -145,9 +145,8 @@ class _Draw:
         self, weights: Mapping[Tensor, Array], targets: Mapping[Tensor, Array] | None = None
     ) -> Gradients:
         """The gradient of each trained update."""
-        flat = self.owner.objectives.flat
         fed = {**weights, **(targets or {})}
-        cut = {t: tf.constant(value, _held_in(flat.dtype(t))) for t, value in fed.items()}
+        cut = {tensor: tf.constant(value) for tensor, value in fed.items()}
         here = self.objectives.evaluation_with(self.draw, cut)
         found = {}
         for update in self.owner.flow.trained:
@@ -209,8 +208,3 @@ def _turned(target: Array) -> Array:
     if target.ndim < 2:
         return target[::-1] if target.ndim else target
     return target[::-1, ::-1]
-
-
-def _held_in(dtype: str) -> str:
-    """The dtype in which evaluations hold tensors of one."""
-    return "float64" if tf.as_dtype(dtype).is_floating else dtype

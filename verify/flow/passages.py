@@ -18,7 +18,7 @@ from verify.flow.gradient_flow import Flow, Update
 from verify.flow.rows import are_rows
 from verify.flow.seeds import REAL
 from verify.flow.vectors import size_of, taken_from
-from verify.graphs import WHILES, Tensor
+from verify.graphs import Tensor
 
 _ROOT = -1  # where all that has no source as large comes from
 
@@ -163,7 +163,7 @@ class _Passages:
 def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
     """Whether a node is run in each turn of a loop that the update comes after."""
     path, own = flow.flat.nodes[index].path, update.node.path
-    bodies = (guard.branches[0] for guard, _ in flow.flat.around(path) if guard.op in WHILES)
+    bodies = (guard.branches[0] for guard in flow.flat.loops(path))
     return any(own[: len(body)] != body for body in bodies)
 
 

@@ -266,6 +266,10 @@ class FlatGraph:
         """The same of ops that choose a branch: of no loop."""
         return (one for one in self.around(path) if one[0].op not in WHILES)
 
+    def loops(self, path: tuple[str, ...]) -> list[Guard]:
+        """The loops around a call path; outermost first."""
+        return [guard for guard, _ in self.around(path) if guard.op in WHILES]
+
     def completed(self) -> None:
         """Forgets what held while the graph was being built: ops were still to come."""
         self._choices.clear()

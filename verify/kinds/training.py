@@ -66,9 +66,11 @@ class _Training(Kind):
     keywords = (Keyword("training", bool | dict[str, bool], _check, rank=3),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        inferring = {one.path for one in detector.modes.inferring}
-        training = {one.path for one in detector.modes.stateful} - inferring
-        return {"training": tuple(sorted(training)), "inference": tuple(sorted(inferring))}
+        modes = sorted(detector.modes.of_state.items())
+        return {
+            "training": tuple(path for path, trains in modes if trains),
+            "inference": tuple(path for path, trains in modes if not trains),
+        }
 
     def page(self, facts: Facts) -> list[Row]:
         return [Row.listed("in inference mode", facts.inference)]

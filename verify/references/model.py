@@ -78,6 +78,11 @@ class ModelReference:
         """The layers that have variables."""
         return tuple(layers_of(self.model))
 
+    @property
+    def stateful(self) -> tuple[LayerVariables, ...]:
+        """Those that have state, so that their mode may matter; not those that are frozen."""
+        return tuple(layer for layer in self.layers if layer.state)
+
     @functools.cached_property
     def used_in_training(self) -> Keys:
         """Keys of the variables that its outputs depend on while it trains; none if `untraced`."""
