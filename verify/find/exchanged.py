@@ -85,7 +85,7 @@ class _Pass:
         with tf.GradientTape(persistent=True) as tape:
             self._fed.tape = tape
             self._evaluation = Evaluation(observed.plan, self._fed, recorded=True)
-            sums = observed.flow.sums_of(seed.loss)  # which of them was differentiated is not known
+            sums = observed.flow.sums_of(seed)  # which of them was differentiated is not known
             losses = [tf.reduce_sum(self._evaluation.value(one)) for one in sums]
         watched = self._fed.watched
         results = (tape.gradient(loss, list(watched.values())) for loss in losses)

@@ -120,7 +120,8 @@ class Comparison:
         self.left: dict[Summands, list[tuple[float, float]]] = {one: [] for one in candidates}
         self.draws, self.constant, self.unknown = 0, True, False
 
-    def add(self, expected: Array, value: Callable[[Tensor], Any]) -> None:
+    def add(self, expected: Array, value: Callable[[Tensor], Array]) -> None:
+        """Holds what is left against another draw; `value`: of a tensor, as float64."""
         wanted = expected.astype(np.float64)
         norm = float(np.sum(wanted * wanted))
         if not np.isfinite(norm) or norm == 0:
@@ -129,7 +130,7 @@ class Comparison:
         self.constant = self.constant and bool(np.all(wanted == wanted.flat[0]))
         for candidate, products in list(self.left.items()):
             try:
-                parts = [value(tensor).numpy().astype(np.float64) for tensor in candidate]
+                parts = [value(tensor) for tensor in candidate]
             except NoValueError:
                 del self.left[candidate]
                 self.unknown = True
@@ -137,7 +138,7 @@ class Comparison:
             if any(part.shape != wanted.shape for part in parts):
                 del self.left[candidate]
                 continue
-            there = np.sum(parts, axis=0)
+            there = parts[0] if len(parts) == 1 else np.sum(parts, axis=0)
             if np.isfinite(there).all():
                 product = float(np.sum(there * wanted))
                 made = _by_row(there, wanted) if self.by_row else product / norm * wanted

@@ -26,7 +26,8 @@ _CARRIED = (*REAL, "variant")  # as what values go on: loops hold the elements o
 class Place:
     """Where a gradient by what may be a prediction is in a step.
 
-    `gradients`: what may be the last to compute it, or a summand of it, or the sum of some of them.
+    `gradients`: what may be the last to compute it, or a summand of it, or the sum of some of them;
+    `whole`: those of them that nothing is added to.
     `made`: tensors that may be targets which the step makes. `after`: what is computed from the
     prediction on the way forward. `of_layer`: whether a layer makes it.
     """
@@ -34,6 +35,7 @@ class Place:
     prediction: Tensor
     of_layer: bool
     gradients: tuple[Summands, ...]
+    whole: tuple[Summands, ...]
     targets: tuple[Tensor | float | None, ...]
     made: tuple[Tensor, ...]
     after: frozenset[int]
@@ -80,7 +82,7 @@ class Places:
         backward = self.search.below(seed.node)
         of_both = self.flow.of_weights & self.flow.of_data
         found: dict[Tensor, None] = {}
-        frontier = self.flow.sums_of(seed.loss)
+        frontier = self.flow.sums_of(seed)
         while frontier and len(found) < _MOST_PREDICTIONS:
             following: list[Tensor] = []
             for tensor in frontier:
@@ -97,7 +99,8 @@ class Places:
         return [
             tensor
             for tensor in found
-            if tensor[0] not in fed
+            # A layer may be handed the target, or the class of what it judges, as well.
+            if (tensor[0] not in fed or self._outputs.is_of_layer(tensor))
             and self._is_drawable(self.flow.spec(tensor))
             and self._outputs.is_prediction(tensor)
         ]
@@ -144,13 +147,16 @@ class Places:
         if not last:
             return None
         gradients = (*((tensor,) for tensor in last), *self._partial_sums(last, complete))
+        added = {t for total in last if nodes[total[0]].op in SUMS for t in nodes[total[0]].data}
+        whole = tuple((tensor,) for tensor in last if tensor not in added)
         targets = self._targets_met(source, after, spec)
         of_layer = self._outputs.is_of_layer(prediction)
         # Within a loop a tensor has another value in each turn.
         loops = self._loops(prediction)
         met = (t for t in self._met(source, after) if t not in targets)
         made = tuple(t for t in met if self._loops(t) == loops and self._may_be(t))
-        return Place(prediction, of_layer, gradients, targets, made, frozenset(after))
+        after_it = frozenset(after)
+        return Place(prediction, of_layer, gradients, whole, targets, made, after_it)
 
     def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
         """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
@@ -186,6 +192,13 @@ class Places:
         met = (t for index in sorted(after) for t in self.flat.nodes[index].data)
         return [t for t in dict.fromkeys(met) if t[0] != source and t[0] not in after]
 
+    def _may_be_fed(self, tensor: Tensor, prediction: Spec) -> bool:
+        """Whether a tensor is a target, or a constant that has a label for each example."""
+        if self.flow.folder.value(tensor) is None:
+            return self._is_target(tensor)
+        shape, whole = self.flat.shape(tensor), prediction[0]
+        return bool(shape and whole and shape[0] == whole[0])
+
     def _targets_met(
         self, source: int, after: set[int], spec: Spec
     ) -> tuple[Tensor | float | None, ...]:
@@ -193,9 +206,9 @@ class Places:
         found: dict[Tensor | float | None, None] = {}
         for tensor in self._met(source, after):
             for origin in self._origins(tensor):
-                if self._is_target(origin) and self._is_drawable(self.flow.spec(origin)):
+                if self._is_drawable(self.flow.spec(origin)) and self._may_be_fed(origin, spec):
                     found[origin] = None
-        if self.targets is not None:
+        if self.targets is not None and source not in self._of_targets:
             for tensor in sorted(self.targets):
                 if self._is_drawable(self.flow.spec(tensor)):
                     found[tensor] = None

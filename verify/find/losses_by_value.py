@@ -9,7 +9,7 @@ expected loss has on the same. Equal up to a constant: that constant is its weig
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,14 @@ from verify.find.search import Found, Search
 from verify.flow import REAL
 from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan
-from verify.references import LossGradient, LossKey, is_of_labels, loss_gradients, takes_activated
+from verify.references import (
+    LossGradient,
+    LossKey,
+    is_of_labels,
+    is_of_numbers,
+    loss_gradients,
+    takes_activated,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +41,7 @@ class _Hit:
     place: Place
     nodes: frozenset[int]
     factor: float
-    target: Tensor | None
+    target: Tensor | float | None
 
 
 class _Fed(Drawn):
@@ -71,6 +78,7 @@ class LossesByValue:
         self._outputs, self._places = outputs, places
         self._plan = Plan(self.flat)
         self._evaluations: dict[Any, Evaluation] = {}
+        self._arrays: dict[int, dict[Tensor, Array]] = {}
         self._blind: set[Tensor] = set()
         self._references = Kept()
 
@@ -91,22 +99,26 @@ class LossesByValue:
                 hits += self._last(found)
                 if found:
                     break
-        return [
-            dataclasses.replace(
-                self.search.found(hit.nodes, hit.place.prediction, hit.target, hit.factor),
-                made=hit.target in hit.place.made,
-            )
-            for hit in self._one_each(hits)
-        ]
+        return [self._found(hit) for hit in self._one_each(hits)]
+
+    def _found(self, hit: _Hit) -> Found:
+        target = hit.target
+        fed, made_up = (target, None) if isinstance(target, tuple) else (None, target)
+        found = self.search.found(hit.nodes, hit.place.prediction, fed, hit.factor)
+        return dataclasses.replace(found, made=fed in hit.place.made, made_up=made_up)
 
     def may_be(self, loss: Any, by_row: bool) -> bool:
-        """Whether a gradient is that of a loss, but for a factor, or one for each row."""
-        if not by_row:
-            return bool(self.of(loss))
+        """Whether a gradient is that of a loss, but for a factor, or one for each row.
+
+        Looked at is what a layer makes, and what meets a target that the step is handed.
+        """
+        weights = (None,) if by_row else (None, *self.weights)
         return any(
-            self._hits(loss, place, target, None, by_row=True)
+            self._hits(loss, place, target, weight, by_row)
             for place in self._places.all
-            for target in place.targets
+            for target in (*place.targets, *(place.made if place.of_layer else ()))
+            if isinstance(target, tuple) or (place.of_layer and is_of_numbers(loss))
+            for weight in weights
         )
 
     def weighed(self, found: Found, by: VariableRef) -> float | None:
@@ -117,6 +129,11 @@ class LossesByValue:
         except NoValueError:
             return None
         return float(value) if value.size == 1 else None
+
+    @property
+    def places(self) -> list[Place]:
+        """Where a loss may be."""
+        return self._places.all
 
     @property
     def tells(self) -> bool:
@@ -143,7 +160,9 @@ class LossesByValue:
             if gradient.activated and not self._may_be_activated(loss, place.prediction):
                 continue
             for domains in gradient.domains:
-                comparison = Comparison(place.gradients, by_row)
+                # Some summands of a loss are one of another target that is but a number.
+                there = place.whole if isinstance(target, float) else place.gradients
+                comparison = Comparison(there, by_row)
                 for draw in range(DRAWS):
                     drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
                     if not drawn.tells:
@@ -153,14 +172,13 @@ class LossesByValue:
                         if gradient.alike and draw == 0:  # nor will it be of these shapes later
                             break
                     elif not gradient.activated or self._is_computed(place, drawn, expected[1]):
-                        comparison.add(expected[0], self._evaluation(place, drawn).value)
+                        comparison.add(expected[0], self._numbers(place, drawn))
                     elif draw == 0:  # something else follows the prediction
                         break
                     if not comparison.left:
                         break
-                against = target if isinstance(target, tuple) else None
                 hits = [
-                    _Hit(place, frozenset(index for index, _ in summands), factor, against)
+                    _Hit(place, frozenset(index for index, _ in summands), factor, target)
                     for summands, factor in comparison.factors()
                 ]
                 # Many a loss is linear somewhere; only of a layer is what comes before one known.
@@ -188,6 +206,18 @@ class LossesByValue:
                 self._plan, _Fed(drawn.draw), drawn.cut(place.prediction)
             )
         return self._evaluations[key]
+
+    def _numbers(self, place: Place, drawn: LossDraw) -> Callable[[Tensor], Array]:
+        """What tensors are in a draw; many a loss asks for it."""
+        evaluation = self._evaluation(place, drawn)
+        known = self._arrays.setdefault(id(evaluation), {})
+
+        def number(tensor: Tensor) -> Array:
+            if tensor not in known:
+                known[tensor] = evaluation.value(tensor).numpy().astype(np.float64)
+            return known[tensor]
+
+        return number
 
     def _is_computed(self, place: Place, drawn: LossDraw, wanted: Array | None) -> bool:
         """Whether what follows a prediction's logits is computed on the way forward."""

@@ -22,7 +22,7 @@ class Modes:
     @functools.cached_property
     def used(self) -> frozenset[int | str]:
         """Keys of the variables that what is differentiated depends on."""
-        losses = [t for seed in self.flow.seeds for t in self.flow.sums_of(seed.loss)]
+        losses = [t for seed in self.flow.seeds for t in self.flow.sums_of(seed)]
         return frozenset(variable.key for variable in self.flow.flat.read_for(losses))
 
     @property

@@ -26,8 +26,8 @@ class Found:
 
     `weight` is the factor by which the backward pass multiplies it (None: not a constant).
     `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of.
-    `made`: whether the step makes that target. `unscaled`: whether a loss scale that multiplied it
-    divides the gradient again.
+    `made`: whether the step makes that target; `made_up`: the number that all of it is.
+    `unscaled`: whether a loss scale that multiplied it divides the gradient again.
     """
 
     label: str
@@ -42,6 +42,7 @@ class Found:
     predicted: Tensor | None = None
     target: Tensor | None = None
     made: bool = False
+    made_up: float | None = None
     unscaled: bool = False
 
     def __add__(self, other: Found) -> Found:

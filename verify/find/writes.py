@@ -112,7 +112,7 @@ def stopped(flow: Flow) -> tuple[str, ...]:
     stops = {node.index for node in flow.flat.nodes if node.op == "StopGradient"}
     if not stops:
         return ()
-    losses = {index for seed in flow.seeds for index, _ in flow.sums_of(seed.loss)}
+    losses = {index for seed in flow.seeds for index, _ in flow.sums_of(seed)}
     every, open_ = flow.ancestors(losses), flow.ancestors(losses, without=stops)
     reads = [(node, v) for node, v in flow.flat.reads() if flow.is_trainable(v)]
     reached = {v.path for node, v in reads if node.index in open_}

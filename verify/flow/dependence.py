@@ -43,6 +43,7 @@ class Dependence:
         self._trainable = trainable
         self.folder = Folder(flat)
         self.matcher = Matcher(flat, self.folder)
+        self._known_taken: dict[int, frozenset[int]] = {}
 
     def is_trainable(self, variable: VariableRef) -> bool:
         if self._trainable is not None:
@@ -83,6 +84,17 @@ class Dependence:
     def descendants(self, sources: Iterable[int], without: Set[int] = frozenset()) -> set[int]:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
         return reached(sources, self.consumers, without)
+
+    def left_out(self, seed: int, loss: Tensor) -> int:
+        """How much of what a backward pass takes of the forward pass a loss is not made of."""
+        return len(self._taken(seed) - self.ancestors([loss[0]]))
+
+    def _taken(self, seed: int) -> frozenset[int]:
+        if seed not in self._known_taken:
+            below = self.descendants([seed])
+            taken = {source for index in below for source, _ in self.flat.nodes[index].data}
+            self._known_taken[seed] = frozenset((taken - below) & self.of_weights)
+        return self._known_taken[seed]
 
     def after(self, tensors: Iterable[Tensor]) -> set[int]:
         """All that depends on any of these very tensors: not on the other outputs of their ops."""

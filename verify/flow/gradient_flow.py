@@ -62,15 +62,27 @@ class Flow(Dependence):
         """Where backward passes of this region start."""
         return Seeds(self).found()
 
-    def sums_of(self, loss: Tensor) -> list[Tensor]:
+    def sums_of(self, seed: Seed) -> list[Tensor]:
         """A loss, and the sums that it is a part of on the way forward: one is differentiated."""
-        found = [loss]
+        found = [seed.loss]
+        below = self.descendants([seed.node])
         for tensor in found:
             for user in self.consumers[tensor[0]]:
                 node = self.flat.nodes[user]
-                if node.op in SUMS and tensor in node.data and user not in self.backward:
+                if node.op in SUMS and tensor in node.data and user not in below:
                     found += [(user, 0)] if (user, 0) not in found else []
         return found
+
+    def whole(self, seed: Seed) -> Tensor:
+        """What a backward pass differentiates: a loss, or the sum that it is a part of.
+
+        That is the smallest of all that the pass takes something of.
+        """
+        sums = self.sums_of(seed)
+        if len(sums) == 1:
+            return seed.loss
+        sizes = {t: (self.left_out(seed.node, t), len(self.ancestors([t[0]]))) for t in sums}
+        return min(sums, key=lambda tensor: sizes[tensor])
 
     @functools.cached_property
     def backward(self) -> set[int]:
@@ -216,7 +228,7 @@ class Flow(Dependence):
         in a table, their numbers decide nothing but where they go.
         """
         # Of a sum of losses, only one may be known as what a seed begins at.
-        losses = {index for seed in self.seeds for index, _ in self.sums_of(seed.loss)}
+        losses = {index for seed in self.seeds for index, _ in self.sums_of(seed)}
         forward = self.ancestors(losses)
         made_of = forward & (self.of_data | self.of_weights)
         values = self.descendants(made_of, without=self.backward)

@@ -67,8 +67,9 @@ class Seeds:
     def _loss_of(self, seed: Node, earlier: list[Seed]) -> Tensor | None:
         """The tensor whose backward pass `seed` starts, if there is one.
 
-        Where an op hands its upstream gradient on unchanged (a sum of losses), that is the tensor
-        behind it. `earlier`: other seeds, whose losses and gradients may look like this loss.
+        Gradients of several ops may look alike: it is that of which the pass takes most. Where an
+        op hands its upstream gradient on unchanged (a sum of losses), that is the tensor behind it.
+        `earlier`: other seeds, whose losses and gradients may look like this loss.
         """
         near: dict[str, list[int]] = {}
         for index in self.flow.near([seed.index], _DEPTH) - {seed.index}:
@@ -76,6 +77,7 @@ class Seeds:
         if not near:
             return None
         below: set[int] | None = None
+        found: dict[Tensor, None] = {}
         known = {other.loss for other in earlier}
         made = self.flow.descendants(other.node for other in earlier if other.loss[0] < other.node)
         made |= {source for index in made for source in self.flow.producers[index]}
@@ -100,8 +102,10 @@ class Seeds:
                     if below is None:
                         below = self.flow.descendants([seed.index])
                     if node.index not in below:
-                        return loss
-        return None
+                        found[loss] = None
+        if len(found) < 2:
+            return next(iter(found), None)
+        return min(found, key=lambda t: (t[0] > seed.index, self.flow.left_out(seed.index, t)))
 
     def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
         """What might be a loss of this spec, grouped by what its gradient looks like."""

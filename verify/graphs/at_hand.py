@@ -33,6 +33,13 @@ def optimizers_at_hand(target: Any, model: Any) -> tuple[Any, ...]:
     return tuple({id(one): one for one in found if one.built}.values())
 
 
+def callables_at_hand(target: Any, model: Any) -> frozenset[str]:
+    """The names of the layers and models that a function may call, those of its model included."""
+    own = () if model is None else (model,)
+    found = [*own, *_at_hand(target, model, _layers_of)]
+    return frozenset(one.name for one in found if hasattr(one, "name"))
+
+
 def _at_hand(target: Any, model: Any, of: _Of) -> tuple[Any, ...]:
     found = {id(one): one for one in _in_function(target, _DEPTH, of)}
     own = vars(model) if model is not None else {}
@@ -117,6 +124,14 @@ def _is_loss(value: Any) -> bool:
     except NotImplementedError:  # Keras' own of all outputs of a model, say
         return False
     return True
+
+
+# -- layers and models -----------------------------------------------------------------------------
+
+
+def _layers_of(value: Any) -> Iterator[Any]:
+    if isinstance(value, keras.Layer):
+        yield value
 
 
 # -- optimizers ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verify.graphs.at_hand import losses_at_hand, optimizers_at_hand
+from verify.graphs.at_hand import callables_at_hand, losses_at_hand, optimizers_at_hand
 from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
@@ -46,6 +46,7 @@ class Reading:
     weights: tuple[VariableRef, ...] = ()
     optimizers: tuple[Any, ...] = ()
     numbers: Mapping[int | str, float] = dataclasses.field(default_factory=dict)
+    callables: frozenset[str] = frozenset()
 
 
 def read(
@@ -80,6 +81,7 @@ def read(
         reading,
         losses=losses_at_hand(found.owner, model),
         optimizers=optimizers_at_hand(found.owner, model),
+        callables=callables_at_hand(found.owner, model),
         numbers=numbers_in(found.graph if found.concrete is None else found.concrete.graph),
     )
 

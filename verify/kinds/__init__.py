@@ -1,7 +1,7 @@
 """What can be said of a step, kind by kind: facts, and the keywords that ask for them.
 
 In: a detector of one step. Out: facts, rows, violations, and `KINDS`, the one list of kinds.
-May import: graphs, match, references, flow, step, find.
+May import: graphs, match, references, flow, step, find, formulas.
 """
 
 from verify.kinds import (
@@ -36,6 +36,7 @@ from verify.kinds.facts import (
     FollowFact,
     GuardFact,
     LossFact,
+    ObjectiveFact,
     OptimizerFact,
     TermFact,
     TreatmentFact,
@@ -54,6 +55,7 @@ __all__ = [
     "Keyword",
     "Kind",
     "LossFact",
+    "ObjectiveFact",
     "OptimizerFact",
     "Row",
     "Strict",

@@ -29,6 +29,18 @@ class LossFact:
 
 
 @dataclasses.dataclass(frozen=True)
+class ObjectiveFact:
+    """What one backward pass differentiates, as a formula, and which variables it trains.
+
+    `known`: whether it is a sum of losses that have a name.
+    """
+
+    formula: str
+    variables: tuple[str, ...]
+    known: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class TermFact:
     """A regularisation term that reaches the update of the variable it depends on."""
 
@@ -173,6 +185,7 @@ class Facts:
 
     name: str
     losses: tuple[LossFact, ...]
+    objectives: tuple[ObjectiveFact, ...]
     regularization: tuple[TermFact, ...]
     clipping: tuple[ClipFact, ...]
     treated: tuple[TreatmentFact, ...]

@@ -17,6 +17,7 @@ from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, sp
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.other_losses import UNNAMED, told_instead
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
@@ -48,7 +49,7 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
     if unknown:
         paths = tuple(sorted({update.variable.path for update in unknown}))
         digits = detector.fingerprint(update.node.index for update in unknown)
-        yield LossFact("unrecognized data loss", None, "", paths, fingerprint=digits)
+        yield LossFact(UNNAMED, None, "", paths, fingerprint=digits)
 
 
 # -- what was asserted -----------------------------------------------------------------------------
@@ -94,9 +95,8 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
             return told
     if unnamed:
         rest = []  # told by its fingerprint
-    others = _other_losses(detector, recognised, [w.loss for w, _ in missing]) if rest else []
     trained = names({update.variable.path for update in rest})
-    instead = " and ".join(others) or "another data loss, none of Keras in its default settings,"
+    instead = told_instead(detector, recognised, [w.loss for w, _ in missing], rest)
     for want, miss in missing:
         elsewhere = [_where(detector, found) for found in detector.losses(want.loss)[0]]
         frozen = frozen_among(detector, want.trains or ())
@@ -302,24 +302,6 @@ def _is_pair(expected: Any) -> bool:
         and (isinstance(expected[1], int | float) or hasattr(resource(expected[1]), "handle"))
         and not isinstance(expected[1], bool)
     )
-
-
-def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) -> list[str]:
-    """What the remaining data gradients are the gradients of.
-
-    Asked for are the losses that Keras knows, and the missing ones in other reductions.
-    """
-    known = [(known_name(loss), found) for loss, found in known_losses(detector)]
-    for loss in missing:
-        for other in other_reductions(loss):
-            known += [(loss_name(other), found) for found in detector.losses(other)[0]]
-    told = []
-    for name, found in known:
-        if recognised.fresh([found]):
-            recognised.add([found])
-            weighted = "" if found.weight in (None, 1.0) else f" with weight {found.weight:.6g}"
-            told.append(name + weighted + (f" of {found.prediction}" if found.prediction else ""))
-    return told
 
 
 # -- contracts -------------------------------------------------------------------------------------

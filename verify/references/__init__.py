@@ -16,6 +16,7 @@ from verify.references.loss_values import (
     Domains,
     LossGradient,
     is_of_labels,
+    is_of_numbers,
     loss_gradients,
     takes_activated,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "has_schedule",
     "is_of_keras",
     "is_of_labels",
+    "is_of_numbers",
     "known_name",
     "loss_gradients",
     "loss_name",

@@ -49,6 +49,12 @@ _LABELS: dict[str, tuple[Domains, ...]] = {
 # Of anybody's loss: the first in which it has a value at all.
 _NUMBERS = ((Domain.REAL, Domain.REAL), (Domain.UNIT, Domain.UNIT), (Domain.ROWS, Domain.ONE_HOT))
 _CLASS_NUMBERS = ((Domain.REAL, Domain.CLASSES), (Domain.ROWS, Domain.CLASSES))
+_OF_NUMBERS = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.Hinge,
+    keras.losses.MeanAbsoluteError,
+    keras.losses.MeanSquaredError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +130,14 @@ def is_of_labels(loss: Any) -> bool:
         return False
     domains, _ = _domains(loss, integer=False)
     return any(labels not in (Domain.REAL, Domain.POSITIVE) for _, labels in domains)
+
+
+def is_of_numbers(loss: Any) -> bool:
+    """Whether a loss of Keras is one that all examples may have the same target for.
+
+    An adversary is asked for ones of what is real, and for zeros of what is made.
+    """
+    return isinstance(loss, _OF_NUMBERS)
 
 
 def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:

@@ -197,10 +197,10 @@ def test_candidates_for_what_a_step_may_not_contain() -> None:
     }
 
 
-def test_a_loss_nobody_knows_is_reported_as_unrecognized() -> None:
+def test_a_loss_nobody_knows_is_reported_as_a_formula() -> None:
     train = step(dense(), lambda y, p: tf.reduce_sum(tf.math.expm1((y - p) ** 2)))
     (loss,) = verify.facts(train, *batch()).losses
-    assert loss.name == "unrecognized data loss"
+    assert loss.name == "loss without a name"
     assert len(loss.variables) == 4
 
 

@@ -1,0 +1,9 @@
+"""What each backward pass differentiates, as a formula that a person would write.
+
+In: a detector. Out: `formulas`, each with the variables that it trains.
+May import: verify.find and all that it may.
+"""
+
+from verify.formulas.objectives import Formula, formulas
+
+__all__ = ["Formula", "formulas"]

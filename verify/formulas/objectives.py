@@ -1,0 +1,129 @@
+"""Per backward pass: what it differentiates, and which variables it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from verify.find import Detector, Found, known_losses
+from verify.flow import Seed
+from verify.formulas.calls import Calls
+from verify.formulas.expressions import written
+from verify.formulas.terms import Terms
+from verify.graphs import Tensor
+from verify.references import known_name
+
+_TAPE = "gradient_tape"
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """What is differentiated by the variables at these paths. `known`: by name as a whole."""
+
+    text: str
+    variables: tuple[str, ...]
+    known: bool
+
+
+def formulas(detector: Detector) -> list[Formula]:
+    """What the backward passes of a step differentiate that end in updates, in their order."""
+    return _Formulas(detector).all
+
+
+class _Formulas:
+    def __init__(self, detector: Detector) -> None:
+        self.detector, self.search = detector, detector.search
+        self.flow, self.flat = detector.flow, detector.flat
+        self.losses = known_losses(detector)
+
+    @property
+    def all(self) -> list[Formula]:
+        whole = {seed: self.flow.whole(seed) for seed in self._seeds}
+        ends = {index for index, _ in whole.values()}
+        # Another backward pass goes back through these.
+        inner = [seed for seed in whole if ends & self.search.below(seed.node)]
+        found: dict[tuple[str, tuple[str, ...]], Formula] = {}
+        outer = [seed for seed in whole if seed not in inner]
+        forward = self.flow.ancestors(index for index, _ in whole.values())
+        calls = Calls(self.detector.step, self.flow, forward)
+        for seed in outer:
+            below = self.search.below(seed.node)
+            paths = {u.variable.path for u in self.flow.trained if u.node.index in below}
+            if not paths:
+                continue
+            terms = Terms(calls, self._named, self._begun_by(inner), _Names(self, seed).of)
+            made = terms.objective(whole[seed])
+            parts = made.parts if made.kind == "sum" else (made,)
+            known = terms.named_losses.issuperset(parts)
+            one = Formula(written(made), tuple(sorted(paths)), known)
+            found[one.text, one.variables] = one
+        return list(found.values())
+
+    @property
+    def _seeds(self) -> list[Seed]:
+        """Where backward passes begin: after what they go back through, as a step is written.
+
+        Targets that are all ones may look like seeds of what is multiplied with them later.
+        """
+        seeds = self.flow.seeds
+        return [seed for seed in seeds if seed.loss[0] < seed.node] or list(seeds)
+
+    def _begun_by(self, inner: list[Seed]) -> Callable[[int], Seed | None]:
+        """Of which of these backward passes an op is, going by the scope that a tape opens."""
+
+        def begun(index: int) -> Seed | None:
+            node = self.flat.nodes[index]
+            if index not in self.flow.backward or _TAPE not in "/".join((*node.path, node.name)):
+                return None
+            there = [seed for seed in inner if index in self.search.below(seed.node)]
+            return there[-1] if there else None
+
+        return begun
+
+    @property
+    def _named(self) -> dict[Tensor, str]:
+        """What a step is handed, by the names that its function has for it."""
+        step = self.detector.step
+        found = {(i, 0): self.flat.nodes[i].name for i in self.flat.arguments}
+        if step.arguments is not None and len(step.arguments.tensors) > 1:
+            for place, tensor in enumerate(step.arguments.tensors):
+                if tensor is not None:
+                    found.setdefault(tensor, f"batch[{place}]")
+        for letter, tensors in (("x", step.inputs), ("y", step.targets), ("weight", step.weights)):
+            several = sorted(tensors or ())
+            for place, tensor in enumerate(several):
+                if tensor[0] not in self.flat.arguments:
+                    found[tensor] = letter if len(several) == 1 else f"{letter}[{place}]"
+        return found
+
+
+class _Names:
+    """Which parts of one objective are losses that have a name."""
+
+    def __init__(self, formulas: _Formulas, seed: Seed) -> None:
+        self.formulas, self.flow = formulas, formulas.flow
+        below = formulas.search.below(seed.node)
+        self.losses = [
+            (known_name(loss), found)
+            for loss, found in formulas.losses
+            if found.weight and not below.isdisjoint(found.nodes)
+        ]
+        self._weights = set(self.flow.weights)
+
+    def of(self, tensor: Tensor) -> tuple[str, Found] | None:
+        """The loss that a tensor is a multiple of, if it is one and has a name."""
+        above = self.flow.ancestors([tensor[0]])
+        there = [
+            one
+            for one in self.losses
+            if (ends := _ends(one[1])) and ends <= above
+            if not self.flow.ancestors([tensor[0]], without=ends) & self._weights
+        ]
+        return there[0] if len(there) == 1 else None
+
+
+def _ends(found: Found) -> frozenset[int]:
+    """What a loss is computed from: its prediction and its target, if that is known."""
+    if found.predicted is None or (found.target is None and found.made_up is None):
+        return frozenset()
+    return frozenset(one[0] for one in (found.predicted, found.target) if one is not None)
