@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from verify.find.drawn_numbers import numbers_drawn, shape_drawn
 from verify.find.observed import Array, Observed
 from verify.flow import Update, reached, ways
 from verify.graphs import READS, RESHAPES, Node, Tensor, VariableRef, draws, is_stateful
@@ -27,7 +28,6 @@ from verify.match import (
     Paired,
     Pattern,
     Plan,
-    concrete,
     drawn,
 )
 from verify.references import ObjectiveGradients
@@ -295,29 +295,7 @@ class _Step(Paired):
         raise NoValueError(f"{node.id}: there are no draws of {dtype}")
 
     def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
-        shapes = [_known(shape, inputs) for shape in node.shapes]
-        key = f"{self.key_of(node)}:{turn}"
-        return [
-            self._any((shape, dtype), f"{key}:{output}")
-            for output, (shape, dtype) in enumerate(zip(shapes, node.dtypes, strict=True))
-        ]
-
-
-def _known(shape: tuple[int | None, ...] | None, inputs: Sequence[Any]) -> tuple[int, ...]:
-    """The shape in which an op draws: most are handed it."""
-    if shape is not None and None not in shape:
-        return concrete(shape, 0)
-    handed = _handed(inputs)
-    if handed is None:
-        raise NoValueError("numbers are drawn in a shape that is not known")
-    return handed
-
-
-def _handed(inputs: Sequence[Any]) -> tuple[int, ...] | None:
-    """The shape that an op is handed to draw in."""
-    if not inputs or not inputs[0].dtype.is_integer or inputs[0].shape.rank != 1:
-        return None
-    return tuple(int(size) for size in inputs[0])
+        return numbers_drawn(node, inputs, self.draw, f"{self.key_of(node)}:{turn}")
 
 
 class _Reference(Paired):
@@ -356,8 +334,11 @@ class _Reference(Paired):
         partner = self.pairs.get(node.index)
         if partner is None:
             raise NoValueError(f"it draws a random number that the step does not draw ({node.op})")
-        numbers = self.here.feed.drawn(partner, inputs, turn)
-        own = _handed(inputs)
+        if turn or self.here.plan.loops_around(partner.path):  # a value for each turn
+            numbers = self.here.feed.drawn(partner, inputs, turn)
+        else:
+            numbers = [self.here.value((partner.index, i)) for i in range(len(partner.dtypes))]
+        own = shape_drawn(node, inputs)
         for shape, fed in zip(node.shapes, numbers, strict=True):
             wanted = shape if own is None else own
             if not tf.TensorShape(wanted).is_compatible_with(fed.shape):
