@@ -79,14 +79,23 @@ class Objectives:
             else:
                 above = self.above([way[0][0]])
                 left.setdefault(frozenset(above & self._seeds), []).append(update)
-        for seeds, together in left.items():
-            ends = [self.ways[update][0][0] for update in together]
-            found |= _Pass(self, reference, self.above(ends), min(seeds, default=0)).compared(
-                {update: self.ways[update][0] for update in together}
-            )
-        if found and all(one.zero for one in found.values()):
-            return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
-        return found
+        for together in left.values():
+            found |= self._evaluated({u: self.ways[u][0] for u in together}, reference)
+        return _told_apart(found)
+
+    def compared_at(
+        self, tensors: Mapping[Update, Tensor], reference: ObjectiveGradients
+    ) -> dict[Update, Comparison]:
+        """The same of other tensors on their way, such as what enters an optimizer."""
+        return _told_apart(self._evaluated(tensors, reference))
+
+    def _evaluated(
+        self, tensors: Mapping[Update, Tensor], reference: ObjectiveGradients
+    ) -> dict[Update, Comparison]:
+        """How tensors of one backward pass compare in values."""
+        above = self.above(node for node, _ in tensors.values())
+        begins = min(above & self._seeds, default=0)
+        return _Pass(self, reference, above, begins).compared(tensors)
 
     def _moved(self, way: tuple[Tensor, ...]) -> Iterator[Tensor]:
         """What backpropagation ends in, and the same in other shapes."""
@@ -215,7 +224,7 @@ class _Pass:
     ) -> dict[Update, Comparison]:
         """`at_first`: whether variables are as before the step, not as when the pass reads them."""
         both: dict[Update, list[tuple[Array, Array]]] = {update: [] for update in gradients}
-        why = "in no draw of its arguments are all values finite"
+        why = ""  # no value in the first draw: later ones have more classes than there may be
         for draw in range(len(_FED)):
             here = self.objectives.evaluation(draw)
             there = Evaluation(self._plan, _Reference(self, here, pairs, at_first, draw))
@@ -228,7 +237,7 @@ class _Pass:
                     for update, tensor in gradients.items()
                 }
             except NoValueError as error:
-                why = str(error)
+                why = why or str(error)
                 continue
             every = [value for pair in values.values() for value in pair]
             if not all(np.isfinite(value).all() for value in every):
@@ -238,6 +247,7 @@ class _Pass:
                 both[update].append((one / largest, other / largest))
             if len(both[update]) == _ENOUGH:
                 return {update: _comparison(pairs) for update, pairs in both.items()}
+        why = why or "in no draw of its arguments are all values finite"
         return {update: Comparison(unknown=why) for update in gradients}
 
     def _pairings(self) -> Iterator[dict[int, Node]]:
@@ -346,6 +356,13 @@ class _Reference(Paired):
                     f"it draws random numbers of shape {wanted}, the step of {(*fed.shape,)}"
                 )
         return numbers
+
+
+def _told_apart(found: dict[Update, Comparison]) -> dict[Update, Comparison]:
+    """Comparisons that tell something: where all is zero, nothing is."""
+    if found and all(one.zero for one in found.values()):
+        return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
+    return found
 
 
 def _array(value: Any) -> Array:

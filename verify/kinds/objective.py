@@ -78,6 +78,7 @@ def _told(
 ) -> dict[str, list[str]]:
     """What updates variables instead, with their paths."""
     by_update = compared(detector, updates, reference, asked)
+    by_update |= _as_they_enter(detector, by_update, reference)
     found: dict[str, list[str]] = {}
     for update in updates:
         if update not in by_update:
@@ -87,6 +88,26 @@ def _told(
         if what and update.variable.path not in found.setdefault(what, []):
             found[what].append(update.variable.path)
     return {what: paths for what, paths in found.items() if paths}
+
+
+def _as_they_enter(
+    detector: Detector, found: Mapping[Update, Comparison], reference: ObjectiveGradients
+) -> dict[Update, Comparison]:
+    """What enters the optimizer, where that is as the function says, or tells more about it.
+
+    So a function may say what is made of gradients after they were taken: those of single examples,
+    each clipped, with noise added to what they come to.
+    """
+    rules = {u: detector.rule_of(u) for u, one in found.items() if one.factor is None}
+    entries = {u: rule.entry for u, rule in rules.items() if rule is not None and rule.decided}
+    if not entries:
+        return {}
+    later = detector.objectives.compared_at(entries, reference)
+    return {
+        update: one
+        for update, one in later.items()
+        if not _difference(one) or (found[update].unknown and not one.unknown)
+    }
 
 
 def _difference(comparison: Comparison) -> str:

@@ -344,6 +344,58 @@ def test_gradients_at_weights_nearby(radius: float) -> None:
         assert "another gradient" in rejected(train, *specs, objective=sharpness_aware)
 
 
+# -- what is made of gradients after they were taken ------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.2])
+def test_noise_that_is_added_to_a_gradient(spread: float) -> None:
+    """A function may say what enters the optimizer: noise is the slope of a product."""
+    weight = tf.Variable([1.0, -2.0], name="weight")
+    sgd = keras.optimizers.SGD(0.1)
+    sgd.build([weight])
+
+    def loss(x: Any, y: Any) -> Any:
+        return tf.reduce_mean((tf.linalg.matvec(x, weight) - y) ** 2)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            here = loss(x, y)
+        slope = tape.gradient(here, weight)
+        sgd.apply([slope + tf.random.normal((2,), stddev=0.3)], [weight])
+
+    def noisy(x: Any, y: Any) -> Any:
+        return loss(x, y) + tf.reduce_sum(spread * tf.random.normal([2]) * weight)
+
+    specs = tf.TensorSpec((5, 2)), tf.TensorSpec((5,))
+    if spread == 0.3:
+        verify.assert_graph(train, *specs, objective=noisy)
+    else:
+        assert "found    another gradient: weight" in rejected(train, *specs, objective=noisy)
+
+
+def test_why_nothing_can_be_told_is_said_of_the_first_draw() -> None:
+    """Later ones have more classes than there are: labels beyond them are no reason."""
+    weight = tf.Variable(tf.ones((3, 2)), name="weight")
+
+    def loss(x: Any, y: Any) -> Any:
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(y, tf.matmul(x, weight))
+        return tf.reduce_mean(each)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            here = loss(x, y)
+        weight.assign_sub(0.1 * tape.gradient(here, weight))
+
+    def noisy(x: Any, y: Any) -> Any:
+        return loss(x + tf.random.normal((4, 3)), y)
+
+    specs = tf.TensorSpec((4, 3)), tf.TensorSpec((4,), tf.int32)
+    told = rejected(train, *specs, objective=noisy)
+    assert "it draws a random number that the step does not draw (RandomStandardNormal)" in told
+
+
 # -- what can't be told ----------------------------------------------------------------------------
 
 
