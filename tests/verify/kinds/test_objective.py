@@ -344,7 +344,61 @@ def test_gradients_at_weights_nearby(radius: float) -> None:
         assert "another gradient" in rejected(train, *specs, objective=sharpness_aware)
 
 
-# -- what is made of gradients after they were taken ------------------------------------------------
+# -- what arguments are ---------------------------------------------------------------------------
+
+
+def trained_by(loss: Callable[..., Any], weight: Any) -> Any:
+    """A step on a loss of the weight and the arguments."""
+
+    @tf.function
+    def train(*args: Any) -> None:
+        with tf.GradientTape() as tape:
+            value = loss(weight, *args)
+        weight.assign_sub(0.1 * tape.gradient(value, weight))
+
+    return train
+
+
+@pytest.mark.parametrize("by_op", ["the step", "the function"])
+def test_labels_are_rows_of_probabilities(by_op: str) -> None:
+    """The op of TensorFlow takes them to add up to one: its gradient is another one else."""
+    weight = tf.Variable(tf.ones((3, 2)), name="weight")
+
+    def op(weight: Any, x: Any, y: Any) -> Any:
+        mixed = 0.3 * y + 0.7 * tf.reverse(y, [0])
+        each = tf.nn.softmax_cross_entropy_with_logits(mixed, tf.matmul(x, weight))
+        return tf.reduce_mean(each)
+
+    def formula(weight: Any, x: Any, y: Any, share: float = 0.3) -> Any:
+        chances = tf.nn.log_softmax(tf.matmul(x, weight))
+        mixed = share * y + (1.0 - share) * y[::-1]
+        return -tf.reduce_sum(mixed * chances) / 4.0
+
+    specs = tf.TensorSpec((4, 3)), tf.TensorSpec((4, 2))
+    losses = (op, formula) if by_op == "the step" else (formula, op)
+    train = trained_by(losses[0], weight)
+    verify.assert_graph(train, *specs, objective=lambda x, y: losses[1](weight, x, y))
+    if by_op == "the step":
+        told = rejected(train, *specs, objective=lambda x, y: formula(weight, x, y, 0.4))
+        assert "another gradient: weight" in told
+
+
+def test_bounds_that_few_examples_meet() -> None:
+    """Nothing tells one margin from another but examples that lie between the two."""
+    weight = tf.Variable([1.0, -2.0], name="weight")
+
+    def hinge(weight: Any, x: Any, margin: float = 0.5) -> Any:
+        return tf.reduce_mean(tf.nn.relu(margin - tf.linalg.matvec(x, weight) ** 2))
+
+    train = trained_by(hinge, weight)
+    spec = tf.TensorSpec((6, 2))
+    verify.assert_graph(train, spec, objective=lambda x: hinge(weight, x))
+    for margin in (0.4, 0.7):
+        told = rejected(train, spec, objective=lambda x, m=margin: hinge(weight, x, m))
+        assert "another gradient: weight" in told
+
+
+# -- what is made of gradients after they were taken -----------------------------------------------
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.2])
