@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.corpus.case import Case, built, images
 
 FAULTS = {
-    "not straight through": "gradient of bound\n     found    another gradient: encoder/",
+    "not straight through": "gradient of bound\n     found    another gradient: codebook/codes",
     "commitment forgotten": "gradient of bound\n     found    another gradient: encoder/",
     "commitment to the codebook": "gradient of bound\n     found    another gradient: ",
     "beta": "gradient of bound\n     found    another gradient: encoder/",
