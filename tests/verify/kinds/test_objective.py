@@ -115,10 +115,14 @@ def test_nothing_is_differentiated(regularised: keras.Model, trained: Any) -> No
         (lambda g: 0.5 * g, "0.5 times that"),
         (lambda g: -g, "-1 times that"),
         (lambda g: tf.clip_by_norm(2.0 * g, 1.0), "2 times that"),
+        (lambda g: g / (tf.norm(g) + 1.0), ""),
+        (lambda g: g + tf.random.normal(tf.shape(g)), "that, and changed before it enters"),
+        (lambda g: g - tf.reduce_mean(g, axis=0), "that, and changed before it enters"),
+        (lambda g: g + 3.0, "that, and changed before it enters"),
     ],
 )
 def test_what_is_done_to_gradients_later(treat: Callable[[Any], Any], told: str) -> None:
-    """Clips are left to `clipping`; a factor is not what the function says."""
+    """Limits are left to `clipping`; anything else is not what the function says."""
     model = dense()
     train = step(model, MSE, treat=lambda gradients: [treat(g) for g in gradients])
 
