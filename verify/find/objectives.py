@@ -16,26 +16,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from verify.find.drawn_numbers import shape_drawn
 from verify.find.observed import Array, Observed
+from verify.find.step_feeds import FED, LATER, StepFeed, probabilities
 from verify.flow import Update, reached, ways
 from verify.graphs import READS, RESHAPES, Node, Tensor, VariableRef, draws, is_stateful
 from verify.match import (
-    Domain,
     Evaluation,
     Match,
     NoValueError,
     Paired,
     Pattern,
     Plan,
-    concrete,
-    drawn,
 )
 from verify.references import ObjectiveGradients
 
 _TOLERANCE = 1e-4  # of the largest element: constants have seven digits
 _NOTHING = 1e-9  # of the largest gradient of all: there, only rounding is left
-# What arguments hold, draw by draw, and below what whole numbers are: labels of few classes, many.
-_FED = ((Domain.REAL, 2), (Domain.UNIT, 2), (Domain.REAL, 5), (Domain.UNIT, 10), (Domain.ROWS, 3))
 _ENOUGH = 2  # draws in which all is finite, and something is not zero
 _MOST_ORDERS = 24  # in which random numbers are paired
 
@@ -79,14 +76,23 @@ class Objectives:
             else:
                 above = self.above([way[0][0]])
                 left.setdefault(frozenset(above & self._seeds), []).append(update)
-        for seeds, together in left.items():
-            ends = [self.ways[update][0][0] for update in together]
-            found |= _Pass(self, reference, self.above(ends), min(seeds, default=0)).compared(
-                {update: self.ways[update][0] for update in together}
-            )
-        if found and all(one.zero for one in found.values()):
-            return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
-        return found
+        for together in left.values():
+            found |= self._evaluated({u: self.ways[u][0] for u in together}, reference)
+        return _told_apart(found)
+
+    def compared_at(
+        self, tensors: Mapping[Update, Tensor], reference: ObjectiveGradients
+    ) -> dict[Update, Comparison]:
+        """The same of other tensors on their way, such as what enters an optimizer."""
+        return _told_apart(self._evaluated(tensors, reference))
+
+    def _evaluated(
+        self, tensors: Mapping[Update, Tensor], reference: ObjectiveGradients
+    ) -> dict[Update, Comparison]:
+        """How tensors of one backward pass compare in values."""
+        above = self.above(node for node, _ in tensors.values())
+        begins = min(above & self._seeds, default=0)
+        return _Pass(self, reference, above, begins).compared(tensors)
 
     def _moved(self, way: tuple[Tensor, ...]) -> Iterator[Tensor]:
         """What backpropagation ends in, and the same in other shapes."""
@@ -141,22 +147,35 @@ class Objectives:
             for node, variable in self.flat.writes()
         )
 
-    draws = range(len(_FED))
+    draws = tuple(draw for draw in FED if draw not in LATER)
     """Which draws there are, of what a step is handed."""
 
     @functools.cached_property
-    def _evaluations(self) -> dict[tuple[int, bool], Evaluation]:
+    def _evaluations(self) -> dict[tuple[int, bool, frozenset[Tensor]], Evaluation]:
         return {}
 
-    def evaluation(self, draw: int, now: bool = True) -> Evaluation:
-        """The step, in one draw. `now`: scalar variables hold what they do now."""
-        if (draw, now) not in self._evaluations:
-            self._evaluations[draw, now] = self.evaluation_with(draw, {}, now)
-        return self._evaluations[draw, now]
+    def evaluation(
+        self, draw: int, now: bool = True, rows: frozenset[Tensor] = frozenset()
+    ) -> Evaluation:
+        """The step, in one draw.
 
-    def evaluation_with(self, draw: int, cut: Mapping[Tensor, Any], now: bool = True) -> Evaluation:
+        `now`: scalar variables hold what they do now; `rows`: arguments that are probabilities
+        besides those that the step takes as such.
+        """
+        rows |= self._rows
+        if (draw, now, rows) not in self._evaluations:
+            feed = StepFeed(self.observed, draw, now, rows)
+            self._evaluations[draw, now, rows] = Evaluation(self.observed.plan, feed)
+        return self._evaluations[draw, now, rows]
+
+    def evaluation_with(self, draw: int, cut: Mapping[Tensor, Any]) -> Evaluation:
         """The step in one draw, but for these tensors."""
-        return Evaluation(self.observed.plan, _Step(self.observed, draw, now), cut)
+        feed = StepFeed(self.observed, draw, now=True, rows=self._rows)
+        return Evaluation(self.observed.plan, feed, cut)
+
+    @functools.cached_property
+    def _rows(self) -> frozenset[Tensor]:
+        return probabilities(self.flat, self._fed.values())
 
     def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
         """A gradient, flat; one that consists of rows as that of the whole variable."""
@@ -202,6 +221,15 @@ class _Pass:
                     first = found
         return first or {}
 
+    @functools.cached_property
+    def _rows(self) -> frozenset[Tensor]:
+        """The arguments of the step that the function takes as probabilities."""
+        arguments = self.objectives.step.arguments
+        handed = () if arguments is None else arguments.tensors
+        pairs = zip(self.other.arguments, handed, strict=True)
+        own = {(index, 0): tensor for index, tensor in pairs if tensor is not None}
+        return frozenset(own[tensor] for tensor in probabilities(self.other, own))
+
     @property
     def _is_moved(self) -> bool:
         """Whether the step writes a variable before the pass reads it."""
@@ -215,9 +243,12 @@ class _Pass:
     ) -> dict[Update, Comparison]:
         """`at_first`: whether variables are as before the step, not as when the pass reads them."""
         both: dict[Update, list[tuple[Array, Array]]] = {update: [] for update in gradients}
-        why = "in no draw of its arguments are all values finite"
-        for draw in range(len(_FED)):
-            here = self.objectives.evaluation(draw)
+        why = ""  # no value in the first draw: later ones have more classes than there may be
+        enough: dict[Update, Comparison] = {}
+        for draw in (*self.objectives.draws, *LATER):
+            if enough and draw not in LATER:
+                continue
+            here = self.objectives.evaluation(draw, rows=self._rows)
             there = Evaluation(self._plan, _Reference(self, here, pairs, at_first, draw))
             try:
                 values = {
@@ -228,7 +259,7 @@ class _Pass:
                     for update, tensor in gradients.items()
                 }
             except NoValueError as error:
-                why = str(error)
+                why = why or str(error)
                 continue
             every = [value for pair in values.values() for value in pair]
             if not all(np.isfinite(value).all() for value in every):
@@ -236,8 +267,13 @@ class _Pass:
             largest = max(float(np.abs(value).max(initial=0)) for value in every) or 1.0
             for update, (one, other) in values.items():
                 both[update].append((one / largest, other / largest))
-            if len(both[update]) == _ENOUGH:
-                return {update: _comparison(pairs) for update, pairs in both.items()}
+            if enough or len(both[update]) == _ENOUGH:
+                enough = {update: _comparison(values) for update, values in both.items()}
+                if any(one.factor is None for one in enough.values()):
+                    break
+        if enough:
+            return enough
+        why = why or "in no draw of its arguments are all values finite"
         return {update: Comparison(unknown=why) for update in gradients}
 
     def _pairings(self) -> Iterator[dict[int, Node]]:
@@ -266,58 +302,6 @@ def _by_kind(nodes: Iterable[Node]) -> dict[tuple[str, str], list[Node]]:
         ranks = [None if shape is None else len(shape) for shape in node.shapes]
         found.setdefault((node.op, f"{node.dtypes} {ranks}"), []).append(node)
     return found
-
-
-class _Step(Paired):
-    """Feeds a step in one draw. `now`: scalar variables hold what they do now."""
-
-    def __init__(self, observed: Observed, draw: int, now: bool) -> None:
-        self.step, self.now = observed.step, now
-        super().__init__(observed.flat, observed.step.paths, draw)
-
-    def variable(self, variable: VariableRef) -> Any:
-        numbers = self.step.numbers
-        kept = self.now and variable.key in numbers and not variable.trainable
-        if kept and tf.as_dtype(variable.dtype).is_floating:  # a temperature, a loss scale
-            return tf.constant(numbers[variable.key], variable.dtype)
-        return super().variable(variable)
-
-    def argument(self, node: Node, output: int) -> Any:
-        shape = node.shapes[output] if output < len(node.shapes) else None
-        if shape is None:
-            raise NoValueError(f"{node.id} has no known rank")
-        dtype, key = node.dtypes[output], f"{self.key_of(node)}:{output}"
-        domain, classes = _FED[self.draw]
-        if tf.as_dtype(dtype).is_floating:
-            return tf.constant(drawn((shape, dtype), domain, self.draw, key))
-        if tf.as_dtype(dtype).is_integer or dtype == "bool":
-            return tf.constant(drawn((shape, dtype), Domain.CLASSES, self.draw, key, classes))
-        raise NoValueError(f"{node.id}: there are no draws of {dtype}")
-
-    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
-        shapes = [_known(shape, inputs) for shape in node.shapes]
-        key = f"{self.key_of(node)}:{turn}"
-        return [
-            self._any((shape, dtype), f"{key}:{output}")
-            for output, (shape, dtype) in enumerate(zip(shapes, node.dtypes, strict=True))
-        ]
-
-
-def _known(shape: tuple[int | None, ...] | None, inputs: Sequence[Any]) -> tuple[int, ...]:
-    """The shape in which an op draws: most are handed it."""
-    if shape is not None and None not in shape:
-        return concrete(shape, 0)
-    handed = _handed(inputs)
-    if handed is None:
-        raise NoValueError("numbers are drawn in a shape that is not known")
-    return handed
-
-
-def _handed(inputs: Sequence[Any]) -> tuple[int, ...] | None:
-    """The shape that an op is handed to draw in."""
-    if not inputs or not inputs[0].dtype.is_integer or inputs[0].shape.rank != 1:
-        return None
-    return tuple(int(size) for size in inputs[0])
 
 
 class _Reference(Paired):
@@ -356,8 +340,11 @@ class _Reference(Paired):
         partner = self.pairs.get(node.index)
         if partner is None:
             raise NoValueError(f"it draws a random number that the step does not draw ({node.op})")
-        numbers = self.here.feed.drawn(partner, inputs, turn)
-        own = _handed(inputs)
+        if turn or self.here.plan.loops_around(partner.path):  # a value for each turn
+            numbers = self.here.feed.drawn(partner, inputs, turn)
+        else:
+            numbers = [self.here.value((partner.index, i)) for i in range(len(partner.dtypes))]
+        own = shape_drawn(node, inputs)
         for shape, fed in zip(node.shapes, numbers, strict=True):
             wanted = shape if own is None else own
             if not tf.TensorShape(wanted).is_compatible_with(fed.shape):
@@ -365,6 +352,13 @@ class _Reference(Paired):
                     f"it draws random numbers of shape {wanted}, the step of {(*fed.shape,)}"
                 )
         return numbers
+
+
+def _told_apart(found: dict[Update, Comparison]) -> dict[Update, Comparison]:
+    """Comparisons that tell something: where all is zero, nothing is."""
+    if found and all(one.zero for one in found.values()):
+        return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
+    return found
 
 
 def _array(value: Any) -> Array:

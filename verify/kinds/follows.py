@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -106,14 +107,21 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         )
     violations: list[Violation] = []
     for selection, said in listed:
-        targets = _selected(detector, selection)
         if said is None:
+            targets = _selected(detector, selection)
             every = [one for v in targets for one in detector.followers.all.get(v.key, ())]
             wanted = f"nothing that {names(v.path for v in targets)} follow"
             violations += _none_of(every, wanted)
             continue
         chosen, rate = _pair(said)
-        sources = _selected(detector, chosen)
+        if absent := _absent(detector, selection):
+            wanted = f"{names(absent)} to follow another variable"
+            told = "no variable of the step, nor of its model, is called so"
+            trainable = names(v.path for v in known(detector) if detector.flow.is_trainable(v))
+            hints = (f"trainable variables it uses: {trainable}",)
+            violations.append(Violation("follows", wanted, told, hints))
+            continue
+        targets, sources = _selected(detector, selection), _selected(detector, chosen)
         violations += _as_asked(detector, _pairs(targets, sources), rate)
     return violations
 
@@ -139,6 +147,20 @@ def _selected(detector: Detector, selection: Any) -> list[VariableRef]:
     entries = selection if isinstance(selection, list | tuple) else [selection]
     real = sorted((v for v in known(detector) if "float" in v.dtype), key=_natural)
     return select(detector, [*entries], "follows", trainable=False, first=real)
+
+
+def _absent(detector: Detector, selection: Any) -> list[str]:
+    """The paths and globs of targets that mean nothing: of an average that is never made."""
+    entries = selection if isinstance(selection, list | tuple) else [selection]
+    paths = [v.path for v in known(detector)]
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, str)
+        and not entry.startswith("!")
+        and entry not in paths
+        and not fnmatch.filter(paths, entry)
+    ]
 
 
 def _natural(variable: VariableRef) -> list[tuple[int, int, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from verify.references import ObjectiveGradients, Untraced, objective_gradients,
 
 _NONE = "no gradient reaches an update"
 _OTHER = "another gradient"
+_CHANGED = "that, and changed before it enters the optimizer"
 _DRAWS = (
     "random numbers are paired by what is drawn and by their order: a function has to draw, and to "
     "call layers that draw, as the step does"
@@ -79,15 +80,64 @@ def _told(
 ) -> dict[str, list[str]]:
     """What updates variables instead, with their paths."""
     by_update = compared(detector, updates, reference, asked)
+    by_update |= _as_they_enter(detector, by_update, reference)
+    changed = set[Update]()
+    if not asked.values.get("allow_transforms", False):
+        changed = _changed(detector, by_update, reference)
     found: dict[str, list[str]] = {}
     for update in updates:
         if update not in by_update:
             what = f"the gradient of something else: {reference.name} does not depend on them"
+        elif update in changed:
+            what = _CHANGED
         else:
             what = _difference(by_update[update])
         if what and update.variable.path not in found.setdefault(what, []):
             found[what].append(update.variable.path)
     return {what: paths for what, paths in found.items() if paths}
+
+
+def _as_they_enter(
+    detector: Detector, found: Mapping[Update, Comparison], reference: ObjectiveGradients
+) -> dict[Update, Comparison]:
+    """What enters the optimizer, where that is as the function says, or tells more about it.
+
+    So a function may say what is made of gradients after they were taken: those of single examples,
+    each clipped, with noise added to what they come to.
+    """
+    others = [update for update, one in found.items() if one.factor is None]
+    later = _at_entry(detector, others, reference)
+    return {
+        update: one
+        for update, one in later.items()
+        if not _difference(one) or (found[update].unknown and not one.unknown)
+    }
+
+
+def _changed(
+    detector: Detector, found: Mapping[Update, Comparison], reference: ObjectiveGradients
+) -> set[Update]:
+    """Those that are as the function says, and of which another thing enters the optimizer.
+
+    By no clip, nor by a limit of another kind, which are left to `clipping`: noise is added, say.
+    """
+    suspects = []
+    for update in (u for u, one in found.items() if not _difference(one)):
+        done = detector.treatment_of(update)
+        clipped = any(clip.complete for clip in detector.clips(update))
+        if done is not None and done.kind == "other" and not done.limits and not clipped:
+            suspects.append(update)
+    later = _at_entry(detector, suspects, reference)
+    return {u for u, one in later.items() if one.factor is None and not one.unknown}
+
+
+def _at_entry(
+    detector: Detector, updates: Iterable[Update], reference: ObjectiveGradients
+) -> dict[Update, Comparison]:
+    """How what enters the optimizer compares with the function, where that is known."""
+    rules = {update: detector.rule_of(update) for update in updates}
+    entries = {u: rule.entry for u, rule in rules.items() if rule is not None and rule.decided}
+    return detector.objectives.compared_at(entries, reference) if entries else {}
 
 
 def _difference(comparison: Comparison) -> str:

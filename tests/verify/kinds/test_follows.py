@@ -195,6 +195,25 @@ def test_models_follow_by_glob_and_by_lists(pair: Pair) -> None:
     assert "at 0.001 (after its update)" in str(facts)
 
 
+def test_an_average_that_is_never_made() -> None:
+    """Nothing of the teacher is in the step then: no glob of it means a variable."""
+    source = tf.Variable(tf.ones(2), name="source")
+
+    @tf.function
+    def train(x: Any) -> None:
+        source.assign_sub(0.1 * x)
+
+    wanted = {"teacher/*": ("source", 0.01), "source": None}
+    told = rejected(train, tf.TensorSpec((2,)), follows=wanted)
+    assert told.splitlines()[1:4] == [
+        "1. follows: expected teacher/* to follow another variable",
+        "     found    no variable of the step, nor of its model, is called so",
+        "     trainable variables it uses: source",
+    ]
+    with pytest.raises(ValueError, match=r"'teacher/\*' matches no variable"):
+        verify.assert_graph(train, tf.TensorSpec((2,)), follows={"teacher/*": None})
+
+
 def test_what_can_not_be_paired(pair: Pair) -> None:
     spec = batch(8, 4, 4)
     with pytest.raises(ValueError, match=r"11 variables .* can't follow 1"):
