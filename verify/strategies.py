@@ -156,6 +156,23 @@ def quartic(y_true: Any, y_pred: Any) -> Any:
     return keras.ops.mean((y_true - y_pred) ** 4, axis=-1)
 
 
+def halves(model: keras.Model, data: Any) -> Any:
+    """A user's objective of two named parts: the squared error of each half of a batch."""
+    x, y = data[:2]
+    prediction = keras.ops.cast(model(x, training=True), "float32")
+    errors = keras.ops.square(prediction - y)
+    parts = {"front": keras.ops.mean(errors[:4]), "back": keras.ops.mean(errors[4:])}
+    return parts, prediction
+
+
+def twice(model: keras.Model, data: Any) -> Any:
+    """A user's objective with a prediction: the model should not tell x from -x."""
+    prediction = model(data[0], training=True)
+    other = model(-data[0], training=True)
+    apart = keras.ops.cast(keras.ops.abs(prediction - other), "float32")
+    return keras.ops.mean(apart), prediction
+
+
 def mean_of_absolutes(gradients: list[Any], variables: list[Any]) -> list[Any]:
     """A user's gradient transform: each gradient divided by its mean absolute value, plus one."""
     return [g / (1 + keras.ops.mean(keras.ops.abs(g))) for g in gradients]
@@ -214,6 +231,14 @@ def conditions() -> st.SearchStrategy[Any]:
     return condition_pairs().map(lambda pair: pair[0])
 
 
+def _with_objective(drawn: tuple[Config, Any]) -> Config:
+    branch, objective = drawn
+    return {
+        **{key: value for key, value in branch.items() if key != "loss"},
+        "objective": objective,
+    }
+
+
 def branches() -> st.SearchStrategy[Config]:
     """Any legal combination of the keys of one branch."""
     losses = st.sampled_from(
@@ -235,6 +260,7 @@ def branches() -> st.SearchStrategy[Config]:
             "repeat": st.integers(1, 3),
         },
     )
+    free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),
         selections.map(lambda function: {"variables": function}),

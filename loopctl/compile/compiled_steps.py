@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import gradient_treatment, graph_state
+from loopctl.compile import gradient_treatment, graph_state, objectives
 from loopctl.compile.data_losses import (
     BranchLoss,
     branch_loss,
@@ -21,15 +21,12 @@ from loopctl.compile.data_losses import (
     computed_loss,
     computes_loss,
 )
+from loopctl.compile.main_step_source import logs_source, main_step_source
+from loopctl.compile.objectives import is_built
 from loopctl.compile.optimizers import Optimizers
 from loopctl.compile.selection import metrics_of, regularized_layers, select, statistics_of
-from loopctl.compile.step_source import (
-    Ground,
-    logs_source,
-    main_step_source,
-    shared_source,
-    substep_source,
-)
+from loopctl.compile.source_ground import Ground
+from loopctl.compile.step_source import shared_source, substep_source
 from loopctl.config import (
     Action,
     ConfigError,
@@ -62,7 +59,7 @@ class Steps:
         optimize: bool,
         optimizers: Optimizers | None = None,
     ) -> None:
-        if not model.built:
+        if not is_built(model):
             raise ConfigError(
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
@@ -96,6 +93,10 @@ class Steps:
             name: tf.function(types.MethodType(function, model), autograph=False)
             for name, function in functions.items()
         }
+
+    def rehearse(self, data: Any) -> None:
+        """Runs the objectives on a batch once, to no effect."""
+        objectives.rehearse(self.plan, self.model, self.state.parts, data)
 
     def _ground(self, optimize: bool) -> Ground:
         plan, model, optimizers = self.plan, self.model, self.optimizers
@@ -145,6 +146,9 @@ class Steps:
     def _common(self) -> dict[str, Any]:
         return {
             "keras": keras,
+            "forget_added_losses": objectives.forget_added_losses,
+            "loss_and_parts": objectives.loss_and_parts,
+            "share_of_replica": graph_state.share_of_replica,
             "compiled_loss": self.compiled_loss,
             "computed_loss": computed_loss,
             "floatx": keras.backend.floatx(),
@@ -158,11 +162,15 @@ class Steps:
         transform = substep.gradients
         if transform is not None:
             transform = gradient_treatment.checked(transform, substep.place("gradients"))
+        objective = substep.objective
+        if objective is not None:
+            objective = objectives.checked(objective, substep.place("objective"))
         return {
             "weights": weights,
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
             "own_loss": self._losses[substep.name],
+            "objective": objective,
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
@@ -176,7 +184,10 @@ class Steps:
 
         def total(loss: Any) -> Any:
             # Keras' losses divide by the global batch size, so that replicas' losses are summands.
-            return tf.cast(strategy.reduce("SUM", loss, axis=None), tf.float32)
+            def sum_of(part: Any) -> Any:
+                return tf.cast(strategy.reduce("SUM", part, axis=None), tf.float32)
+
+            return tf.nest.map_structure(sum_of, loss)
 
         bound = {name: types.MethodType(f, self.model) for name, f in callees.items()}
         namespace = {
@@ -191,6 +202,7 @@ class Steps:
             "plan": plan,
             "predicates": {a.name: a.predicate for a in plan.actions},
             "progress": state.progress,
+            "reported": state.parts,
             "statistics": state.statistics,
         }
         return tuple(_execute(self.source[name], name, namespace) for name in ("main_step", "logs"))
@@ -204,6 +216,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(BranchLoss)
     if "computed_loss(" in texts:
         found.append(computed_loss)
+    if "loss_and_parts(" in texts:
+        found += [objectives.forget_added_losses, objectives.loss_and_parts]
     if "keep_overflow" in texts:
         found.append(gradient_treatment.keep_overflow)
     if "repeat(" in texts:
@@ -223,7 +237,7 @@ def _takes_training(function: Any) -> bool:
 
 
 def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:
-    """The loss of the last of `times` more runs, after one whose loss was `first`."""
+    """What the last of `times` more runs gave, after one that gave `first`: its loss."""
     return tf.while_loop(
         lambda done, loss: done < times,
         lambda done, loss: (done + 1, run()),

@@ -22,16 +22,27 @@ def check_names(plan: ControlPlan, model: keras.Model, taken: frozenset[str]) ->
     metrics_of(model, plan)
 
 
-def metrics_of(model: keras.Model, plan: ControlPlan) -> dict[str, Any]:
+def metrics_of(model: keras.Model, plan: ControlPlan, traced: bool = False) -> dict[str, Any]:
     """The results of the model's metrics by name, apart from all names of the plan.
 
     Keras builds metrics, and knows their names, when they first measure something: this is asked
     at `attach` and, since they may not be built then, when the main step is traced.
+
+    Args:
+        traced: every substep has been traced, so that metrics that ever measure have done so.
+
+    Raises:
+        ConfigError: a name is taken, or metrics never measure.
     """
     try:
         metrics: dict[str, Any] = dict(model.get_metrics_result())
     except ValueError:  # none has measured anything yet
         metrics = {}
+        if traced:
+            raise ConfigError(
+                f"model {model.name!r} was compiled with metrics, but no branch has a prediction "
+                'for them: let an "objective" return (loss, y_pred), or compile without metrics'
+            ) from None
     logged = {*metrics, "loss", *(f"loss_{action.name}" for action in plan.actions)}
     for action in plan.actions:
         if action.name in logged:

@@ -16,6 +16,7 @@ from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 ACTION_KEYS = ("cond", True, False)
 BRANCH_KEYS = (
     "loss",
+    "objective",
     "regularize",
     "variables",
     "excluded_variables",
@@ -87,6 +88,10 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
     _known_keys(_mapping(entry, where), BRANCH_KEYS, where)
     if "variables" in entry and "excluded_variables" in entry:
         raise ConfigError(f'{where} has both "variables" and "excluded_variables": give one')
+    if "loss" in entry and "objective" in entry:
+        raise ConfigError(
+            f'{where} has both "loss" and "objective": an objective computes the loss by itself'
+        )
 
     def read(key: str, reader: Any, default: Any = None) -> Any:
         return reader(entry[key], f'{where}["{key}"]') if key in entry else default
@@ -95,7 +100,8 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         action=action,
         branch=branch,
         loss=read("loss", values.loss),
-        compiled="loss" not in entry,
+        compiled="loss" not in entry and "objective" not in entry,
+        objective=read("objective", values.function),
         regularize=read("regularize", values.regularize, False),
         variables=read("variables", values.selector),
         excluded_variables=read("excluded_variables", values.selector),

@@ -32,7 +32,10 @@ from loopctl_shared import how_to_install, write_whole
 
 ASYNC = "async"  # a keyword of Python, hence never the name of an action
 _BRANCHES = {"true": True, "false": False}
-_CALLABLES = ("regularize", "variables", "excluded_variables", "gradients", "model", "callback")
+_CALLABLES = (
+    *("objective", "regularize", "variables", "excluded_variables", "gradients"),
+    *("model", "callback"),
+)
 
 
 def load_config(path: str | Path) -> dict[str, Any]:

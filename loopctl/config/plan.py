@@ -37,7 +37,8 @@ class Substep:
 
     `loss` is a Keras loss or a function ``(y_true, y_pred)``, or a structure of these and None as
     ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
-    is meant instead. `regularize` is a bool or chooses layers. At most one of `variables` and
+    is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
+    pass and loss. `regularize` is a bool or chooses layers. At most one of `variables` and
     `excluded_variables` is set. `optimizer` is None for the compiled one. `update_statistics` is
     None for once per train step. `says_regularize`: the config has a word on `regularize`.
     """
@@ -46,6 +47,7 @@ class Substep:
     branch: bool
     loss: Any
     compiled: bool
+    objective: Callable[[Any, Any], Any] | None
     regularize: bool | Selector
     variables: Selector | None
     excluded_variables: Selector | None
@@ -64,7 +66,8 @@ class Substep:
     @property
     def has_loss(self) -> bool:
         """Whether there is anything to train by."""
-        return self.compiled or self.loss is not None or bool(self.regularize)
+        given = self.compiled or self.loss is not None or self.objective is not None
+        return given or bool(self.regularize)
 
     @property
     def treats(self) -> bool:
@@ -101,6 +104,8 @@ class Action:
             return False
         if on.update_statistics is not off.update_statistics:
             return False
+        if on.objective is not None or off.objective is not None:
+            return False
         return on.compiled == off.compiled and same_loss(on.loss, off.loss)
 
 
@@ -130,6 +135,11 @@ class ControlPlan:
     @property
     def substeps(self) -> tuple[Substep, ...]:
         return tuple(substep for action in self.actions for substep in action.substeps)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether there is an objective, which may report named parts of its loss."""
+        return any(substep.objective is not None for substep in self.substeps)
 
     @property
     def predicates(self) -> tuple[Condition, ...]:

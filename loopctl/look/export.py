@@ -57,7 +57,8 @@ def module_text(compiled: Steps, module: str) -> str:
     model = compiled.model
     writer = _Writer(model, compiled)
     body = writer.factories() + writer.trainer()
-    helpers = [*_HELPERS, *called_by_source(compiled)]
+    parts = [export_template.Parts] if compiled.plan.has_parts else []
+    helpers = [*_HELPERS, *parts, *called_by_source(compiled)]
     imports = "".join(f"import {name}\n" for name in sorted(writer.modules))
     header = _HEADER.format(name=model.name, module=module, imports=imports)
     return "\n\n".join([header, *(inspect.getsource(h).rstrip() + "\n" for h in helpers), body])
@@ -116,6 +117,9 @@ class _Writer:
                 "    everything = model._flatten_layers(include_self=False, recursive=True)",
                 f"    layers = [everything[i] for i in {chosen}]",
             ]
+        if substep.objective is not None:
+            where = substep.place("objective")
+            lines.append(f"    objective = {self._named(substep.objective, where)}")
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")
@@ -179,6 +183,7 @@ class _Writer:
             "        model.optimizer.build(model.trainable_variables)",
             *optimizers,
             f"    statistics = {'Statistics(model)' if self.steps.ground.statistics else None}",
+            *(["    parts = Parts()"] if plan.has_parts else []),
         ]
         for substep in plan.substeps:
             for name in (substep.name, f"{substep.name}_again"):
@@ -209,10 +214,11 @@ class _Writer:
         names = [action.name for action in plan.actions]
         loss = step_loss(plan, "control_variables")
         values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)
+        parts = ", **parts.taken()" if plan.has_parts else ""
         lines += [
             "        states = {k: tf.identity(state) for k, state in control_variables.items()}",
             "        metrics = model.get_metrics_result()",
-            f"        return {{**metrics, 'loss': {loss}, {values}, **states}}",
+            f"        return {{**metrics, 'loss': {loss}, {values}{parts}, **states}}",
         ]
         return lines
 
@@ -220,11 +226,12 @@ class _Writer:
     def _branch(substep: Substep | None) -> str:
         if substep is None:
             return "tf.constant(float('nan'))"
-        run = f"tf.cast({substep.name}(model, data), tf.float32)"
-        if substep.repeat == 1:
-            return run
-        again = f"tf.cast({substep.name}_again(model, data), tf.float32)"
-        return f"_repeat({substep.repeat - 1}, lambda: {again}, {run})"
+        run, again = f"{substep.name}(model, data)", f"{substep.name}_again(model, data)"
+        if substep.objective is None:
+            run, again = f"tf.cast({run}, tf.float32)", f"tf.cast({again}, tf.float32)"
+        if substep.repeat > 1:
+            run = f"_repeat({substep.repeat - 1}, lambda: {again}, {run})"
+        return run if substep.objective is None else f"parts.of({substep.action!r}, {run})"
 
     def _condition(self, action: Action) -> str:
         if action.predicate is None:

@@ -107,3 +107,28 @@ class Trainer:
         # As Keras' fit ends: averages of weights take their place, if the optimizer has any.
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         return self.history
+
+
+class Parts:
+    """Named parts of the losses of objectives; NaN in a step in which they were not computed."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, Any] = {}
+
+    def of(self, action: str, results: tuple[Any, Mapping[str, Any]]) -> Any:
+        """Keeps the parts that a substep of `action` has computed; returns its loss."""
+        loss, parts = results
+        for name, part in parts.items():
+            key = f"{action}_{name}"
+            if key not in self.variables:
+                with tf.init_scope():
+                    self.variables[key] = tf.Variable(float("nan"), trainable=False)
+            self.variables[key].assign(tf.cast(part, tf.float32))
+        return tf.cast(loss, tf.float32)
+
+    def taken(self) -> dict[str, Any]:
+        """What was kept in this step, by name."""
+        found = {name: variable.read_value() for name, variable in self.variables.items()}
+        for variable in self.variables.values():
+            variable.assign(float("nan"))
+        return found

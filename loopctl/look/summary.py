@@ -84,6 +84,8 @@ def condition(cond: Any) -> str:
 
 
 def _loss(steps: Steps, substep: Substep) -> str:
+    if substep.objective is not None:
+        return f"objective: {_named(substep.objective)}"
     if substep.compiled:
         if steps.ground.computes:
             return "the model's compute_loss"

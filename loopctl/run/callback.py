@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loopctl.compile import GraphState, Steps, check_names, compiled_loss
+from loopctl.compile import GraphState, Steps, check_names, compiled_loss, has_call, is_built
 from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
 from loopctl.run import saved_state
@@ -18,7 +18,7 @@ from loopctl.run.async_actions import as_bool, run_async
 from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
-from loopctl.run.train_function import TrainFunction
+from loopctl.run.train_function import TrainFunction, build_metrics
 from loopctl.run.validations import Validations
 from loopctl_shared import CONTROLLER
 
@@ -35,6 +35,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             train step. Keys of a branch:
 
             - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
+            - ``objective``: instead, ``fn(model, data)`` -> a scalar loss, ``(loss, y_pred)`` or a
+              dict of scalars that are added: a forward pass of the branch's own
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
             - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
               ``variable.path``
@@ -139,6 +141,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             owner.release()
         self.release()
         self._steps, self._function = steps, None
+        # One without a call, whose layers are built: among replicas `fit` would call it to see.
+        model.built = True
         super().set_model(model)
         self._known_states, self._stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
@@ -222,7 +226,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._epoch, self._known_states = None, {}
         current = self._is_current(model)
         try:
-            if model.built and model.trainable_variables and not current:
+            if is_built(model) and model.trainable_variables and not current:
                 self._bind(model, self._compile(model))
             elif not current:  # a model that is built by its first batch
                 check_names(self.plan, model, frozenset())
@@ -265,18 +269,23 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def _execute(self, iterator: Any) -> Mapping[str, Any]:
         if self._function is None or not self._function.serves(self.model):
-            self._function = TrainFunction(
-                self.model, self.steps.plain_main, self.steps.logs, self._record
-            )
+            main, logs = self.steps.plain_main, self.steps.logs
+            self._function = TrainFunction(self.model, main, logs, self._record, self._prepare)
         if self._stale:
             self.steps.state.progress.load(self._counters, self.reinit_history, self.validation)
             self._stale = False
-        logs = self._function(iterator)
+        reported = self._function(iterator)
         self._differences.of_losses(self.model)
         if self.plan.always_runs or self.steps.state.loss.seen:
-            return logs
+            return reported
         # Nothing has run in this epoch: a NaN would tell other callbacks of a failure.
-        return {name: value for name, value in logs.items() if name != "loss"}
+        return {name: value for name, value in reported.items() if name != "loss"}
+
+    def _prepare(self, data: Any) -> None:
+        """Makes metrics, and what parts of objectives are kept in, before a first eager step."""
+        if any(substep.objective is None for substep in self.plan.substeps):
+            build_metrics(self.model, data)
+        self.steps.rehearse(data)
 
     def _build(self, iterator: Any) -> None:
         """Builds a model from the specs of its first batch and completes the attachment."""
@@ -285,6 +294,11 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             raise ConfigError(
                 f"model {self.model.name!r} has no variables yet and its data do not tell their "
                 "shapes: build it before fit"
+            )
+        if not has_call(self.model):
+            raise ConfigError(
+                f"model {self.model.name!r} has layers without variables yet and no call to tell "
+                "their shapes: build them before fit"
             )
         x = keras.utils.unpack_x_y_sample_weight(spec)[0]
         self.model(keras.tree.map_structure(lambda s: keras.KerasTensor(s.shape, s.dtype.name), x))
@@ -357,7 +371,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             if sample_weight is not None:
                 raise ValueError("sample_weight and class_weight can't be given together")
             sample_weight = sample_weights(y, class_weight)
-        data = tuple(part for part in (x, y, sample_weight) if part is not None)
+        data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
         batch = tf.nest.map_structure(
             lambda part: part if tf.is_tensor(part) else tf.convert_to_tensor(part), data
         )

@@ -41,7 +41,7 @@ class Context:
 def train(
     model: keras.Model,
     config: Mapping[str, Any],
-    batches: Iterable[tuple[Any, ...]],
+    batches: Iterable[Any],
     epochs: int = 1,
 ) -> list[dict[str, Any]]:
     """Trains `model` in place and returns one mapping of losses and control states per step."""
@@ -60,14 +60,16 @@ def train(
         for batch in batches:
             states = {name: bool(action["cond"](context)) for name, action in config.items()}
             losses = {f"loss_{name}": float("nan") for name in config}
+            parts: dict[str, float] = {}
             for name, state in states.items():
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
-                    losses[f"loss_{name}"] = substep(model, settings, batch, optimizer)
+                    losses[f"loss_{name}"], named = substep(model, settings, batch, optimizer)
+                    parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
             first = losses[f"loss_{ran[0]}"] if ran else float("nan")
-            context.history.append({"loss": first, **losses, **states})
+            context.history.append({"loss": first, **losses, **parts, **states})
             context.batches += 1
             context.batches_in_epochs += 1
         context.epochs += 1
@@ -79,11 +81,10 @@ def train(
 def substep(
     model: keras.Model,
     settings: Mapping[str, Any],
-    batch: tuple[Any, ...],
+    batch: Any,
     optimizer: keras.optimizers.Optimizer,
-) -> float:
-    """One forward and backward pass as one branch of a config says; returns its loss."""
-    x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
+) -> tuple[float, dict[str, float]]:
+    """One forward and backward pass as one branch of a config says: its loss, and named parts."""
     variables = list(model.trainable_variables)
     if "variables" in settings:
         variables = choose(settings["variables"], model)
@@ -95,12 +96,7 @@ def substep(
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
     with tf.GradientTape() as tape:
-        prediction = tf.cast(model(x, training=True), keras.config.floatx())
-        if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
-            # What the layers add counts by "regularize" alone.
-            total = model.compute_loss(x, y, prediction, *weights) - sum(model.losses)
-        else:
-            total = data_loss(settings.get("loss", model.loss), y, prediction, *weights)
+        total, parts = forward(model, settings, batch)
         for term in penalties(settings.get("regularize", False), model):
             total = total + term
         scaled = total * scale
@@ -121,7 +117,26 @@ def substep(
         pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
         optimizer.apply_gradients(pairs)
-    return float(total)
+    return float(total), {name: float(part) for name, part in parts.items()}
+
+
+def forward(
+    model: keras.Model, settings: Mapping[str, Any], batch: Any
+) -> tuple[Any, Mapping[str, Any]]:
+    """The loss of a batch without the terms of layers, and its named parts."""
+    if "objective" in settings:
+        found = settings["objective"](model, batch)
+        found = found[0] if isinstance(found, tuple) else found
+        if isinstance(found, Mapping):
+            parts = {name: tf.cast(part, keras.config.floatx()) for name, part in found.items()}
+            return sum(parts.values()), parts
+        return tf.cast(found, keras.config.floatx()), {}
+    x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
+    prediction = tf.cast(model(x, training=True), keras.config.floatx())
+    if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
+        # What the layers add counts by "regularize" alone.
+        return model.compute_loss(x, y, prediction, *weights) - sum(model.losses), {}
+    return data_loss(settings.get("loss", model.loss), y, prediction, *weights), {}
 
 
 def choose(selection: Any, model: keras.Model) -> list[Any]:

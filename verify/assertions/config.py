@@ -81,6 +81,8 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
 def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
     """What one branch of a config promises of its substep."""
     model = reference.model
+    if "objective" in settings:
+        return _of_objective(model, settings)
     chosen = {key_of(v): v for v in _selected(model, settings)}
     # What a model computes by itself is not known by name, and taken to be by all outputs.
     computed = "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss
@@ -116,6 +118,22 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     )
 
 
+def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectation:
+    """What a branch with a forward pass of its own promises, whatever that is.
+
+    By what it trains, and which of the chosen variables that reaches, is not known.
+    """
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    return Expectation.of(
+        {
+            "clipping": _clipping(model, settings),
+            "unwatched": _others(model, _selected(model, settings)),
+            "optimizer": UNSET if several else _optimizer(model, settings),
+            "allow_transforms": "gradients" in settings,
+        }
+    )
+
+
 def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectation:
     """What the main step's branch should be: a repeated substep is there once, and in a loop.
 
@@ -125,7 +143,8 @@ def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectati
     if settings.get("repeat", 1) > 1:
         if values.get("loss"):
             values["loss"] *= 2
-        values["regularization"] *= 2
+        if "regularization" in values:
+            values["regularization"] *= 2
     return Expectation.of(values)
 
 

@@ -48,6 +48,8 @@ BAD = [
     (branch(optimizer="adamm"), "'adamm', which is no Keras optimizer. Did you mean 'Adam'?"),
     (branch(optimizer=keras.optimizers.Adam), "an instance is needed, e.g. Adam()"),
     (branch(optimizer=3), 'config["gate"][True]["optimizer"] is 3'),
+    (branch(loss="mse", objective=nothing), 'config["gate"][True] has both "loss" and "objective"'),
+    (branch(objective="mse"), 'config["gate"][True]["objective"] is \'mse\': a callable is needed'),
     (branch(repeat=0), 'config["gate"][True]["repeat"] is 0: a whole number of at least 1'),
     (branch(repeat=True), 'config["gate"][True]["repeat"] is True'),
     (branch(gradients="clip"), 'config["gate"][True]["gradients"] is \'clip\': a callable is'),

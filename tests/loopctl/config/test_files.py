@@ -44,6 +44,9 @@ cond = "{NAMES}.later"
 loss = false
 regularize = true
 
+[late.false]
+objective = "{NAMES}.apart"
+
 [async.stop]
 cond = "epochs == 2"
 callback = "{NAMES}.halt"

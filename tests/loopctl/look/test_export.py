@@ -83,6 +83,10 @@ CONFIG: dict[str, Any] = {
     },
     "late": {"cond": when.loss.mean(3) < 1e9, True: {"loss": None, "regularize": ["below"]}},
     "more": {"cond": when.every(2), True: {"optimizer": "sgd"}},
+    "free": {
+        "cond": when.every(3),
+        False: {"objective": file_config.apart, "regularize": True, "repeat": 2},
+    },
 }
 
 

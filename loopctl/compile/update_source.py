@@ -1,0 +1,65 @@
+"""The part of a substep's source from the tape to the optimizer: gradients, treatment, update."""
+
+from __future__ import annotations
+
+from loopctl.compile.source_ground import Ground, indented
+from loopctl.config import Substep
+
+
+def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str]:
+    """Backward pass, treatment of the gradients, optimizer."""
+    zero, lines = "", []
+    if substep.name in ground.accumulating and substep.has_loss:
+        zero = ", unconnected_gradients=tf.UnconnectedGradients.ZERO"
+        lines.append("# Accumulated gradients are lost of what an update does not mention.")
+    lines += [
+        f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables{zero})",
+        "# A variable that the loss does not depend on has no gradient and is left alone.",
+        "reached = [i for i, gradient in enumerate(gradients) if gradient is not None]",
+        "gradients = [gradients[i] for i in reached]",
+        f"trained = [{prefix}weights[i] for i in reached]",
+    ]
+    treatment = _treatment(substep, ground, prefix)
+    if treatment:
+        lines += ["if gradients:", *indented(treatment, 1)]
+    lines.append(f"{prefix}optimizer.apply(gradients, trained)")
+    return lines
+
+
+def _treatment(substep: Substep, ground: Ground, prefix: str) -> list[str]:
+    scale = ground.scaling.get(substep.name) if substep.treats else None
+    clips = substep.name in ground.clipping and ground.replicas > 1
+    if not substep.treats and not clips:
+        return []
+    each = "for gradient in gradients]"
+    lines = [f"gradients = [tf.convert_to_tensor(gradient) {each}"]
+    if ground.replicas > 1:
+        lines.append("gradients = tf.distribute.get_replica_context().all_reduce('SUM', gradients)")
+    if scale is not None:
+        lines.append(f"scale, scaled = tf.convert_to_tensor({prefix}{scale}), gradients")
+        lines.append(f"gradients = [gradient / scale {each}")
+    if substep.gradients is not None:
+        lines.append(f"gradients = {prefix}transform(gradients, trained)")
+    lines += _clip(substep, each)
+    if clips:
+        lines.append(f"gradients = {prefix}clip_as_optimizer(gradients)")
+    if scale is not None:
+        lines.append(f"gradients = [gradient * scale {each}")
+        lines.append("# An overflow has to stay one: the optimizer skips the step then.")
+        lines.append("gradients = [keep_overflow(*pair) for pair in zip(gradients, scaled)]")
+    if ground.replicas > 1:
+        lines.append("# The optimizer sums over the replicas once more.")
+        lines.append(f"gradients = [gradient / {ground.replicas} {each}")
+    return lines
+
+
+def _clip(substep: Substep, each: str) -> list[str]:
+    clipping = substep.clipping
+    if clipping is None:
+        return []
+    if clipping.kind == "value":
+        bounds = f"{clipping.lower!r}, {clipping.upper!r}"
+        return [f"gradients = [tf.clip_by_value(gradient, {bounds}) {each}"]
+    if clipping.kind == "norm":
+        return [f"gradients = [tf.clip_by_norm(gradient, {clipping.upper!r}) {each}"]
+    return [f"gradients, _ = tf.clip_by_global_norm(gradients, {clipping.upper!r})"]
