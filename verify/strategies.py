@@ -239,6 +239,11 @@ def _with_objective(drawn: tuple[Config, Any]) -> Config:
     }
 
 
+def _accumulating(drawn: tuple[Config, int]) -> Config:
+    branch, steps = drawn
+    return {**{key: value for key, value in branch.items() if key != "repeat"}, "accumulate": steps}
+
+
 def branches() -> st.SearchStrategy[Config]:
     """Any legal combination of the keys of one branch."""
     losses = st.sampled_from(
@@ -260,6 +265,8 @@ def branches() -> st.SearchStrategy[Config]:
             "repeat": st.integers(1, 3),
         },
     )
+    accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
+    free = st.one_of(free, accumulating)
     free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),

@@ -13,6 +13,9 @@ import keras
 import tensorflow as tf
 
 from loopctl.compile import gradient_treatment, graph_state, objectives
+from loopctl.compile.accumulation import Accumulation
+from loopctl.compile.branch_states import BranchStates
+from loopctl.compile.conditional_updates import update_if
 from loopctl.compile.data_losses import (
     BranchLoss,
     branch_loss,
@@ -43,12 +46,12 @@ class Steps:
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
     argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
     name, `selections` are the variables that it trains and `layers` those whose losses it adds.
-    `plan`, `model`, `optimizers` and `ground` are what else the steps were made of.
+    `plan`, `model`, `optimizers`, `remembered` and `ground` are what else the steps were made of.
 
     Args:
         state: control variables, means and counters that the steps read and write.
         optimize: share forward passes where possible.
-        optimizers: of steps compiled before for the same model, to be used again.
+        optimizers, remembered: of steps compiled before for the same model, to be used again.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Steps:
         state: graph_state.GraphState,
         optimize: bool,
         optimizers: Optimizers | None = None,
+        remembered: BranchStates | None = None,
     ) -> None:
         if not is_built(model):
             raise ConfigError(
@@ -74,6 +78,7 @@ class Steps:
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
+        self.remembered = remembered or BranchStates(plan, model, self.selections)
         self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
         functions = {s.name: self._substep(s) for s in plan.substeps}
@@ -154,6 +159,7 @@ class Steps:
             "floatx": keras.backend.floatx(),
             "keep_overflow": gradient_treatment.keep_overflow,
             "statistics": self.state.statistics,
+            "update_if": update_if,
             "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
         }
 
@@ -171,6 +177,7 @@ class Steps:
             "layers": self.layers[substep.name],
             "own_loss": self._losses[substep.name],
             "objective": objective,
+            "accumulated": self.remembered.accumulations.get(substep.name),
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
@@ -218,6 +225,10 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(computed_loss)
     if "loss_and_parts(" in texts:
         found += [objectives.forget_added_losses, objectives.loss_and_parts]
+    if "accumulated." in texts:
+        found.append(Accumulation)
+    if "update_if(" in texts:
+        found.append(update_if)
     if "keep_overflow" in texts:
         found.append(gradient_treatment.keep_overflow)
     if "repeat(" in texts:
@@ -261,4 +272,11 @@ def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[.
 
 def separated(steps: Steps) -> Steps:
     """The same steps without shared forward passes."""
-    return Steps(steps.plan, steps.model, steps.state, optimize=False, optimizers=steps.optimizers)
+    return Steps(
+        steps.plan,
+        steps.model,
+        steps.state,
+        optimize=False,
+        optimizers=steps.optimizers,
+        remembered=steps.remembered,
+    )

@@ -51,6 +51,11 @@ class Optimizers:
             steps = max(
                 (o.gradient_accumulation_steps or 0 for o in self.parts(substep)), default=0
             )
+            if steps and substep.accumulate > 1:
+                raise ConfigError(
+                    f"{substep.place('accumulate')} is {substep.accumulate}, and its optimizer "
+                    f"accumulates the gradients of {steps} updates by itself: leave one out"
+                )
             if len(shared) == 1 or not steps:
                 continue
             found.add(substep.name)

@@ -24,6 +24,7 @@ BRANCH_KEYS = (
     "clipping",
     "optimizer",
     "repeat",
+    "accumulate",
     "update_statistics",
 )
 ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
@@ -92,6 +93,10 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         raise ConfigError(
             f'{where} has both "loss" and "objective": an objective computes the loss by itself'
         )
+    if "repeat" in entry and "accumulate" in entry:
+        raise ConfigError(
+            f'{where} has both "repeat" and "accumulate": gradients of one batch need no mean'
+        )
 
     def read(key: str, reader: Any, default: Any = None) -> Any:
         return reader(entry[key], f'{where}["{key}"]') if key in entry else default
@@ -108,7 +113,8 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         gradients=read("gradients", values.function),
         clipping=read("clipping", values.clipping),
         optimizer=read("optimizer", values.optimizer),
-        repeat=read("repeat", values.repeat, 1),
+        repeat=read("repeat", values.count, 1),
+        accumulate=read("accumulate", values.count, 1),
         update_statistics=read("update_statistics", values.flag),
         says_regularize="regularize" in entry,
     )

@@ -39,8 +39,9 @@ class Substep:
     ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
     is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
     pass and loss. `regularize` is a bool or chooses layers. At most one of `variables` and
-    `excluded_variables` is set. `optimizer` is None for the compiled one. `update_statistics` is
-    None for once per train step. `says_regularize`: the config has a word on `regularize`.
+    `excluded_variables` is set. `optimizer` is None for the compiled one. `accumulate` is of how
+    many train steps the gradients are averaged for one update. `update_statistics` is None for
+    once per train step. `says_regularize`: the config has a word on `regularize`.
     """
 
     action: str
@@ -55,6 +56,7 @@ class Substep:
     clipping: Clipping | None
     optimizer: Any
     repeat: int
+    accumulate: int
     update_statistics: bool | None
     says_regularize: bool
 
@@ -73,6 +75,11 @@ class Substep:
     def treats(self) -> bool:
         """Whether gradients are changed on their way to the optimizer."""
         return self.gradients is not None or self.clipping is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether a forward pass, or an update under a condition, is the branch's own."""
+        return self.objective is not None or self.accumulate > 1
 
     def place(self, *keys: object) -> str:
         return place(self.action, self.branch, *keys)
@@ -104,7 +111,7 @@ class Action:
             return False
         if on.update_statistics is not off.update_statistics:
             return False
-        if on.objective is not None or off.objective is not None:
+        if on.alone or off.alone:
             return False
         return on.compiled == off.compiled and same_loss(on.loss, off.loss)
 

@@ -120,6 +120,8 @@ class _Writer:
         if substep.objective is not None:
             where = substep.place("objective")
             lines.append(f"    objective = {self._named(substep.objective, where)}")
+        if substep.accumulate > 1:
+            lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")

@@ -116,7 +116,9 @@ def _regularization(substep: Substep) -> str:
 
 
 def _gradients(substep: Substep) -> str:
-    treatment = [] if substep.gradients is None else [_named(substep.gradients)]
+    treatment = [f"mean of {substep.accumulate} steps"] if substep.accumulate > 1 else []
+    if substep.gradients is not None:
+        treatment.append(_named(substep.gradients))
     if substep.clipping is not None:
         treatment.append(f"clipped to {substep.clipping}")
     return ", then ".join(treatment) or "as they are"

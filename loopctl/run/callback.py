@@ -44,6 +44,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
             - ``optimizer``: this branch's own
             - ``repeat``: how often per train step
+            - ``accumulate``: of how many train steps the gradients are averaged for one update
             - ``update_statistics``: True or False, whether BatchNormalization's averages move in
               this substep; without it they move once per train step
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
@@ -177,6 +178,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             "epoch": self._epoch,
             "controls": {name: bool(variable) for name, variable in controls.items()},
             "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
+            "branches": {} if steps is None else steps.remembered.values(),
         }
 
     def set_state(self, state: saved_state.State) -> None:
@@ -207,6 +209,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         for optimizer, values in zip(own, state["optimizers"], strict=True):
             for variable, value in zip(optimizer.variables, values, strict=True):
                 variable.assign(value)
+        self._steps.remembered.load(state.get("branches", {}))
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -242,6 +245,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 "graph predicates (loopctl.when) can",
                 stacklevel=2,
             )
+        if self._steps is not None:
+            self._steps.remembered.restart()
         self._restore()
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run

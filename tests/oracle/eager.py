@@ -53,6 +53,7 @@ def train(
         for state in (True, False)
         if "optimizer" in action.get(state, {})
     }
+    sums: dict[tuple[str, bool], Sums] = {(n, s): Sums() for n in config for s in (True, False)}
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         own = {key: keras.optimizers.LossScaleOptimizer(one) for key, one in own.items()}
     for _ in range(epochs):
@@ -65,7 +66,9 @@ def train(
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
-                    losses[f"loss_{name}"], named = substep(model, settings, batch, optimizer)
+                    losses[f"loss_{name}"], named = substep(
+                        model, settings, batch, optimizer, sums[name, state]
+                    )
                     parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
             first = losses[f"loss_{ran[0]}"] if ran else float("nan")
@@ -78,11 +81,28 @@ def train(
     return context.history
 
 
+class Sums:
+    """Gradients of train steps that wait for an update."""
+
+    def __init__(self) -> None:
+        self.waiting: list[list[Any]] = []
+
+    def mean(self, gradients: list[Any], steps: int) -> list[Any] | None:
+        """The mean over `steps` steps when there are as many, else None."""
+        self.waiting.append(gradients)
+        if len(self.waiting) < steps:
+            return None
+        means = [tf.add_n(parts) / steps for parts in zip(*self.waiting, strict=True)]
+        self.waiting = []
+        return means
+
+
 def substep(
     model: keras.Model,
     settings: Mapping[str, Any],
     batch: Any,
     optimizer: keras.optimizers.Optimizer,
+    sums: Sums,
 ) -> tuple[float, dict[str, float]]:
     """One forward and backward pass as one branch of a config says: its loss, and named parts."""
     variables = list(model.trainable_variables)
@@ -101,20 +121,23 @@ def substep(
             total = total + term
         scaled = total * scale
     pairs = [
-        (tf.convert_to_tensor(gradient), variable)
+        (tf.convert_to_tensor(gradient) / scale, variable)
         for variable, gradient in zip(
             variables, tape.gradient(scaled, [v.value for v in variables]), strict=True
         )
         if gradient is not None
     ]
+    reached = [variable for _, variable in pairs]
+    means = sums.mean([g for g, _ in pairs], settings.get("accumulate", 1))
+    pairs = [] if means is None else list(zip(means, reached, strict=True))
+    scale = float(optimizer.dynamic_scale) if scales else 1.0
     if pairs and all(bool(tf.reduce_all(tf.math.is_finite(g))) for g, _ in pairs):
-        pairs = [(g / scale, v) for g, v in pairs]
         if "gradients" in settings:
-            gradients, reached = ([pair[i] for pair in pairs] for i in (0, 1))
-            pairs = list(zip(settings["gradients"](gradients, reached), reached, strict=True))
+            treated = settings["gradients"]([g for g, _ in pairs], reached)
+            pairs = list(zip(treated, reached, strict=True))
         if "clipping" in settings:
             pairs = clip(settings["clipping"], pairs)
-        pairs = [(g * scale, v) for g, v in pairs]
+    pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
         optimizer.apply_gradients(pairs)
     return float(total), {name: float(part) for name, part in parts.items()}

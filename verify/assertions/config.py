@@ -81,6 +81,9 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
 def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
     """What one branch of a config promises of its substep."""
     model = reference.model
+    if settings.get("accumulate", 1) > 1:
+        # What is updated is so from sums that wait in variables.
+        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
     if "objective" in settings:
         return _of_objective(model, settings)
     chosen = {key_of(v): v for v in _selected(model, settings)}

@@ -51,6 +51,8 @@ BAD = [
     (branch(loss="mse", objective=nothing), 'config["gate"][True] has both "loss" and "objective"'),
     (branch(objective="mse"), 'config["gate"][True]["objective"] is \'mse\': a callable is needed'),
     (branch(repeat=0), 'config["gate"][True]["repeat"] is 0: a whole number of at least 1'),
+    (branch(accumulate=0), 'config["gate"][True]["accumulate"] is 0: a whole number of at least 1'),
+    (branch(accumulate=2, repeat=2), 'config["gate"][True] has both "repeat" and "accumulate"'),
     (branch(repeat=True), 'config["gate"][True]["repeat"] is True'),
     (branch(gradients="clip"), 'config["gate"][True]["gradients"] is \'clip\': a callable is'),
     (branch(update_statistics=None), '["update_statistics"] is None: True or False is needed'),

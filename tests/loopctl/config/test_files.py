@@ -46,6 +46,7 @@ regularize = true
 
 [late.false]
 objective = "{NAMES}.apart"
+accumulate = 2
 
 [async.stop]
 cond = "epochs == 2"
