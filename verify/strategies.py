@@ -263,6 +263,7 @@ def branches() -> st.SearchStrategy[Config]:
             "gradients": st.just(mean_of_absolutes),
             "optimizer": st.sampled_from(["sgd", "adam"]),
             "repeat": st.integers(1, 3),
+            "average": st.sampled_from([{"decay": 0.5}, {"decay": 0.9}]),
         },
     )
     accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
@@ -283,7 +284,24 @@ def _actions(conditions: st.SearchStrategy[Any]) -> st.SearchStrategy[Config]:
         st.fixed_dictionaries({"cond": conditions, True: branches(), False: branches()}),
     )
     names = st.lists(st.sampled_from(["gate", "delay", "sparse"]), min_size=1, unique=True)
-    return names.flatmap(lambda chosen: st.fixed_dictionaries(dict.fromkeys(chosen, action)))
+    drawn = names.flatmap(lambda chosen: st.fixed_dictionaries(dict.fromkeys(chosen, action)))
+    return drawn.map(lambda config: _averages(config, 1))
+
+
+def _averages(config: Config, most: int) -> Config:
+    """`config` with averages in so many branches: in the end one takes the place of a variable."""
+    left = most
+    found: Config = {}
+    for name, action in config.items():
+        found[name] = dict(action)
+        for branch in (True, False):
+            if "average" in action.get(branch, {}):
+                left -= 1
+                if left < 0:
+                    found[name][branch] = {
+                        k: v for k, v in action[branch].items() if k != "average"
+                    }
+    return found
 
 
 def configs() -> st.SearchStrategy[Config]:
@@ -295,6 +313,8 @@ def setups(pairs: st.SearchStrategy[Pair] | None = None) -> st.SearchStrategy[Se
     """A model, how it is compiled, and a config for it, with conditions out of `pairs`."""
 
     def build(paired: Config, **settings: Any) -> Setup:
+        if settings["optimizer"] == "averaged":  # by itself
+            paired = _averages(paired, 0)
         config, twin = (
             {name: {**action, "cond": action["cond"][i]} for name, action in paired.items()}
             for i in (0, 1)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl.compile.accumulation import Accumulation
+from loopctl.compile.averages import Average, check_kept_aside, followed
 from loopctl.config import ControlPlan
 
 Values = dict[str, list[np.ndarray[Any, Any]]]
@@ -23,12 +24,20 @@ class BranchStates:
 
     Attributes:
         accumulations: sums of gradients, of branches that accumulate these.
+        averages: of weights, of branches that average these.
     """
 
     def __init__(
         self, plan: ControlPlan, model: keras.Model, selections: Mapping[str, list[Any]]
     ) -> None:
+        check_kept_aside(plan.substeps, dict(selections))
+        pairs = {s.name: followed(s, model, selections[s.name]) for s in plan.substeps}
         with model.distribute_strategy.scope():
+            self.averages = {
+                s.name: Average(s.average.decay, *pairs[s.name])
+                for s in plan.substeps
+                if s.average is not None
+            }
             self.accumulations = {
                 s.name: Accumulation(s.accumulate, selections[s.name])
                 for s in plan.substeps
@@ -37,12 +46,20 @@ class BranchStates:
 
     @property
     def _variables(self) -> dict[str, list[Any]]:
-        return {f"{name}/sums": found.variables for name, found in self.accumulations.items()}
+        sums = {f"{name}/sums": found.variables for name, found in self.accumulations.items()}
+        return sums | {f"{name}/average": found.variables for name, found in self.averages.items()}
 
     def restart(self) -> None:
-        """As a training begins: nothing is left of steps that have not come to an update."""
+        """As a training begins: no gradients wait for an update, and averages begin anew."""
         for accumulation in self.accumulations.values():
             accumulation.clear()
+        for average in self.averages.values():
+            average.seen.assign(0)
+
+    def finalize(self) -> None:
+        """As a training ends: averages that were kept aside take the place of weights."""
+        for average in self.averages.values():
+            average.finalize()
 
     def forget(self, weights: Iterable[Any]) -> None:
         """Drops what is remembered of weights that were set anew."""

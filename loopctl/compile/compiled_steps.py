@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import linecache
 import types
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from loopctl.compile import gradient_treatment, graph_state, objectives
 from loopctl.compile.accumulation import Accumulation
+from loopctl.compile.averages import Average
 from loopctl.compile.branch_states import BranchStates
 from loopctl.compile.conditional_updates import update_if
 from loopctl.compile.data_losses import (
@@ -78,6 +80,7 @@ class Steps:
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
+        self.optimizers.check_averages(plan)
         self.remembered = remembered or BranchStates(plan, model, self.selections)
         self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
@@ -178,6 +181,8 @@ class Steps:
             "own_loss": self._losses[substep.name],
             "objective": objective,
             "accumulated": self.remembered.accumulations.get(substep.name),
+            "averaged": self.remembered.averages.get(substep.name),
+            "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
@@ -225,6 +230,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(computed_loss)
     if "loss_and_parts(" in texts:
         found += [objectives.forget_added_losses, objectives.loss_and_parts]
+    if "averaged." in texts:
+        found.append(Average)
     if "accumulated." in texts:
         found.append(Accumulation)
     if "update_if(" in texts:
@@ -236,6 +243,10 @@ def called_by_source(steps: Steps) -> list[Any]:
     if steps.ground.statistics:
         found += [graph_state._variable, statistics_of, graph_state.Statistics]
     return found
+
+
+def _value_of(expressions: Mapping[str, Any], progress: Any, key: str) -> Any:
+    return expressions[key].evaluate(progress)
 
 
 def _takes_training(function: Any) -> bool:

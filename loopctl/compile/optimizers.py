@@ -70,6 +70,20 @@ class Optimizers:
                     )
         return frozenset(found)
 
+    def check_averages(self, plan: ControlPlan) -> None:
+        """Whether no branch averages what its optimizer averages as well.
+
+        Raises:
+            ConfigError: in the end both averages would take the place of the same weights.
+        """
+        for substep in plan.substeps:
+            aside = substep.average is not None and substep.average.into is None
+            if aside and any(optimizer.use_ema for optimizer in self.parts(substep)):
+                raise ConfigError(
+                    f"{substep.place('average')} averages weights, and its optimizer does so by "
+                    "itself (use_ema=True): leave one out"
+                )
+
     def _selected(self, substep: Substep) -> set[int]:
         return {id(variable) for variable in self._selections[substep.name]}
 

@@ -145,6 +145,28 @@ def layers_of(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=False, recursive=True))
 
 
+def layer_of(choice: Any, model: keras.Model, where: str) -> Any:
+    """The layer of `model` that is given, named, or returned by a function of the model.
+
+    Raises:
+        ConfigError: it is none of the model's, or several have the name.
+    """
+    layers = layers_of(model)
+    if isinstance(choice, str):
+        found = _matching([choice], [(layer.name, layer) for layer in layers], "layer", where)
+        if len(found) > 1:
+            raise ConfigError(f"{where} is {choice!r}: {len(found)} layers have that name")
+        return found[0]
+    layer = choice if isinstance(choice, keras.layers.Layer) else choice(model)
+    if not any(layer is one for one in layers):
+        shown = getattr(layer, "name", repr(layer))
+        raise ConfigError(
+            f"{where} is {shown}, which is no layer of model {model.name!r}: make it an attribute "
+            "of the model, with which it is saved then"
+        )
+    return layer
+
+
 def statistics_of(model: keras.Model) -> list[Any]:
     """Floating-point state that a forward pass moves, such as BatchNormalization's averages.
 

@@ -26,7 +26,19 @@ def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str
     treatment = _treatment(substep, ground, prefix)
     if treatment:
         lines += ["if gradients:", *indented([_DENSE, *treatment], 1)]
-    lines.append(f"{prefix}optimizer.apply(gradients, trained)")
+    return lines + _apply(substep, prefix)
+
+
+def _apply(substep: Substep, prefix: str = "") -> list[str]:
+    """The update itself, and what follows it."""
+    lines = [f"{prefix}optimizer.apply(gradients, trained)"]
+    if substep.average is not None:
+        start = substep.average.start
+        if start is None:
+            lines.append(f"{prefix}averaged.follow()")
+        else:
+            lines.append(f"# {start!r}")
+            lines.append(f"{prefix}averaged.follow({prefix}value_of('average'))")
     return lines
 
 
@@ -48,7 +60,7 @@ def _accumulated(substep: Substep, ground: Ground) -> list[str]:
         '    """Of the mean over the steps, which are forgotten."""',
         "    accumulated.clear()",
         *indented(_treatment(substep, ground, "", unscaled=True), 1),
-        "    optimizer.apply(gradients, trained)",
+        *indented(_apply(substep), 1),
         "",
         "if gradients:",
         *indented([_DENSE, *unscaled], 1),

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from loopctl.config import branch_values as values
+from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 
@@ -25,6 +26,7 @@ BRANCH_KEYS = (
     "optimizer",
     "repeat",
     "accumulate",
+    "average",
     "update_statistics",
 )
 ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
@@ -115,6 +117,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         optimizer=read("optimizer", values.optimizer),
         repeat=read("repeat", values.count, 1),
         accumulate=read("accumulate", values.count, 1),
+        average=read("average", average),
         update_statistics=read("update_statistics", values.flag),
         says_regularize="regularize" in entry,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from loopctl.config.averages import Average
 from loopctl.config.errors import place
 from loopctl.config.losses import same_loss
 from loopctl.config.predicates import Condition
@@ -40,7 +41,8 @@ class Substep:
     is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
     pass and loss. `regularize` is a bool or chooses layers. At most one of `variables` and
     `excluded_variables` is set. `optimizer` is None for the compiled one. `accumulate` is of how
-    many train steps the gradients are averaged for one update. `update_statistics` is None for
+    many train steps the gradients are averaged for one update, and `average` an average of weights
+    that follows these. `update_statistics` is None for
     once per train step. `says_regularize`: the config has a word on `regularize`.
     """
 
@@ -57,6 +59,7 @@ class Substep:
     optimizer: Any
     repeat: int
     accumulate: int
+    average: Average | None
     update_statistics: bool | None
     says_regularize: bool
 
@@ -80,6 +83,12 @@ class Substep:
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
         return self.objective is not None or self.accumulate > 1
+
+    @property
+    def expressions(self) -> dict[str, Condition]:
+        """What the graph evaluates in every step of this branch, by the key it belongs to."""
+        start = None if self.average is None else self.average.start
+        return {} if start is None else {"average": start}
 
     def place(self, *keys: object) -> str:
         return place(self.action, self.branch, *keys)
@@ -150,7 +159,9 @@ class ControlPlan:
 
     @property
     def predicates(self) -> tuple[Condition, ...]:
-        return tuple(a.predicate for a in self.actions if a.predicate is not None)
+        """Everything that the graph evaluates from counters and history."""
+        conditions = tuple(a.predicate for a in self.actions if a.predicate is not None)
+        return conditions + tuple(e for s in self.substeps for e in s.expressions.values())
 
     @property
     def host_actions(self) -> tuple[Action, ...]:

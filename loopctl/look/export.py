@@ -71,6 +71,7 @@ class _Writer:
         self.model, self.steps = model, compiled
         self.modules: set[str] = set()
         self.places = {id(v): i for i, v in enumerate(model.trainable_variables)}
+        self.weights = {id(v): i for i, v in enumerate(model.weights)}
         self.layers = {id(layer): i for i, layer in enumerate(layers_of(model))}
 
     def factories(self) -> str:
@@ -85,7 +86,7 @@ class _Writer:
         text = self.steps.source[name]
         weights = self.steps.selections[substep.name]
         lines = [
-            f"def make_{name}(model, optimizer, statistics):",
+            f"def make_{name}(model, optimizer, statistics{self._more}):",
             *wrap(
                 ", ".join(v.path for v in weights),
                 88,
@@ -122,10 +123,40 @@ class _Writer:
             lines.append(f"    objective = {self._named(substep.objective, where)}")
         if substep.accumulate > 1:
             lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
+        if substep.average is not None:
+            lines += self._average(substep)
+        if substep.expressions:
+            lines += [
+                "",
+                "    def value_of(key):",
+                f'        return values[f"{substep.name}_{{key}}"]',
+                "",
+            ]
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")
         return "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {name}\n"
+
+    @property
+    def _more(self) -> str:
+        """What makers of substeps are given besides, if any needs it."""
+        plan = self.steps.plan
+        needed = any(s.average is not None or s.expressions for s in plan.substeps)
+        return ", values, averages" if needed else ""
+
+    def _average(self, substep: Substep) -> list[str]:
+        averaged = self.steps.remembered.averages[substep.name]
+
+        def listed(weights: list[Any]) -> str:
+            return f"[model.weights[i] for i in {[self.weights[id(v)] for v in weights]}]"
+
+        lines = [f"    followed = {listed(averaged.weights)}"]
+        into = ""
+        if averaged.into is not None:
+            lines.append(f"    followers = {listed(averaged.into)}")
+            into = ", followers"
+        lines.append(f"    averaged = Average({averaged.decay!r}, followed{into})")
+        return [*lines, "    averages.append(averaged)"]
 
     def _named(self, thing: Any, where: str) -> str:
         name = name_of(thing, where)
@@ -165,20 +196,27 @@ class _Writer:
     def trainer(self) -> str:
         plan = self.steps.plan
         conditions = [f"    {a.name!r}: {self._condition(a)}," for a in plan.actions]
+        expressions = [
+            f"    '{s.name}_{key}': {self._expression(expression)},"
+            for s in plan.substeps
+            for key, expression in s.expressions.items()
+        ]
         optimizers = [line for s in plan.substeps for line in self._optimizer(s)]
+        extra = ", EXPRESSIONS" if self._more else ""
         lines = [
             "",
             "CONDITIONS = {",
             *conditions,
             "}",
+            *(["EXPRESSIONS = {", *expressions, "}"] if self._more else []),
             "",
             "",
             "def make_trainer(model: keras.Model) -> Trainer:",
             '    """A trainer of `model`, which is built and compiled."""',
-            "    return Trainer(model, CONDITIONS, make_step)",
+            f"    return Trainer(model, CONDITIONS, make_step{extra})",
             "",
             "",
-            "def make_step(model, control_variables):",
+            f"def make_step(model, control_variables{self._more}):",
             '    """The train step ``data -> values``, of one batch."""',
             "    # Subsets are applied later: optimizers must know every variable from the start.",
             "    if not model.optimizer.built:",
@@ -190,7 +228,7 @@ class _Writer:
         for substep in plan.substeps:
             for name in (substep.name, f"{substep.name}_again"):
                 if name in self.steps.source:
-                    arguments = f"model, {substep.name}_optimizer, statistics"
+                    arguments = f"model, {substep.name}_optimizer, statistics{self._more}"
                     lines.append(f"    {name} = make_{name}({arguments})")
         lines += ["", "    def step(data):", *self._step(), "", "    return step", ""]
         return "\n".join(lines)
@@ -238,7 +276,11 @@ class _Writer:
     def _condition(self, action: Action) -> str:
         if action.predicate is None:
             return self._named(action.cond, f'config["{action.name}"]["cond"]')
-        text = re.sub(r"\bwhen\.", "When(trainer).", repr(action.predicate))
+        return self._expression(action.predicate)
+
+    @staticmethod
+    def _expression(expression: Any) -> str:
+        text = re.sub(r"\bwhen\.", "When(trainer).", repr(expression))
         return f"lambda trainer: {text}"
 
     def _optimizer(self, substep: Substep) -> list[str]:

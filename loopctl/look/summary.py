@@ -121,7 +121,16 @@ def _gradients(substep: Substep) -> str:
         treatment.append(_named(substep.gradients))
     if substep.clipping is not None:
         treatment.append(f"clipped to {substep.clipping}")
-    return ", then ".join(treatment) or "as they are"
+    told = ", then ".join(treatment) or "as they are"
+    average = substep.average
+    if average is None:
+        return told
+    into = "" if average.into is None else f", in {_named_layer(average.into)}"
+    return f"{told}; weights averaged by {average.decay:g}{into}"
+
+
+def _named_layer(choice: Any) -> str:
+    return choice if isinstance(choice, str) else str(getattr(choice, "name", _named(choice)))
 
 
 def nodes(function: Any, batch: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loopctl.compile import GraphState, Steps, check_names, compiled_loss, has_call, is_built
+from loopctl.compile import GraphState, Steps, check_names, compiled_loss, is_built
 from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
-from loopctl.run import saved_state
+from loopctl.run import first_batch, saved_state
 from loopctl.run.async_actions import as_bool, run_async
 from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
 from loopctl.run.host_counters import Tracked
-from loopctl.run.train_function import TrainFunction, build_metrics
+from loopctl.run.train_function import TrainFunction
 from loopctl.run.validations import Validations
 from loopctl_shared import CONTROLLER
 
@@ -45,6 +46,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             - ``optimizer``: this branch's own
             - ``repeat``: how often per train step
             - ``accumulate``: of how many train steps the gradients are averaged for one update
+            - ``average``: ``{"decay": d}``, a moving average of what the branch trains, with
+              ``"start"`` (a graph predicate) and ``"into"`` (a model that follows) if need be
             - ``update_statistics``: True or False, whether BatchNormalization's averages move in
               this substep; without it they move once per train step
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
@@ -275,7 +278,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
     def _execute(self, iterator: Any) -> Mapping[str, Any]:
         if self._function is None or not self._function.serves(self.model):
             main, logs = self.steps.plain_main, self.steps.logs
-            self._function = TrainFunction(self.model, main, logs, self._record, self._prepare)
+            prepare = functools.partial(first_batch.prepare, self.steps)
+            self._function = TrainFunction(self.model, main, logs, self._record, prepare)
         if self._stale:
             self.steps.state.progress.load(self._counters, self.reinit_history, self.validation)
             self._stale = False
@@ -286,27 +290,9 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         # Nothing has run in this epoch: a NaN would tell other callbacks of a failure.
         return {name: value for name, value in reported.items() if name != "loss"}
 
-    def _prepare(self, data: Any) -> None:
-        """Makes metrics, and what parts of objectives are kept in, before a first eager step."""
-        if any(substep.objective is None for substep in self.plan.substeps):
-            build_metrics(self.model, data)
-        self.steps.rehearse(data)
-
     def _build(self, iterator: Any) -> None:
-        """Builds a model from the specs of its first batch and completes the attachment."""
-        spec = getattr(iterator, "element_spec", None)
-        if spec is None:
-            raise ConfigError(
-                f"model {self.model.name!r} has no variables yet and its data do not tell their "
-                "shapes: build it before fit"
-            )
-        if not has_call(self.model):
-            raise ConfigError(
-                f"model {self.model.name!r} has layers without variables yet and no call to tell "
-                "their shapes: build them before fit"
-            )
-        x = keras.utils.unpack_x_y_sample_weight(spec)[0]
-        self.model(keras.tree.map_structure(lambda s: keras.KerasTensor(s.shape, s.dtype.name), x))
+        """Builds a model from its first batch and completes the attachment."""
+        first_batch.build(self.model, iterator)
         self._bind(self.model, self._compile(self.model))
         self._restore()
         self._decide()
@@ -407,4 +393,5 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._restore()  # loaded by a callback that comes after this one, with no epoch left
         if self._steps is not None:
             self._steps.optimizers.finalize()
+            self._steps.remembered.finalize()
         self._uninstall(self.model)

@@ -37,5 +37,9 @@ def apart(model: keras.Model, data: Any) -> Any:
     }
 
 
+def last_layer(model: keras.Model) -> Any:
+    return model.layers[-1]
+
+
 def halt(callback: Any) -> None:
     callback.model.stop_training = True

@@ -54,6 +54,7 @@ def train(
         if "optimizer" in action.get(state, {})
     }
     sums: dict[tuple[str, bool], Sums] = {(n, s): Sums() for n in config for s in (True, False)}
+    averages: dict[tuple[str, bool], list[Any]] = {}
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         own = {key: keras.optimizers.LossScaleOptimizer(one) for key, one in own.items()}
     for _ in range(epochs):
@@ -66,9 +67,12 @@ def train(
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
+                    before = int(optimizer.iterations)
                     losses[f"loss_{name}"], named = substep(
                         model, settings, batch, optimizer, sums[name, state]
                     )
+                    if "average" in settings and int(optimizer.iterations) > before:
+                        average(context, settings, averages.setdefault((name, state), []))
                     parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
             first = losses[f"loss_{ran[0]}"] if ran else float("nan")
@@ -78,6 +82,9 @@ def train(
         context.epochs += 1
     # As `fit` ends: an optimizer that averages weights puts the averages in their place.
     model.optimizer.finalize_variable_values(model.trainable_variables)
+    for (name, state), values in averages.items():
+        for variable, value in zip(selected(model, config[name][state]), values, strict=False):
+            variable.assign(value)
     return context.history
 
 
@@ -105,12 +112,7 @@ def substep(
     sums: Sums,
 ) -> tuple[float, dict[str, float]]:
     """One forward and backward pass as one branch of a config says: its loss, and named parts."""
-    variables = list(model.trainable_variables)
-    if "variables" in settings:
-        variables = choose(settings["variables"], model)
-    elif "excluded_variables" in settings:
-        excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
-        variables = [variable for variable in variables if variable.path not in excluded]
+    variables = selected(model, settings)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -160,6 +162,33 @@ def forward(
         # What the layers add counts by "regularize" alone.
         return model.compute_loss(x, y, prediction, *weights) - sum(model.losses), {}
     return data_loss(settings.get("loss", model.loss), y, prediction, *weights), {}
+
+
+def average(context: Context, settings: Mapping[str, Any], values: list[Any]) -> None:
+    """Moves the averages of what a branch trains, in `values` or in the weights of `into`."""
+    how, model = settings["average"], context.model
+    decay = how["decay"] if "start" not in how or how["start"](context) else 0.0
+    if "into" in how:
+        layers = {layer.name: layer for layer in model.layers}
+        target = layers[how["into"]]
+        followed = layers[how["of"]].weights if "of" in how else selected(model, settings)
+        for slow, fast in zip(target.weights, followed, strict=True):
+            slow.assign(decay * slow.numpy() + (1 - decay) * fast.numpy())
+        return
+    fresh = [variable.numpy() for variable in selected(model, settings)]
+    old = values or fresh
+    values[:] = [decay * a + (1 - decay) * b for a, b in zip(old, fresh, strict=True)]
+
+
+def selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
+    """The variables that a branch trains."""
+    variables = list(model.trainable_variables)
+    if "variables" in settings:
+        return choose(settings["variables"], model)
+    if "excluded_variables" in settings:
+        excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
+        return [variable for variable in variables if variable.path not in excluded]
+    return variables
 
 
 def choose(selection: Any, model: keras.Model) -> list[Any]:
