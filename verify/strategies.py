@@ -263,6 +263,7 @@ def branches() -> st.SearchStrategy[Config]:
             "gradients": st.just(mean_of_absolutes),
             "optimizer": st.sampled_from(["sgd", "adam"]),
             "repeat": st.integers(1, 3),
+            "inference": st.sampled_from([True, False, _HIDDEN, [_HIDDEN, _OUTPUT]]),
             "average": st.sampled_from([{"decay": 0.5}, {"decay": 0.9}]),
         },
     )

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import gradient_treatment, graph_state, objectives
+from loopctl.compile import gradient_treatment, graph_state, inference, objectives
 from loopctl.compile.accumulation import Accumulation
 from loopctl.compile.averages import Average
 from loopctl.compile.branch_states import BranchStates
@@ -29,7 +29,13 @@ from loopctl.compile.data_losses import (
 from loopctl.compile.main_step_source import logs_source, main_step_source
 from loopctl.compile.objectives import is_built
 from loopctl.compile.optimizers import Optimizers
-from loopctl.compile.selection import metrics_of, regularized_layers, select, statistics_of
+from loopctl.compile.selection import (
+    inferring_layers,
+    metrics_of,
+    regularized_layers,
+    select,
+    statistics_of,
+)
 from loopctl.compile.source_ground import Ground
 from loopctl.compile.step_source import shared_source, substep_source
 from loopctl.config import (
@@ -47,7 +53,8 @@ class Steps:
 
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
     argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
-    name, `selections` are the variables that it trains and `layers` those whose losses it adds.
+    name, `selections` are the variables that it trains, `layers` those whose losses it adds and
+    `inferring` those that it runs as in inference.
     `plan`, `model`, `optimizers`, `remembered` and `ground` are what else the steps were made of.
 
     Args:
@@ -77,6 +84,7 @@ class Steps:
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
+        self.inferring = {s.name: inferring_layers(s, model) for s in plan.substeps}
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
@@ -155,6 +163,7 @@ class Steps:
         return {
             "keras": keras,
             "forget_added_losses": objectives.forget_added_losses,
+            "in_inference": inference.in_inference,
             "loss_and_parts": objectives.loss_and_parts,
             "share_of_replica": graph_state.share_of_replica,
             "compiled_loss": self.compiled_loss,
@@ -178,6 +187,7 @@ class Steps:
             "weights": weights,
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
+            "inferring": self.inferring[substep.name],
             "own_loss": self._losses[substep.name],
             "objective": objective,
             "accumulated": self.remembered.accumulations.get(substep.name),
@@ -230,6 +240,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(computed_loss)
     if "loss_and_parts(" in texts:
         found += [objectives.forget_added_losses, objectives.loss_and_parts]
+    if "in_inference(" in texts:
+        found += [inference._inferring, inference.in_inference]
     if "averaged." in texts:
         found.append(Average)
     if "accumulated." in texts:

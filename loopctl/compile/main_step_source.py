@@ -30,9 +30,7 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
     for action in plan.actions:
         lines += indented(_action(plan, ground, action), 1)
         if gated:
-            control = f"self.control_variables[{action.name!r}]"
-            ran = "True" if len(action.substeps) == 2 else control if action.on else f"~{control}"
-            lines.append(f"    statistics.moved.assign(statistics.moved | {ran})")
+            lines += indented(moved_lines(action), 1)
     names = [action.name for action in plan.actions]
     parts = ", **parts" if plan.has_parts else ""
     lines += [
@@ -47,6 +45,16 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
         lines.append("    progress.advance(values)")
     lines.append("    return values")
     return "\n".join(lines) + "\n"
+
+
+def moved_lines(action: Action, controls: str = "self.control_variables") -> list[str]:
+    """Notes whether an action has moved the statistics, where only the graph can tell."""
+    if not action.moving:
+        return []
+    control = f"{controls}[{action.name!r}]"
+    ran = control if action.moving[0].branch else f"~{control}"
+    ran = "True" if len(action.moving) == 2 else ran
+    return [f"statistics.moved.assign(statistics.moved | {ran})"]
 
 
 def step_loss(plan: ControlPlan, controls: str = "self.control_variables") -> str:

@@ -111,29 +111,47 @@ def regularized_layers(substep: Substep, model: keras.Model) -> list[Any] | None
     """
     if isinstance(substep.regularize, bool):
         return None
-    where, layers = substep.place("regularize"), layers_of(model)
-    if isinstance(substep.regularize, tuple):
-        chosen = _matching(
-            substep.regularize, [(layer.name, layer) for layer in layers], "layer", where
-        )
-    else:
-        chosen = substep.regularize(model)
-        if not isinstance(chosen, list | tuple) or not chosen:
-            raise ConfigError(
-                f"{where} returned {chosen!r}: a list of the model's layers is needed"
-            )
-        known = {id(layer) for layer in layers}
-        for layer in chosen:
-            if id(layer) not in known:
-                shown = getattr(layer, "name", repr(layer))
-                names = ", ".join(layer.name for layer in layers)
-                raise ConfigError(
-                    f"{where} returned {shown}, which is no layer of model {model.name!r}. "
-                    f"Its layers: {names}"
-                )
+    layers = layers_of(model)
+    chosen = _layers(substep.regularize, model, substep.place("regularize"))
     ids = {id(layer) for layer in chosen}
     inner = {id(i) for layer in chosen for i in layers_of(layer)}
     return [layer for layer in layers if id(layer) in ids - inner]
+
+
+def inferring_layers(substep: Substep, model: keras.Model) -> list[Any]:
+    """The layers that run as in inference in a substep, with all layers in them.
+
+    Raises:
+        ConfigError: the selection is no list of this model's layers, or is empty.
+    """
+    if substep.inference is False:
+        return []
+    layers = layers_of(model)
+    if substep.inference is True:
+        return [model, *layers]
+    chosen = _layers(substep.inference, model, substep.place("inference"))
+    ids = {id(one) for layer in chosen for one in (layer, *layers_of(layer))}
+    return [layer for layer in layers if id(layer) in ids]
+
+
+def _layers(choice: Selector, model: keras.Model, where: str) -> list[Any]:
+    """The layers of a model that globs over names, or a function of the model, choose."""
+    layers = layers_of(model)
+    if isinstance(choice, tuple):
+        return _matching(choice, [(layer.name, layer) for layer in layers], "layer", where)
+    chosen = choice(model)
+    if not isinstance(chosen, list | tuple) or not chosen:
+        raise ConfigError(f"{where} returned {chosen!r}: a list of the model's layers is needed")
+    known = {id(layer) for layer in layers}
+    for layer in chosen:
+        if id(layer) not in known:
+            shown = getattr(layer, "name", repr(layer))
+            names = ", ".join(layer.name for layer in layers)
+            raise ConfigError(
+                f"{where} returned {shown}, which is no layer of model {model.name!r}. "
+                f"Its layers: {names}"
+            )
+    return list(chosen)
 
 
 def layers_of(layer: Any) -> list[Any]:

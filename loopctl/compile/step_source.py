@@ -37,8 +37,7 @@ def substep_source(
         "    with tf.GradientTape(watch_accessed_variables=False) as tape:",
         "        for variable in variables:",
         "            tape.watch(variable)",
-        *indented(_forward(ground, [substep], statistics), 2),
-        *indented(_data_loss(substep, ground), 2),
+        *indented(_passes(substep, ground, statistics), 2),
         *indented(_whole_loss(substep, ground), 2),
         *indented(update_lines(substep, ground), 1),
         *indented(_measure(ground, measures, statistics, substep.objective is not None), 1),
@@ -83,12 +82,21 @@ def shared_source(
     return "\n".join(lines) + "\n"
 
 
+def _passes(substep: Substep, ground: Ground, statistics: bool | None) -> list[str]:
+    """Prediction and data loss, with the layers in inference that a substep wants to be."""
+    lines = [*_forward(ground, [substep], statistics), *_data_loss(substep, ground)]
+    if substep.inference is False:
+        return lines
+    return ["with in_inference(inferring):", *indented(lines, 1)]
+
+
 def _forward(ground: Ground, substeps: list[Substep], statistics: bool | None) -> list[str]:
     """Prediction and, where a substep wants them, the terms that layers add to a loss."""
     if substeps[0].objective is not None:
         lines = _objective(substeps[0], ground)
     else:
-        lines = [f"y_pred = self(x{', training=True' if ground.training else ''})"]
+        training = f", training={substeps[0].inference is not True}" if ground.training else ""
+        lines = [f"y_pred = self(x{training})"]
     for substep in substeps:
         if substep.regularize:
             prefix = _prefix(substep, substeps)
@@ -129,7 +137,8 @@ def _data_loss(substep: Substep, ground: Ground) -> list[str]:
     if substep.objective is not None:
         return []  # is there already
     if substep.compiled and ground.computes:
-        training = ", training=True" if ground.computes_training else ""
+        mode = f", training={substep.inference is not True}"
+        training = mode if ground.computes_training else ""
         return [f"loss = computed_loss(self, x, y, y_pred, sample_weight{training})"]
     if substep.compiled and ground.compiled:
         return ["loss = compiled_loss(y, y_pred, sample_weight)"]

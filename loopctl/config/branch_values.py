@@ -50,7 +50,7 @@ def selector(value: Any, where: str) -> Selector:
     return tuple(globs)
 
 
-def regularize(value: Any, where: str) -> bool | Selector:
+def layers(value: Any, where: str) -> bool | Selector:
     """All layers, none, or those that globs over ``layer.name`` or a function choose."""
     if isinstance(value, bool):
         return value

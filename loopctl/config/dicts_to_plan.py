@@ -19,6 +19,7 @@ BRANCH_KEYS = (
     "loss",
     "objective",
     "regularize",
+    "inference",
     "variables",
     "excluded_variables",
     "gradients",
@@ -95,6 +96,11 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         raise ConfigError(
             f'{where} has both "loss" and "objective": an objective computes the loss by itself'
         )
+    if entry.get("inference") is True and entry.get("update_statistics") is True:
+        raise ConfigError(
+            f'{where} has "inference": True, in which statistics don\'t move, and '
+            '"update_statistics": True: leave one out, or name the layers that infer'
+        )
     if "repeat" in entry and "accumulate" in entry:
         raise ConfigError(
             f'{where} has both "repeat" and "accumulate": gradients of one batch need no mean'
@@ -109,7 +115,8 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         loss=read("loss", values.loss),
         compiled="loss" not in entry and "objective" not in entry,
         objective=read("objective", values.function),
-        regularize=read("regularize", values.regularize, False),
+        regularize=read("regularize", values.layers, False),
+        inference=read("inference", values.layers, False),
         variables=read("variables", values.selector),
         excluded_variables=read("excluded_variables", values.selector),
         gradients=read("gradients", values.function),

@@ -33,7 +33,7 @@ from loopctl_shared import how_to_install, write_whole
 ASYNC = "async"  # a keyword of Python, hence never the name of an action
 _BRANCHES = {"true": True, "false": False}
 _CALLABLES = (
-    *("objective", "regularize", "variables", "excluded_variables", "gradients"),
+    *("objective", "regularize", "inference", "variables", "excluded_variables", "gradients"),
     *("model", "callback"),
 )
 

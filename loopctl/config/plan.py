@@ -39,10 +39,10 @@ class Substep:
     `loss` is a Keras loss or a function ``(y_true, y_pred)``, or a structure of these and None as
     ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
     is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
-    pass and loss. `regularize` is a bool or chooses layers. At most one of `variables` and
-    `excluded_variables` is set. `optimizer` is None for the compiled one. `accumulate` is of how
-    many train steps the gradients are averaged for one update, and `average` an average of weights
-    that follows these. `update_statistics` is None for
+    pass and loss. `regularize` is a bool or chooses layers, and so does `inference`, which is about
+    their mode. At most one of `variables` and `excluded_variables` is set. `optimizer` is None for
+    the compiled one. `accumulate` is of how many train steps the gradients are averaged for one
+    update, and `average` an average of weights that follows these. `update_statistics` is None for
     once per train step. `says_regularize`: the config has a word on `regularize`.
     """
 
@@ -52,6 +52,7 @@ class Substep:
     compiled: bool
     objective: Callable[[Any, Any], Any] | None
     regularize: bool | Selector
+    inference: bool | Selector
     variables: Selector | None
     excluded_variables: Selector | None
     gradients: Callable[[list[Any], list[Any]], Any] | None
@@ -82,7 +83,7 @@ class Substep:
     @property
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
-        return self.objective is not None or self.accumulate > 1
+        return self.objective is not None or self.accumulate > 1 or self.inference is not False
 
     @property
     def expressions(self) -> dict[str, Condition]:
@@ -111,6 +112,11 @@ class Action:
     @property
     def substeps(self) -> tuple[Substep, ...]:
         return tuple(substep for substep in (self.on, self.off) if substep is not None)
+
+    @property
+    def moving(self) -> tuple[Substep, ...]:
+        """The substeps that may move statistics: not those in which the whole model infers."""
+        return tuple(s for s in self.substeps if s.inference is not True)
 
     @property
     def shares_forward(self) -> bool:
@@ -195,8 +201,10 @@ class ControlPlan:
         """
         if substep.update_statistics is not None:
             return substep.update_statistics
+        if substep.inference is True:
+            return False
         names = [action.name for action in self.actions]
-        before = self.actions[: names.index(substep.action)]
-        if any(action.on and action.off for action in before):
+        before = [a for a in self.actions[: names.index(substep.action)] if a.moving]
+        if any(len(action.moving) == 2 for action in before):
             return False
         return None if before else True

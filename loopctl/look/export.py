@@ -9,7 +9,14 @@ from typing import Any
 
 import keras
 
-from loopctl.compile import Steps, called_by_source, layers_of, output_weights, step_loss
+from loopctl.compile import (
+    Steps,
+    called_by_source,
+    layers_of,
+    moved_lines,
+    output_weights,
+    step_loss,
+)
 from loopctl.config import (
     Action,
     ConfigError,
@@ -118,6 +125,15 @@ class _Writer:
                 "    everything = model._flatten_layers(include_self=False, recursive=True)",
                 f"    layers = [everything[i] for i in {chosen}]",
             ]
+        if substep.inference is not False:
+            inferring = self.steps.inferring[substep.name]
+            chosen = [self.layers[id(layer)] for layer in inferring if layer is not self.model]
+            lines += [
+                "    everything = model._flatten_layers(include_self=False, recursive=True)",
+                f"    inferring = [everything[i] for i in {chosen}]",
+                *(["    inferring.append(model)"] if substep.inference is True else []),
+            ]
+            self.modules |= {"contextlib", "inspect"}
         if substep.objective is not None:
             where = substep.place("objective")
             lines.append(f"    objective = {self._named(substep.objective, where)}")
@@ -247,10 +263,7 @@ class _Writer:
                 "        )",
             ]
             if gated:
-                ran = (
-                    "True" if len(action.substeps) == 2 else control if action.on else f"~{control}"
-                )
-                lines.append(f"        statistics.moved.assign(statistics.moved | {ran})")
+                lines += [f"        {line}" for line in moved_lines(action, "control_variables")]
         names = [action.name for action in plan.actions]
         loss = step_loss(plan, "control_variables")
         values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)

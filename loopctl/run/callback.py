@@ -39,6 +39,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             - ``objective``: instead, ``fn(model, data)`` -> a scalar loss, ``(loss, y_pred)`` or a
               dict of scalars that are added: a forward pass of the branch's own
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
+            - ``inference``: layers that run with ``training=False``, said as for ``regularize``
             - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
               ``variable.path``
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping

@@ -6,9 +6,11 @@ an optimizer, so that a bug in generated source or graphs can't hide here too.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -67,11 +69,10 @@ def train(
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
-                    before = int(optimizer.iterations)
-                    losses[f"loss_{name}"], named = substep(
+                    losses[f"loss_{name}"], named, updated = substep(
                         model, settings, batch, optimizer, sums[name, state]
                     )
-                    if "average" in settings and int(optimizer.iterations) > before:
+                    if "average" in settings and updated:
                         average(context, settings, averages.setdefault((name, state), []))
                     parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
@@ -110,14 +111,18 @@ def substep(
     batch: Any,
     optimizer: keras.optimizers.Optimizer,
     sums: Sums,
-) -> tuple[float, dict[str, float]]:
-    """One forward and backward pass as one branch of a config says: its loss, and named parts."""
+) -> tuple[float, dict[str, float], bool]:
+    """One forward and backward pass as one branch of a config says.
+
+    Returns:
+        Its loss, the named parts of that, and whether it has come to an update.
+    """
     variables = selected(model, settings)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
-    with tf.GradientTape() as tape:
+    with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
         total, parts = forward(model, settings, batch)
         for term in penalties(settings.get("regularize", False), model):
             total = total + term
@@ -142,7 +147,8 @@ def substep(
     pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
         optimizer.apply_gradients(pairs)
-    return float(total), {name: float(part) for name, part in parts.items()}
+    updated = bool(pairs) or settings.get("accumulate", 1) == 1
+    return float(total), {name: float(part) for name, part in parts.items()}, updated
 
 
 def forward(
@@ -157,7 +163,8 @@ def forward(
             return sum(parts.values()), parts
         return tf.cast(found, keras.config.floatx()), {}
     x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
-    prediction = tf.cast(model(x, training=True), keras.config.floatx())
+    training = settings.get("inference") is not True
+    prediction = tf.cast(model(x, training=training), keras.config.floatx())
     if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
         # What the layers add counts by "regularize" alone.
         return model.compute_loss(x, y, prediction, *weights) - sum(model.losses), {}
@@ -189,6 +196,26 @@ def selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
         excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
         return [variable for variable in variables if variable.path not in excluded]
     return variables
+
+
+@contextlib.contextmanager
+def inferring(model: keras.Model, names: Any) -> Iterator[None]:
+    """Some layers, or all, with training=False as they are called."""
+    names = [names] if isinstance(names, str) else names
+    held = [] if names is False else [x for x in model.layers if names is True or x.name in names]
+    held = [layer for layer in held if "training" in inspect.signature(layer.call).parameters]
+    for layer in held:
+        object.__setattr__(layer, "call", _fixed(layer.call))
+    yield
+    for layer in held:
+        object.__delattr__(layer, "call")
+
+
+def _fixed(call: Any) -> Any:
+    def fixed(*args: Any, **options: Any) -> Any:
+        return call(*args, **{**options, "training": False})
+
+    return fixed
 
 
 def choose(selection: Any, model: keras.Model) -> list[Any]:

@@ -118,8 +118,10 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             "optimizer": UNSET
             if not trained or model.distribute_strategy.num_replicas_in_sync > 1
             else _optimizer(model, settings),
-            # As in `fit`, layers run in training mode whatever a branch does.
-            "training": True if by_data and reference.stateful else UNSET,
+            # As in `fit`, layers run in training mode, unless a branch says otherwise.
+            "training": True
+            if by_data and reference.stateful and "inference" not in settings
+            else UNSET,
             "allow_transforms": "gradients" in settings,
         }
     )

@@ -60,6 +60,11 @@ BAD = [
     (branch(average={"decay": 0.9, "start": cond}), "a graph predicate such as when.epochs >= 1"),
     (branch(average={"decay": 0.9, "into": 3}), '["average"]["into"] is 3: a layer or model, its'),
     (branch(average={"decay": 0.9, "of": "a"}), '["average"] has "of", but not "into"'),
+    (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
+    (
+        branch(inference=True, update_statistics=True),
+        '"update_statistics": True: leave one out, or name the layers that infer',
+    ),
     (branch(repeat=True), 'config["gate"][True]["repeat"] is True'),
     (branch(gradients="clip"), 'config["gate"][True]["gradients"] is \'clip\': a callable is'),
     (branch(update_statistics=None), '["update_statistics"] is None: True or False is needed'),

@@ -42,6 +42,7 @@ cond = "{NAMES}.later"
 
 [late.true]
 loss = false
+inference = ["dense", "dense_*"]
 regularize = true
 
 [late.false]

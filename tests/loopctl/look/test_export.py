@@ -82,6 +82,8 @@ CONFIG: dict[str, Any] = {
         False: {"variables": file_config.kernels, "repeat": 2, "optimizer": "adam"},
     },
     "late": {"cond": when.loss.mean(3) < 1e9, True: {"loss": None, "regularize": ["below"]}},
+    "still": {"cond": when.every(2), True: {"inference": True, "loss": ["mae", None]}},
+    "part": {"cond": when.every(2), False: {"inference": "batch*", "loss": ["mae", None]}},
     "more": {
         "cond": when.every(2),
         True: {
