@@ -156,6 +156,23 @@ def quartic(y_true: Any, y_pred: Any) -> Any:
     return keras.ops.mean((y_true - y_pred) ** 4, axis=-1)
 
 
+def halves(model: keras.Model, data: Any) -> Any:
+    """A user's objective of two named parts: the squared error of each half of a batch."""
+    x, y = data[:2]
+    prediction = keras.ops.cast(model(x, training=True), "float32")
+    errors = keras.ops.square(prediction - y)
+    parts = {"front": keras.ops.mean(errors[:4]), "back": keras.ops.mean(errors[4:])}
+    return parts, prediction
+
+
+def twice(model: keras.Model, data: Any) -> Any:
+    """A user's objective with a prediction: the model should not tell x from -x."""
+    prediction = model(data[0], training=True)
+    other = model(-data[0], training=True)
+    apart = keras.ops.cast(keras.ops.abs(prediction - other), "float32")
+    return keras.ops.mean(apart), prediction
+
+
 def mean_of_absolutes(gradients: list[Any], variables: list[Any]) -> list[Any]:
     """A user's gradient transform: each gradient divided by its mean absolute value, plus one."""
     return [g / (1 + keras.ops.mean(keras.ops.abs(g))) for g in gradients]
@@ -214,6 +231,19 @@ def conditions() -> st.SearchStrategy[Any]:
     return condition_pairs().map(lambda pair: pair[0])
 
 
+def _with_objective(drawn: tuple[Config, Any]) -> Config:
+    branch, objective = drawn
+    return {
+        **{key: value for key, value in branch.items() if key != "loss"},
+        "objective": objective,
+    }
+
+
+def _accumulating(drawn: tuple[Config, int]) -> Config:
+    branch, steps = drawn
+    return {**{key: value for key, value in branch.items() if key != "repeat"}, "accumulate": steps}
+
+
 def branches() -> st.SearchStrategy[Config]:
     """Any legal combination of the keys of one branch."""
     losses = st.sampled_from(
@@ -233,8 +263,13 @@ def branches() -> st.SearchStrategy[Config]:
             "gradients": st.just(mean_of_absolutes),
             "optimizer": st.sampled_from(["sgd", "adam"]),
             "repeat": st.integers(1, 3),
+            "inference": st.sampled_from([True, False, _HIDDEN, [_HIDDEN, _OUTPUT]]),
+            "average": st.sampled_from([{"decay": 0.5}, {"decay": 0.9}]),
         },
     )
+    accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
+    free = st.one_of(free, accumulating)
+    free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),
         selections.map(lambda function: {"variables": function}),
@@ -250,7 +285,24 @@ def _actions(conditions: st.SearchStrategy[Any]) -> st.SearchStrategy[Config]:
         st.fixed_dictionaries({"cond": conditions, True: branches(), False: branches()}),
     )
     names = st.lists(st.sampled_from(["gate", "delay", "sparse"]), min_size=1, unique=True)
-    return names.flatmap(lambda chosen: st.fixed_dictionaries(dict.fromkeys(chosen, action)))
+    drawn = names.flatmap(lambda chosen: st.fixed_dictionaries(dict.fromkeys(chosen, action)))
+    return drawn.map(lambda config: _averages(config, 1))
+
+
+def _averages(config: Config, most: int) -> Config:
+    """`config` with averages in so many branches: in the end one takes the place of a variable."""
+    left = most
+    found: Config = {}
+    for name, action in config.items():
+        found[name] = dict(action)
+        for branch in (True, False):
+            if "average" in action.get(branch, {}):
+                left -= 1
+                if left < 0:
+                    found[name][branch] = {
+                        k: v for k, v in action[branch].items() if k != "average"
+                    }
+    return found
 
 
 def configs() -> st.SearchStrategy[Config]:
@@ -262,6 +314,8 @@ def setups(pairs: st.SearchStrategy[Pair] | None = None) -> st.SearchStrategy[Se
     """A model, how it is compiled, and a config for it, with conditions out of `pairs`."""
 
     def build(paired: Config, **settings: Any) -> Setup:
+        if settings["optimizer"] == "averaged":  # by itself
+            paired = _averages(paired, 0)
         config, twin = (
             {name: {**action, "cond": action["cond"][i]} for name, action in paired.items()}
             for i in (0, 1)

@@ -8,8 +8,9 @@ May import: config.
 from loopctl.compile.compiled_steps import Steps, called_by_source, separated
 from loopctl.compile.data_losses import compiled_loss, output_weights
 from loopctl.compile.graph_state import GraphState
+from loopctl.compile.main_step_source import moved_lines, step_loss
+from loopctl.compile.objectives import has_call, is_built
 from loopctl.compile.selection import check_names, layers_of
-from loopctl.compile.step_source import step_loss
 
 __all__ = [
     "GraphState",
@@ -17,7 +18,10 @@ __all__ = [
     "called_by_source",
     "check_names",
     "compiled_loss",
+    "has_call",
+    "is_built",
     "layers_of",
+    "moved_lines",
     "output_weights",
     "separated",
     "step_loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import linecache
 import types
@@ -12,7 +13,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import gradient_treatment, graph_state
+from loopctl.compile import gradient_treatment, graph_state, inference, objectives
+from loopctl.compile.accumulation import Accumulation
+from loopctl.compile.averages import Average
+from loopctl.compile.branch_states import BranchStates
+from loopctl.compile.conditional_updates import update_if
 from loopctl.compile.data_losses import (
     BranchLoss,
     branch_loss,
@@ -21,15 +26,18 @@ from loopctl.compile.data_losses import (
     computed_loss,
     computes_loss,
 )
+from loopctl.compile.main_step_source import logs_source, main_step_source
+from loopctl.compile.objectives import is_built
 from loopctl.compile.optimizers import Optimizers
-from loopctl.compile.selection import metrics_of, regularized_layers, select, statistics_of
-from loopctl.compile.step_source import (
-    Ground,
-    logs_source,
-    main_step_source,
-    shared_source,
-    substep_source,
+from loopctl.compile.selection import (
+    inferring_layers,
+    metrics_of,
+    regularized_layers,
+    select,
+    statistics_of,
 )
+from loopctl.compile.source_ground import Ground
+from loopctl.compile.step_source import shared_source, substep_source
 from loopctl.config import (
     Action,
     ConfigError,
@@ -45,13 +53,14 @@ class Steps:
 
     `source` holds the texts by function name; `substeps` and `main` are ``tf.function``s of one
     argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
-    name, `selections` are the variables that it trains and `layers` those whose losses it adds.
-    `plan`, `model`, `optimizers` and `ground` are what else the steps were made of.
+    name, `selections` are the variables that it trains, `layers` those whose losses it adds and
+    `inferring` those that it runs as in inference.
+    `plan`, `model`, `optimizers`, `remembered` and `ground` are what else the steps were made of.
 
     Args:
         state: control variables, means and counters that the steps read and write.
         optimize: share forward passes where possible.
-        optimizers: of steps compiled before for the same model, to be used again.
+        optimizers, remembered: of steps compiled before for the same model, to be used again.
     """
 
     def __init__(
@@ -61,8 +70,9 @@ class Steps:
         state: graph_state.GraphState,
         optimize: bool,
         optimizers: Optimizers | None = None,
+        remembered: BranchStates | None = None,
     ) -> None:
-        if not model.built:
+        if not is_built(model):
             raise ConfigError(
                 f"model {model.name!r} has no variables yet: build it (give it an Input, or call "
                 "it on a batch) before its substeps can be compiled"
@@ -74,9 +84,12 @@ class Steps:
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
+        self.inferring = {s.name: inferring_layers(s, model) for s in plan.substeps}
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
+        self.optimizers.check_averages(plan)
+        self.remembered = remembered or BranchStates(plan, model, self.selections)
         self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
         functions = {s.name: self._substep(s) for s in plan.substeps}
@@ -96,6 +109,10 @@ class Steps:
             name: tf.function(types.MethodType(function, model), autograph=False)
             for name, function in functions.items()
         }
+
+    def rehearse(self, data: Any) -> None:
+        """Runs the objectives on a batch once, to no effect."""
+        objectives.rehearse(self.plan, self.model, self.state.parts, data)
 
     def _ground(self, optimize: bool) -> Ground:
         plan, model, optimizers = self.plan, self.model, self.optimizers
@@ -145,11 +162,16 @@ class Steps:
     def _common(self) -> dict[str, Any]:
         return {
             "keras": keras,
+            "forget_added_losses": objectives.forget_added_losses,
+            "in_inference": inference.in_inference,
+            "loss_and_parts": objectives.loss_and_parts,
+            "share_of_replica": graph_state.share_of_replica,
             "compiled_loss": self.compiled_loss,
             "computed_loss": computed_loss,
             "floatx": keras.backend.floatx(),
             "keep_overflow": gradient_treatment.keep_overflow,
             "statistics": self.state.statistics,
+            "update_if": update_if,
             "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
         }
 
@@ -158,11 +180,19 @@ class Steps:
         transform = substep.gradients
         if transform is not None:
             transform = gradient_treatment.checked(transform, substep.place("gradients"))
+        objective = substep.objective
+        if objective is not None:
+            objective = objectives.checked(objective, substep.place("objective"))
         return {
             "weights": weights,
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
+            "inferring": self.inferring[substep.name],
             "own_loss": self._losses[substep.name],
+            "objective": objective,
+            "accumulated": self.remembered.accumulations.get(substep.name),
+            "averaged": self.remembered.averages.get(substep.name),
+            "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
@@ -176,7 +206,10 @@ class Steps:
 
         def total(loss: Any) -> Any:
             # Keras' losses divide by the global batch size, so that replicas' losses are summands.
-            return tf.cast(strategy.reduce("SUM", loss, axis=None), tf.float32)
+            def sum_of(part: Any) -> Any:
+                return tf.cast(strategy.reduce("SUM", part, axis=None), tf.float32)
+
+            return tf.nest.map_structure(sum_of, loss)
 
         bound = {name: types.MethodType(f, self.model) for name, f in callees.items()}
         namespace = {
@@ -191,6 +224,7 @@ class Steps:
             "plan": plan,
             "predicates": {a.name: a.predicate for a in plan.actions},
             "progress": state.progress,
+            "reported": state.parts,
             "statistics": state.statistics,
         }
         return tuple(_execute(self.source[name], name, namespace) for name in ("main_step", "logs"))
@@ -204,6 +238,16 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(BranchLoss)
     if "computed_loss(" in texts:
         found.append(computed_loss)
+    if "loss_and_parts(" in texts:
+        found += [objectives.forget_added_losses, objectives.loss_and_parts]
+    if "in_inference(" in texts:
+        found += [inference._inferring, inference.in_inference]
+    if "averaged." in texts:
+        found.append(Average)
+    if "accumulated." in texts:
+        found.append(Accumulation)
+    if "update_if(" in texts:
+        found.append(update_if)
     if "keep_overflow" in texts:
         found.append(gradient_treatment.keep_overflow)
     if "repeat(" in texts:
@@ -211,6 +255,10 @@ def called_by_source(steps: Steps) -> list[Any]:
     if steps.ground.statistics:
         found += [graph_state._variable, statistics_of, graph_state.Statistics]
     return found
+
+
+def _value_of(expressions: Mapping[str, Any], progress: Any, key: str) -> Any:
+    return expressions[key].evaluate(progress)
 
 
 def _takes_training(function: Any) -> bool:
@@ -223,7 +271,7 @@ def _takes_training(function: Any) -> bool:
 
 
 def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:
-    """The loss of the last of `times` more runs, after one whose loss was `first`."""
+    """What the last of `times` more runs gave, after one that gave `first`: its loss."""
     return tf.while_loop(
         lambda done, loss: done < times,
         lambda done, loss: (done + 1, run()),
@@ -247,4 +295,11 @@ def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[.
 
 def separated(steps: Steps) -> Steps:
     """The same steps without shared forward passes."""
-    return Steps(steps.plan, steps.model, steps.state, optimize=False, optimizers=steps.optimizers)
+    return Steps(
+        steps.plan,
+        steps.model,
+        steps.state,
+        optimize=False,
+        optimizers=steps.optimizers,
+        remembered=steps.remembered,
+    )

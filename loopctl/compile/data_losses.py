@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl.compile.objectives import has_call
 from loopctl.config import ConfigError, ControlPlan, Substep, losses_in, map_losses
 from loopctl_shared import warn_user
 
@@ -74,9 +75,16 @@ def check_losses(plan: ControlPlan, model: keras.Model) -> None:
     if getattr(model.train_step, "__func__", None) is not keras.Model.train_step:
         raise ConfigError(
             f"model {model.name!r} has a train_step of its own, which a config would take the "
-            "place of: move what it does into compute_loss, which a config keeps, or into the "
-            'branches\' "loss", "variables" and "gradients"'
+            'place of: write what it does as the "objective" of a branch, a function (model, data) '
+            '-> loss, or of several with "variables" each, or move it into compute_loss, which a '
+            "config keeps"
         )
+    for substep in plan.substeps:
+        if substep.objective is None and not has_call(model):
+            raise ConfigError(
+                f'{substep.place()} has no "objective", and model {model.name!r} can\'t be called, '
+                'since its class has no call: say by an "objective" which of its layers are'
+            )
     if compiled_loss(model) is not None or computes_loss(model):
         return
     for substep in plan.substeps:

@@ -7,40 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl.compile.epoch_means import EpochMean
 from loopctl.compile.graph_counters import Progress
+from loopctl.compile.objectives import Parts
 from loopctl.compile.selection import statistics_of
-from loopctl.config import ControlPlan
-
-
-class EpochMean:
-    """Running mean of a loss over the steps of an epoch in which it was computed.
-
-    Before the first such step the mean is NaN, so that an idle action never looks like a perfect
-    one.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.sums = _variable([0.0, 0.0], f"{name}_loss_total_and_samples")
-
-    def update(self, loss: Any, samples: Any, ran: Any = True) -> Any:
-        """Counts the loss of a step, scalar float32, if it `ran`, and returns it."""
-        if ran is not True:
-            loss, samples = (tf.where(ran, value, 0.0) for value in (loss, samples))
-        self.sums.assign_add(tf.stack([loss * samples, samples]))
-        return loss
-
-    def result(self) -> Any:
-        """Scalar float32 tensor."""
-        total, samples = tf.unstack(self.sums)
-        return total / samples
-
-    @property
-    def seen(self) -> bool:
-        """Whether there is anything to take the mean of; asked on the host."""
-        return bool(self.sums[1] > 0)
-
-    def reset(self) -> None:
-        self.sums.assign([0.0, 0.0])
+from loopctl.config import ConfigError, ControlPlan
 
 
 class Statistics:
@@ -90,11 +61,13 @@ class GraphState:
             self.means["loss"] = EpochMean("loss")
         self.loss = self.means["loss" if len(plan.reporting) > 1 else plan.actions[0].name]
         self.statistics = Statistics(model)
+        self.parts = Parts(plan)
         self.progress = Progress(plan.predicates)
 
     def reset_epoch(self) -> None:
         for mean in self.means.values():
             mean.reset()
+        self.parts.reset_epoch()
 
 
 def _variable(value: Any, name: str) -> Any:
@@ -103,11 +76,21 @@ def _variable(value: Any, name: str) -> Any:
 
 def count_samples(strategy: Any, data: Any) -> Any:
     """Samples in a global batch, scalar float32 (summed over replicas)."""
-    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    leaf = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     if strategy.num_replicas_in_sync == 1:
-        return _rows(leaf)
-    return strategy.reduce("SUM", strategy.run(_rows, args=(leaf,)), axis=None)
+        return _samples(data)
+    return strategy.reduce("SUM", strategy.run(_samples, args=(data,)), axis=None)
+
+
+def _samples(data: Any) -> Any:
+    """Scalar float32: the rows of the first part of a batch that has any, whatever its structure.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for part in keras.tree.flatten(data):
+        if part is not None and part.shape.rank != 0:
+            return _rows(part)
+    raise ConfigError("a batch has no part with an axis of samples, by which losses are averaged")
 
 
 def _rows(part: Any) -> Any:
@@ -116,3 +99,9 @@ def _rows(part: Any) -> Any:
         return tf.cast(part.dense_shape[0], tf.float32)
     rows = part.nrows() if isinstance(part, tf.RaggedTensor) else tf.shape(part)[0]
     return tf.cast(rows, tf.float32)
+
+
+def share_of_replica(data: Any) -> Any:
+    """The share of a global batch that this replica's part of it is, scalar float32."""
+    rows = _samples(data)
+    return rows / tf.distribute.get_replica_context().all_reduce("SUM", rows)

@@ -51,6 +51,11 @@ class Optimizers:
             steps = max(
                 (o.gradient_accumulation_steps or 0 for o in self.parts(substep)), default=0
             )
+            if steps and substep.accumulate > 1:
+                raise ConfigError(
+                    f"{substep.place('accumulate')} is {substep.accumulate}, and its optimizer "
+                    f"accumulates the gradients of {steps} updates by itself: leave one out"
+                )
             if len(shared) == 1 or not steps:
                 continue
             found.add(substep.name)
@@ -64,6 +69,20 @@ class Optimizers:
                         'update. Give each an accumulating "optimizer" of its own'
                     )
         return frozenset(found)
+
+    def check_averages(self, plan: ControlPlan) -> None:
+        """Whether no branch averages what its optimizer averages as well.
+
+        Raises:
+            ConfigError: in the end both averages would take the place of the same weights.
+        """
+        for substep in plan.substeps:
+            aside = substep.average is not None and substep.average.into is None
+            if aside and any(optimizer.use_ema for optimizer in self.parts(substep)):
+                raise ConfigError(
+                    f"{substep.place('average')} averages weights, and its optimizer does so by "
+                    "itself (use_ema=True): leave one out"
+                )
 
     def _selected(self, substep: Substep) -> set[int]:
         return {id(variable) for variable in self._selections[substep.name]}

@@ -22,16 +22,27 @@ def check_names(plan: ControlPlan, model: keras.Model, taken: frozenset[str]) ->
     metrics_of(model, plan)
 
 
-def metrics_of(model: keras.Model, plan: ControlPlan) -> dict[str, Any]:
+def metrics_of(model: keras.Model, plan: ControlPlan, traced: bool = False) -> dict[str, Any]:
     """The results of the model's metrics by name, apart from all names of the plan.
 
     Keras builds metrics, and knows their names, when they first measure something: this is asked
     at `attach` and, since they may not be built then, when the main step is traced.
+
+    Args:
+        traced: every substep has been traced, so that metrics that ever measure have done so.
+
+    Raises:
+        ConfigError: a name is taken, or metrics never measure.
     """
     try:
         metrics: dict[str, Any] = dict(model.get_metrics_result())
     except ValueError:  # none has measured anything yet
         metrics = {}
+        if traced:
+            raise ConfigError(
+                f"model {model.name!r} was compiled with metrics, but no branch has a prediction "
+                'for them: let an "objective" return (loss, y_pred), or compile without metrics'
+            ) from None
     logged = {*metrics, "loss", *(f"loss_{action.name}" for action in plan.actions)}
     for action in plan.actions:
         if action.name in logged:
@@ -100,29 +111,47 @@ def regularized_layers(substep: Substep, model: keras.Model) -> list[Any] | None
     """
     if isinstance(substep.regularize, bool):
         return None
-    where, layers = substep.place("regularize"), layers_of(model)
-    if isinstance(substep.regularize, tuple):
-        chosen = _matching(
-            substep.regularize, [(layer.name, layer) for layer in layers], "layer", where
-        )
-    else:
-        chosen = substep.regularize(model)
-        if not isinstance(chosen, list | tuple) or not chosen:
-            raise ConfigError(
-                f"{where} returned {chosen!r}: a list of the model's layers is needed"
-            )
-        known = {id(layer) for layer in layers}
-        for layer in chosen:
-            if id(layer) not in known:
-                shown = getattr(layer, "name", repr(layer))
-                names = ", ".join(layer.name for layer in layers)
-                raise ConfigError(
-                    f"{where} returned {shown}, which is no layer of model {model.name!r}. "
-                    f"Its layers: {names}"
-                )
+    layers = layers_of(model)
+    chosen = _layers(substep.regularize, model, substep.place("regularize"))
     ids = {id(layer) for layer in chosen}
     inner = {id(i) for layer in chosen for i in layers_of(layer)}
     return [layer for layer in layers if id(layer) in ids - inner]
+
+
+def inferring_layers(substep: Substep, model: keras.Model) -> list[Any]:
+    """The layers that run as in inference in a substep, with all layers in them.
+
+    Raises:
+        ConfigError: the selection is no list of this model's layers, or is empty.
+    """
+    if substep.inference is False:
+        return []
+    layers = layers_of(model)
+    if substep.inference is True:
+        return [model, *layers]
+    chosen = _layers(substep.inference, model, substep.place("inference"))
+    ids = {id(one) for layer in chosen for one in (layer, *layers_of(layer))}
+    return [layer for layer in layers if id(layer) in ids]
+
+
+def _layers(choice: Selector, model: keras.Model, where: str) -> list[Any]:
+    """The layers of a model that globs over names, or a function of the model, choose."""
+    layers = layers_of(model)
+    if isinstance(choice, tuple):
+        return _matching(choice, [(layer.name, layer) for layer in layers], "layer", where)
+    chosen = choice(model)
+    if not isinstance(chosen, list | tuple) or not chosen:
+        raise ConfigError(f"{where} returned {chosen!r}: a list of the model's layers is needed")
+    known = {id(layer) for layer in layers}
+    for layer in chosen:
+        if id(layer) not in known:
+            shown = getattr(layer, "name", repr(layer))
+            names = ", ".join(layer.name for layer in layers)
+            raise ConfigError(
+                f"{where} returned {shown}, which is no layer of model {model.name!r}. "
+                f"Its layers: {names}"
+            )
+    return list(chosen)
 
 
 def layers_of(layer: Any) -> list[Any]:
@@ -132,6 +161,28 @@ def layers_of(layer: Any) -> list[Any]:
     all. tests/loopctl/compile/test_selection.py notices when it moves.
     """
     return list(layer._flatten_layers(include_self=False, recursive=True))
+
+
+def layer_of(choice: Any, model: keras.Model, where: str) -> Any:
+    """The layer of `model` that is given, named, or returned by a function of the model.
+
+    Raises:
+        ConfigError: it is none of the model's, or several have the name.
+    """
+    layers = layers_of(model)
+    if isinstance(choice, str):
+        found = _matching([choice], [(layer.name, layer) for layer in layers], "layer", where)
+        if len(found) > 1:
+            raise ConfigError(f"{where} is {choice!r}: {len(found)} layers have that name")
+        return found[0]
+    layer = choice if isinstance(choice, keras.layers.Layer) else choice(model)
+    if not any(layer is one for one in layers):
+        shown = getattr(layer, "name", repr(layer))
+        raise ConfigError(
+            f"{where} is {shown}, which is no layer of model {model.name!r}: make it an attribute "
+            "of the model, with which it is saved then"
+        )
+    return layer
 
 
 def statistics_of(model: keras.Model) -> list[Any]:

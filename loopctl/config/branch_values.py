@@ -29,7 +29,7 @@ def flag(value: Any, where: str) -> bool:
     return value
 
 
-def repeat(value: Any, where: str) -> int:
+def count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{where} is {value!r}: a whole number of at least 1 is needed")
     return value
@@ -50,7 +50,7 @@ def selector(value: Any, where: str) -> Selector:
     return tuple(globs)
 
 
-def regularize(value: Any, where: str) -> bool | Selector:
+def layers(value: Any, where: str) -> bool | Selector:
     """All layers, none, or those that globs over ``layer.name`` or a function choose."""
     if isinstance(value, bool):
         return value

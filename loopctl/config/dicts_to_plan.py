@@ -10,19 +10,24 @@ from typing import Any
 import keras
 
 from loopctl.config import branch_values as values
+from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 
 ACTION_KEYS = ("cond", True, False)
 BRANCH_KEYS = (
     "loss",
+    "objective",
     "regularize",
+    "inference",
     "variables",
     "excluded_variables",
     "gradients",
     "clipping",
     "optimizer",
     "repeat",
+    "accumulate",
+    "average",
     "update_statistics",
 )
 ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
@@ -87,6 +92,19 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
     _known_keys(_mapping(entry, where), BRANCH_KEYS, where)
     if "variables" in entry and "excluded_variables" in entry:
         raise ConfigError(f'{where} has both "variables" and "excluded_variables": give one')
+    if "loss" in entry and "objective" in entry:
+        raise ConfigError(
+            f'{where} has both "loss" and "objective": an objective computes the loss by itself'
+        )
+    if entry.get("inference") is True and entry.get("update_statistics") is True:
+        raise ConfigError(
+            f'{where} has "inference": True, in which statistics don\'t move, and '
+            '"update_statistics": True: leave one out, or name the layers that infer'
+        )
+    if "repeat" in entry and "accumulate" in entry:
+        raise ConfigError(
+            f'{where} has both "repeat" and "accumulate": gradients of one batch need no mean'
+        )
 
     def read(key: str, reader: Any, default: Any = None) -> Any:
         return reader(entry[key], f'{where}["{key}"]') if key in entry else default
@@ -95,14 +113,18 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         action=action,
         branch=branch,
         loss=read("loss", values.loss),
-        compiled="loss" not in entry,
-        regularize=read("regularize", values.regularize, False),
+        compiled="loss" not in entry and "objective" not in entry,
+        objective=read("objective", values.function),
+        regularize=read("regularize", values.layers, False),
+        inference=read("inference", values.layers, False),
         variables=read("variables", values.selector),
         excluded_variables=read("excluded_variables", values.selector),
         gradients=read("gradients", values.function),
         clipping=read("clipping", values.clipping),
         optimizer=read("optimizer", values.optimizer),
-        repeat=read("repeat", values.repeat, 1),
+        repeat=read("repeat", values.count, 1),
+        accumulate=read("accumulate", values.count, 1),
+        average=read("average", average),
         update_statistics=read("update_statistics", values.flag),
         says_regularize="regularize" in entry,
     )

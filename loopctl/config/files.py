@@ -32,7 +32,10 @@ from loopctl_shared import how_to_install, write_whole
 
 ASYNC = "async"  # a keyword of Python, hence never the name of an action
 _BRANCHES = {"true": True, "false": False}
-_CALLABLES = ("regularize", "variables", "excluded_variables", "gradients", "model", "callback")
+_CALLABLES = (
+    *("objective", "regularize", "inference", "variables", "excluded_variables", "gradients"),
+    *("model", "callback"),
+)
 
 
 def load_config(path: str | Path) -> dict[str, Any]:
@@ -150,7 +153,15 @@ def _value(key: str, value: Any, where: str) -> Any:
             return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
         if key == "loss" and isinstance(value, list):
             return [_value(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if key == "average" and isinstance(value, dict):
+        return {k: _of_average(k, v, f"{where}[{k!r}]") for k, v in value.items()}
     return tuple(value) if key == "clipping" and isinstance(value, list) else value
+
+
+def _of_average(key: str, value: Any, where: str) -> Any:
+    if key == "start":
+        return _condition(value, where)
+    return resolve(value, where) if is_dotted(value) else value
 
 
 def _deserialized(value: dict[str, Any], where: str) -> Any:
@@ -170,6 +181,11 @@ def _written(key: str, value: Any, where: str) -> Any:
         return repr(value)
     if value is None:
         return False  # TOML has no null; both mean no data loss
+    if isinstance(value, keras.layers.Layer):
+        return value.name
+    if key == "average":
+        value = {k: v for k, v in value.items() if v is not None}
+        return {k: _written("", v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, Mapping):
         return {str(k): _written(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, list | tuple):

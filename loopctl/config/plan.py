@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from loopctl.config.averages import Average
 from loopctl.config.errors import place
 from loopctl.config.losses import same_loss
 from loopctl.config.predicates import Condition
@@ -37,22 +38,29 @@ class Substep:
 
     `loss` is a Keras loss or a function ``(y_true, y_pred)``, or a structure of these and None as
     ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
-    is meant instead. `regularize` is a bool or chooses layers. At most one of `variables` and
-    `excluded_variables` is set. `optimizer` is None for the compiled one. `update_statistics` is
-    None for once per train step. `says_regularize`: the config has a word on `regularize`.
+    is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
+    pass and loss. `regularize` is a bool or chooses layers, and so does `inference`, which is about
+    their mode. At most one of `variables` and `excluded_variables` is set. `optimizer` is None for
+    the compiled one. `accumulate` is of how many train steps the gradients are averaged for one
+    update, and `average` an average of weights that follows these. `update_statistics` is None for
+    once per train step. `says_regularize`: the config has a word on `regularize`.
     """
 
     action: str
     branch: bool
     loss: Any
     compiled: bool
+    objective: Callable[[Any, Any], Any] | None
     regularize: bool | Selector
+    inference: bool | Selector
     variables: Selector | None
     excluded_variables: Selector | None
     gradients: Callable[[list[Any], list[Any]], Any] | None
     clipping: Clipping | None
     optimizer: Any
     repeat: int
+    accumulate: int
+    average: Average | None
     update_statistics: bool | None
     says_regularize: bool
 
@@ -64,12 +72,24 @@ class Substep:
     @property
     def has_loss(self) -> bool:
         """Whether there is anything to train by."""
-        return self.compiled or self.loss is not None or bool(self.regularize)
+        given = self.compiled or self.loss is not None or self.objective is not None
+        return given or bool(self.regularize)
 
     @property
     def treats(self) -> bool:
         """Whether gradients are changed on their way to the optimizer."""
         return self.gradients is not None or self.clipping is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether a forward pass, or an update under a condition, is the branch's own."""
+        return self.objective is not None or self.accumulate > 1 or self.inference is not False
+
+    @property
+    def expressions(self) -> dict[str, Condition]:
+        """What the graph evaluates in every step of this branch, by the key it belongs to."""
+        start = None if self.average is None else self.average.start
+        return {} if start is None else {"average": start}
 
     def place(self, *keys: object) -> str:
         return place(self.action, self.branch, *keys)
@@ -94,12 +114,19 @@ class Action:
         return tuple(substep for substep in (self.on, self.off) if substep is not None)
 
     @property
+    def moving(self) -> tuple[Substep, ...]:
+        """The substeps that may move statistics: not those in which the whole model infers."""
+        return tuple(s for s in self.substeps if s.inference is not True)
+
+    @property
     def shares_forward(self) -> bool:
         """Whether one forward pass and data loss could serve both branches."""
         on, off = self.on, self.off
         if on is None or off is None or on.repeat > 1 or off.repeat > 1:
             return False
         if on.update_statistics is not off.update_statistics:
+            return False
+        if on.alone or off.alone:
             return False
         return on.compiled == off.compiled and same_loss(on.loss, off.loss)
 
@@ -132,8 +159,15 @@ class ControlPlan:
         return tuple(substep for action in self.actions for substep in action.substeps)
 
     @property
+    def has_parts(self) -> bool:
+        """Whether there is an objective, which may report named parts of its loss."""
+        return any(substep.objective is not None for substep in self.substeps)
+
+    @property
     def predicates(self) -> tuple[Condition, ...]:
-        return tuple(a.predicate for a in self.actions if a.predicate is not None)
+        """Everything that the graph evaluates from counters and history."""
+        conditions = tuple(a.predicate for a in self.actions if a.predicate is not None)
+        return conditions + tuple(e for s in self.substeps for e in s.expressions.values())
 
     @property
     def host_actions(self) -> tuple[Action, ...]:
@@ -167,8 +201,10 @@ class ControlPlan:
         """
         if substep.update_statistics is not None:
             return substep.update_statistics
+        if substep.inference is True:
+            return False
         names = [action.name for action in self.actions]
-        before = self.actions[: names.index(substep.action)]
-        if any(action.on and action.off for action in before):
+        before = [a for a in self.actions[: names.index(substep.action)] if a.moving]
+        if any(len(action.moving) == 2 for action in before):
             return False
         return None if before else True

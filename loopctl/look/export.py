@@ -9,7 +9,14 @@ from typing import Any
 
 import keras
 
-from loopctl.compile import Steps, called_by_source, layers_of, output_weights, step_loss
+from loopctl.compile import (
+    Steps,
+    called_by_source,
+    layers_of,
+    moved_lines,
+    output_weights,
+    step_loss,
+)
 from loopctl.config import (
     Action,
     ConfigError,
@@ -57,7 +64,8 @@ def module_text(compiled: Steps, module: str) -> str:
     model = compiled.model
     writer = _Writer(model, compiled)
     body = writer.factories() + writer.trainer()
-    helpers = [*_HELPERS, *called_by_source(compiled)]
+    parts = [export_template.Parts] if compiled.plan.has_parts else []
+    helpers = [*_HELPERS, *parts, *called_by_source(compiled)]
     imports = "".join(f"import {name}\n" for name in sorted(writer.modules))
     header = _HEADER.format(name=model.name, module=module, imports=imports)
     return "\n\n".join([header, *(inspect.getsource(h).rstrip() + "\n" for h in helpers), body])
@@ -70,6 +78,7 @@ class _Writer:
         self.model, self.steps = model, compiled
         self.modules: set[str] = set()
         self.places = {id(v): i for i, v in enumerate(model.trainable_variables)}
+        self.weights = {id(v): i for i, v in enumerate(model.weights)}
         self.layers = {id(layer): i for i, layer in enumerate(layers_of(model))}
 
     def factories(self) -> str:
@@ -84,7 +93,7 @@ class _Writer:
         text = self.steps.source[name]
         weights = self.steps.selections[substep.name]
         lines = [
-            f"def make_{name}(model, optimizer, statistics):",
+            f"def make_{name}(model, optimizer, statistics{self._more}):",
             *wrap(
                 ", ".join(v.path for v in weights),
                 88,
@@ -116,10 +125,54 @@ class _Writer:
                 "    everything = model._flatten_layers(include_self=False, recursive=True)",
                 f"    layers = [everything[i] for i in {chosen}]",
             ]
+        if substep.inference is not False:
+            inferring = self.steps.inferring[substep.name]
+            chosen = [self.layers[id(layer)] for layer in inferring if layer is not self.model]
+            lines += [
+                "    everything = model._flatten_layers(include_self=False, recursive=True)",
+                f"    inferring = [everything[i] for i in {chosen}]",
+                *(["    inferring.append(model)"] if substep.inference is True else []),
+            ]
+            self.modules |= {"contextlib", "inspect"}
+        if substep.objective is not None:
+            where = substep.place("objective")
+            lines.append(f"    objective = {self._named(substep.objective, where)}")
+        if substep.accumulate > 1:
+            lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
+        if substep.average is not None:
+            lines += self._average(substep)
+        if substep.expressions:
+            lines += [
+                "",
+                "    def value_of(key):",
+                f'        return values[f"{substep.name}_{{key}}"]',
+                "",
+            ]
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")
         return "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {name}\n"
+
+    @property
+    def _more(self) -> str:
+        """What makers of substeps are given besides, if any needs it."""
+        plan = self.steps.plan
+        needed = any(s.average is not None or s.expressions for s in plan.substeps)
+        return ", values, averages" if needed else ""
+
+    def _average(self, substep: Substep) -> list[str]:
+        averaged = self.steps.remembered.averages[substep.name]
+
+        def listed(weights: list[Any]) -> str:
+            return f"[model.weights[i] for i in {[self.weights[id(v)] for v in weights]}]"
+
+        lines = [f"    followed = {listed(averaged.weights)}"]
+        into = ""
+        if averaged.into is not None:
+            lines.append(f"    followers = {listed(averaged.into)}")
+            into = ", followers"
+        lines.append(f"    averaged = Average({averaged.decay!r}, followed{into})")
+        return [*lines, "    averages.append(averaged)"]
 
     def _named(self, thing: Any, where: str) -> str:
         name = name_of(thing, where)
@@ -159,31 +212,39 @@ class _Writer:
     def trainer(self) -> str:
         plan = self.steps.plan
         conditions = [f"    {a.name!r}: {self._condition(a)}," for a in plan.actions]
+        expressions = [
+            f"    '{s.name}_{key}': {self._expression(expression)},"
+            for s in plan.substeps
+            for key, expression in s.expressions.items()
+        ]
         optimizers = [line for s in plan.substeps for line in self._optimizer(s)]
+        extra = ", EXPRESSIONS" if self._more else ""
         lines = [
             "",
             "CONDITIONS = {",
             *conditions,
             "}",
+            *(["EXPRESSIONS = {", *expressions, "}"] if self._more else []),
             "",
             "",
             "def make_trainer(model: keras.Model) -> Trainer:",
             '    """A trainer of `model`, which is built and compiled."""',
-            "    return Trainer(model, CONDITIONS, make_step)",
+            f"    return Trainer(model, CONDITIONS, make_step{extra})",
             "",
             "",
-            "def make_step(model, control_variables):",
+            f"def make_step(model, control_variables{self._more}):",
             '    """The train step ``data -> values``, of one batch."""',
             "    # Subsets are applied later: optimizers must know every variable from the start.",
             "    if not model.optimizer.built:",
             "        model.optimizer.build(model.trainable_variables)",
             *optimizers,
             f"    statistics = {'Statistics(model)' if self.steps.ground.statistics else None}",
+            *(["    parts = Parts()"] if plan.has_parts else []),
         ]
         for substep in plan.substeps:
             for name in (substep.name, f"{substep.name}_again"):
                 if name in self.steps.source:
-                    arguments = f"model, {substep.name}_optimizer, statistics"
+                    arguments = f"model, {substep.name}_optimizer, statistics{self._more}"
                     lines.append(f"    {name} = make_{name}({arguments})")
         lines += ["", "    def step(data):", *self._step(), "", "    return step", ""]
         return "\n".join(lines)
@@ -202,17 +263,15 @@ class _Writer:
                 "        )",
             ]
             if gated:
-                ran = (
-                    "True" if len(action.substeps) == 2 else control if action.on else f"~{control}"
-                )
-                lines.append(f"        statistics.moved.assign(statistics.moved | {ran})")
+                lines += [f"        {line}" for line in moved_lines(action, "control_variables")]
         names = [action.name for action in plan.actions]
         loss = step_loss(plan, "control_variables")
         values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)
+        parts = ", **parts.taken()" if plan.has_parts else ""
         lines += [
             "        states = {k: tf.identity(state) for k, state in control_variables.items()}",
             "        metrics = model.get_metrics_result()",
-            f"        return {{**metrics, 'loss': {loss}, {values}, **states}}",
+            f"        return {{**metrics, 'loss': {loss}, {values}{parts}, **states}}",
         ]
         return lines
 
@@ -220,16 +279,21 @@ class _Writer:
     def _branch(substep: Substep | None) -> str:
         if substep is None:
             return "tf.constant(float('nan'))"
-        run = f"tf.cast({substep.name}(model, data), tf.float32)"
-        if substep.repeat == 1:
-            return run
-        again = f"tf.cast({substep.name}_again(model, data), tf.float32)"
-        return f"_repeat({substep.repeat - 1}, lambda: {again}, {run})"
+        run, again = f"{substep.name}(model, data)", f"{substep.name}_again(model, data)"
+        if substep.objective is None:
+            run, again = f"tf.cast({run}, tf.float32)", f"tf.cast({again}, tf.float32)"
+        if substep.repeat > 1:
+            run = f"_repeat({substep.repeat - 1}, lambda: {again}, {run})"
+        return run if substep.objective is None else f"parts.of({substep.action!r}, {run})"
 
     def _condition(self, action: Action) -> str:
         if action.predicate is None:
             return self._named(action.cond, f'config["{action.name}"]["cond"]')
-        text = re.sub(r"\bwhen\.", "When(trainer).", repr(action.predicate))
+        return self._expression(action.predicate)
+
+    @staticmethod
+    def _expression(expression: Any) -> str:
+        text = re.sub(r"\bwhen\.", "When(trainer).", repr(expression))
         return f"lambda trainer: {text}"
 
     def _optimizer(self, substep: Substep) -> list[str]:

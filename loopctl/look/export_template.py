@@ -61,13 +61,17 @@ class Trainer:
         self,
         model: Any,
         conditions: Mapping[str, Callable[[Trainer], bool]],
-        substeps: Callable[[Any, Mapping[str, Any]], Callable[[Any], Mapping[str, Any]]],
+        substeps: Callable[..., Callable[[Any], Mapping[str, Any]]],
+        expressions: Mapping[str, Callable[[Trainer], float]] | None = None,
     ) -> None:
-        self.model, self.conditions = model, conditions
+        self.model, self.conditions, self.expressions = model, conditions, expressions or {}
+        self.values = {name: tf.Variable(0.0, trainable=False) for name in self.expressions}
+        self.averages: list[Any] = []  # of weights
+        more = () if expressions is None else (self.values, self.averages)
         self.control_variables = {
             name: tf.Variable(False, trainable=False, name=name) for name in conditions
         }
-        self.step = tf.function(substeps(model, self.control_variables), autograph=False)
+        self.step = tf.function(substeps(model, self.control_variables, *more), autograph=False)
         self.epochs = self.batches = self.batches_in_epochs = 0
         self.reinit_start = 0
         self.history: list[dict[str, Any]] = []
@@ -88,6 +92,8 @@ class Trainer:
         """One train step on a batch ``(x, y)`` or ``(x, y, sample_weight)``; its values by name."""
         for name, condition in self.conditions.items():
             self.control_variables[name].assign(bool(condition(self)))
+        for name, expression in self.expressions.items():
+            self.values[name].assign(float(expression(self)))
         values = self.step(tf.nest.map_structure(tf.convert_to_tensor, data))
         row = {name: value.numpy().item() for name, value in values.items()}
         self.history.append(row)
@@ -106,4 +112,31 @@ class Trainer:
             self.__dict__["reinit_epochs"] += 1
         # As Keras' fit ends: averages of weights take their place, if the optimizer has any.
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        for average in self.averages:
+            average.finalize()
         return self.history
+
+
+class Parts:
+    """Named parts of the losses of objectives; NaN in a step in which they were not computed."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, Any] = {}
+
+    def of(self, action: str, results: tuple[Any, Mapping[str, Any]]) -> Any:
+        """Keeps the parts that a substep of `action` has computed; returns its loss."""
+        loss, parts = results
+        for name, part in parts.items():
+            key = f"{action}_{name}"
+            if key not in self.variables:
+                with tf.init_scope():
+                    self.variables[key] = tf.Variable(float("nan"), trainable=False)
+            self.variables[key].assign(tf.cast(part, tf.float32))
+        return tf.cast(loss, tf.float32)
+
+    def taken(self) -> dict[str, Any]:
+        """What was kept in this step, by name."""
+        found = {name: variable.read_value() for name, variable in self.variables.items()}
+        for variable in self.variables.values():
+            variable.assign(float("nan"))
+        return found

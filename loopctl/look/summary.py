@@ -66,7 +66,7 @@ def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str
         action.name if first else "",
         condition(action.cond) if first else "",
         str(substep.branch) + (f" × {substep.repeat}" if substep.repeat > 1 else ""),
-        _loss(steps, substep),
+        _loss(steps, substep) + _inference(substep),
         _regularization(substep),
         f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
         _gradients(substep),
@@ -84,11 +84,21 @@ def condition(cond: Any) -> str:
 
 
 def _loss(steps: Steps, substep: Substep) -> str:
+    if substep.objective is not None:
+        return f"objective: {_named(substep.objective)}"
     if substep.compiled:
         if steps.ground.computes:
             return "the model's compute_loss"
         return f"compiled: {_loss_name(steps.model.loss)}" if steps.ground.compiled else "none"
     return "none" if substep.loss is None else _loss_name(substep.loss)
+
+
+def _inference(substep: Substep) -> str:
+    if isinstance(substep.inference, bool):
+        return ", in inference" if substep.inference else ""
+    chosen = substep.inference
+    told = ", ".join(chosen) if isinstance(chosen, tuple) else _named(chosen)
+    return f", {told} in inference"
 
 
 def _loss_name(loss: Any) -> str:
@@ -114,10 +124,21 @@ def _regularization(substep: Substep) -> str:
 
 
 def _gradients(substep: Substep) -> str:
-    treatment = [] if substep.gradients is None else [_named(substep.gradients)]
+    treatment = [f"mean of {substep.accumulate} steps"] if substep.accumulate > 1 else []
+    if substep.gradients is not None:
+        treatment.append(_named(substep.gradients))
     if substep.clipping is not None:
         treatment.append(f"clipped to {substep.clipping}")
-    return ", then ".join(treatment) or "as they are"
+    told = ", then ".join(treatment) or "as they are"
+    average = substep.average
+    if average is None:
+        return told
+    into = "" if average.into is None else f", in {_named_layer(average.into)}"
+    return f"{told}; weights averaged by {average.decay:g}{into}"
+
+
+def _named_layer(choice: Any) -> str:
+    return choice if isinstance(choice, str) else str(getattr(choice, "name", _named(choice)))
 
 
 def nodes(function: Any, batch: Any) -> int:

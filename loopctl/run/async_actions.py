@@ -46,6 +46,7 @@ def _apply(action: AsyncAction, callback: Controlling) -> None:
         changed = [v for v, old in pairs if not np.array_equal(v, old, equal_nan=True)]
         if changed:
             callback.steps.optimizers.reset_slots(changed)
+            callback.steps.remembered.forget(changed)
     if action.callback is not None:
         action.callback(callback)
 

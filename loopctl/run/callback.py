@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loopctl.compile import GraphState, Steps, check_names, compiled_loss
+from loopctl.compile import GraphState, Steps, check_names, compiled_loss, is_built
 from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
-from loopctl.run import saved_state
+from loopctl.run import first_batch, saved_state
 from loopctl.run.async_actions import as_bool, run_async
 from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
@@ -35,13 +36,19 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             train step. Keys of a branch:
 
             - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
+            - ``objective``: instead, ``fn(model, data)`` -> a scalar loss, ``(loss, y_pred)`` or a
+              dict of scalars that are added: a forward pass of the branch's own
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
+            - ``inference``: layers that run with ``training=False``, said as for ``regularize``
             - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
               ``variable.path``
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
             - ``optimizer``: this branch's own
             - ``repeat``: how often per train step
+            - ``accumulate``: of how many train steps the gradients are averaged for one update
+            - ``average``: ``{"decay": d}``, a moving average of what the branch trains, with
+              ``"start"`` (a graph predicate) and ``"into"`` (a model that follows) if need be
             - ``update_statistics``: True or False, whether BatchNormalization's averages move in
               this substep; without it they move once per train step
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
@@ -139,6 +146,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             owner.release()
         self.release()
         self._steps, self._function = steps, None
+        # One without a call, whose layers are built: among replicas `fit` would call it to see.
+        model.built = True
         super().set_model(model)
         self._known_states, self._stale = {}, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
@@ -173,6 +182,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             "epoch": self._epoch,
             "controls": {name: bool(variable) for name, variable in controls.items()},
             "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
+            "branches": {} if steps is None else steps.remembered.values(),
         }
 
     def set_state(self, state: saved_state.State) -> None:
@@ -203,6 +213,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         for optimizer, values in zip(own, state["optimizers"], strict=True):
             for variable, value in zip(optimizer.variables, values, strict=True):
                 variable.assign(value)
+        self._steps.remembered.load(state.get("branches", {}))
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -222,7 +233,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._epoch, self._known_states = None, {}
         current = self._is_current(model)
         try:
-            if model.built and model.trainable_variables and not current:
+            if is_built(model) and model.trainable_variables and not current:
                 self._bind(model, self._compile(model))
             elif not current:  # a model that is built by its first batch
                 check_names(self.plan, model, frozenset())
@@ -238,6 +249,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
                 "graph predicates (loopctl.when) can",
                 stacklevel=2,
             )
+        if self._steps is not None:
+            self._steps.remembered.restart()
         self._restore()
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
@@ -265,29 +278,22 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
     def _execute(self, iterator: Any) -> Mapping[str, Any]:
         if self._function is None or not self._function.serves(self.model):
-            self._function = TrainFunction(
-                self.model, self.steps.plain_main, self.steps.logs, self._record
-            )
+            main, logs = self.steps.plain_main, self.steps.logs
+            prepare = functools.partial(first_batch.prepare, self.steps)
+            self._function = TrainFunction(self.model, main, logs, self._record, prepare)
         if self._stale:
             self.steps.state.progress.load(self._counters, self.reinit_history, self.validation)
             self._stale = False
-        logs = self._function(iterator)
+        reported = self._function(iterator)
         self._differences.of_losses(self.model)
         if self.plan.always_runs or self.steps.state.loss.seen:
-            return logs
+            return reported
         # Nothing has run in this epoch: a NaN would tell other callbacks of a failure.
-        return {name: value for name, value in logs.items() if name != "loss"}
+        return {name: value for name, value in reported.items() if name != "loss"}
 
     def _build(self, iterator: Any) -> None:
-        """Builds a model from the specs of its first batch and completes the attachment."""
-        spec = getattr(iterator, "element_spec", None)
-        if spec is None:
-            raise ConfigError(
-                f"model {self.model.name!r} has no variables yet and its data do not tell their "
-                "shapes: build it before fit"
-            )
-        x = keras.utils.unpack_x_y_sample_weight(spec)[0]
-        self.model(keras.tree.map_structure(lambda s: keras.KerasTensor(s.shape, s.dtype.name), x))
+        """Builds a model from its first batch and completes the attachment."""
+        first_batch.build(self.model, iterator)
         self._bind(self.model, self._compile(self.model))
         self._restore()
         self._decide()
@@ -357,7 +363,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             if sample_weight is not None:
                 raise ValueError("sample_weight and class_weight can't be given together")
             sample_weight = sample_weights(y, class_weight)
-        data = tuple(part for part in (x, y, sample_weight) if part is not None)
+        data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
         batch = tf.nest.map_structure(
             lambda part: part if tf.is_tensor(part) else tf.convert_to_tensor(part), data
         )
@@ -388,4 +394,5 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._restore()  # loaded by a callback that comes after this one, with no epoch left
         if self._steps is not None:
             self._steps.optimizers.finalize()
+            self._steps.remembered.finalize()
         self._uninstall(self.model)

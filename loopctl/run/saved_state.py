@@ -7,6 +7,7 @@ It is made of plain numbers and arrays, so that it can be kept in any way:
 - ``validation``: numbers by name, one for each epoch that was validated
 - ``controls``: control states by action
 - ``optimizers``: of each optimizer of a branch's own, its variables
+- ``branches``: what branches remember from step to step, lists of arrays by name
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def to_bytes(state: Mapping[str, Any]) -> bytes:
     arrays = {f"history/{name}": column for name, column in state["history"].items()}
     for i, variables in enumerate(state["optimizers"]):
         arrays |= {f"optimizers/{i}/{j}": value for j, value in enumerate(variables)}
+    for name, values in state["branches"].items():
+        arrays |= {f"branches/{name}/{j}": value for j, value in enumerate(values)}
     plain = {key: state[key] for key in _PLAIN} | {"optimizers": len(state["optimizers"])}
+    plain["branches"] = list(state["branches"])
     arrays["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -47,6 +51,8 @@ def from_bytes(data: bytes) -> State:
         count = state["optimizers"]
         state["history"] = below("history/")
         state["optimizers"] = [list(below(f"optimizers/{i}/").values()) for i in range(count)]
+        names = state.get("branches", [])  # not in what version 0.1 has saved
+        state["branches"] = {name: list(below(f"branches/{name}/").values()) for name in names}
     return state
 
 

@@ -23,6 +23,8 @@ class TrainFunction:
         main_step: ``data -> values``, scalars by name.
         logs: ``values -> logs``, what is reported of the last step of an execution.
         record: takes names, values (steps, names) as float64, and which names hold booleans.
+        prepare: called with the first batch, if steps run eagerly: a step reads all metrics, even
+            if no substep has updated them yet.
 
     Attributes:
         batch: specs of the batches that were seen, None before the first.
@@ -34,7 +36,9 @@ class TrainFunction:
         main_step: Callable[[Any], Mapping[str, Any]],
         logs: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         record: Record,
+        prepare: Callable[[Any], object],
     ) -> None:
+        self._prepare = prepare
         self._main_step, self._logs, self._record = main_step, logs, record
         self.batch: Any = None
         self._model = model
@@ -78,8 +82,7 @@ class TrainFunction:
         data = _without_optionals(data)
         one = self._model.distribute_strategy.num_replicas_in_sync == 1
         if one and self.batch is None and self._model.run_eagerly:
-            # All metrics are read after a step, even if no substep has updated them yet.
-            build_metrics(self._model, data)
+            self._prepare(data)
         self.batch = tf.nest.map_structure(_spec, data)
         values = self._main_step(data)
         self._names = tuple(values)

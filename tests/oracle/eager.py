@@ -6,9 +6,11 @@ an optimizer, so that a bug in generated source or graphs can't hide here too.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -41,7 +43,7 @@ class Context:
 def train(
     model: keras.Model,
     config: Mapping[str, Any],
-    batches: Iterable[tuple[Any, ...]],
+    batches: Iterable[Any],
     epochs: int = 1,
 ) -> list[dict[str, Any]]:
     """Trains `model` in place and returns one mapping of losses and control states per step."""
@@ -53,6 +55,8 @@ def train(
         for state in (True, False)
         if "optimizer" in action.get(state, {})
     }
+    sums: dict[tuple[str, bool], Sums] = {(n, s): Sums() for n in config for s in (True, False)}
+    averages: dict[tuple[str, bool], list[Any]] = {}
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         own = {key: keras.optimizers.LossScaleOptimizer(one) for key, one in own.items()}
     for _ in range(epochs):
@@ -60,68 +64,158 @@ def train(
         for batch in batches:
             states = {name: bool(action["cond"](context)) for name, action in config.items()}
             losses = {f"loss_{name}": float("nan") for name in config}
+            parts: dict[str, float] = {}
             for name, state in states.items():
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
-                    losses[f"loss_{name}"] = substep(model, settings, batch, optimizer)
+                    losses[f"loss_{name}"], named, updated = substep(
+                        model, settings, batch, optimizer, sums[name, state]
+                    )
+                    if "average" in settings and updated:
+                        average(context, settings, averages.setdefault((name, state), []))
+                    parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
             first = losses[f"loss_{ran[0]}"] if ran else float("nan")
-            context.history.append({"loss": first, **losses, **states})
+            context.history.append({"loss": first, **losses, **parts, **states})
             context.batches += 1
             context.batches_in_epochs += 1
         context.epochs += 1
     # As `fit` ends: an optimizer that averages weights puts the averages in their place.
     model.optimizer.finalize_variable_values(model.trainable_variables)
+    for (name, state), values in averages.items():
+        for variable, value in zip(selected(model, config[name][state]), values, strict=False):
+            variable.assign(value)
     return context.history
+
+
+class Sums:
+    """Gradients of train steps that wait for an update."""
+
+    def __init__(self) -> None:
+        self.waiting: list[list[Any]] = []
+
+    def mean(self, gradients: list[Any], steps: int) -> list[Any] | None:
+        """The mean over `steps` steps when there are as many, else None."""
+        self.waiting.append(gradients)
+        if len(self.waiting) < steps:
+            return None
+        means = [tf.add_n(parts) / steps for parts in zip(*self.waiting, strict=True)]
+        self.waiting = []
+        return means
 
 
 def substep(
     model: keras.Model,
     settings: Mapping[str, Any],
-    batch: tuple[Any, ...],
+    batch: Any,
     optimizer: keras.optimizers.Optimizer,
-) -> float:
-    """One forward and backward pass as one branch of a config says; returns its loss."""
-    x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
-    variables = list(model.trainable_variables)
-    if "variables" in settings:
-        variables = choose(settings["variables"], model)
-    elif "excluded_variables" in settings:
-        excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
-        variables = [variable for variable in variables if variable.path not in excluded]
+    sums: Sums,
+) -> tuple[float, dict[str, float], bool]:
+    """One forward and backward pass as one branch of a config says.
+
+    Returns:
+        Its loss, the named parts of that, and whether it has come to an update.
+    """
+    variables = selected(model, settings)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
-    with tf.GradientTape() as tape:
-        prediction = tf.cast(model(x, training=True), keras.config.floatx())
-        if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
-            # What the layers add counts by "regularize" alone.
-            total = model.compute_loss(x, y, prediction, *weights) - sum(model.losses)
-        else:
-            total = data_loss(settings.get("loss", model.loss), y, prediction, *weights)
+    with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
+        total, parts = forward(model, settings, batch)
         for term in penalties(settings.get("regularize", False), model):
             total = total + term
         scaled = total * scale
     pairs = [
-        (tf.convert_to_tensor(gradient), variable)
+        (tf.convert_to_tensor(gradient) / scale, variable)
         for variable, gradient in zip(
             variables, tape.gradient(scaled, [v.value for v in variables]), strict=True
         )
         if gradient is not None
     ]
+    reached = [variable for _, variable in pairs]
+    means = sums.mean([g for g, _ in pairs], settings.get("accumulate", 1))
+    pairs = [] if means is None else list(zip(means, reached, strict=True))
+    scale = float(optimizer.dynamic_scale) if scales else 1.0
     if pairs and all(bool(tf.reduce_all(tf.math.is_finite(g))) for g, _ in pairs):
-        pairs = [(g / scale, v) for g, v in pairs]
         if "gradients" in settings:
-            gradients, reached = ([pair[i] for pair in pairs] for i in (0, 1))
-            pairs = list(zip(settings["gradients"](gradients, reached), reached, strict=True))
+            treated = settings["gradients"]([g for g, _ in pairs], reached)
+            pairs = list(zip(treated, reached, strict=True))
         if "clipping" in settings:
             pairs = clip(settings["clipping"], pairs)
-        pairs = [(g * scale, v) for g, v in pairs]
+    pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
         optimizer.apply_gradients(pairs)
-    return float(total)
+    updated = bool(pairs) or settings.get("accumulate", 1) == 1
+    return float(total), {name: float(part) for name, part in parts.items()}, updated
+
+
+def forward(
+    model: keras.Model, settings: Mapping[str, Any], batch: Any
+) -> tuple[Any, Mapping[str, Any]]:
+    """The loss of a batch without the terms of layers, and its named parts."""
+    if "objective" in settings:
+        found = settings["objective"](model, batch)
+        found = found[0] if isinstance(found, tuple) else found
+        if isinstance(found, Mapping):
+            parts = {name: tf.cast(part, keras.config.floatx()) for name, part in found.items()}
+            return sum(parts.values()), parts
+        return tf.cast(found, keras.config.floatx()), {}
+    x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
+    training = settings.get("inference") is not True
+    prediction = tf.cast(model(x, training=training), keras.config.floatx())
+    if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
+        # What the layers add counts by "regularize" alone.
+        return model.compute_loss(x, y, prediction, *weights) - sum(model.losses), {}
+    return data_loss(settings.get("loss", model.loss), y, prediction, *weights), {}
+
+
+def average(context: Context, settings: Mapping[str, Any], values: list[Any]) -> None:
+    """Moves the averages of what a branch trains, in `values` or in the weights of `into`."""
+    how, model = settings["average"], context.model
+    decay = how["decay"] if "start" not in how or how["start"](context) else 0.0
+    if "into" in how:
+        layers = {layer.name: layer for layer in model.layers}
+        target = layers[how["into"]]
+        followed = layers[how["of"]].weights if "of" in how else selected(model, settings)
+        for slow, fast in zip(target.weights, followed, strict=True):
+            slow.assign(decay * slow.numpy() + (1 - decay) * fast.numpy())
+        return
+    fresh = [variable.numpy() for variable in selected(model, settings)]
+    old = values or fresh
+    values[:] = [decay * a + (1 - decay) * b for a, b in zip(old, fresh, strict=True)]
+
+
+def selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
+    """The variables that a branch trains."""
+    variables = list(model.trainable_variables)
+    if "variables" in settings:
+        return choose(settings["variables"], model)
+    if "excluded_variables" in settings:
+        excluded = {variable.path for variable in choose(settings["excluded_variables"], model)}
+        return [variable for variable in variables if variable.path not in excluded]
+    return variables
+
+
+@contextlib.contextmanager
+def inferring(model: keras.Model, names: Any) -> Iterator[None]:
+    """Some layers, or all, with training=False as they are called."""
+    names = [names] if isinstance(names, str) else names
+    held = [] if names is False else [x for x in model.layers if names is True or x.name in names]
+    held = [layer for layer in held if "training" in inspect.signature(layer.call).parameters]
+    for layer in held:
+        object.__setattr__(layer, "call", _fixed(layer.call))
+    yield
+    for layer in held:
+        object.__delattr__(layer, "call")
+
+
+def _fixed(call: Any) -> Any:
+    def fixed(*args: Any, **options: Any) -> Any:
+        return call(*args, **{**options, "training": False})
+
+    return fixed
 
 
 def choose(selection: Any, model: keras.Model) -> list[Any]:

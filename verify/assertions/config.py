@@ -81,6 +81,15 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
 def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
     """What one branch of a config promises of its substep."""
     model = reference.model
+    if settings.get("average", {}).get("into") is not None:
+        # Its weights are written without a gradient.
+        rest = {key: value for key, value in settings.items() if key != "average"}
+        return Expectation.of({**expectation_of(reference, rest).values, "unwatched": UNSET})
+    if settings.get("accumulate", 1) > 1:
+        # What is updated is so from sums that wait in variables.
+        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
+    if "objective" in settings:
+        return _of_objective(model, settings)
     chosen = {key_of(v): v for v in _selected(model, settings)}
     # What a model computes by itself is not known by name, and taken to be by all outputs.
     computed = "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss
@@ -109,8 +118,26 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             "optimizer": UNSET
             if not trained or model.distribute_strategy.num_replicas_in_sync > 1
             else _optimizer(model, settings),
-            # As in `fit`, layers run in training mode whatever a branch does.
-            "training": True if by_data and reference.stateful else UNSET,
+            # As in `fit`, layers run in training mode, unless a branch says otherwise.
+            "training": True
+            if by_data and reference.stateful and "inference" not in settings
+            else UNSET,
+            "allow_transforms": "gradients" in settings,
+        }
+    )
+
+
+def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectation:
+    """What a branch with a forward pass of its own promises, whatever that is.
+
+    By what it trains, and which of the chosen variables that reaches, is not known.
+    """
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    return Expectation.of(
+        {
+            "clipping": _clipping(model, settings),
+            "unwatched": _others(model, _selected(model, settings)),
+            "optimizer": UNSET if several else _optimizer(model, settings),
             "allow_transforms": "gradients" in settings,
         }
     )
@@ -125,7 +152,8 @@ def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectati
     if settings.get("repeat", 1) > 1:
         if values.get("loss"):
             values["loss"] *= 2
-        values["regularization"] *= 2
+        if "regularization" in values:
+            values["regularization"] *= 2
     return Expectation.of(values)
 
 

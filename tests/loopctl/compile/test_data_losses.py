@@ -277,7 +277,7 @@ def test_a_branchs_own_loss_takes_the_place_of_compute_loss() -> None:
 
 
 def test_a_train_step_of_ones_own_is_refused() -> None:
-    told = "model 'net' has a train_step of its own, .*: move what it does into compute_loss"
+    told = "model 'net' has a train_step of its own, .*: write what it does as the \"objective\""
     with pytest.raises(ConfigError, match=told):
         LoopControllerCallback(config_of()).attach(made(Stepping))
 

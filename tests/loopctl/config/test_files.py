@@ -42,7 +42,13 @@ cond = "{NAMES}.later"
 
 [late.true]
 loss = false
+inference = ["dense", "dense_*"]
 regularize = true
+
+[late.false]
+objective = "{NAMES}.apart"
+accumulate = 2
+average = {{ decay = 0.9, start = "epochs >= 2", into = "{NAMES}.last_layer" }}
 
 [async.stop]
 cond = "epochs == 2"
@@ -82,6 +88,8 @@ def test_a_file_means_what_it_says(
     assert off["variables"] is file_config.kernels
     assert off["optimizer"]["config"] == {"learning_rate": 0.5}
     assert config["late"]["cond"] is file_config.later
+    assert repr(config["late"][False]["average"].pop("start")) == "when.epochs >= 2"
+    assert config["late"][False].pop("average") == {"decay": 0.9, "into": file_config.last_layer}
     callback = LoopControllerCallback(config, load_async_config(path))
     model.fit(*data, batch_size=4, epochs=9, verbose=0, callbacks=[callback])
     assert callback.epochs == 2
@@ -104,7 +112,10 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
         == original["late"][True].pop("optimizer").get_config()
     )
     # Conditions build conditions when compared; their spelling is what counts.
-    conditions = [repr(c["gate"].pop("cond")) for c in (config, original)]
+    conditions = [
+        (repr(c["gate"].pop("cond")), repr(c["late"][False]["average"].pop("start")))
+        for c in (config, original)
+    ]
     assert conditions[0] == conditions[1]
     assert config == original
     assert repr(load_async_config(path)["stop"].pop("cond")) == "when.epochs == 2"

@@ -82,7 +82,20 @@ CONFIG: dict[str, Any] = {
         False: {"variables": file_config.kernels, "repeat": 2, "optimizer": "adam"},
     },
     "late": {"cond": when.loss.mean(3) < 1e9, True: {"loss": None, "regularize": ["below"]}},
-    "more": {"cond": when.every(2), True: {"optimizer": "sgd"}},
+    "still": {"cond": when.every(2), True: {"inference": True, "loss": ["mae", None]}},
+    "part": {"cond": when.every(2), False: {"inference": "batch*", "loss": ["mae", None]}},
+    "more": {
+        "cond": when.every(2),
+        True: {
+            "optimizer": "sgd",
+            "accumulate": 2,
+            "average": {"decay": 0.5, "start": when.batches >= 2},
+        },
+    },
+    "free": {
+        "cond": when.every(3),
+        False: {"objective": file_config.apart, "regularize": True, "repeat": 2},
+    },
 }
 
 

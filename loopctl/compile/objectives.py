@@ -1,0 +1,169 @@
+"""Objectives: a branch's own forward pass and loss, and the named parts that it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loopctl.compile.epoch_means import EpochMean
+from loopctl.compile.selection import layers_of
+from loopctl.config import ConfigError, ControlPlan
+
+Objective = Callable[[Any, Any], Any]
+
+
+def checked(objective: Objective, where: str) -> Objective:
+    """`objective`, whose results must be a loss: a scalar, or a dict of scalars, or one of these
+    with a prediction.
+
+    Raises:
+        ConfigError: when it is called, naming what it returned.
+    """
+
+    def compute(model: Any, data: Any) -> Any:
+        found = objective(model, data)
+        loss = found
+        if isinstance(found, tuple):
+            if len(found) != 2:
+                raise ConfigError(
+                    f"{where} returned a tuple of {len(found)}: a loss, or (loss, y_pred), is "
+                    "needed"
+                )
+            loss = found[0]
+        if not isinstance(loss, Mapping):
+            _check(loss, f"{where} returned")
+        elif not loss:
+            raise ConfigError(f"{where} returned an empty dict: at least one named loss is needed")
+        else:
+            for name, part in loss.items():
+                if not isinstance(name, str) or not name:
+                    raise ConfigError(f"{where} returned a loss named {name!r}: text is needed")
+                _check(part, f"{where} returned, under {name!r},")
+        return found
+
+    return compute
+
+
+def _check(loss: Any, told: str) -> None:
+    if loss is None:
+        raise ConfigError(f"{told} None: a scalar loss is needed")
+    tensor = tf.convert_to_tensor(loss)
+    if not tensor.dtype.is_floating:
+        raise ConfigError(f"{told} {tensor.dtype.name}: a loss of a floating-point type is needed")
+    if tensor.shape.rank:
+        raise ConfigError(
+            f"{told} a tensor of shape {tuple(tensor.shape)}: a scalar is needed, such as its mean"
+        )
+
+
+def loss_and_parts(found: Any, share: Any = 1.0) -> tuple[Any, dict[str, Any], Any]:
+    """What an objective returned, as a loss, its named parts and a prediction, if it gave any.
+
+    Args:
+        found: a scalar, or a dict of scalars whose sum is the loss, or a pair of one of these and
+            a prediction.
+        share: what the loss counts: that of this replica, of several.
+    """
+    loss, y_pred = found if isinstance(found, tuple) else (found, None)
+    parts = loss if isinstance(loss, Mapping) else {}
+    floatx = keras.backend.floatx()
+    parts = {name: tf.cast(part, floatx) * share for name, part in parts.items()}
+    loss = tf.add_n(list(parts.values())) if parts else tf.cast(loss, floatx) * share
+    return loss, parts, y_pred
+
+
+def forget_added_losses(model: Any) -> None:
+    """Forgets what layers have added to a loss in a forward pass before.
+
+    A model does so when it is called, but an objective may call its submodels only. Private: there
+    is no public way. tests/loopctl/compile/test_objectives.py notices when it moves.
+    """
+    model._clear_losses()
+
+
+def has_call(model: keras.Model) -> bool:
+    """Whether a model can be called, and does not just hold models."""
+    return getattr(model.call, "__func__", None) is not keras.Model.call
+
+
+def is_built(model: keras.Model) -> bool:
+    """Whether all variables of a model are there: if it has no `call`, those of all its layers."""
+    if model.built or has_call(model):
+        return bool(model.built)
+    layers = layers_of(model)
+    return bool(layers) and all(layer.built for layer in layers)
+
+
+def rehearse(plan: ControlPlan, model: keras.Model, parts: Parts, data: Any) -> None:
+    """Runs every objective once, to no effect: so that its parts are known, and metrics are built.
+
+    Eagerly, a branch may be run long after the first step; tracing goes through all of them.
+    """
+    with keras.StatelessScope():
+        for substep in plan.substeps:
+            if substep.objective is not None:
+                found = checked(substep.objective, substep.place("objective"))(model, data)
+                _, named, y_pred = loss_and_parts(found)
+                parts.know(substep.action, named)
+                if y_pred is not None:
+                    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+                    model.compute_metrics(x, y, y_pred, sample_weight)
+
+
+class Parts:
+    """The named parts of objectives: their values in a step, and their means over an epoch.
+
+    Which names there are is known when objectives have been traced, or rehearsed. Each has its
+    variables from then on: in a step in which its action was idle, it is NaN.
+    """
+
+    def __init__(self, plan: ControlPlan) -> None:
+        logged = {"loss", *plan.names, *(f"loss_{name}" for name in plan.names)}
+        self._taken = frozenset(logged)
+        self._values: dict[str, Any] = {}
+        self._means: dict[str, EpochMean] = {}
+
+    def of(self, action: str, results: tuple[Any, Mapping[str, Any]], samples: Any) -> Any:
+        """Keeps the parts that a substep of `action` has computed; returns its loss, float32."""
+        loss, parts = results
+        self.know(action, parts)
+        for name, part in parts.items():
+            key = f"{action}_{name}"
+            self._values[key].assign(self._means[key].update(part, samples))
+        return loss
+
+    def know(self, action: str, names: Iterable[str]) -> None:
+        """Makes the variables of parts, outside of a graph that is being traced."""
+        for key in (f"{action}_{name}" for name in names):
+            if key not in self._values:
+                with tf.init_scope():
+                    variable = tf.Variable(float("nan"), trainable=False, name="part")
+                    self._values[key], self._means[key] = variable, EpochMean("part")
+
+    def values(self, metrics: Collection[str]) -> dict[str, Any]:
+        """The parts of this step by name, scalar float32.
+
+        Raises:
+            ConfigError: a name is that of something else that a step reports.
+        """
+        found = {}
+        for name, variable in self._values.items():
+            if name in self._taken or name in metrics:
+                raise ConfigError(
+                    f"a part of an objective would be reported as {name!r} (<action>_<name>), "
+                    "which is a name in fit's logs already: give it another name"
+                )
+            found[name] = variable.read_value()
+            variable.assign(float("nan"))
+        return found
+
+    def means(self) -> dict[str, Any]:
+        """Of the steps of an epoch in which each was computed, scalar float32 by name."""
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def reset_epoch(self) -> None:
+        for mean in self._means.values():
+            mean.reset()
