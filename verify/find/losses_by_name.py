@@ -34,6 +34,8 @@ _SETTINGS = {
     keras.losses.CategoricalFocalCrossentropy: ("gamma", 0.4, 16.0),
 }
 _MOST_NUMBERS = 6
+# Ops that leave a target what it is.
+_MOVES = {"Cast", "ExpandDims", "Reshape", "Squeeze", "StridedSlice", "OneHot", "GatherV2"}
 _FOUND: weakref.WeakKeyDictionary[Detector, list[tuple[Any, Found]]] = weakref.WeakKeyDictionary()
 
 
@@ -68,11 +70,17 @@ def _known_losses(detector: Detector) -> list[tuple[Any, Found]]:
 
 
 def _may_be_chance(detector: Detector, found: Found) -> bool:
-    """Whether a loss, of some number, is of what no layer makes: many a square is one of Keras."""
-    predicted = found.predicted
-    if predicted is None or found.target is not None:
+    """Whether a loss is neither of what a layer makes nor against what the step is handed.
+
+    Many a product or square is, by its value, a loss of Keras of something.
+    """
+    if found.predicted is None or detector.outputs.is_of_layer(found.predicted):
         return False
-    return not detector.outputs.is_of_layer(predicted)
+    target = found.target
+    while target is not None and target[0] not in detector.flow.data:
+        data = detector.flat.node(target).data
+        target = data[0] if detector.flat.node(target).op in _MOVES and data else None
+    return target is None
 
 
 @functools.cache

@@ -5,8 +5,8 @@ May import: graphs, match, references.
 """
 
 from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint, unmatched
-from verify.flow.dependence import Dependence, reached
-from verify.flow.gradient_flow import SUMS, Flow, Update, differentiated
+from verify.flow.dependence import SUMS, Dependence, reached
+from verify.flow.gradient_flow import Flow, Update, differentiated
 from verify.flow.passages import ways
 from verify.flow.programs import Programs
 from verify.flow.rows import Rows, are_rows, rows_of

@@ -25,6 +25,8 @@ from verify.graphs import (
 )
 from verify.match import Matcher
 
+SUMS = {"Add", "AddN", "AddV2", "Sub"}
+
 
 class Dependence:
     """Dependence in one flat graph, or in one branch of it (`region`, a call path).
@@ -85,15 +87,33 @@ class Dependence:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
         return reached(sources, self.consumers, without)
 
-    def left_out(self, seed: int, loss: Tensor) -> int:
-        """How much of what a backward pass takes of the forward pass a loss is not made of."""
-        return len(self._taken(seed) - self.ancestors([loss[0]]))
+    def sums(self, seed: int, loss: Tensor) -> list[Tensor]:
+        """A loss, and the sums that it is a part of where the backward pass from `seed` is not."""
+        found, below = [loss], self.descendants([seed])
+        for tensor in found:
+            for user in self.consumers[tensor[0]]:
+                node = self.flat.nodes[user]
+                if node.op in SUMS and tensor in node.data and user not in below:
+                    found += [(user, 0)] if (user, 0) not in found else []
+        return found
+
+    def whole_of(self, seed: int, loss: Tensor) -> tuple[Tensor, int]:
+        """The smallest of those sums that leaves out least of what the backward pass takes.
+
+        With how much it leaves out.
+        """
+        sums = self.sums(seed, loss)
+        taken = self._taken(seed)
+        above = {tensor: self.ancestors([tensor[0]]) for tensor in sums}
+        best = min(sums, key=lambda t: (len(taken - above[t]), len(above[t])))
+        return best, len(taken - above[best])
 
     def _taken(self, seed: int) -> frozenset[int]:
         if seed not in self._known_taken:
             below = self.descendants([seed])
             taken = {source for index in below for source, _ in self.flat.nodes[index].data}
-            self._known_taken[seed] = frozenset((taken - below) & self.of_weights)
+            # What the pass takes may be computed for it alone: of a power, another power.
+            self._known_taken[seed] = frozenset(self.ancestors(taken - below) & self.of_weights)
         return self._known_taken[seed]
 
     def after(self, tensors: Iterable[Tensor]) -> set[int]:

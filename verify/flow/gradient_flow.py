@@ -12,7 +12,7 @@ from collections.abc import Set
 
 import numpy as np
 
-from verify.flow.dependence import Dependence
+from verify.flow.dependence import SUMS, Dependence
 from verify.flow.rows import numbers_of, placing, tables
 from verify.flow.seeds import REAL, Seed, Seeds
 from verify.graphs import (
@@ -28,7 +28,6 @@ from verify.graphs import (
 
 # Ops that tell whether a number is one.
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
-SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _MOVES = {"Cast", *IDENTITIES, *RESHAPES}
 _OPPOSITE = {
     "AssignAddVariableOp": "AssignSubVariableOp",
@@ -64,25 +63,11 @@ class Flow(Dependence):
 
     def sums_of(self, seed: Seed) -> list[Tensor]:
         """A loss, and the sums that it is a part of on the way forward: one is differentiated."""
-        found = [seed.loss]
-        below = self.descendants([seed.node])
-        for tensor in found:
-            for user in self.consumers[tensor[0]]:
-                node = self.flat.nodes[user]
-                if node.op in SUMS and tensor in node.data and user not in below:
-                    found += [(user, 0)] if (user, 0) not in found else []
-        return found
+        return self.sums(seed.node, seed.loss)
 
     def whole(self, seed: Seed) -> Tensor:
-        """What a backward pass differentiates: a loss, or the sum that it is a part of.
-
-        That is the smallest of all that the pass takes something of.
-        """
-        sums = self.sums_of(seed)
-        if len(sums) == 1:
-            return seed.loss
-        sizes = {t: (self.left_out(seed.node, t), len(self.ancestors([t[0]]))) for t in sums}
-        return min(sums, key=lambda tensor: sizes[tensor])
+        """What a backward pass differentiates: a loss, or the sum that it is a part of."""
+        return self.whole_of(seed.node, seed.loss)[0]
 
     @functools.cached_property
     def backward(self) -> set[int]:

@@ -105,7 +105,7 @@ class Seeds:
                         found[loss] = None
         if len(found) < 2:
             return next(iter(found), None)
-        return min(found, key=lambda t: (t[0] > seed.index, self.flow.left_out(seed.index, t)))
+        return min(found, key=lambda t: (t[0] > seed.index, self.flow.whole_of(seed.index, t)[1]))
 
     def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
         """What might be a loss of this spec, grouped by what its gradient looks like."""

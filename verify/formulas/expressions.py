@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import itertools
 import string
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,20 @@ class Expression:
     number: float = 0.0
     signs: tuple[float, ...] = ()
     identity: int = 0
+
+    @functools.cached_property
+    def digest(self) -> int:
+        """Its hash: parts that occur often are hashed once."""
+        own = (self.kind, self.text, self.number, self.signs, self.identity)
+        return hash((own, tuple(part.digest for part in self.parts)))
+
+    def __hash__(self) -> int:
+        return self.digest
+
+    @functools.cached_property
+    def size(self) -> int:
+        """About how many characters it takes to write, if nothing is left out."""
+        return len(self.text) + sum(part.size + 3 for part in self.parts)
 
 
 def name(text: str, identity: int = 0) -> Expression:
@@ -124,13 +139,11 @@ class _Writer:
         self.bound: dict[Expression, str] = {}
         self.draws = _numbered(expression)
         uses = collections.Counter(part for one in _each(expression) for part in one.parts)
-        taken = {one.text for one in _each(expression) if one.kind == "name"}
-        letters = (letter for letter in string.ascii_lowercase if letter not in taken)
-        several = [
-            one
-            for one in _each(expression)
-            if uses[one] > 1 and len(self._of(one, depth)) >= _WORTH_A_NAME
-        ]
+        taken = {one.text for one in _each(expression) if one.kind == "name"} | {
+            "d"
+        }  # of derivatives
+        letters = (letter for letter in _letters() if letter not in taken)
+        several = [one for one in _each(expression) if uses[one] > 1 and one.size >= _WORTH_A_NAME]
         # What is made of others comes first: reading goes from the whole to its parts.
         explained = []
         for one, letter in zip(several, letters, strict=False):
@@ -209,6 +222,12 @@ def _each(expression: Expression) -> list[Expression]:
             stack.append((one, True))
             stack += [(part, False) for part in one.parts]
     return list(reversed(found))
+
+
+def _letters() -> Iterator[str]:
+    """Names for what has none: a, b, ..., a1, b1, ..."""
+    for number in itertools.count():
+        yield from (f"{letter}{number or ''}" for letter in string.ascii_lowercase)
 
 
 def _numbered(expression: Expression) -> dict[Expression, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from verify.find import Detector, Found, known_losses
 from verify.flow import Seed
 from verify.formulas.calls import Calls
-from verify.formulas.expressions import written
+from verify.formulas.expressions import Expression, written
 from verify.formulas.terms import Terms
 from verify.graphs import Tensor
 from verify.references import known_name
@@ -18,7 +18,10 @@ _TAPE = "gradient_tape"
 
 @dataclasses.dataclass(frozen=True)
 class Formula:
-    """What is differentiated by the variables at these paths. `known`: by name as a whole."""
+    """What is differentiated by the variables at these paths.
+
+    `known`: whether it is a sum of losses that have a name, of a model's output and a target.
+    """
 
     text: str
     variables: tuple[str, ...]
@@ -54,7 +57,7 @@ class _Formulas:
             terms = Terms(calls, self._named, self._begun_by(inner), _Names(self, seed).of)
             made = terms.objective(whole[seed])
             parts = made.parts if made.kind == "sum" else (made,)
-            known = terms.named_losses.issuperset(parts)
+            known = all(part in terms.named_losses and _is_plain(part) for part in parts)
             one = Formula(written(made), tuple(sorted(paths)), known)
             found[one.text, one.variables] = one
         return list(found.values())
@@ -120,6 +123,12 @@ class _Names:
             if not self.flow.ancestors([tensor[0]], without=ends) & self._weights
         ]
         return there[0] if len(there) == 1 else None
+
+
+def _is_plain(loss: Expression) -> bool:
+    """Whether a loss is of what a step is handed, and of what a model makes of that."""
+    ends = [part.parts if part.kind == "call" else (part,) for part in loss.parts]
+    return all(one.kind in ("name", "number") for several in ends for one in several)
 
 
 def _ends(found: Found) -> frozenset[int]:

@@ -32,7 +32,7 @@ class LossFact:
 class ObjectiveFact:
     """What one backward pass differentiates, as a formula, and which variables it trains.
 
-    `known`: whether it is a sum of losses that have a name.
+    `known`: whether it is a sum of losses that have a name, of a model's output and a target.
     """
 
     formula: str
