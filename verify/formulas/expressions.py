@@ -71,9 +71,10 @@ def infix(operator: str, left: Expression, right: Expression) -> Expression:
         for one, other in ((left, right), (right, left)):
             if one.kind == "number":
                 return weighted([(one.number, other)])
-        for one, other in ((left, right), (right, left)):
-            if _is_scaled(one):
-                return weighted([(one.signs[0], infix("*", one.parts[0], other))])
+        if _is_scaled(left):
+            return weighted([(left.signs[0], infix("*", left.parts[0], right))])
+        if _is_scaled(right):
+            return weighted([(right.signs[0], infix("*", left, right.parts[0]))])
         for one, other in ((left, right), (right, left)):
             if one.kind == "/" and one.parts[0] == number(1):
                 return infix("/", other, one.parts[1])

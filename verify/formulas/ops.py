@@ -113,6 +113,8 @@ def expression(node: Node, output: int, parts: Sequence[Expression]) -> Expressi
 def _turned(node: Node, side: int, part: Expression) -> Expression:
     """What a product of matrices takes, transposed where it is."""
     attrs = node.attrs
+    if _INFIX[node.op] == "@" and part.kind == "number":
+        return name("constant")  # a matrix, of one number throughout
     wanted = ("transpose_a", "adj_x") if side == 0 else ("transpose_b", "adj_y")
     turned = any(key in attrs and attrs[key].b for key in wanted)
     return call("transpose", part) if turned else part
