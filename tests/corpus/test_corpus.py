@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -39,3 +41,27 @@ def test_a_fault_is_named(module: ModuleType, wrong: str) -> None:
     with pytest.raises(verify.GraphAssertionError) as error:
         module.case(wrong).check()
     assert module.FAULTS[wrong] in str(error.value)
+
+
+@pytest.mark.parametrize("module", EXAMPLES, ids=named)
+def test_the_page_of_how_tos_says_what_is_meant(module: ModuleType) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.endswith(f"| `{named(module)}.py` |"))
+    title, _, what = ((module.__doc__ or "").splitlines()[0].rstrip(".")).partition(": ")
+    calls = [one for one in ast.walk(ast.parse(inspect.getsource(module))) if called(one) == "Case"]
+    assert len(calls) == 1
+    (meant,) = (one for one in ast.iter_child_nodes(calls[0]) if isinstance(one, ast.Dict))
+    said = ", ".join(
+        f"{ast.literal_eval(key)}={ast.unparse(value)}"
+        for key, value in zip(meant.keys, meant.values, strict=True)
+        if key is not None
+    )
+    assert row == (
+        f"| {title}: {what} | `{said.replace('keras.optimizers.', '')}` | `{named(module)}.py` |"
+    )
+
+
+def called(node: ast.AST) -> str:
+    """The name of what is called, if something is."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return function.id if isinstance(function, ast.Name) else ""

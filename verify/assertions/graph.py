@@ -61,8 +61,9 @@ def assert_graph(
             this function, with all it depends on: layers' losses, penalties, other models. Or a
             dict of such by variables, paths or globs, each of those that it depends on; ``None``
             there: no gradient updates these. Where backward passes follow one another, variables
-            are as they are when a pass reads them. Nor is a gradient multiplied by a number before
-            the optimizer, unless `allow_transforms`; clips are left to `clipping`.
+            are as they are when a pass reads them. Nor is a gradient changed before the optimizer
+            (multiplied by a number, with noise added to it), unless `allow_transforms` or the
+            function says what enters the optimizer; clips are left to `clipping`.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
             of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
