@@ -192,7 +192,7 @@ class Places:
         met = (t for index in sorted(after) for t in self.flat.nodes[index].data)
         return [t for t in dict.fromkeys(met) if t[0] != source and t[0] not in after]
 
-    def _may_be_fed(self, tensor: Tensor, prediction: Spec) -> bool:
+    def _has_labels(self, tensor: Tensor, prediction: Spec) -> bool:
         """Whether a tensor is a target, or a constant that has a label for each example."""
         if self.flow.folder.value(tensor) is None:
             return self._is_target(tensor)
@@ -206,7 +206,10 @@ class Places:
         found: dict[Tensor | float | None, None] = {}
         for tensor in self._met(source, after):
             for origin in self._origins(tensor):
-                if self._is_drawable(self.flow.spec(origin)) and self._may_be_fed(origin, spec):
+                judged = self.targets is None or source in self._of_targets
+                if not self._is_drawable(self.flow.spec(origin)):
+                    continue
+                if self._has_labels(origin, spec) if judged else self._is_target(origin):
                     found[origin] = None
         if self.targets is not None and source not in self._of_targets:
             for tensor in sorted(self.targets):

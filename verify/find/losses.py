@@ -13,7 +13,7 @@ from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.graphs import IFS, Node, Spec, Tensor, VariableRef
 from verify.match import Miss, Pattern, Predicate
-from verify.references import LossKey, is_of_keras, loss_patterns, takes_activated
+from verify.references import LossKey, loss_patterns, takes_activated
 
 # Ops that move or re-encode a target without computing with its values.
 _MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
@@ -103,22 +103,12 @@ class Losses:
         return LossesByValue(self.search, self.outputs, places)
 
     def _patterns(self, loss: Any) -> Iterator[Pattern]:
-        """What to look for. Of what values rule out, only what tells how near the step is."""
         weights = sorted(self.step.weights or ())
         weight = self.flow.spec(weights[0]) if weights else None
         ops = self.flow.matcher.by_op
-        by_value = self._by_value if is_of_keras(loss) and self._by_value.tells else None
-        places = {self.flow.spec(place.prediction) for place in self._by_value.places}
         for masked in (False, True) if self._masks else (False,):
-            out = by_value is not None and not by_value.may_be(loss, by_row=masked)
-            if masked and out:
-                return
             for target, prediction in self._meeting_specs:
-                if by_value is None or prediction in places:
-                    found = loss_patterns(loss, target, prediction, weight, ops, masked)
-                    yield from found
-                    if found and out:
-                        break
+                yield from loss_patterns(loss, target, prediction, weight, ops, masked)
 
     def _predicates(self, pattern: Pattern, loss: Any) -> dict[str, Predicate]:
         is_prediction = self.outputs.is_prediction

@@ -131,11 +131,6 @@ class LossesByValue:
         return float(value) if value.size == 1 else None
 
     @property
-    def places(self) -> list[Place]:
-        """Where a loss may be."""
-        return self._places.all
-
-    @property
     def tells(self) -> bool:
         """Whether there is a place for a loss, and each could be looked at."""
         return bool(self._places.all) and not self._blind

@@ -29,7 +29,7 @@ def told_instead(
         return " and ".join(others)
     paths = {update.variable.path for update in rest}
     told = [one.text for one in formulas(detector) if not paths.isdisjoint(one.variables)]
-    return f"{' and '.join(told) or UNNAMED}, no loss that Keras has a name for,"
+    return f"another data loss, {' and '.join(told) or 'none that Keras has a name for'},"
 
 
 def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) -> list[str]:
