@@ -17,11 +17,18 @@ from verify import strategies
 STEPS, SIZE = 5, 8
 
 
+# What branches that share don't have, or one of them only.
+UNSHARED = ("repeat", "objective", "accumulate", "inference", "average")
+
+
 def share_what_can_be(config: strategies.Config) -> strategies.Config:
     """The config, with the loss of each True branch in its False branch as well."""
     alike = {}
     for name, action in config.items():
-        on, off = ({**action.get(branch, {}), "repeat": 1} for branch in (True, False))
+        on, off = (
+            {k: v for k, v in action.get(branch, {}).items() if k not in UNSHARED}
+            for branch in (True, False)
+        )
         off.pop("loss", None)
         loss = {"loss": on["loss"]} if "loss" in on else {}
         alike[name] = {"cond": action["cond"], True: on, False: {**off, **loss}}
@@ -54,6 +61,11 @@ def cubic(y_true: Any, y_pred: Any) -> Any:
     return keras.ops.abs(y_true - y_pred) ** 3
 
 
+def squared(model: Any, data: Any) -> Any:
+    x, y = data
+    return keras.ops.mean((model(x, training=True) - y) ** 2)
+
+
 @pytest.mark.parametrize(
     ("on", "off", "shared"),
     [
@@ -65,6 +77,10 @@ def cubic(y_true: Any, y_pred: Any) -> Any:
         ({"loss": "mse"}, {}, False),
         ({"loss": None}, {"loss": False}, True),
         ({}, {"repeat": 2}, False),
+        ({}, {"accumulate": 2}, False),
+        ({"accumulate": 1}, {"average": {"decay": 0.9}}, True),
+        ({"inference": True}, {"inference": True}, False),
+        ({"objective": squared}, {"objective": squared}, False),
         ({}, {"update_statistics": False}, False),
     ],
 )
