@@ -233,15 +233,16 @@ def conditions() -> st.SearchStrategy[Any]:
 
 def _with_objective(drawn: tuple[Config, Any]) -> Config:
     branch, objective = drawn
-    return {
-        **{key: value for key, value in branch.items() if key != "loss"},
-        "objective": objective,
-    }
+    return {**_without(branch, "loss"), "objective": objective}
 
 
 def _accumulating(drawn: tuple[Config, int]) -> Config:
     branch, steps = drawn
-    return {**{key: value for key, value in branch.items() if key != "repeat"}, "accumulate": steps}
+    return {**_without(branch, "repeat"), "accumulate": steps}
+
+
+def _without(branch: Config, left_out: str) -> Config:
+    return {key: value for key, value in branch.items() if key != left_out}
 
 
 def branches() -> st.SearchStrategy[Config]:
@@ -299,9 +300,7 @@ def _averages(config: Config, most: int) -> Config:
             if "average" in action.get(branch, {}):
                 left -= 1
                 if left < 0:
-                    found[name][branch] = {
-                        k: v for k, v in action[branch].items() if k != "average"
-                    }
+                    found[name][branch] = _without(action[branch], "average")
     return found
 
 

@@ -98,7 +98,7 @@ class Detector:
         """What tells the losses apart whose gradients come to these nodes, see `verify.flow`."""
         reached = frozenset(nodes)
         losses = [
-            self.flow.whole(seed)
+            self.flow.whole[seed]
             for seed in self.flow.seeds
             if not reached.isdisjoint(self.search.below(seed.node))
         ]

@@ -35,7 +35,7 @@ def whole_fingerprint(objectives: Objectives) -> str:
     if len(ends) == len(flow.trained) and _is_small(objectives, ends.values()):
         lines = next(_told(objectives, ends), None)
     if lines is None:
-        return BY_OPS + fingerprint(flow, [flow.whole(seed) for seed in flow.seeds])
+        return BY_OPS + fingerprint(flow, flow.whole.values())
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=6).hexdigest()
 
 

@@ -155,8 +155,8 @@ class Places:
         loops = self._loops(prediction)
         met = (t for t in self._met(source, after) if t not in targets)
         made = tuple(t for t in met if self._loops(t) == loops and self._may_be(t))
-        after_it = frozenset(after)
-        return Place(prediction, of_layer, gradients, whole, targets, made, after_it)
+        later = frozenset(after)
+        return Place(prediction, of_layer, gradients, whole, targets, made, later)
 
     def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
         """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
@@ -204,14 +204,13 @@ class Places:
     ) -> tuple[Tensor | float | None, ...]:
         """What may be the target of a loss: a tensor, made up of one number, or not looked at."""
         found: dict[Tensor | float | None, None] = {}
+        fed = self.targets is not None and source not in self._of_targets
         for tensor in self._met(source, after):
             for origin in self._origins(tensor):
-                judged = self.targets is None or source in self._of_targets
-                if not self._is_drawable(self.flow.spec(origin)):
-                    continue
-                if self._has_labels(origin, spec) if judged else self._is_target(origin):
+                there = self._is_target(origin) if fed else self._has_labels(origin, spec)
+                if there and self._is_drawable(self.flow.spec(origin)):
                     found[origin] = None
-        if self.targets is not None and source not in self._of_targets:
+        if self.targets is not None and fed:
             for tensor in sorted(self.targets):
                 if self._is_drawable(self.flow.spec(tensor)):
                     found[tensor] = None

@@ -16,7 +16,7 @@ from verify.match import Miss, Pattern, Predicate
 from verify.references import LossKey, loss_patterns, takes_activated
 
 # Ops that move or re-encode a target without computing with its values.
-_MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
+MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
 # Ops that take rows or columns of it, or put them in another order.
 _REARRANGES = {
     *("ConcatV2", "GatherNd", "Pack", "RandomShuffle", "ReverseV2", "Roll", "Slice", "Split"),
@@ -132,7 +132,7 @@ class Losses:
             return False
         if self.step.targets is None:
             return True
-        while tensor not in self.step.targets and (node := self.flat.node(tensor)).op in _MOVES:
+        while tensor not in self.step.targets and (node := self.flat.node(tensor)).op in MOVES:
             if node.op == "StridedSlice" and not self._keeps_all(node):
                 return False
             tensor = node.data[0]
@@ -154,7 +154,7 @@ class Losses:
         fed = {index for index, _ in self.step.targets or ()}
         if not above.isdisjoint(fed):
             between = above & self.flow.descendants(fed, without=self._shapes) - fed
-            return not all(self.flat.nodes[index].op in _MOVES | _REARRANGES for index in between)
+            return not all(self.flat.nodes[index].op in MOVES | _REARRANGES for index in between)
         return not above.isdisjoint(self.flow.weights)
 
     @functools.cached_property

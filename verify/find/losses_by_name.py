@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from verify.find.detector import Detector
+from verify.find.losses import MOVES
 from verify.find.search import Disjoint, Found
 from verify.references import loss_name
 
@@ -34,8 +35,6 @@ _SETTINGS = {
     keras.losses.CategoricalFocalCrossentropy: ("gamma", 0.4, 16.0),
 }
 _MOST_NUMBERS = 6
-# Ops that leave a target what it is.
-_MOVES = {"Cast", "ExpandDims", "Reshape", "Squeeze", "StridedSlice", "OneHot", "GatherV2"}
 _FOUND: weakref.WeakKeyDictionary[Detector, list[tuple[Any, Found]]] = weakref.WeakKeyDictionary()
 
 
@@ -79,7 +78,7 @@ def _may_be_chance(detector: Detector, found: Found) -> bool:
     target = found.target
     while target is not None and target[0] not in detector.flow.data:
         data = detector.flat.node(target).data
-        target = data[0] if detector.flat.node(target).op in _MOVES and data else None
+        target = data[0] if detector.flat.node(target).op in MOVES and data else None
     return target is None
 
 

@@ -78,7 +78,7 @@ class LossesByValue:
         self._outputs, self._places = outputs, places
         self._plan = Plan(self.flat)
         self._evaluations: dict[Any, Evaluation] = {}
-        self._arrays: dict[int, dict[Tensor, Array]] = {}
+        self._arrays: dict[Any, dict[Tensor, Array]] = {}
         self._blind: set[Tensor] = set()
         self._references = Kept()
 
@@ -205,7 +205,7 @@ class LossesByValue:
     def _numbers(self, place: Place, drawn: LossDraw) -> Callable[[Tensor], Array]:
         """What tensors are in a draw; many a loss asks for it."""
         evaluation = self._evaluation(place, drawn)
-        known = self._arrays.setdefault(id(evaluation), {})
+        known = self._arrays.setdefault((place.prediction, drawn.place_key), {})
 
         def number(tensor: Tensor) -> Array:
             if tensor not in known:

@@ -89,7 +89,6 @@ class Search:
         self.step, self.flat = step, step.flat
         self.flow = Flow(step.flat, region, step.trainable)
         self.scaling = Scaling(self.flow)
-        self._known_below: dict[int, set[int]] = {}
 
     def is_upstream(self, tensor: Tensor) -> bool:
         return tensor[0] in self.flow.backward and tensor[0] not in self._of_data
@@ -208,9 +207,7 @@ class Search:
 
     def below(self, index: int) -> set[int]:
         """All that depends on a node (included)."""
-        if index not in self._known_below:
-            self._known_below[index] = self.flow.descendants([index])
-        return self._known_below[index]
+        return self.flow.below(index)
 
     def _replicas(self, match: Match) -> frozenset[int]:
         """Which replicas' variables a gradient is computed from."""

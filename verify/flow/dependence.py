@@ -45,6 +45,7 @@ class Dependence:
         self._trainable = trainable
         self.folder = Folder(flat)
         self.matcher = Matcher(flat, self.folder)
+        self._known_below: dict[int, set[int]] = {}
         self._known_taken: dict[int, frozenset[int]] = {}
 
     def is_trainable(self, variable: VariableRef) -> bool:
@@ -87,9 +88,15 @@ class Dependence:
         """All that depends on `sources` (included), on paths that avoid the nodes `without`."""
         return reached(sources, self.consumers, without)
 
+    def below(self, index: int) -> set[int]:
+        """All that depends on a node (included), which is asked for often."""
+        if index not in self._known_below:
+            self._known_below[index] = self.descendants([index])
+        return self._known_below[index]
+
     def sums(self, seed: int, loss: Tensor) -> list[Tensor]:
         """A loss, and the sums that it is a part of where the backward pass from `seed` is not."""
-        found, below = [loss], self.descendants([seed])
+        found, below = [loss], self.below(seed)
         for tensor in found:
             for user in self.consumers[tensor[0]]:
                 node = self.flat.nodes[user]
@@ -110,7 +117,7 @@ class Dependence:
 
     def _taken(self, seed: int) -> frozenset[int]:
         if seed not in self._known_taken:
-            below = self.descendants([seed])
+            below = self.below(seed)
             taken = {source for index in below for source, _ in self.flat.nodes[index].data}
             # What the pass takes may be computed for it alone: of a power, another power.
             self._known_taken[seed] = frozenset(self.ancestors(taken - below) & self.of_weights)

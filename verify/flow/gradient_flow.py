@@ -65,9 +65,10 @@ class Flow(Dependence):
         """A loss, and the sums that it is a part of on the way forward: one is differentiated."""
         return self.sums(seed.node, seed.loss)
 
-    def whole(self, seed: Seed) -> Tensor:
-        """What a backward pass differentiates: a loss, or the sum that it is a part of."""
-        return self.whole_of(seed.node, seed.loss)[0]
+    @functools.cached_property
+    def whole(self) -> dict[Seed, Tensor]:
+        """What each backward pass differentiates: a loss, or the sum that it is a part of."""
+        return {seed: self.whole_of(seed.node, seed.loss)[0] for seed in self.seeds}
 
     @functools.cached_property
     def backward(self) -> set[int]:

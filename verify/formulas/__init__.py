@@ -4,6 +4,6 @@ In: a detector. Out: `formulas`, each with the variables that it trains.
 May import: verify.find and all that it may.
 """
 
-from verify.formulas.objectives import Formula, formulas
+from verify.formulas.objectives import ObjectiveFact, formulas
 
-__all__ = ["Formula", "formulas"]
+__all__ = ["ObjectiveFact", "formulas"]

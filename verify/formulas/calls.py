@@ -13,7 +13,7 @@ from verify.flow import Flow
 from verify.graphs import READS, Node, Tensor
 from verify.step import Step
 
-_TAPE = "gradient_tape"
+TAPE = "gradient_tape"  # the scope that a tape opens for what it computes
 
 _Key = tuple[str, ...]
 
@@ -97,7 +97,7 @@ class Calls:
         outer: list[str] = []
         for place in (*node.path, node.name):
             scopes = place.split("/")
-            if _TAPE in scopes:
+            if TAPE in scopes:
                 return None
             for depth, scope in enumerate(scopes[:-1], start=1):
                 if self._base(scope) in self._names:

@@ -51,8 +51,8 @@ class Expression:
         return len(self.text) + sum(part.size + 3 for part in self.parts)
 
 
-def name(text: str, identity: int = 0) -> Expression:
-    return Expression("name", text=text, identity=identity)
+def name(text: str) -> Expression:
+    return Expression("name", text=text)
 
 
 def number(value: float) -> Expression:
@@ -136,13 +136,11 @@ class _Writer:
     """Writes one expression, down to some depth."""
 
     def __init__(self, expression: Expression, depth: int) -> None:
-        self.depth = depth
         self.bound: dict[Expression, str] = {}
         self.draws = _numbered(expression)
         uses = collections.Counter(part for one in _each(expression) for part in one.parts)
-        taken = {one.text for one in _each(expression) if one.kind == "name"} | {
-            "d"
-        }  # of derivatives
+        taken = {one.text for one in _each(expression) if one.kind == "name"}
+        taken.add("d")  # that of derivatives
         letters = (letter for letter in _letters() if letter not in taken)
         several = [one for one in _each(expression) if uses[one] > 1 and one.size >= _WORTH_A_NAME]
         # What is made of others comes first: reading goes from the whole to its parts.

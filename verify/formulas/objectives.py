@@ -7,28 +7,26 @@ from collections.abc import Callable
 
 from verify.find import Detector, Found, known_losses
 from verify.flow import Seed
-from verify.formulas.calls import Calls
+from verify.formulas.calls import TAPE, Calls
 from verify.formulas.expressions import Expression, written
 from verify.formulas.terms import Terms
 from verify.graphs import Tensor
 from verify.references import known_name
 
-_TAPE = "gradient_tape"
-
 
 @dataclasses.dataclass(frozen=True)
-class Formula:
-    """What is differentiated by the variables at these paths.
+class ObjectiveFact:
+    """What one backward pass differentiates, as a formula, and which variables it trains.
 
     `known`: whether it is a sum of losses that have a name, of a model's output and a target.
     """
 
-    text: str
+    formula: str
     variables: tuple[str, ...]
     known: bool
 
 
-def formulas(detector: Detector) -> list[Formula]:
+def formulas(detector: Detector) -> list[ObjectiveFact]:
     """What the backward passes of a step differentiate that end in updates, in their order."""
     return _Formulas(detector).all
 
@@ -40,26 +38,26 @@ class _Formulas:
         self.losses = known_losses(detector)
 
     @property
-    def all(self) -> list[Formula]:
-        whole = {seed: self.flow.whole(seed) for seed in self._seeds}
+    def all(self) -> list[ObjectiveFact]:
+        whole = {seed: self.flow.whole[seed] for seed in self._seeds}
         ends = {index for index, _ in whole.values()}
         # Another backward pass goes back through these.
         inner = [seed for seed in whole if ends & self.search.below(seed.node)]
-        found: dict[tuple[str, tuple[str, ...]], Formula] = {}
+        found: dict[tuple[str, tuple[str, ...]], ObjectiveFact] = {}
         outer = [seed for seed in whole if seed not in inner]
         forward = self.flow.ancestors(index for index, _ in whole.values())
-        calls = Calls(self.detector.step, self.flow, forward)
+        calls, named = Calls(self.detector.step, self.flow, forward), self._named
         for seed in outer:
             below = self.search.below(seed.node)
             paths = {u.variable.path for u in self.flow.trained if u.node.index in below}
             if not paths:
                 continue
-            terms = Terms(calls, self._named, self._begun_by(inner), _Names(self, seed).of)
+            terms = Terms(calls, named, self._begun_by(inner), _Names(self, seed).of)
             made = terms.objective(whole[seed])
             parts = made.parts if made.kind == "sum" else (made,)
             known = all(part in terms.named_losses and _is_plain(part) for part in parts)
-            one = Formula(written(made), tuple(sorted(paths)), known)
-            found[one.text, one.variables] = one
+            one = ObjectiveFact(written(made), tuple(sorted(paths)), known)
+            found[one.formula, one.variables] = one
         return list(found.values())
 
     @property
@@ -76,7 +74,7 @@ class _Formulas:
 
         def begun(index: int) -> Seed | None:
             node = self.flat.nodes[index]
-            if index not in self.flow.backward or _TAPE not in "/".join((*node.path, node.name)):
+            if index not in self.flow.backward or TAPE not in "/".join((*node.path, node.name)):
                 return None
             there = [seed for seed in inner if index in self.search.below(seed.node)]
             return there[-1] if there else None
@@ -104,7 +102,7 @@ class _Names:
     """Which parts of one objective are losses that have a name."""
 
     def __init__(self, formulas: _Formulas, seed: Seed) -> None:
-        self.formulas, self.flow = formulas, formulas.flow
+        self.flow = formulas.flow
         below = formulas.search.below(seed.node)
         self.losses = [
             (known_name(loss), found)

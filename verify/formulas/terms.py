@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 from verify.find import Found
-from verify.flow import Seed
+from verify.flow import SUMS, Seed
 from verify.formulas.calls import Call, Calls
 from verify.formulas.expressions import (
     Expression,
@@ -64,7 +64,7 @@ class Terms:
         if node.op in SAME and inputs:
             return self.objective(inputs[0], factor, depth + 1)
         if self.calls.of(tensor) is None and depth < _DEEPEST:
-            if node.op in ("Add", "AddV2", "AddN"):
+            if node.op in SUMS - {"Sub"}:
                 return weighted((1, self.objective(t, factor, depth + 1)) for t in inputs)
             if node.op == "Sub":
                 signs = zip((1, -1), inputs, strict=True)

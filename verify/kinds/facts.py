@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from verify.find import HazardFact, Written
+from verify.formulas import ObjectiveFact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,18 +27,6 @@ class LossFact:
     variables: tuple[str, ...]
     scaled_by: tuple[str, ...] = ()
     fingerprint: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class ObjectiveFact:
-    """What one backward pass differentiates, as a formula, and which variables it trains.
-
-    `known`: whether it is a sum of losses that have a name, of a model's output and a target.
-    """
-
-    formula: str
-    variables: tuple[str, ...]
-    known: bool
 
 
 @dataclasses.dataclass(frozen=True)

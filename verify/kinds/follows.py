@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Followed, Off, literal
 from verify.kinds.facts import Facts, FollowFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
-from verify.kinds.selection import known, names, select
+from verify.kinds.selection import absent, known, names, select
 from verify.kinds.violation import Violation
 from verify.step import choosers
 
@@ -114,8 +113,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             violations += _none_of(every, wanted)
             continue
         chosen, rate = _pair(said)
-        if absent := _absent(detector, selection):
-            wanted = f"{names(absent)} to follow another variable"
+        if unmatched := absent(detector, selection):
+            wanted = f"{names(unmatched)} to follow another variable"
             told = "no variable of the step, nor of its model, is called so"
             trainable = names(v.path for v in known(detector) if detector.flow.is_trainable(v))
             hints = (f"trainable variables it uses: {trainable}",)
@@ -147,20 +146,6 @@ def _selected(detector: Detector, selection: Any) -> list[VariableRef]:
     entries = selection if isinstance(selection, list | tuple) else [selection]
     real = sorted((v for v in known(detector) if "float" in v.dtype), key=_natural)
     return select(detector, [*entries], "follows", trainable=False, first=real)
-
-
-def _absent(detector: Detector, selection: Any) -> list[str]:
-    """The paths and globs of targets that mean nothing: of an average that is never made."""
-    entries = selection if isinstance(selection, list | tuple) else [selection]
-    paths = [v.path for v in known(detector)]
-    return [
-        entry
-        for entry in entries
-        if isinstance(entry, str)
-        and not entry.startswith("!")
-        and entry not in paths
-        and not fnmatch.filter(paths, entry)
-    ]
 
 
 def _natural(variable: VariableRef) -> list[tuple[int, int, str]]:

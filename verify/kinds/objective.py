@@ -9,9 +9,9 @@ import numpy as np
 
 from verify.find import Comparison, Detector
 from verify.flow import Update
-from verify.formulas import formulas
+from verify.formulas import ObjectiveFact, formulas
 from verify.kinds.dotted_names import imported
-from verify.kinds.facts import Facts, ObjectiveFact
+from verify.kinds.facts import Facts
 from verify.kinds.gradients import compared
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.selection import frozen_among, names, select
@@ -177,11 +177,7 @@ class _Objective(Kind):
     keywords = (Keyword("objective", str | dict[str, str], _check, rank=2, read=_read),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        return {
-            "objectives": tuple(
-                ObjectiveFact(one.text, one.variables, one.known) for one in formulas(detector)
-            )
-        }
+        return {"objectives": (*formulas(detector),)}
 
     def page(self, facts: Facts) -> list[Row]:
         # A single loss that has a name is told as such.

@@ -28,7 +28,7 @@ def told_instead(
     if others := _other_losses(detector, recognised, missing):
         return " and ".join(others)
     paths = {update.variable.path for update in rest}
-    told = [one.text for one in formulas(detector) if not paths.isdisjoint(one.variables)]
+    told = [one.formula for one in formulas(detector) if not paths.isdisjoint(one.variables)]
     return f"another data loss, {' and '.join(told) or 'none that Keras has a name for'},"
 
 

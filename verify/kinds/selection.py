@@ -67,6 +67,14 @@ def without_exceptions(listed: Iterable[Any]) -> tuple[list[Any], list[str]]:
     return entries, exceptions
 
 
+def absent(detector: Detector, selection: Any) -> list[str]:
+    """The paths and globs of a selection that match no variable, where `select` would raise."""
+    listed = selection if isinstance(selection, list | tuple | set) else [selection]
+    every = known(detector)
+    entries = (one for one in without_exceptions(listed)[0] if isinstance(one, str))
+    return [one for one in entries if not _matching(one, every)]
+
+
 def known(detector: Detector) -> list[VariableRef]:
     """The variables of the step, and of the model that it is known to train."""
     step = detector.step

@@ -5,7 +5,8 @@ May import: kinds, and what kinds may.
 """
 
 from verify.find import HazardFact, Written
-from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, ObjectiveFact, TermFact
+from verify.formulas import ObjectiveFact
+from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, TermFact
 from verify.step_facts.collect import StepFacts, facts, step_facts
 from verify.step_facts.snapshot_lines import changes, lines_of
 

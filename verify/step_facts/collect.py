@@ -18,8 +18,8 @@ class StepFacts(Facts):
     does to variables, by kind; `follows`: which of them follow others, as averages of weights do;
     `training`, `inference`: layers that have state, by how they run for what is differentiated;
     `draws`: how many ops draw random numbers that decide trained variables, `frozen_draws` those
-    that draw the same in every step; `weighted`: whether sample weights
-    decide trained variables, None where the step is handed none; `frozen_late`: those that were
+    that draw the same in every step; `weighted`: whether sample weights decide trained variables,
+    None where the step is handed none; `frozen_late`: those that were
     frozen after it was traced, and that it still trains; `decayed`: trainable ones that shrink by a
     share of themselves (weight decay), `growing`: that grow by one; `treated`: what is done to
     gradients besides clips; `optimizers`: by what variables are updated, where that is known;
