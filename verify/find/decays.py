@@ -6,6 +6,7 @@ the variable smaller, by values.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -26,14 +27,26 @@ _LEFT: Mapping[str, Callable[[float], float]] = {
 
 def growing(observed: Observed, optimizers: Optimizers, treatments: Treatments) -> Iterator[str]:
     """Paths of the variables that grow."""
+    known, count = dict[tuple[int | str, int], bool](), Counter[int | str]()
     for update in observed.flow.decayed:
-        if update.node.index in observed.flow.backward:
-            treatment, rule = treatments.of(update), optimizers.rules.get(update.variable.key)
-            added = treatment is not None and treatment.decay < 0
-            if added or (rule is not None and rule.decay < 0):
-                yield update.variable.path
-        elif (left := _left(observed, update)) is not None and abs(left) > 1:
+        key = update.variable.key
+        place = observed.stands_for.get(key, key), count[key]  # of its updates that are decays
+        count[key] += 1
+        if place not in known:
+            known[place] = _grows(update, observed, optimizers, treatments)
+        if known[place]:
             yield update.variable.path
+
+
+def _grows(
+    update: Update, observed: Observed, optimizers: Optimizers, treatments: Treatments
+) -> bool:
+    if update.node.index in observed.flow.backward:
+        treatment, rule = treatments.of(update), optimizers.rules.get(update.variable.key)
+        added = treatment is not None and treatment.decay < 0
+        return added or (rule is not None and rule.decay < 0)
+    left = _left(observed, update)
+    return left is not None and abs(left) > 1
 
 
 def _left(observed: Observed, update: Update) -> float | None:

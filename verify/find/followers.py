@@ -66,8 +66,12 @@ class Followers:
     def mixed(self) -> dict[Key, list[Follow]]:
         """By key of the target, the writes that mix it with another variable, by any factors."""
         found: dict[Key, list[Follow]] = {}
-        for key, writes in self.writes.by_key.items():
-            for node, variable in writes:
+        others = self.observed.stands_for
+        # The one that stands for others comes first: where it follows nothing, neither do these.
+        for key in sorted(self.writes.by_key, key=others.__contains__):
+            if key in others and others[key] not in found:
+                continue
+            for node, variable in self.writes.by_key[key]:
                 made = self._made(node, variable) if "float" in variable.dtype else None
                 if made is not None:
                     found.setdefault(key, []).append(made)

@@ -21,17 +21,21 @@ _MOST_SUMMANDS = 6  # of which partial sums are looked at
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
 _CARRIED = (*REAL, "variant")  # as what values go on: loops hold the elements of a tensor in lists
 
+Shape = tuple[int | None, ...] | None
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
     """Where a gradient by what may be a prediction is in a step.
 
+    `seed`: the node at which its backward pass begins.
     `gradients`: what may be the last to compute it, or a summand of it, or the sum of some of them;
     `whole`: those of them that nothing is added to.
     `made`: tensors that may be targets which the step makes. `after`: what is computed from the
     prediction on the way forward. `of_layer`: whether a layer makes it.
     """
 
+    seed: int
     prediction: Tensor
     of_layer: bool
     gradients: tuple[Summands, ...]
@@ -76,6 +80,13 @@ class Places:
             for prediction in self._predictions(seed)
             if (place := self._place(seed, prediction)) is not None
         ]
+
+    @functools.cached_property
+    def everywhere(self) -> bool:
+        """Whether each backward pass that trains something has such a place."""
+        there = {place.seed for place in self.all}
+        trains = (seed.node for seed in self.flow.seeds if self.search.trained_by([seed.node]))
+        return there.issuperset(trains)
 
     def _predictions(self, seed: Seed) -> list[Tensor]:
         """What a loss is computed from, nearest first, up to ops that take a weight."""
@@ -156,7 +167,7 @@ class Places:
         met = (t for t in self._met(source, after) if t not in targets)
         made = tuple(t for t in met if self._loops(t) == loops and self._may_be(t))
         later = frozenset(after)
-        return Place(prediction, of_layer, gradients, whole, targets, made, later)
+        return Place(seed.node, prediction, of_layer, gradients, whole, targets, made, later)
 
     def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
         """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
@@ -224,3 +235,12 @@ def alike(spec: Spec, other: Spec) -> bool:
     if a is None or b is None or len(a) != len(b) or dtype != same:
         return False
     return all(None in (n, m) or n == m for n, m in zip(a, b, strict=True))
+
+
+def may_label(target: Shape, prediction: Shape) -> bool:
+    """Whether a target has a label, or numbers, for each row of a prediction."""
+    if target is None or prediction is None:
+        return True
+    rows = zip(target[:-1], prediction[:-1], strict=False)
+    same = all(n == m or None in (n, m) or 1 in (n, m) for n, m in rows)
+    return same and abs(len(target) - len(prediction)) <= 1

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 
-from verify.find.loss_places import Places
+from verify.find.loss_places import Places, may_label
 from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.graphs import IFS, Node, Spec, Tensor, VariableRef
 from verify.match import Miss, Pattern, Predicate
-from verify.references import LossKey, loss_patterns, takes_activated
+from verify.references import LossKey, is_of_keras, loss_patterns, takes_activated
 
 # Ops that move or re-encode a target without computing with its values.
 MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
@@ -27,6 +28,7 @@ _REARRANGES = {
 }
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
+_FIRST = 1  # form of a loss that is looked for before its values are
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
 
@@ -57,29 +59,54 @@ class Losses:
         return [one for found, _ in self._known.values() for one in found]
 
     def _search(self, loss: Any) -> tuple[list[Found], Miss | None]:
-        nearest: Miss | None = None
         every: list[Found] = []
-        for pattern in self._patterns(loss):
-            found, miss = self.search.find(pattern, self._predicates(pattern, loss))
-            if miss is not None and (nearest is None or miss.agreed > nearest.agreed):
-                nearest = miss
-            # A gradient may be found again in another form, or by what a prediction was made of.
-            if found:
-                nodes = {node for one in every for node in one.nodes}
-                scales = self.search.scaling.dynamic.keys()
-                known = self.flow.descendants(nodes, scales) | self.flow.ancestors(nodes, scales)
-                every += [one for one in found if one.nodes.isdisjoint(known)]
-                if not self.rest([*self.found, *every]):
-                    break
-        if not every or self.rest([*self.found, *every]):
-            nodes = {node for one in every for node in one.nodes}
-            known = self.flow.descendants(nodes) | self.flow.ancestors(nodes)
-            every += [one for one in self._by_value.of(loss) if one.nodes.isdisjoint(known)]
+        by_keras = is_of_keras(loss)
+        plain = self._patterns(loss, masked=False)
+        nearest = [self._matched(loss, itertools.islice(plain, _FIRST), every)]
+        if by_keras and self._is_left(every):
+            self._add_by_value(loss, every)
+        # Where values can tell, no other form of a loss need be traced.
+        settled = by_keras and self._by_value.settles(loss)
+        if not settled:
+            nearest.append(self._matched(loss, plain, every))
+        # A mask leaves out rows.
+        may_be_masked = self._masks and self._is_left(every)
+        if may_be_masked and (not settled or self._by_value.may_be(loss, by_row=True)):
+            nearest.append(self._matched(loss, self._patterns(loss, masked=True), every))
+        if not by_keras and self._is_left(every):
+            self._add_by_value(loss, every)
         found = self.search.joined(every)
         if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
             # Each replica's sum is a part of the whole one, not a share of a mean.
             found = [_averaged(one) for one in found]
-        return found, nearest
+        misses = [miss for miss in nearest if miss is not None]
+        return found, max(misses, key=lambda miss: miss.agreed, default=None)
+
+    def _is_left(self, found: list[Found]) -> bool:
+        """Whether there is anything to look for besides what was found."""
+        return not found or self.rest([*self.found, *found])
+
+    def _matched(self, loss: Any, patterns: Iterable[Pattern], every: list[Found]) -> Miss | None:
+        """Adds what has the structure of one of these; the nearest miss is returned."""
+        nearest: Miss | None = None
+        for pattern in patterns if self._is_left(every) else ():
+            found, miss = self.search.find(pattern, self._predicates(pattern, loss))
+            if miss is not None and (nearest is None or miss.agreed > nearest.agreed):
+                nearest = miss
+            if found:
+                self._add(found, every, self.search.scaling.dynamic.keys())
+                if not self.rest([*self.found, *every]):
+                    break
+        return nearest
+
+    def _add_by_value(self, loss: Any, every: list[Found]) -> None:
+        self._add(self._by_value.of(loss), every)
+
+    def _add(self, found: list[Found], every: list[Found], scales: Set[int] = frozenset()) -> None:
+        """Adds what is not the same gradient again: in another form, or by another prediction."""
+        nodes = {node for one in every for node in one.nodes}
+        known = self.flow.descendants(nodes, scales) | self.flow.ancestors(nodes, scales)
+        every += [one for one in found if one.nodes.isdisjoint(known)]
 
     def rules_out(self, loss: Any) -> bool:
         """Whether a loss of Keras is not in the step, going by the values of its gradients."""
@@ -102,12 +129,13 @@ class Losses:
         )
         return LossesByValue(self.search, self.outputs, places)
 
-    def _patterns(self, loss: Any) -> Iterator[Pattern]:
+    def _patterns(self, loss: Any, masked: bool) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
         weight = self.flow.spec(weights[0]) if weights else None
-        ops = self.flow.matcher.by_op
-        for masked in (False, True) if self._masks else (False,):
-            for target, prediction in self._meeting_specs:
+        ops, by_keras = self.flow.matcher.by_op, is_of_keras(loss)
+        for target, prediction in self._meeting_specs:
+            # Anybody's loss may take what it likes.
+            if not by_keras or may_label(target[0], prediction[0]):
                 yield from loss_patterns(loss, target, prediction, weight, ops, masked)
 
     def _predicates(self, pattern: Pattern, loss: Any) -> dict[str, Predicate]:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.loss_draws import Comparison, Kept, LossDraw, Value
-from verify.find.loss_places import Place, Places, alike
+from verify.find.loss_places import Place, Places, alike, may_label
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.flow import REAL
@@ -80,6 +80,7 @@ class LossesByValue:
         self._evaluations: dict[Any, Evaluation] = {}
         self._arrays: dict[Any, dict[Tensor, Array]] = {}
         self._blind: set[Tensor] = set()
+        self._compared: set[LossKey] = set()
         self._references = Kept()
 
     def of(self, loss: Any) -> list[Found]:
@@ -117,7 +118,11 @@ class LossesByValue:
             self._hits(loss, place, target, weight, by_row)
             for place in self._places.all
             for target in (*place.targets, *(place.made if place.of_layer else ()))
-            if isinstance(target, tuple) or (place.of_layer and is_of_numbers(loss))
+            if (
+                may_label(self.flat.shape(target), self.flat.shape(place.prediction))
+                if isinstance(target, tuple)
+                else place.of_layer and is_of_numbers(loss)
+            )
             for weight in weights
         )
 
@@ -134,6 +139,13 @@ class LossesByValue:
     def tells(self) -> bool:
         """Whether there is a place for a loss, and each could be looked at."""
         return bool(self._places.all) and not self._blind
+
+    def settles(self, loss: Any) -> bool:
+        """Whether a loss that is found nowhere is in no backward pass, however it is written.
+
+        It had a value somewhere, and no backward pass is without a place that was looked at.
+        """
+        return self.tells and self._places.everywhere and LossKey(loss) in self._compared
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -172,6 +184,8 @@ class LossesByValue:
                         break
                     if not comparison.left:
                         break
+                if comparison.draws:
+                    self._compared.add(key)
                 hits = [
                     _Hit(place, frozenset(index for index, _ in summands), factor, target)
                     for summands, factor in comparison.factors()

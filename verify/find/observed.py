@@ -171,6 +171,11 @@ class Observed:
         return {keys[0]: keys for keys in groups.values()}
 
     @functools.cached_property
+    def stands_for(self) -> dict[int | str, int | str]:
+        """By key of a variable that is updated by the same ops as another: the one looked at."""
+        return {key: one for one, keys in self.alike.items() for key in keys if key != one}
+
+    @functools.cached_property
     def programs(self) -> dict[int | str, bytes]:
         """What tells the update of a variable from others, in any step, where something does."""
         starts = {key: way[0] for key, way in self.ways.items()}

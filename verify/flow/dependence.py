@@ -144,6 +144,15 @@ class Dependence:
             reached.update(frontier)
         return reached
 
+    def distances(self, source: int, hops: int) -> dict[int, int]:
+        """By how many ops, of at most so many, what depends on a node lies behind it."""
+        found, frontier = {source: 0}, [source]
+        for distance in range(1, hops + 1):
+            frontier = [i for f in frontier for i in self.consumers[f] if i not in found]
+            found.update(dict.fromkeys(frontier, distance))
+        del found[source]
+        return found
+
     @functools.cached_property
     def producers(self) -> list[list[int]]:
         producers: list[list[int]] = [[] for _ in self.flat.nodes]

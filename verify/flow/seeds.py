@@ -39,6 +39,7 @@ class Seeds:
     def __init__(self, flow: Dependence) -> None:
         self.flow, self.flat = flow, flow.flat
         self._makers: dict[Any, list[_Makers]] = {}
+        self._made: dict[int, set[int]] = {}  # by how many seeds are known
 
     def found(self) -> list[Seed]:
         """In the order of the graph."""
@@ -71,23 +72,21 @@ class Seeds:
         op hands its upstream gradient on unchanged (a sum of losses), that is the tensor behind it.
         `earlier`: other seeds, whose losses and gradients may look like this loss.
         """
-        near: dict[str, list[int]] = {}
-        for index in self.flow.near([seed.index], _DEPTH) - {seed.index}:
-            near.setdefault(self.flat.nodes[index].op, []).append(index)
+        near: dict[str, list[tuple[int, int]]] = {}
+        for index, hops in self.flow.distances(seed.index, _DEPTH).items():
+            near.setdefault(self.flat.nodes[index].op, []).append((index, hops))
         if not near:
             return None
         below: set[int] | None = None
         found: dict[Tensor, None] = {}
         known = {other.loss for other in earlier}
-        made = self.flow.descendants(other.node for other in earlier if other.loss[0] < other.node)
-        made |= {source for index in made for source in self.flow.producers[index]}
-        made -= {loss[0] for loss in known}
         start = (seed.index, 0)
         for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
             for position, bound in self._gradients(makers, seed, near):
                 # What is written after the seed is part of a gradient, be it computed alike; so is
                 # what an earlier pass takes or makes: a mean and its gradient divide alike.
                 alike = makers.with_inputs(self.flat, bound)
+                made = self._made_by(earlier)
                 for loss in sorted(
                     alike, key=lambda t: (t[0] > seed.index, t[0] in made, t in known)
                 ):
@@ -106,6 +105,15 @@ class Seeds:
         if len(found) < 2:
             return next(iter(found), None)
         return min(found, key=lambda t: (t[0] > seed.index, self.flow.whole_of(seed.index, t)[1]))
+
+    def _made_by(self, earlier: list[Seed]) -> set[int]:
+        """What the backward passes of other seeds take or make, but for their losses."""
+        if len(earlier) not in self._made:
+            after = (other.node for other in earlier if other.loss[0] < other.node)
+            made = self.flow.descendants(after)
+            made |= {source for index in made for source in self.flow.producers[index]}
+            self._made[len(earlier)] = made - {other.loss[0] for other in earlier}
+        return self._made[len(earlier)]
 
     def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
         """What might be a loss of this spec, grouped by what its gradient looks like."""
@@ -130,7 +138,7 @@ class Seeds:
         return known
 
     def _gradients(
-        self, makers: _Makers, seed: Node, near: dict[str, list[int]]
+        self, makers: _Makers, seed: Node, near: dict[str, list[tuple[int, int]]]
     ) -> Iterator[tuple[int, dict[int, Tensor]]]:
         """Where the gradient of such an op, fed with `seed`, is in the graph.
 
@@ -142,7 +150,11 @@ class Seeds:
                 continue
             root = reference.roots[0]
             op = reference.flat.node(reference.flat.through(root)).op
-            for index in near.get(op, ()):
+            there = near.get(op, ())
+            least = reference.hops("upstream", root) if there else None
+            for index, hops in there:
+                if least is None or hops > least:  # it takes the seed by a shorter way
+                    continue
                 result = self.flow.matcher.unify(
                     reference, root, (index, root[1]), {}, {"upstream": (seed.index, 0)}
                 )

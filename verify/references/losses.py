@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -232,7 +232,7 @@ def loss_patterns(
     ops: Collection[str],
     masked: bool = False,
     linear: bool = False,
-) -> list[Pattern]:
+) -> Iterator[Pattern]:
     """Patterns of the gradient of `loss` with respect to the prediction (or its logits).
 
     `ops`: the op types of the graph in which these are to be found. `masked`: of a prediction that
@@ -241,12 +241,10 @@ def loss_patterns(
     by itself tells nothing.
     """
     loss_key = LossKey(loss)
-    found: list[Pattern] = []
     for op in PREDICTION_FORMS:
         if not op or op in ops:
             made = _loss_patterns(loss_key, y_true, y_pred, weight, op, masked)
-            found += [pattern for pattern, tells in made if tells or linear]
-    return found
+            yield from (pattern for pattern, tells in made if tells or linear)
 
 
 @functools.lru_cache(maxsize=_MOST_KNOWN)
