@@ -7,7 +7,7 @@ the variable smaller, by values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -25,31 +25,38 @@ _LEFT: Mapping[str, Callable[[float], float]] = {
 """What is left of a variable when a share of it is written, by the op that writes it."""
 
 
-def growing(observed: Observed, optimizers: Optimizers, treatments: Treatments) -> Iterator[str]:
-    """Paths of the variables that grow."""
-    known, count = dict[tuple[int | str, int], bool](), Counter[int | str]()
+def shrinks(observed: Observed, optimizers: Optimizers, treatments: Treatments) -> dict[str, bool]:
+    """By path of each variable that a share of itself is added to: whether that makes it smaller.
+
+    What is set to the value that it holds is none of these.
+    """
+    found: dict[str, bool] = {}
+    known, count = dict[tuple[int | str, int], float](), Counter[int | str]()
     for update in observed.flow.decayed:
         key = update.variable.key
         place = observed.stands_for.get(key, key), count[key]  # of its updates that are decays
         count[key] += 1
         if place not in known:
-            known[place] = _grows(update, observed, optimizers, treatments)
-        if known[place]:
-            yield update.variable.path
+            known[place] = _left(update, observed, optimizers, treatments)
+        if known[place] != 1:
+            path = update.variable.path
+            found[path] = found.get(path, True) and known[place] < 1
+    return found
 
 
-def _grows(
+def _left(
     update: Update, observed: Observed, optimizers: Optimizers, treatments: Treatments
-) -> bool:
+) -> float:
+    """How much is left of a variable, at most; less than all where that is not known."""
     if update.node.index in observed.flow.backward:
         treatment, rule = treatments.of(update), optimizers.rules.get(update.variable.key)
         added = treatment is not None and treatment.decay < 0
-        return added or (rule is not None and rule.decay < 0)
-    left = _left(observed, update)
-    return left is not None and abs(left) > 1
+        return 2.0 if added or (rule is not None and rule.decay < 0) else 0.0
+    factor = _factor(observed, update)
+    return 0.0 if factor is None else abs(factor)
 
 
-def _left(observed: Observed, update: Update) -> float | None:
+def _factor(observed: Observed, update: Update) -> float | None:
     """What a variable is multiplied by; None if that is not one number, or not known."""
     for shapes in observed.shapes:
         try:

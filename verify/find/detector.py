@@ -9,7 +9,7 @@ from typing import Any
 from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.conditions import Condition, conditions
-from verify.find.decays import growing
+from verify.find.decays import shrinks
 from verify.find.exchanged import exchanged
 from verify.find.fingerprints import whole_fingerprint
 from verify.find.followers import Followers
@@ -202,9 +202,19 @@ class Detector:
         return Modes(self.search)
 
     @functools.cached_property
+    def shrinks(self) -> dict[str, bool]:
+        """By path of each variable that a share of itself is added to: whether it gets smaller."""
+        return shrinks(self._observed, self.optimizers, self.treatments)
+
+    @property
+    def decayed(self) -> frozenset[str]:
+        """Paths of the variables that shrink by a share of themselves, beside any gradient."""
+        return frozenset(path for path, smaller in self.shrinks.items() if smaller)
+
+    @property
     def growing(self) -> frozenset[str]:
         """Paths of the variables that grow by a share of themselves, instead of shrinking."""
-        return frozenset(growing(self._observed, self.optimizers, self.treatments))
+        return frozenset(path for path, smaller in self.shrinks.items() if not smaller)
 
     @functools.cached_property
     def exchanged(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Set
 import numpy as np
 
 from verify.flow.dependence import SUMS, Dependence
+from verify.flow.round_trips import round_trips
 from verify.flow.rows import numbers_of, placing, tables
 from verify.flow.seeds import REAL, Seed, Seeds
 from verify.graphs import (
@@ -29,10 +30,6 @@ from verify.graphs import (
 # Ops that tell whether a number is one.
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
 _MOVES = {"Cast", *IDENTITIES, *RESHAPES}
-_OPPOSITE = {
-    "AssignAddVariableOp": "AssignSubVariableOp",
-    "AssignSubVariableOp": "AssignAddVariableOp",
-}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
 
 
@@ -97,28 +94,10 @@ class Flow(Dependence):
                 found[update] = "a constant always chooses another branch"
             elif (later := self._undone_by(update)) is not None:
                 found[update] = f"{later.id} sets the variable to something else afterwards"
-        for update, other in self._taken_back:
-            found.setdefault(update, f"{other.node.id} takes it back")
-            found.setdefault(other, f"it takes back {update.node.id}")
-        return found
-
-    @functools.cached_property
-    def _taken_back(self) -> list[tuple[Update, Update]]:
-        """Pairs of updates of which the second subtracts the very tensor that the first adds.
-
-        Or adds what that subtracts: a step looks at its loss elsewhere, and comes back.
-        """
-        waiting: dict[tuple[int | str, int, Tensor, tuple[str, ...], str], list[Update]] = {}
-        found: list[tuple[Update, Update]] = []
-        for update in sorted(self.updates, key=lambda update: update.node.index):
-            node, variable = update.node, update.variable
-            if node.op not in _OPPOSITE:
-                continue
-            key = variable.key, variable.replica, node.data[-1], node.path
-            if earlier := waiting.get((*key, _OPPOSITE[node.op]), []):
-                found.append((earlier.pop(), update))
-            else:
-                waiting.setdefault((*key, node.op), []).append(update)
+        every = ((update.node, update.variable) for update in self.updates)
+        for there, back in round_trips(self, every):
+            found.setdefault(Update(*there), f"{back[0].id} takes it back")
+            found.setdefault(Update(*back), f"it takes back {there[0].id}")
         return found
 
     @functools.cached_property

@@ -16,7 +16,7 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     expected = set[str]()
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "decayed")}
-    found = _shrinking(detector)
+    found = detector.decayed
     if expected == found:
         return []
     hints = [f"{path} grows by a share of itself" for path in sorted(detector.growing)]
@@ -28,16 +28,12 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     return [Violation("decayed", names(expected), names(found), (*hints,))]
 
 
-def _shrinking(detector: Detector) -> set[str]:
-    return {update.variable.path for update in detector.flow.decayed} - detector.growing
-
-
 class _Decayed(Kind):
     keywords = (Keyword("decayed", Globs, _check, rank=5),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {
-            "decayed": (*sorted(_shrinking(detector)),),
+            "decayed": (*sorted(detector.decayed),),
             "growing": (*sorted(detector.growing),),
         }
 
