@@ -16,7 +16,8 @@ from verify.flow import REAL, SUMS, Seed
 from verify.graphs import Guard, Spec, Tensor
 from verify.match import NUMBERS, concrete
 
-_MOST_PREDICTIONS = 48  # that are looked at before a loss
+_MOST_PREDICTIONS = 48  # that are looked at before a loss, but for what layers make
+_FURTHEST = 4096  # tensors before a loss among which a layer's output is looked for
 _MOST_SUMMANDS = 6  # of which partial sums are looked at
 _MOST_VALUES = 1 << 20  # of a tensor that is drawn
 _CARRIED = (*REAL, "variant")  # as what values go on: loops hold the elements of a tensor in lists
@@ -94,7 +95,7 @@ class Places:
         of_both = self.flow.of_weights & self.flow.of_data
         found: dict[Tensor, None] = {}
         frontier = self.flow.sums_of(seed)
-        while frontier and len(found) < _MOST_PREDICTIONS:
+        while frontier and len(found) < _FURTHEST:
             following: list[Tensor] = []
             for tensor in frontier:
                 if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
@@ -109,9 +110,12 @@ class Places:
         fed = self._of_targets
         return [
             tensor
-            for tensor in found
+            for number, tensor in enumerate(found)
             # A layer may be handed the target, or the class of what it judges, as well.
-            if (tensor[0] not in fed or self._outputs.is_of_layer(tensor))
+            if (
+                (number < _MOST_PREDICTIONS and tensor[0] not in fed)
+                or self._outputs.is_of_layer(tensor)
+            )
             and self._is_drawable(self.flow.spec(tensor))
             and self._outputs.is_prediction(tensor)
         ]

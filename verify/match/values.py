@@ -44,6 +44,8 @@ State = Any
 
 # Ops that look at the bits of numbers.
 _AS_THEY_ARE = {"Bitcast", "NextAfter"}
+# Ops that would write into what they are handed, which others may still ask for.
+_IN_PLACE = {"InplaceAdd", "InplaceSub", "InplaceUpdate"}
 
 
 class NoValueError(Exception):
@@ -211,7 +213,9 @@ class Evaluation:
             return missing
         inputs = [self._known(tensor, frame) for tensor in node.data]
         results: Sequence[Any] | None
-        if is_stateful(node.op):
+        if node.op == "Empty":  # stateful, since it may hold anything until it is written
+            results = [tf.zeros(inputs[0], node.dtypes[0])]
+        elif is_stateful(node.op):
             if not draws(node.op):
                 raise NoValueError(f"{node.id} is a stateful {node.op}")
             results = self.feed.drawn(node, inputs, frame.turn)
@@ -223,6 +227,8 @@ class Evaluation:
         return []
 
     def _call(self, node: Node, inputs: Sequence[Any]) -> Sequence[Any] | None:
+        if node.op in _IN_PLACE:
+            inputs = [tf.raw_ops.DeepCopy(x=inputs[0]), *inputs[1:]]
         if node.op not in _AS_THEY_ARE:
             try:
                 return call_op(node, inputs, wide=True)

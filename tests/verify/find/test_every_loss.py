@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -117,13 +118,24 @@ def test_a_loss_that_the_step_reduces_itself() -> None:
     verify.assert_graph(*target, loss=keras.losses.Huber(reduction="sum"))
 
 
-def test_connectionist_temporal_classification() -> None:
+def by_the_recursion(y: Any, p: Any, blank: int = 0) -> Any:
+    letters, times = tf.math.count_nonzero(y, -1, dtype=tf.int32), tf.fill(tf.shape(y)[:1], 6)
+    each = tf.nn.ctc_loss(y, p, letters, times, logits_time_major=False, blank_index=blank)
+    return tf.reduce_mean(each)
+
+
+@pytest.mark.parametrize("loss", [keras.losses.CTC(), by_the_recursion], ids=["keras", "by hand"])
+def test_connectionist_temporal_classification(loss: Any) -> None:
     model = keras.Sequential([keras.Input((6, 4)), keras.layers.Dense(5)])
     specs = tf.TensorSpec((8, 6, 4)), tf.TensorSpec((8, 3), tf.int32)
-    train = step(model, keras.losses.CTC())
+    train = step(model, loss)
     verify.assert_graph(train, *specs, loss=keras.losses.CTC())
+    verify.assert_graph(train, *specs, objective=lambda x, y: by_the_recursion(y, model(x)))
     with pytest.raises(verify.GraphAssertionError):
         verify.assert_graph(train, *specs, loss=keras.losses.CTC(reduction="sum"))
+    with pytest.raises(verify.GraphAssertionError, match="another gradient"):
+        last = functools.partial(by_the_recursion, blank=4)
+        verify.assert_graph(train, *specs, objective=lambda x, y: last(y, model(x)))
 
 
 CROSSENTROPIES = {

@@ -118,6 +118,13 @@ def scattered(x: tf.Tensor) -> tf.Tensor:
     return tf.gather(ROWS, [2, 0, 1])
 
 
+def written_in_place(x: tf.Tensor) -> tf.Tensor:
+    empty = tf.raw_ops.Empty(shape=(3, 2), dtype=tf.float32)
+    first = tf.raw_ops.InplaceUpdate(x=empty, i=[0, 1, 2], v=x)
+    again = tf.raw_ops.InplaceAdd(x=first + 0, i=[1], v=x[:1])
+    return first + again
+
+
 def in_half_precision(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(x, tf.float16) * tf.cast(NUMBER, tf.float16), tf.float32)
 
@@ -142,6 +149,7 @@ def compiled(x: tf.Tensor) -> tf.Tensor:
         written_and_read,
         written_in_a_branch,
         scattered,
+        written_in_place,
         in_half_precision,
         convolved,
         compiled,
