@@ -113,7 +113,6 @@ class LossesByValue:
 
         Looked at is what a layer makes, and what meets a target that the step is handed.
         """
-        weights = (None,) if by_row else (None, *self.weights)
         return any(
             self._hits(loss, place, target, weight, by_row)
             for place in self._places.all
@@ -123,7 +122,7 @@ class LossesByValue:
                 if isinstance(target, tuple)
                 else place.of_layer and is_of_numbers(loss)
             )
-            for weight in weights
+            for weight in (None, *self.weights)
         )
 
     def weighed(self, found: Found, by: VariableRef) -> float | None:
