@@ -32,7 +32,8 @@ class Place:
     `seed`: the node at which its backward pass begins.
     `gradients`: what may be the last to compute it, or a summand of it, or the sum of some of them;
     `whole`: those of them that nothing is added to.
-    `made`: tensors that may be targets which the step makes. `after`: what is computed from the
+    `met`: those of its `targets` that it meets. `made`: tensors that may be targets which the step
+    makes. `after`: what is computed from the
     prediction on the way forward. `of_layer`: whether a layer makes it.
     """
 
@@ -42,6 +43,7 @@ class Place:
     gradients: tuple[Summands, ...]
     whole: tuple[Summands, ...]
     targets: tuple[Tensor | float | None, ...]
+    met: frozenset[Tensor]
     made: tuple[Tensor, ...]
     after: frozenset[int]
 
@@ -164,14 +166,25 @@ class Places:
         gradients = (*((tensor,) for tensor in last), *self._partial_sums(last, complete))
         added = {t for total in last if nodes[total[0]].op in SUMS for t in nodes[total[0]].data}
         whole = tuple((tensor,) for tensor in last if tensor not in added)
-        targets = self._targets_met(source, after, spec)
+        labels = dict.fromkeys(self._labels_met(source, after, spec))
+        targets = self._targets(source, labels)
         of_layer = self._outputs.is_of_layer(prediction)
         # Within a loop a tensor has another value in each turn.
         loops = self._loops(prediction)
         met = (t for t in self._met(source, after) if t not in targets)
         made = tuple(t for t in met if self._loops(t) == loops and self._may_be(t))
         later = frozenset(after)
-        return Place(seed.node, prediction, of_layer, gradients, whole, targets, made, later)
+        return Place(
+            seed.node,
+            prediction,
+            of_layer,
+            gradients,
+            whole,
+            targets,
+            frozenset(labels),
+            made,
+            later,
+        )
 
     def _partial_sums(self, sums: Iterable[Tensor], complete: Set[int]) -> Iterator[Summands]:
         """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
@@ -214,18 +227,23 @@ class Places:
         shape, whole = self.flat.shape(tensor), prediction[0]
         return bool(shape and whole and shape[0] == whole[0])
 
-    def _targets_met(
-        self, source: int, after: set[int], spec: Spec
-    ) -> tuple[Tensor | float | None, ...]:
-        """What may be the target of a loss: a tensor, made up of one number, or not looked at."""
-        found: dict[Tensor | float | None, None] = {}
-        fed = self.targets is not None and source not in self._of_targets
+    def _labels_met(self, source: int, after: set[int], spec: Spec) -> Iterator[Tensor]:
+        """The targets that a prediction, or what is computed from it, meets."""
+        fed = self._may_be_labelled(source)
         for tensor in self._met(source, after):
             for origin in self._origins(tensor):
                 there = self._is_target(origin) if fed else self._has_labels(origin, spec)
                 if there and self._is_drawable(self.flow.spec(origin)):
-                    found[origin] = None
-        if self.targets is not None and fed:
+                    yield origin
+
+    def _may_be_labelled(self, source: int) -> bool:
+        """Whether targets are fed, and a prediction is not made of them."""
+        return self.targets is not None and source not in self._of_targets
+
+    def _targets(self, source: int, met: Iterable[Tensor]) -> tuple[Tensor | float | None, ...]:
+        """What may be the target of a loss: a tensor, made up of one number, or not looked at."""
+        found: dict[Tensor | float | None, None] = dict.fromkeys(met)
+        if self.targets is not None and self._may_be_labelled(source):
             for tensor in sorted(self.targets):
                 if self._is_drawable(self.flow.spec(tensor)):
                     found[tensor] = None
@@ -243,8 +261,10 @@ def alike(spec: Spec, other: Spec) -> bool:
 
 def may_label(target: Shape, prediction: Shape) -> bool:
     """Whether a target has a label, or numbers, for each row of a prediction."""
-    if target is None or prediction is None:
+    if target is None or prediction is None or target == prediction:
         return True
-    rows = zip(target[:-1], prediction[:-1], strict=False)
-    same = all(n == m or None in (n, m) or 1 in (n, m) for n, m in rows)
-    return same and abs(len(target) - len(prediction)) <= 1
+    short, long = sorted((target, prediction), key=len)
+    if not short or len(long) - len(short) > 1:
+        return False
+    rows = zip(long[:-1], short, strict=False)
+    return all(n == m or None in (n, m) or 1 in (n, m) for n, m in rows)

@@ -71,7 +71,7 @@ class Losses:
             nearest.append(self._matched(loss, plain, every))
         # A mask leaves out rows.
         may_be_masked = self._masks and self._is_left(every)
-        if may_be_masked and (not settled or self._by_value.may_be(loss, by_row=True)):
+        if may_be_masked and (not settled or self._may_be(loss, by_row=True)):
             nearest.append(self._matched(loss, self._patterns(loss, masked=True), every))
         if not by_keras and self._is_left(every):
             self._add_by_value(loss, every)
@@ -111,7 +111,11 @@ class Losses:
     def rules_out(self, loss: Any) -> bool:
         """Whether a loss of Keras is not in the step, going by the values of its gradients."""
         # A mask leaves out rows.
-        return self._by_value.tells and not self._by_value.may_be(loss, by_row=bool(self._masks))
+        return self._by_value.tells and not self._may_be(loss, by_row=bool(self._masks))
+
+    def _may_be(self, loss: Any, by_row: bool) -> bool:
+        nodes = frozenset[int]().union(*(one.nodes for one in self.found))
+        return self._by_value.may_be(loss, by_row, nodes)
 
     def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
         """Whether the value of a variable is what a loss is multiplied by."""

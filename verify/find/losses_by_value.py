@@ -9,7 +9,7 @@ expected loss has on the same. Equal up to a constant: that constant is its weig
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,7 @@ class LossesByValue:
         self._arrays: dict[Any, dict[Tensor, Array]] = {}
         self._blind: set[Tensor] = set()
         self._compared: set[LossKey] = set()
+        self._left_besides: dict[frozenset[int], list[Place]] = {}
         self._references = Kept()
 
     def of(self, loss: Any) -> list[Found]:
@@ -108,22 +109,42 @@ class LossesByValue:
         found = self.search.found(hit.nodes, hit.place.prediction, fed, hit.factor)
         return dataclasses.replace(found, made=fed in hit.place.made, made_up=made_up)
 
-    def may_be(self, loss: Any, by_row: bool) -> bool:
+    def may_be(self, loss: Any, by_row: bool, besides: frozenset[int]) -> bool:
         """Whether a gradient is that of a loss, but for a factor, or one for each row.
 
-        Looked at is what a layer makes, and what meets a target that the step is handed.
+        Looked at is what a layer makes, and what meets a target that the step is handed; `besides`:
+        nodes of gradients that are known, and all that reaches updates by these alone.
         """
         return any(
             self._hits(loss, place, target, weight, by_row)
-            for place in self._places.all
-            for target in (*place.targets, *(place.made if place.of_layer else ()))
-            if (
-                may_label(self.flat.shape(target), self.flat.shape(place.prediction))
-                if isinstance(target, tuple)
-                else place.of_layer and is_of_numbers(loss)
-            )
+            for place in self._left(besides)
+            for target in self._likely(place, loss)
             for weight in (None, *self.weights)
         )
+
+    def _likely(self, place: Place, loss: Any) -> Iterator[Tensor | float]:
+        """The targets that a loss has in most steps."""
+        shape = self.flat.shape(place.prediction)
+        for target in (*place.targets, *(place.made if place.of_layer else ())):
+            if not isinstance(target, tuple):
+                if target is not None and place.of_layer and is_of_numbers(loss):
+                    yield target
+            elif (place.of_layer or target in place.met) and may_label(
+                self.flat.shape(target), shape
+            ):
+                yield target
+
+    def _left(self, besides: frozenset[int]) -> list[Place]:
+        """The places whose gradients reach an update by another way than through these nodes."""
+        if besides not in self._left_besides:
+            updates = (update.node.index for update in self.flow.trained)
+            above = self.flow.ancestors(updates, without=besides)
+            self._left_besides[besides] = [
+                place
+                for place in self._places.all
+                if any(index in above for summands in place.gradients for index, _ in summands)
+            ]
+        return self._left_besides[besides]
 
     def weighed(self, found: Found, by: VariableRef) -> float | None:
         """What a gradient is multiplied by while a variable is 2; None if that is not known."""
