@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from verify import strategies as strategies
     from verify.assertions import (
         GraphAssertionError,
+        Replay,
         assert_config,
         assert_graph,
         assert_no_retrace,
         assert_same_step,
+        replay,
     )
     from verify.graphs import graph
     from verify.step_facts import StepFacts, facts
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GraphAssertionError",
+    "Replay",
     "StepFacts",
     "assert_config",
     "assert_graph",
@@ -27,6 +30,7 @@ __all__ = [
     "assert_same_step",
     "facts",
     "graph",
+    "replay",
 ]
 
 # Imported when first asked for, since pytest imports this package for its plugin in every run, and
@@ -36,6 +40,7 @@ __getattr__ = imported_on_demand(
     ("strategies",),
     {
         "GraphAssertionError": "verify.assertions",
+        "Replay": "verify.assertions",
         "StepFacts": "verify.step_facts",
         "assert_config": "verify.assertions",
         "assert_graph": "verify.assertions",
@@ -43,6 +48,7 @@ __getattr__ = imported_on_demand(
         "assert_same_step": "verify.assertions",
         "facts": "verify.step_facts",
         "graph": "verify.graphs",
+        "replay": "verify.assertions",
     },
 )
 

@@ -4,6 +4,7 @@ In: a target and what it should be. Out: nothing, or a `GraphAssertionError`.
 May import: kinds, and what kinds may.
 """
 
+from verify.assertions.both_sides import Replay, replay
 from verify.assertions.config import assert_config
 from verify.assertions.expectation import Expectation
 from verify.assertions.failure import GraphAssertionError, user_line
@@ -14,11 +15,13 @@ from verify.assertions.same_step import assert_same_step, changed_ops, differenc
 __all__ = [
     "Expectation",
     "GraphAssertionError",
+    "Replay",
     "assert_config",
     "assert_graph",
     "assert_no_retrace",
     "assert_same_step",
     "changed_ops",
     "differences",
+    "replay",
     "user_line",
 ]

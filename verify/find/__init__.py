@@ -10,11 +10,12 @@ from verify.find.detector import Detector
 from verify.find.fingerprints import BY_OPS
 from verify.find.followers import Follow
 from verify.find.losses_by_name import known_losses
-from verify.find.objectives import Comparison
+from verify.find.objective_passes import Comparison
 from verify.find.optimizers import Rule
 from verify.find.random_numbers import RandomNumbers
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
+from verify.find.witnesses import Sides, Witness
 from verify.find.writes import Written, stopped
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "HazardFact",
     "RandomNumbers",
     "Rule",
+    "Sides",
+    "Witness",
     "Written",
     "describe",
     "hazards",

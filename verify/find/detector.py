@@ -13,6 +13,7 @@ from verify.find.decays import shrinks
 from verify.find.exchanged import exchanged
 from verify.find.fingerprints import whole_fingerprint
 from verify.find.followers import Followers
+from verify.find.gradient_values import GradientValues
 from verify.find.losses import Losses
 from verify.find.modes import Modes
 from verify.find.moving import Moving
@@ -31,6 +32,7 @@ from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatment, Treatments
+from verify.find.witnesses import Sides
 from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Node, Region, Tensor, VariableRef
@@ -62,6 +64,13 @@ class Detector:
     def outputs(self) -> Outputs:
         """What the model returns, where it is known."""
         return self._losses.outputs
+
+    def loss_sides(self, loss: Any, draw: int) -> list[Sides]:
+        """What the gradient of a loss is, by each prediction that it may be of, and what is there.
+
+        Of what is there, it is what is the most alike.
+        """
+        return self._losses.sides(loss, draw)
 
     def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
         """Whether the value of a variable is what a loss is multiplied by."""
@@ -112,7 +121,7 @@ class Detector:
     @functools.cached_property
     def whole_fingerprint(self) -> str:
         """Digits that tell what is differentiated, by values where they can be computed."""
-        return whole_fingerprint(self.objectives)
+        return whole_fingerprint(self.gradient_values)
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips on the gradient of one update, before the optimizer."""
@@ -167,9 +176,14 @@ class Detector:
         return Optimizers(self._observed)
 
     @functools.cached_property
+    def gradient_values(self) -> GradientValues:
+        """The gradients that update variables, as values."""
+        return GradientValues(self._observed)
+
+    @functools.cached_property
     def objectives(self) -> Objectives:
         """Whether gradients are those of a function."""
-        return Objectives(self._observed)
+        return Objectives(self.gradient_values)
 
     @functools.cached_property
     def random_numbers(self) -> list[RandomNumbers]:
@@ -194,7 +208,7 @@ class Detector:
     @functools.cached_property
     def sample_weights(self) -> SampleWeights:
         """What sample weights do to gradients."""
-        return SampleWeights(self.objectives)
+        return SampleWeights(self.gradient_values)
 
     @functools.cached_property
     def modes(self) -> Modes:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from verify.find.objectives import Objectives
+from verify.find.gradient_values import GradientValues
 from verify.flow import Update, fingerprint
 from verify.graphs import Tensor
 from verify.match import Domain, NoValueError, concrete, drawn
@@ -24,37 +24,37 @@ _NOTHING = 1e-9  # of the largest gradient: there, only rounding is left
 BY_OPS = "ops-"
 
 
-def whole_fingerprint(objectives: Objectives) -> str:
+def whole_fingerprint(gradients: GradientValues) -> str:
     """The digits of a step, or of one branch of it; they begin with `BY_OPS` if ops are told."""
-    flow, ends = objectives.flow, dict[Update, Tensor]()
+    flow, ends = gradients.flow, dict[Update, Tensor]()
     for update in flow.trained:
-        way = objectives.ways.get(update)
+        way = gradients.ways.get(update)
         if way is not None:
             ends[update] = way[0]
     lines = None
-    if len(ends) == len(flow.trained) and _is_small(objectives, ends.values()):
-        lines = next(_told(objectives, ends), None)
+    if len(ends) == len(flow.trained) and _is_small(gradients, ends.values()):
+        lines = next(_told(gradients, ends), None)
     if lines is None:
         return BY_OPS + fingerprint(flow, flow.whole.values())
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=6).hexdigest()
 
 
-def _is_small(objectives: Objectives, ends: Iterable[Tensor]) -> bool:
+def _is_small(gradients: GradientValues, ends: Iterable[Tensor]) -> bool:
     """Whether gradients can be evaluated in about a second."""
-    if not objectives.observed.is_small:
+    if not gradients.observed.is_small:
         return False
-    above = objectives.above(index for index, _ in ends)
-    shapes = (shape for index in above for shape in objectives.flat.nodes[index].shapes)
+    above = gradients.above(index for index, _ in ends)
+    shapes = (shape for index in above for shape in gradients.flat.nodes[index].shapes)
     sizes: list[int] = [math.prod(concrete(shape, 0)) for shape in shapes if shape is not None]
     return sum(sizes) <= _MOST_ELEMENTS
 
 
-def _told(objectives: Objectives, ends: dict[Update, Tensor]) -> Iterator[list[str]]:
+def _told(gradients: GradientValues, ends: dict[Update, Tensor]) -> Iterator[list[str]]:
     """A line for each gradient, of the draws in which all of them are finite."""
-    for draw in objectives.draws:
-        here = objectives.evaluation(draw, now=False)
+    for draw in gradients.draws:
+        here = gradients.evaluation(draw, now=False)
         try:
-            values = {u: objectives.value(here, u, tensor) for u, tensor in ends.items()}
+            values = {u: gradients.value(here, u, tensor) for u, tensor in ends.items()}
         except NoValueError:
             continue
         sizes = [float(np.linalg.norm(value)) for value in values.values()]

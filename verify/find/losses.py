@@ -12,6 +12,7 @@ from verify.find.loss_places import Places, may_label
 from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
+from verify.find.witnesses import Sides
 from verify.graphs import IFS, Node, Spec, Tensor, VariableRef
 from verify.match import Miss, Pattern, Predicate
 from verify.references import LossKey, is_of_keras, loss_patterns, takes_activated
@@ -116,6 +117,10 @@ class Losses:
     def _may_be(self, loss: Any, by_row: bool) -> bool:
         nodes = frozenset[int]().union(*(one.nodes for one in self.found))
         return self._by_value.may_be(loss, by_row, nodes)
+
+    def sides(self, loss: Any, draw: int) -> list[Sides]:
+        """The gradient of a loss by each prediction that it may be of, and what is there."""
+        return self._by_value.sides(loss, draw)
 
     def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
         """Whether the value of a variable is what a loss is multiplied by."""

@@ -19,8 +19,9 @@ from verify.find.loss_draws import Comparison, Kept, LossDraw, Value
 from verify.find.loss_places import Place, Places, alike, may_label
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
+from verify.find.witnesses import Sides
 from verify.flow import REAL
-from verify.graphs import Node, Tensor, VariableRef, exclusive
+from verify.graphs import Node, Spec, Tensor, VariableRef, exclusive
 from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan
 from verify.references import (
     LossGradient,
@@ -167,6 +168,42 @@ class LossesByValue:
         """
         return self.tells and self._places.everywhere and LossKey(loss) in self._compared
 
+    def sides(self, loss: Any, draw: int) -> list[Sides]:
+        """The gradient of a loss by each layer's output that it may judge, and what is there.
+
+        In one draw; of the gradients that are there, it is the one that is the most alike.
+        """
+        places = (place for place in self._places.all if place.of_layer)
+        return [
+            sides
+            for place in places
+            for target in self._likely(place, loss)
+            for weight in (self.weights or (None,))
+            if (sides := self._sides(loss, place, target, weight, draw)) is not None
+        ]
+
+    def _sides(
+        self, loss: Any, place: Place, target: Tensor | float, weight: Tensor | None, draw: int
+    ) -> Sides | None:
+        """None where the loss has no value, or what is there can't be computed."""
+        every = self._forms(loss, place, target, weight)
+        for gradient, domains in ((form, domains) for form in every for domains in form.domains):
+            drawn = LossDraw(domains, target, weight, draw, *self._specs(place, target, weight))
+            expected = self._expected(LossKey(loss), gradient, drawn) if drawn.tells else None
+            if expected is None or not np.isfinite(expected[0]).all() or gradient.activated:
+                continue
+            numbers = self._numbers(place, drawn)
+            try:
+                there = [numbers(tensor) for (tensor,) in place.whole]
+            except NoValueError:
+                return None
+            name = self.flat.node(place.prediction).id
+            wanted = expected[0].astype(np.float64)
+            fed = dict(zip(("target", "prediction", "sample weight"), drawn.given, strict=False))
+            alike = (Sides(name, one, wanted, fed) for one in there if np.isfinite(one).all())
+            return min(alike, key=lambda sides: sides.apart, default=None)
+        return None
+
     # -- what is there -----------------------------------------------------------------------------
 
     def _hits(
@@ -177,15 +214,9 @@ class LossesByValue:
         weight: Tensor | None,
         by_row: bool = False,
     ) -> list[_Hit]:
-        prediction = self.flow.spec(place.prediction)
-        fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
-        given = None if weight is None else self.flow.spec(weight)
-        ops, key = self.flow.matcher.by_op, LossKey(loss)
-        for gradient in loss_gradients(loss, fed, prediction, given, ops):
-            if gradient.weighted != (weight is not None):
-                continue
-            if gradient.activated and not self._may_be_activated(loss, place.prediction):
-                continue
+        fed, prediction, given = self._specs(place, target, weight)
+        key = LossKey(loss)
+        for gradient in self._forms(loss, place, target, weight):
             for domains in gradient.domains:
                 # Some summands of a loss are one of another target that is but a number.
                 there = place.whole if isinstance(target, float) else place.gradients
@@ -219,6 +250,25 @@ class LossesByValue:
                 if comparison.draws and not gradient.alike:
                     break
         return []
+
+    def _specs(
+        self, place: Place, target: Tensor | float | None, weight: Tensor | None
+    ) -> tuple[Spec, Spec, Spec | None]:
+        """Of a target, a prediction and a sample weight."""
+        prediction = self.flow.spec(place.prediction)
+        fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
+        return fed, prediction, None if weight is None else self.flow.spec(weight)
+
+    def _forms(
+        self, loss: Any, place: Place, target: Tensor | float | None, weight: Tensor | None
+    ) -> Iterator[LossGradient]:
+        """The forms in which a loss may be at a place."""
+        specs = self._specs(place, target, weight)
+        for gradient in loss_gradients(loss, *specs, self.flow.matcher.by_op):
+            if gradient.weighted != (weight is not None):
+                continue
+            if not gradient.activated or self._may_be_activated(loss, place.prediction):
+                yield gradient
 
     def _may_be_activated(self, loss: Any, prediction: Tensor) -> bool:
         return takes_activated(loss) or not self._outputs.is_returned(prediction)

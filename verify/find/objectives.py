@@ -1,8 +1,6 @@
 """Whether the gradients that update variables are those of a function, however that is written.
 
-Structure is the fast way to say yes. Else both are evaluated with the same: with what the step is
-handed, what variables hold when its backward pass reads them, and random numbers, paired by what is
-drawn and in which order.
+Structure is the fast way to say yes. Else both are evaluated.
 """
 
 from __future__ import annotations
@@ -10,52 +8,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-import tensorflow as tf
-
-from verify.find.drawn_numbers import shape_drawn
-from verify.find.observed import Array, Observed
-from verify.find.step_feeds import FED, LATER, StepFeed, probabilities
-from verify.flow import Update, reached, ways
-from verify.graphs import READS, RESHAPES, Node, Tensor, VariableRef, draws, is_stateful
-from verify.match import (
-    Evaluation,
-    Match,
-    NoValueError,
-    Paired,
-    Pattern,
-    Plan,
-)
+from verify.find.gradient_values import GradientValues
+from verify.find.objective_passes import Comparison, ObjectivePass
+from verify.find.witnesses import Sides
+from verify.flow import Update
+from verify.graphs import READS, RESHAPES, Tensor
+from verify.match import Match, NoValueError, Pattern
 from verify.references import ObjectiveGradients
-
-_TOLERANCE = 1e-4  # of the largest element: constants have seven digits
-_NOTHING = 1e-9  # of the largest gradient of all: there, only rounding is left
-_ENOUGH = 2  # draws in which all is finite, and something is not zero
-_MOST_ORDERS = 24  # in which random numbers are paired
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """How the gradient that updates a variable compares with that of a function.
-
-    `factor`: the number that the function's is multiplied by; None if there is none. `zero`: both
-    are zero, whatever they are made of. `unknown`: why it can't be told.
-    """
-
-    factor: float | None = None
-    zero: bool = False
-    unknown: str = ""
 
 
 class Objectives:
     """Answers about one step, or one branch of it."""
 
-    def __init__(self, observed: Observed) -> None:
-        self.observed, self.step, self.flow = observed, observed.step, observed.flow
-        self.flat = observed.flat
+    def __init__(self, gradients: GradientValues) -> None:
+        self.gradients, self.flow, self.flat = gradients, gradients.flow, gradients.flat
 
     def compared(
         self, updates: Iterable[Update], reference: ObjectiveGradients
@@ -64,35 +32,61 @@ class Objectives:
         roles = {node: f"argument {i}" for i, node in enumerate(reference.flat.arguments)}
         pattern = Pattern(reference.flat, tuple(reference.gradients.values()), roles)
         found: dict[Update, Comparison] = {}
-        left: dict[frozenset[int], list[Update]] = {}
+        left: list[Update] = []
         for update in updates:
-            way = self.ways.get(update)
+            way = self.gradients.ways.get(update)
             if way is None:
-                found[update] = Comparison(unknown=self._unseen(update))
+                found[update] = Comparison(unknown=self.gradients.unseen(update))
                 continue
             root = reference.gradients[update.variable.key]
             if any(self._is_alike(pattern, root, tensor) for tensor in self._moved(way)):
                 found[update] = Comparison(1.0)
             else:
-                above = self.above([way[0][0]])
-                left.setdefault(frozenset(above & self._seeds), []).append(update)
-        for together in left.values():
-            found |= self._evaluated({u: self.ways[u][0] for u in together}, reference)
+                left.append(update)
+        for together in self._by_pass(left):
+            found |= self._pass(together, reference).compared(together)
         return _told_apart(found)
+
+    def sides(
+        self, updates: Iterable[Update], reference: ObjectiveGradients, draw: int
+    ) -> list[Sides]:
+        """Both gradients of each update, on one draw.
+
+        Raises:
+            NoValueError: they can't be computed.
+        """
+        for update in (every := list(updates)):
+            if update not in self.gradients.ways:
+                raise NoValueError(self.gradients.unseen(update))
+        handed = self.gradients.handed(draw)
+        return [
+            dataclasses.replace(sides, fed=handed)
+            for together in self._by_pass(every)
+            for sides in self._pass(together, reference).sides(together, draw).values()
+        ]
+
+    def _by_pass(self, updates: Iterable[Update]) -> list[dict[Update, Tensor]]:
+        """Where backpropagation ends for each update; together those of one backward pass."""
+        groups: dict[frozenset[int], dict[Update, Tensor]] = {}
+        for update in updates:
+            end = self.gradients.ways[update][0]
+            seeds = frozenset(self.gradients.above([end[0]]) & self._seeds)
+            groups.setdefault(seeds, {})[update] = end
+        return list(groups.values())
 
     def compared_at(
         self, tensors: Mapping[Update, Tensor], reference: ObjectiveGradients
     ) -> dict[Update, Comparison]:
         """The same of other tensors on their way, such as what enters an optimizer."""
-        return _told_apart(self._evaluated(tensors, reference))
+        return _told_apart(self._pass(tensors, reference).compared(tensors))
 
-    def _evaluated(
+    def _pass(
         self, tensors: Mapping[Update, Tensor], reference: ObjectiveGradients
-    ) -> dict[Update, Comparison]:
-        """How tensors of one backward pass compare in values."""
-        above = self.above(node for node, _ in tensors.values())
+    ) -> ObjectivePass:
+        """The backward pass that tensors are of."""
+        above = self.gradients.above(node for node, _ in tensors.values())
         begins = min(above & self._seeds, default=0)
-        return _Pass(self, reference, above, begins).compared(tensors)
+        return ObjectivePass(self.gradients, reference, above, begins)
 
     def _moved(self, way: tuple[Tensor, ...]) -> Iterator[Tensor]:
         """What backpropagation ends in, and the same in other shapes."""
@@ -100,40 +94,15 @@ class Objectives:
         moved = itertools.takewhile(lambda t: self.flat.node(t).op in RESHAPES, way[1:])
         yield from moved
 
-    def above(self, ends: Iterable[int]) -> set[int]:
-        """All that some nodes are computed from, but for what was written before it was read."""
-        return reached(ends, self._sources)
-
-    @functools.cached_property
-    def _sources(self) -> list[list[int]]:
-        """What each node takes."""
-        return [[source for source, _ in node.data] for node in self.flat.nodes]
-
     @functools.cached_property
     def _seeds(self) -> frozenset[int]:
         return frozenset(seed.node for seed in self.flow.seeds)
-
-    @functools.cached_property
-    def ways(self) -> dict[Update, tuple[Tensor, ...]]:
-        """What the gradient of each trained update passes; see `verify.flow`."""
-        return {} if self.step.replicas > 1 else dict(ways(self.flow, self.flow.trained))
-
-    def _unseen(self, update: Update) -> str:
-        if self.step.replicas > 1:
-            return "the step runs on several replicas: assert on the function that runs on one"
-        return "several gradients are added up in its update"
-
-    @functools.cached_property
-    def _fed(self) -> dict[str, Tensor]:
-        """The tensors that the step is handed, by their role in a reference."""
-        tensors = () if self.step.arguments is None else self.step.arguments.tensors
-        return {f"argument {i}": tensor for i, tensor in enumerate(tensors) if tensor is not None}
 
     def _is_alike(self, pattern: Pattern, root: Tensor, gradient: Tensor) -> bool:
         """Whether structure shows that a gradient is that of the function, a root."""
         if root[0] in pattern.leaves:
             return False
-        match = self.flow.matcher.unify(pattern, root, gradient, {}, self._fed)
+        match = self.flow.matcher.unify(pattern, root, gradient, {}, self.gradients.fed)
         return isinstance(match, Match) and not self._is_written_between(match.nodes)
 
     def _is_written_between(self, nodes: Iterable[int]) -> bool:
@@ -147,241 +116,9 @@ class Objectives:
             for node, variable in self.flat.writes()
         )
 
-    draws = tuple(draw for draw in FED if draw not in LATER)
-    """Which draws there are, of what a step is handed."""
-
-    @functools.cached_property
-    def _evaluations(self) -> dict[tuple[int, bool, frozenset[Tensor]], Evaluation]:
-        return {}
-
-    def evaluation(
-        self, draw: int, now: bool = True, rows: frozenset[Tensor] = frozenset()
-    ) -> Evaluation:
-        """The step, in one draw.
-
-        `now`: scalar variables hold what they do now; `rows`: arguments that are probabilities
-        besides those that the step takes as such.
-        """
-        rows |= self._rows
-        if (draw, now, rows) not in self._evaluations:
-            feed = StepFeed(self.observed, draw, now, rows)
-            self._evaluations[draw, now, rows] = Evaluation(self.observed.plan, feed)
-        return self._evaluations[draw, now, rows]
-
-    def evaluation_with(self, draw: int, cut: Mapping[Tensor, Any]) -> Evaluation:
-        """The step in one draw, but for these tensors."""
-        feed = StepFeed(self.observed, draw, now=True, rows=self._rows)
-        return Evaluation(self.observed.plan, feed, cut)
-
-    @functools.cached_property
-    def _rows(self) -> frozenset[Tensor]:
-        return probabilities(self.flat, self._fed.values())
-
-    def value(self, here: Evaluation, update: Update, gradient: Tensor) -> Array:
-        """A gradient, flat; one that consists of rows as that of the whole variable."""
-        rows = self.observed.rows_of(update, gradient)
-        if rows is None:
-            return _array(here.value(gradient))
-        whole = np.zeros([size or 0 for size in update.variable.shape])
-        numbers = np.asarray(here.value(min(rows.numbers))).reshape(-1)
-        np.add.at(whole, numbers, np.asarray(here.value(gradient)).reshape(-1, *whole.shape[1:]))
-        return whole.reshape(-1)
-
-
-class _Pass:
-    """One backward pass of a step, held against a function.
-
-    `above`: the nodes that its gradients depend on; `begins`: where it begins.
-    """
-
-    def __init__(
-        self, objectives: Objectives, reference: ObjectiveGradients, above: set[int], begins: int
-    ) -> None:
-        self.objectives, self.reference = objectives, reference
-        self.flat, self.other = objectives.flat, reference.flat
-        self._plan = Plan(reference.flat)
-        read = (node for node, _ in self.flat.reads() if node.index in above)
-        self.first_read: dict[int | str, Node] = {}
-        for node in read:
-            variable = self.flat.variable(node)
-            assert variable is not None  # it is read
-            self.first_read.setdefault(variable.key, node)
-        self.variables = {variable.key: variable for variable in self.flat.variables.values()}
-        self.begins = self.flat.nodes[begins]
-        self._draws = [n for n in self.flat.nodes if n.index in above and _is_fed(n)]
-
-    def compared(self, gradients: Mapping[Update, Tensor]) -> dict[Update, Comparison]:
-        first: dict[Update, Comparison] | None = None
-        for at_first in (False, True) if self._is_moved else (False,):
-            for pairs in self._pairings():
-                found = self._compared(gradients, pairs, at_first)
-                if all(one.factor is not None for one in found.values()):
-                    return found
-                if first is None or any(one.unknown for one in first.values()):
-                    first = found
-        return first or {}
-
-    @functools.cached_property
-    def _rows(self) -> frozenset[Tensor]:
-        """The arguments of the step that the function takes as probabilities."""
-        arguments = self.objectives.step.arguments
-        handed = () if arguments is None else arguments.tensors
-        pairs = zip(self.other.arguments, handed, strict=True)
-        own = {(index, 0): tensor for index, tensor in pairs if tensor is not None}
-        return frozenset(own[tensor] for tensor in probabilities(self.other, own))
-
-    @property
-    def _is_moved(self) -> bool:
-        """Whether the step writes a variable before the pass reads it."""
-        return any(
-            variable.key in self.first_read and node.index < self.first_read[variable.key].index
-            for node, variable in self.flat.writes()
-        )
-
-    def _compared(
-        self, gradients: Mapping[Update, Tensor], pairs: Mapping[int, Node], at_first: bool
-    ) -> dict[Update, Comparison]:
-        """`at_first`: whether variables are as before the step, not as when the pass reads them."""
-        both: dict[Update, list[tuple[Array, Array]]] = {update: [] for update in gradients}
-        why = ""  # no value in the first draw: later ones have more classes than there may be
-        enough: dict[Update, Comparison] = {}
-        for draw in (*self.objectives.draws, *LATER):
-            if enough and draw not in LATER:
-                continue
-            here = self.objectives.evaluation(draw, rows=self._rows)
-            there = Evaluation(self._plan, _Reference(self, here, pairs, at_first, draw))
-            try:
-                values = {
-                    update: (
-                        self.objectives.value(here, update, tensor),
-                        _array(there.value(self.reference.gradients[update.variable.key])),
-                    )
-                    for update, tensor in gradients.items()
-                }
-            except NoValueError as error:
-                why = why or str(error)
-                continue
-            every = [value for pair in values.values() for value in pair]
-            if not all(np.isfinite(value).all() for value in every):
-                continue
-            largest = max(float(np.abs(value).max(initial=0)) for value in every) or 1.0
-            for update, (one, other) in values.items():
-                both[update].append((one / largest, other / largest))
-            if enough or len(both[update]) == _ENOUGH:
-                enough = {update: _comparison(values) for update, values in both.items()}
-                if any(one.factor is None for one in enough.values()):
-                    break
-        if enough:
-            return enough
-        why = why or "in no draw of its arguments are all values finite"
-        return {update: Comparison(unknown=why) for update in gradients}
-
-    def _pairings(self) -> Iterator[dict[int, Node]]:
-        """Which random op of the step stands for each of the function; the likeliest first."""
-        groups = _by_kind(self._draws)
-        own = _by_kind(node for node in self.other.nodes if _is_fed(node))
-        kinds = [kind for kind in own if kind in groups]
-        choices = (itertools.permutations(groups[kind]) for kind in kinds)
-        for orders in itertools.islice(itertools.product(*choices), _MOST_ORDERS):
-            yield {
-                node.index: partner
-                for kind, order in zip(kinds, orders, strict=True)
-                for node, partner in zip(own[kind], order, strict=False)
-            }
-
-
-def _is_fed(node: Node) -> bool:
-    """Whether an op draws other numbers each time; what it makes of a seed is computed."""
-    return draws(node.op) and is_stateful(node.op)
-
-
-def _by_kind(nodes: Iterable[Node]) -> dict[tuple[str, str], list[Node]]:
-    """Random ops by what they draw: those of one kind may stand for one another."""
-    found: dict[tuple[str, str], list[Node]] = {}
-    for node in nodes:
-        ranks = [None if shape is None else len(shape) for shape in node.shapes]
-        found.setdefault((node.op, f"{node.dtypes} {ranks}"), []).append(node)
-    return found
-
-
-class _Reference(Paired):
-    """Feeds a function with what one backward pass of the step is fed."""
-
-    def __init__(
-        self,
-        own: _Pass,
-        here: Evaluation,
-        pairs: Mapping[int, Node],
-        at_first: bool,
-        draw: int,
-    ) -> None:
-        super().__init__(own.other, {}, draw)
-        self.own, self.here, self.pairs, self.at_first = own, here, pairs, at_first
-        self._numbers = {index: i for i, index in enumerate(own.other.arguments)}
-
-    def variable(self, variable: VariableRef) -> Any:
-        used = self.own.variables.get(variable.key)
-        if used is None:
-            spec = variable.shape, variable.dtype
-            return tf.constant(self._weights(spec, variable.path))
-        if self.at_first:
-            return self.here.feed.variable(used)
-        return self.here.final(used, self.own.first_read.get(variable.key, self.own.begins))
-
-    def argument(self, node: Node, output: int) -> Any:
-        arguments = self.own.objectives.step.arguments
-        assert arguments is not None  # the function was traced on them
-        tensor = arguments.tensors[self._numbers[node.index]]
-        if tensor is None:
-            raise NoValueError("an argument that this branch does not use is used by the function")
-        return self.here.value(tensor)
-
-    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
-        partner = self.pairs.get(node.index)
-        if partner is None:
-            raise NoValueError(f"it draws a random number that the step does not draw ({node.op})")
-        if turn or self.here.plan.loops_around(partner.path):  # a value for each turn
-            numbers = self.here.feed.drawn(partner, inputs, turn)
-        else:
-            numbers = [self.here.value((partner.index, i)) for i in range(len(partner.dtypes))]
-        own = shape_drawn(node, inputs)
-        for shape, fed in zip(node.shapes, numbers, strict=True):
-            wanted = shape if own is None else own
-            if not tf.TensorShape(wanted).is_compatible_with(fed.shape):
-                raise NoValueError(
-                    f"it draws random numbers of shape {wanted}, the step of {(*fed.shape,)}"
-                )
-        return numbers
-
 
 def _told_apart(found: dict[Update, Comparison]) -> dict[Update, Comparison]:
     """Comparisons that tell something: where all is zero, nothing is."""
     if found and all(one.zero for one in found.values()):
         return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
     return found
-
-
-def _array(value: Any) -> Array:
-    return np.asarray(value, np.float64).reshape(-1)
-
-
-def _comparison(pairs: Sequence[tuple[Array, Array]]) -> Comparison:
-    """How gradients, each as a share of the largest in its draw, compare with others."""
-    if any(one.shape != other.shape for one, other in pairs):
-        return Comparison()
-    ours = np.concatenate([one for one, _ in pairs])
-    theirs = np.concatenate([other for _, other in pairs])
-    apart, size = _largest(ours - theirs), max(_largest(ours), _largest(theirs))
-    if apart <= _TOLERANCE * size + _NOTHING:
-        return Comparison(1.0, zero=size <= _NOTHING)
-    factor = float(ours @ theirs / (theirs @ theirs)) if theirs.any() else 0.0
-    if (
-        _largest(theirs)
-        and _largest(ours - factor * theirs) <= _TOLERANCE * _largest(ours) + _NOTHING
-    ):
-        return Comparison(factor)
-    return Comparison()
-
-
-def _largest(values: Array) -> float:
-    return float(np.abs(values).max(initial=0))

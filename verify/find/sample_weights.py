@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from verify.find.objectives import Objectives
+from verify.find.gradient_values import GradientValues
 from verify.find.observed import Array
 from verify.flow import Update
 from verify.graphs import Tensor
@@ -29,8 +29,8 @@ Gradients = dict[Update, Array]
 class SampleWeights:
     """Answers about one step, or one branch of it."""
 
-    def __init__(self, objectives: Objectives) -> None:
-        self.objectives, self.step, self.flow = objectives, objectives.step, objectives.flow
+    def __init__(self, gradients: GradientValues) -> None:
+        self.gradients, self.step, self.flow = gradients, gradients.step, gradients.flow
 
     @property
     def handed(self) -> list[Tensor]:
@@ -51,7 +51,7 @@ class SampleWeights:
             NoValueError: there is none, or the gradient of an update is not known.
         """
         why = "in no draw are all gradients finite"
-        for draw in self.objectives.draws:
+        for draw in self.gradients.draws:
             try:
                 found = _Draw(self, draw)
                 if all(np.isfinite(one).all() for one in found.once.values()):
@@ -116,9 +116,9 @@ class _Draw:
     """One draw of a batch, with other weights and targets put in."""
 
     def __init__(self, owner: SampleWeights, draw: int) -> None:
-        self.owner, self.objectives, self.draw = owner, owner.objectives, draw
-        base = self.objectives.evaluation(draw)
-        if not all(tf.as_dtype(self.objectives.flat.dtype(t)).is_floating for t in owner.handed):
+        self.owner, self.gradients, self.draw = owner, owner.gradients, draw
+        base = self.gradients.evaluation(draw)
+        if not all(tf.as_dtype(self.gradients.flat.dtype(t)).is_floating for t in owner.handed):
             raise NoValueError("sample weights are no real numbers")
         self.weights = {t: np.asarray(base.value(t), np.float64) for t in owner.handed}
         if not all(weight.ndim for weight in self.weights.values()):
@@ -147,13 +147,13 @@ class _Draw:
         """The gradient of each trained update."""
         fed = {**weights, **(targets or {})}
         cut = {tensor: tf.constant(value) for tensor, value in fed.items()}
-        here = self.objectives.evaluation_with(self.draw, cut)
+        here = self.gradients.evaluation_with(self.draw, cut)
         found = {}
         for update in self.owner.flow.trained:
-            way = self.objectives.ways.get(update)
+            way = self.gradients.ways.get(update)
             if way is None:
                 raise NoValueError("several gradients are added up in an update")
-            found[update] = self.objectives.value(here, update, way[0])
+            found[update] = self.gradients.value(here, update, way[0])
         return found
 
     def is_same(self, one: Array, other: Array, times: float = 1.0) -> bool:

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from verify.find import Detector
+from verify.find import Detector, Sides
 from verify.kinds.facts import Facts
 from verify.kinds.violation import Violation
 from verify.step import Step
@@ -50,6 +50,8 @@ class Keyword:
         read: ``(place, said, read_nested) -> value``: what a contract says as a value of the
             keyword, where `read_nested` reads expectations within it. Raises ContractError, naming
             `place`.
+        sides: ``(detector, value, draw) -> sides``: what a step computes of numbers that are drawn,
+            and what it should compute. Raises NoValueError where that can't be computed.
         tight: ``(detector, said) -> said``: the tightest that a contract could say instead.
         default: the value of an option that is left out.
     """
@@ -59,6 +61,7 @@ class Keyword:
     check: Callable[[Detector, Any, Asked], list[Violation]] | None = None
     rank: int = 0
     read: Callable[[str, Any, Read], Any] = _as_it_is
+    sides: Callable[[Detector, Any, int], list[Sides]] | None = None
     tight: Callable[[Detector, Any], Any] | None = None
     default: Any = None
 

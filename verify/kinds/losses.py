@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 
 from verify.errors import ContractError
-from verify.find import Detector, Disjoint, Found, known_losses
+from verify.find import Detector, Disjoint, Found, Sides, Witness, known_losses
 from verify.graphs import key_of, path_of, resource
 from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
@@ -96,7 +96,7 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     if unnamed:
         rest = []  # told by its fingerprint
     trained = names({update.variable.path for update in rest})
-    instead = told_instead(detector, recognised, [w.loss for w, _ in missing], rest)
+    instead, named = told_instead(detector, recognised, [w.loss for w, _ in missing], rest)
     for want, miss in missing:
         elsewhere = [_where(detector, found) for found in detector.losses(want.loss)[0]]
         frozen = frozen_among(detector, want.trains or ())
@@ -107,12 +107,20 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
         if rest:
             text = f"{instead} reaches the update of {trained}"
         hints = (*nearest(miss), *(doubts(detector) if rest else ()), *frozen)
+        if not named:
+            hints = (*_example(detector, want.loss), *hints)
         violations.append(Violation("loss", want.told, text, hints))
     if rest and not missing:
         only = " and ".join(want.told for want in wanted) + " only" if wanted else "no data loss"
         text = f"{instead} reaches the update of {trained}"
         violations.append(Violation("loss", only, text, doubts(detector)))
     return violations
+
+
+def _example(detector: Detector, loss: Any) -> tuple[str, ...]:
+    """Numbers that show that no gradient is that of a loss; none where nothing is like it."""
+    nearest_ = min(detector.loss_sides(loss, 0), key=lambda sides: sides.apart, default=None)
+    return () if nearest_ is None else (str(Witness(0, nearest_)),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,8 +346,13 @@ _Spelling = Annotated[
 ]
 
 
+def _sides(detector: Detector, expected: Any, draw: int) -> list[Sides]:
+    losses = [want.loss for want in _wanted(detector, expected)]
+    return [sides for loss in losses for sides in detector.loss_sides(loss, draw)]
+
+
 class _Losses(Kind):
-    keywords = (Keyword("loss", _Spelling, _check, rank=2, read=_read),)
+    keywords = (Keyword("loss", _Spelling, _check, rank=2, read=_read, sides=_sides),)
     cluster = Cluster("loss", "#ffe5b4", before="backward")
 
     def find(self, detector: Detector) -> dict[str, Any]:

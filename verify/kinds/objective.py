@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.find import Comparison, Detector
+from verify.find import Comparison, Detector, Sides, Witness
 from verify.flow import Update
 from verify.formulas import ObjectiveFact, formulas
 from verify.kinds.dotted_names import imported
@@ -16,6 +16,7 @@ from verify.kinds.gradients import compared
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation
+from verify.match import NoValueError
 from verify.references import ObjectiveGradients, Untraced, objective_gradients, objective_name
 
 _NONE = "no gradient reaches an update"
@@ -64,11 +65,12 @@ def _of_function(
         return [Violation("objective", wish, f"can't be told: {why}")]
     if not updates:
         return [Violation("objective", wish, _NONE, (*frozen_among(detector, chosen or ()),))]
-    instead = _told(detector, updates, reference, asked)
+    instead, witnesses = _told(detector, updates, reference, asked)
     left_out = _left_out(detector, updates, reference, chosen or set())
     if left_out:
         instead["no gradient"] = sorted(left_out)
-    hints = {_OTHER: (_DRAWS,) if reference.draws else ()}
+    shown = max(witnesses, key=lambda one: one.sides.apart, default=None)
+    hints = {_OTHER: (*([str(shown)] if shown else []), *([_DRAWS] if reference.draws else []))}
     return [
         Violation("objective", wish, f"{what}: {names(paths)}", hints.get(what, ()))
         for what, paths in instead.items()
@@ -77,8 +79,8 @@ def _of_function(
 
 def _told(
     detector: Detector, updates: list[Update], reference: ObjectiveGradients, asked: Asked
-) -> dict[str, list[str]]:
-    """What updates variables instead, with their paths."""
+) -> tuple[dict[str, list[str]], list[Witness]]:
+    """What updates variables instead, with their paths; and numbers that show it."""
     by_update = compared(detector, updates, reference, asked)
     by_update |= _as_they_enter(detector, by_update, reference)
     changed = set[Update]()
@@ -94,7 +96,8 @@ def _told(
             what = _difference(by_update[update])
         if what and update.variable.path not in found.setdefault(what, []):
             found[what].append(update.variable.path)
-    return {what: paths for what, paths in found.items() if paths}
+    witnesses = [one.witness for one in by_update.values() if one.witness is not None]
+    return {what: paths for what, paths in found.items() if paths}, witnesses
 
 
 def _as_they_enter(
@@ -164,6 +167,25 @@ def _left_out(
     }
 
 
+def _sides(detector: Detector, expected: Any, draw: int) -> list[Sides]:
+    """Both gradients by each variable; raises Untraced as well."""
+    arguments = detector.step.arguments
+    if arguments is None:
+        raise NoValueError("the graph does not say what its arguments are")
+    found: list[Sides] = []
+    functions = expected if isinstance(expected, Mapping) else {None: expected}
+    for selection, function in functions.items():
+        updates = detector.flow.trained
+        if selection is not None:
+            chosen = {v.path for v in select(detector, selection, "objective", frozen=True)}
+            updates = [update for update in updates if update.variable.path in chosen]
+        if function is not None:
+            reference = objective_gradients(function, arguments)
+            of_it = [update for update in updates if update.variable.key in reference.gradients]
+            found += detector.objectives.sides(of_it, reference, draw)
+    return found
+
+
 # -- contracts -------------------------------------------------------------------------------------
 
 
@@ -174,7 +196,9 @@ def _read(place: str, said: Any, _: Read) -> Any:
 
 
 class _Objective(Kind):
-    keywords = (Keyword("objective", str | dict[str, str], _check, rank=2, read=_read),)
+    keywords = (
+        Keyword("objective", str | dict[str, str], _check, rank=2, read=_read, sides=_sides),
+    )
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {"objectives": (*formulas(detector),)}

@@ -15,8 +15,8 @@ UNNAMED = "loss without a name"
 
 def told_instead(
     detector: Detector, recognised: Disjoint, missing: list[Any], rest: Sequence[Update]
-) -> str:
-    """The losses that reach `rest`: by name, or as a formula.
+) -> tuple[str, bool]:
+    """The losses that reach `rest`: by name, or as a formula; and whether it is by name.
 
     Args:
         recognised: losses that were asked for and found.
@@ -24,12 +24,13 @@ def told_instead(
         rest: updates that are not explained by what was found.
     """
     if not rest:
-        return ""
+        return "", True
     if others := _other_losses(detector, recognised, missing):
-        return " and ".join(others)
+        return " and ".join(others), True
     paths = {update.variable.path for update in rest}
     told = [one.formula for one in formulas(detector) if not paths.isdisjoint(one.variables)]
-    return f"another data loss, {' and '.join(told) or 'none that Keras has a name for'},"
+    formula = " and ".join(told) or "none that Keras has a name for"
+    return f"another data loss, {formula},", False
 
 
 def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) -> list[str]:

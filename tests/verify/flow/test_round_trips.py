@@ -44,7 +44,8 @@ def lost(go: Callable[[Any, Any], Any], variable: Any) -> list[str]:
 @pytest.mark.parametrize("go", GO_AND_COME_BACK.values(), ids=GO_AND_COME_BACK)
 def test_what_is_taken_back_is_no_update(go: Callable[[Any, Any], Any], made: Any) -> None:
     back, there = lost(go, made([1.0, 2.0]))
-    assert there.startswith("it takes back ") and back.endswith(" takes it back")
+    assert there.startswith("it takes back ")
+    assert back.endswith(" takes it back")
 
 
 @pytest.mark.parametrize("go", STAY.values(), ids=STAY)
