@@ -29,7 +29,7 @@ _REARRANGES = {
 }
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
-_FIRST = 1  # form of a loss that is looked for before its values are
+_FIRST = 8  # forms of a loss that are looked for before its values are: Keras' own are among them
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
 
@@ -61,27 +61,34 @@ class Losses:
 
     def _search(self, loss: Any) -> tuple[list[Found], Miss | None]:
         every: list[Found] = []
-        by_keras = is_of_keras(loss)
         plain = self._patterns(loss, masked=False)
         nearest = [self._matched(loss, itertools.islice(plain, _FIRST), every)]
-        if by_keras and self._is_left(every):
-            self._add_by_value(loss, every)
-        # Where values can tell, no other form of a loss need be traced.
-        settled = by_keras and self._by_value.settles(loss)
-        if not settled:
-            nearest.append(self._matched(loss, plain, every))
-        # A mask leaves out rows.
-        may_be_masked = self._masks and self._is_left(every)
-        if may_be_masked and (not settled or self._may_be(loss, by_row=True)):
-            nearest.append(self._matched(loss, self._patterns(loss, masked=True), every))
-        if not by_keras and self._is_left(every):
-            self._add_by_value(loss, every)
+        if self._is_left(every):
+            nearest += self._searched(loss, plain, every)
         found = self.search.joined(every)
         if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
             # Each replica's sum is a part of the whole one, not a share of a mean.
             found = [_averaged(one) for one in found]
         misses = [miss for miss in nearest if miss is not None]
         return found, max(misses, key=lambda miss: miss.agreed, default=None)
+
+    def _searched(
+        self, loss: Any, plain: Iterable[Pattern], every: list[Found]
+    ) -> Iterator[Miss | None]:
+        """Adds what is left of a loss, by values and by the other structures that it may have."""
+        by_keras = is_of_keras(loss)
+        if by_keras:
+            self._add_by_value(loss, every)
+        # Where values can tell, no other form of a loss need be traced.
+        settled = by_keras and self._by_value.settles(loss)
+        if not settled:
+            yield self._matched(loss, plain, every)
+        # A mask leaves out rows.
+        may_be_masked = self._masks and self._is_left(every)
+        if may_be_masked and (not settled or self._may_be(loss, by_row=True)):
+            yield self._matched(loss, self._patterns(loss, masked=True), every)
+        if not by_keras and self._is_left(every):
+            self._add_by_value(loss, every)
 
     def _is_left(self, found: list[Found]) -> bool:
         """Whether there is anything to look for besides what was found."""
