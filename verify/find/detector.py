@@ -100,7 +100,7 @@ class Detector:
         return self._terms.of(update, pattern)
 
     def rest(self, recognised: Iterable[Found]) -> tuple[list[Update], list[Update]]:
-        """Updates that unrecognized gradients reach: (by way of data, of the variable alone)."""
+        """Updates that other gradients reach: (by way of data, of the variable alone)."""
         return self._left.without(frozenset(node for found in recognised for node in found.nodes))
 
     def fingerprint(self, nodes: Iterable[int]) -> str:

@@ -26,6 +26,7 @@ from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan
 from verify.references import (
     LossGradient,
     LossKey,
+    is_of_keras,
     is_of_labels,
     is_of_numbers,
     loss_gradients,
@@ -264,6 +265,8 @@ class LossesByValue:
     ) -> Iterator[LossGradient]:
         """The forms in which a loss may be at a place."""
         specs = self._specs(place, target, weight)
+        if specs[1][0] == () and is_of_keras(loss):
+            return  # they take the mean over the last axis
         for gradient in loss_gradients(loss, *specs, self.flow.matcher.by_op):
             if gradient.weighted != (weight is not None):
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from verify.find.search import Disjoint, Found, Search
+from verify.find.terms_by_value import TermsByValue
 from verify.flow import Update
 from verify.graphs import Spec, Tensor
 from verify.match import Miss, Pattern, Predicate
@@ -57,6 +58,11 @@ class Terms:
             for name in FAMILIES:
                 pattern = regulariser_family(name, _value(update))
                 self._take(found, self._of(update, pattern)[0], name)
+        for update in self._unexplained(found.all)[1] if alone else ():
+            if (told := self._by_value.family(update, found.nodes)) is not None:
+                self._take(
+                    found, [dataclasses.replace(told[1], variable=update.variable.key)], told[0]
+                )
         if reference is not None and (data or alone) and any(self._unexplained(found.all)):
             for loss in reference.added_losses:
                 found.add(found.fresh(self._added(loss)))
@@ -70,7 +76,15 @@ class Terms:
     def of(self, update: Update, pattern: Pattern | None) -> tuple[list[Found], Miss | None]:
         """Where the gradient of one regulariser by the updated variable reaches that update."""
         found, miss = self._of(update, pattern)
+        if not found and pattern is not None:
+            key = update.variable.key
+            by_value = self._by_value.of(update, pattern)
+            found = self.search.joined([dataclasses.replace(one, variable=key) for one in by_value])
         return [self._whole(one) for one in found], miss
+
+    @functools.cached_property
+    def _by_value(self) -> TermsByValue:
+        return TermsByValue(self.search)
 
     def _of(self, update: Update, pattern: Pattern | None) -> tuple[list[Found], Miss | None]:
         if pattern is None:

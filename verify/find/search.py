@@ -91,10 +91,10 @@ class Search:
         self.scaling = Scaling(self.flow)
 
     def is_upstream(self, tensor: Tensor) -> bool:
-        return tensor[0] in self.flow.backward and tensor[0] not in self._of_data
+        return tensor[0] in self.flow.backward and tensor[0] not in self.of_data
 
     @functools.cached_property
-    def _of_data(self) -> set[int]:
+    def of_data(self) -> set[int]:
         """What depends on data other than by a loss scale that a pass before has adapted."""
         scales = self.scaling.dynamic.keys()
         return self.flow.descendants(self.flow.data, scales) if scales else self.flow.of_data
@@ -160,7 +160,7 @@ class Search:
             node.index in between and not self.flow.is_trainable(variable)
             for node, variable in self.flat.reads()
         )
-        weight = None if scaled else self.scaling.constant(_plain(factor), upstream, updates)
+        weight = None if scaled else self.scaling.constant(plain_number(factor), upstream, updates)
         node = self.flat.node(prediction)
         forward = {*above, *self.flow.ancestors([node.index])} - self.flow.backward
         replicas = frozenset(v.replica for i, v in self.flat.variables.items() if i in forward)
@@ -175,7 +175,7 @@ class Search:
             replicas=replicas or frozenset({0}),
             predicted=prediction,
             target=target,
-            unscaled=weight is None or weight != _plain(factor),
+            unscaled=weight is None or weight != plain_number(factor),
         )
 
     def joined(self, found: list[Found]) -> list[Found]:
@@ -283,7 +283,7 @@ class Search:
         return roots, constants
 
 
-def _plain(factor: float) -> float:
+def plain_number(factor: float) -> float:
     """The number that somebody wrote: rounding has made another one of it."""
     for digits in range(1, 7):
         for written in (float(f"{factor:.{digits}g}"), 1 / float(f"{1 / factor:.{digits}g}")):

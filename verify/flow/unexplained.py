@@ -1,7 +1,7 @@
 """What is left of a step's gradients when the recognised ones are taken away.
 
 Removing what was recognised and looking whether a seed still reaches an update tells whether
-something unrecognized is left.
+something that was not recognised is left.
 """
 
 from __future__ import annotations

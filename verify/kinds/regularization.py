@@ -10,6 +10,7 @@ import keras
 
 from verify.find import Detector, Disjoint, Found, known_losses
 from verify.flow import Update
+from verify.formulas import formulas
 from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.facts import Facts, TermFact, times
@@ -18,6 +19,7 @@ from verify.kinds.selection import frozen_among, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
 
+_UNNAMED = "one without a name"
 ALL = "all"
 """What a known model has, whatever that is."""
 
@@ -29,7 +31,7 @@ def _facts(detector: Detector) -> Iterator[TermFact]:
             yield TermFact(names[term.variable], term.label, term.weight)
     found = [*(found for _, found in known_losses(detector)), *detector.terms]
     for update in detector.rest(found)[1]:
-        yield TermFact(update.variable.path, "unrecognized", None)
+        yield TermFact(update.variable.path, _UNNAMED, None)
 
 
 # -- what was asserted -----------------------------------------------------------------------------
@@ -41,9 +43,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         return _exact_terms(detector, named)
     present = detector.terms
     labels = [f"{t.label} on {_path(detector, t)}" for t in present]
-    labels += [
-        f"an unrecognized one on {u.variable.path}" for u in _unknown_terms(detector, present)
-    ]
+    labels += _unnamed(detector, present)
     found = f"{len(labels)}: {'; '.join(labels)}" if labels else "none"
     weighted = [
         violation
@@ -107,6 +107,14 @@ def _forgotten(detector: Detector) -> tuple[str, ...]:
     return (f"the layers also have: {'; '.join(missing)}", *doubted) if missing else doubted
 
 
+def _unnamed(detector: Detector, recognised: list[Found]) -> list[str]:
+    """Terms of no regulariser that is known, each with the objective that it is a part of."""
+    paths = [update.variable.path for update in _unknown_terms(detector, recognised)]
+    every = formulas(detector) if paths else []
+    told = ((path, [one.formula for one in every if path in one.variables]) for path in paths)
+    return [f"{_UNNAMED} on {path}, in {' and '.join(found)}" for path, found in told]
+
+
 def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:
     return detector.rest(recognised)[1]
 
@@ -126,10 +134,7 @@ def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> lis
     # A term on a variable whose expected one is missing has been reported as found there.
     blamed = mentioned - {found.variable for found in recognised.all}
     labels = [f"{t.label} on {_path(detector, t)}" for t in extra if t.variable not in blamed]
-    labels += [
-        f"an unrecognized one on {u.variable.path}"
-        for u in _unknown_terms(detector, [*recognised.all, *extra])
-    ]
+    labels += _unnamed(detector, [*recognised.all, *extra])
     if labels:
         violations.append(
             Violation("regularization", "no other term", "; ".join(labels), doubts(detector))
@@ -196,7 +201,9 @@ class _Regularization(Kind):
             {"on": literal(term.variable)} | as_table(spelt(term.kind, None, ""))
             for term in facts.regularization
         ]
-        return {"regularization": terms or 0}
+        # What has no name can only be counted.
+        named = all(term.kind != _UNNAMED for term in facts.regularization)
+        return {"regularization": (terms or 0) if named else len(terms)}
 
 
 KIND = _Regularization()

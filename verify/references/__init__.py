@@ -49,6 +49,10 @@ from verify.references.optimizers import (
     stand_in,
     variables_of,
 )
+from verify.references.regulariser_values import (
+    RegulariserGradient,
+    family_gradients,
+)
 from verify.references.regularisers import (
     FAMILIES,
     regulariser_family,
@@ -70,10 +74,12 @@ __all__ = [
     "ObjectiveGradients",
     "Operand",
     "OptimizerStep",
+    "RegulariserGradient",
     "Term",
     "Untraced",
     "VjpReferences",
     "decays",
+    "family_gradients",
     "format_call",
     "global_norm_patterns",
     "has_schedule",

@@ -151,7 +151,7 @@ class WrongOrthogonal(OnOrthogonal):
         return [keras.regularizers.OrthogonalRegularizer(0.02)(self.first.value)]
 
 
-@planted("regularization", "none there|first difference|unrecognized")
+@planted("regularization", "weight 1.33333")
 class WrongOwn(OnOwn):
     """A user's regulariser with another constant."""
 
