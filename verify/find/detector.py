@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from verify.find.alignment import Alignment
 from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.conditions import Condition, conditions
@@ -59,6 +60,11 @@ class Detector:
     def rules_out(self, loss: Any) -> bool:
         """Whether a loss of Keras is not in the step, going by the values of its gradients."""
         return self._losses.rules_out(loss)
+
+    @functools.cached_property
+    def alignment(self) -> Alignment:
+        """Whether predictions and targets are of the same examples."""
+        return Alignment(self.gradient_values, self._losses.shapes)
 
     @property
     def outputs(self) -> Outputs:

@@ -136,12 +136,12 @@ class Losses:
     @functools.cached_property
     def outputs(self) -> Outputs:
         """What the model returns, where it is known."""
-        return Outputs(self.step, self.flow, self._shapes)
+        return Outputs(self.step, self.flow, self.shapes)
 
     @functools.cached_property
     def _by_value(self) -> LossesByValue:
         places = Places(
-            self.search, self.outputs, self._is_target, self._is_made, self._chain, self._shapes
+            self.search, self.outputs, self._is_target, self._is_made, self._chain, self.shapes
         )
         return LossesByValue(self.search, self.outputs, places)
 
@@ -194,10 +194,10 @@ class Losses:
         """
         if tensor[0] in self._of_updated:
             return False
-        above = self.flow.ancestors([tensor[0]], without=self._shapes)
+        above = self.flow.ancestors([tensor[0]], without=self.shapes)
         fed = {index for index, _ in self.step.targets or ()}
         if not above.isdisjoint(fed):
-            between = above & self.flow.descendants(fed, without=self._shapes) - fed
+            between = above & self.flow.descendants(fed, without=self.shapes) - fed
             return not all(self.flat.nodes[index].op in MOVES | _REARRANGES for index in between)
         return not above.isdisjoint(self.flow.weights)
 
@@ -206,7 +206,7 @@ class Losses:
         """What depends on variables that are updated, so that their gradients go through it."""
         stops = set(self.flow.matcher.by_op.get("StopGradient", ()))
         reads = (i for i, key in self.flow.weights.items() if key in self.flow.trained_of)
-        return self.flow.descendants(reads, without=self._shapes | stops)
+        return self.flow.descendants(reads, without=self.shapes | stops)
 
     def _keeps_all(self, slice_: Node) -> bool:
         """Whether a slice, of one column say, still has all examples of a batch."""
@@ -279,15 +279,16 @@ class Losses:
     @functools.cached_property
     def _of_weights(self) -> set[int]:
         """What depends on the values of weights, not merely on the shape of what they make."""
-        return self.flow.descendants(self.flow.weights, without=self._shapes)
+        return self.flow.descendants(self.flow.weights, without=self.shapes)
 
     @functools.cached_property
     def _of_data(self) -> set[int]:
         """What depends on the values of data, not merely on their shape."""
-        return self.flow.descendants(self.flow.data, without=self._shapes)
+        return self.flow.descendants(self.flow.data, without=self.shapes)
 
     @functools.cached_property
-    def _shapes(self) -> set[int]:
+    def shapes(self) -> set[int]:
+        """Nodes that are decided by the shape of what they take."""
         return {i for op in _SHAPES for i in self.flow.matcher.by_op.get(op, ())}
 
     def _chain(self, tensor: Tensor) -> Iterator[Tensor]:

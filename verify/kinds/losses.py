@@ -17,6 +17,7 @@ from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, sp
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.misfed_losses import misfed
 from verify.kinds.other_losses import UNNAMED, told_instead
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.unseen import UNSEEN, unseen
@@ -80,7 +81,7 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
         recognised.add([one])
         violations += _weight(detector, loss, one, factor)
         violations += _multiplied(detector, loss, one, asked)
-        violations += _misfed(detector, loss, one)
+        violations += misfed(detector, loss, one)
         for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
             text = f"its gradient is {wrong}"
             violations.append(Violation("loss", loss_name(loss), text, (_SCALE_IT,)))
@@ -166,15 +167,6 @@ def _multiplied(detector: Detector, loss: Any, found: Found, asked: Asked) -> li
     hint = "with allow_transforms=True that is not asked for"
     same = np.isclose(factor, 1.0, rtol=1e-4)
     return [] if same else [Violation("loss", loss_name(loss), text, (hint,))]
-
-
-def _misfed(detector: Detector, loss: Any, found: Found) -> list[Violation]:
-    """Whether the prediction is computed from something else than what the model should see."""
-    made_of = (
-        "" if found.predicted is None else detector.outputs.misfed(found.predicted, found.target)
-    )
-    text = f"its prediction, {found.prediction}, is computed from {made_of}"
-    return [Violation("loss", f"{loss_name(loss)} of a prediction from x", text)] if made_of else []
 
 
 def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Violation]:
