@@ -157,6 +157,22 @@ class ShiftedTarget(Training):
         return super().data_loss(tf.roll(y, 1, axis=0), prediction)
 
 
+@planted("loss", "its target is that of row")
+class LabelsReversed(Training):
+    """Targets in another order than the examples."""
+
+    def data_loss(self, y: Any, prediction: Any) -> Any:
+        return super().data_loss(y[::-1], prediction)
+
+
+@planted("loss", "its target is that of row")
+class ExamplesMoved(Training):
+    """The model sees the examples one row further on than their targets."""
+
+    def predict(self, x: Any) -> Any:
+        return super().predict(tf.roll(x, 1, 0))
+
+
 @planted("loss", "another data loss")
 class PartOfTheBatch(Training):
     """The loss of the first half of the batch."""

@@ -92,7 +92,7 @@ class Additional(Training):
         return [*super().terms(), _L2(other.value)]
 
 
-@planted("regularization", r"L2\(l2=0\.02\)")
+@planted("regularization", r"L2\(l2=0\.02\)|weight 2")
 class WrongFactor(Training):
     """A factor of 0.02 instead of 0.01."""
 

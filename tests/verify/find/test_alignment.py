@@ -1,0 +1,73 @@
+"""Whether targets are those of the examples that are judged, row by row and column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.steps import dense
+
+Feed = Callable[[Any, Any], tuple[Any, Any]]
+
+SPECS = tf.TensorSpec((8, 4)), tf.TensorSpec((8, 3))
+
+
+def in_one_order(x: Any, y: Any) -> tuple[Any, Any]:
+    order = tf.random.shuffle(tf.range(8))
+    return tf.gather(x, order), tf.gather(y, order)
+
+
+def flipped_at_random(x: Any, y: Any) -> tuple[Any, Any]:
+    flips = tf.random.uniform((8, 1)) < 0.5
+    return tf.where(flips, tf.reverse(x, [1]), x), y
+
+
+RIGHT: dict[str, Feed] = {
+    "as they are": lambda x, y: (x, y),
+    "in one order": in_one_order,
+    "both reversed": lambda x, y: (x[::-1], y[::-1]),
+    "standardised": lambda x, y: (x - tf.reduce_mean(x, 0), y),
+    "augmented": flipped_at_random,
+    "some features": lambda x, y: (tf.gather(x, [0, 2, 1, 1], axis=1), y),
+}
+WRONG: dict[str, tuple[Feed, str]] = {
+    "labels reversed": (lambda x, y: (x, y[::-1]), "that of row"),
+    "labels gathered": (lambda x, y: (x, tf.gather(y, [1, 2, 3, 4, 5, 6, 7, 0])), "that of row"),
+    "examples reversed": (lambda x, y: (x[::-1], y), "that of row"),
+    "examples rolled": (lambda x, y: (tf.roll(x, 1, 0), y), "that of row"),
+    "examples shuffled": (lambda x, y: (tf.random.shuffle(x), y), "that of row"),
+    "columns exchanged": (lambda x, y: (x, tf.gather(y, [1, 0, 2], axis=1)), "columns"),
+    "one column": (lambda x, y: (x, tf.repeat(y[:, :1], 3, 1)), "columns"),
+}
+
+
+def step_of(feed: Feed) -> Any:
+    model = dense(outputs=3)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        examples, labels = feed(x, y)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((labels - model(examples)) ** 2)
+        weights = [v.value for v in model.trainable_variables]
+        optimizer.apply(tape.gradient(loss, weights), model.trainable_variables)
+
+    return train
+
+
+@pytest.mark.parametrize("feed", RIGHT.values(), ids=RIGHT)
+def test_each_prediction_against_its_own_target(feed: Feed) -> None:
+    verify.assert_graph(step_of(feed), *SPECS, loss="mse")
+
+
+@pytest.mark.parametrize(("feed", "told"), WRONG.values(), ids=WRONG)
+def test_another_order(feed: Feed, told: str) -> None:
+    with pytest.raises(verify.GraphAssertionError, match=f"its target is .*{told}"):
+        verify.assert_graph(step_of(feed), *SPECS, loss="mse")
