@@ -90,7 +90,7 @@ def case(wrong: str = "") -> Case:
         (images(),),
         {
             "objective": {"critic/*": distance, "generator/*": admired},
-            "optimizer": {"generator/*": keras.optimizers.Adam(2e-4, beta_1=0.5, beta_2=0.9)},
+            "optimizer": keras.optimizers.Adam(2e-4, beta_1=0.5, beta_2=0.9),
             "watched": ["critic/*", "generator/*"],
             "clipping": None,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -29,6 +30,7 @@ from verify.find.random_numbers import (
     random_numbers,
 )
 from verify.find.regularization_terms import Terms
+from verify.find.rounds import one_round, round_of
 from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
@@ -146,7 +148,7 @@ class Detector:
         return self._where_alone(update).optimizers.is_as(update.variable.key, optimizer)
 
     def _where_alone(self, update: Update) -> Detector:
-        """What looks at the branch in which an update is the only one of its variable.
+        """What looks at the branch or round in which an update is the only one of its variable.
 
         One that is trained in several branches is updated once in each.
         """
@@ -161,7 +163,18 @@ class Detector:
             part = self._parts[region]
             if part._observed.knows(update):
                 return part
-        return self
+        place = round_of(self.flow, update)
+        if place is None:
+            return self
+        if place not in self._rounds:
+            alone = dataclasses.replace(self.step, flat=one_round(self.flat, *place))
+            self._rounds[place] = Detector(alone, self.flow.region)
+        part = self._rounds[place]
+        return part if part._observed.knows(update) else self
+
+    @functools.cached_property
+    def _rounds(self) -> dict[tuple[int, int], Detector]:
+        return {}
 
     @functools.cached_property
     def _parts(self) -> dict[Region, Detector]:

@@ -8,7 +8,7 @@ read from and reads attributes, shapes and dtypes off it when they are asked for
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 import numpy as np
@@ -318,6 +318,22 @@ class FlatGraph:
                 continue
             if (variable := self.variable(node)) is not None:
                 yield node, variable
+
+    def without(self, left_out: Set[int]) -> FlatGraph:
+        """The same graph, where some nodes do nothing and take nothing."""
+        nodes = [
+            Node(
+                node.index,
+                type(node.definition)(name=node.definition.name, op="NoOp"),
+                node.path,
+                [],
+                [],
+            )
+            if node.index in left_out
+            else node
+            for node in self.nodes
+        ]
+        return dataclasses.replace(self, nodes=nodes, _choices={})
 
     def unread(self) -> Iterator[tuple[Node, VariableRef]]:
         """Variables that a function gets which is not inlined: of a loop over a dataset, say."""

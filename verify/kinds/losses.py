@@ -19,7 +19,7 @@ from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.misfed_losses import misfed
 from verify.kinds.other_losses import UNNAMED, told_instead
-from verify.kinds.selection import frozen_among, names, select
+from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.kinds.whole_losses import as_a_whole
@@ -375,7 +375,11 @@ def _spelt(loss: LossFact) -> Any:
 
 def _told(loss: LossFact, watched: tuple[str, ...]) -> str:
     where = f" of {loss.prediction}" if loss.prediction else ""
-    trains = "" if set(loss.variables) == set(watched) else f" for {names(loss.variables)} only"
+    trains = (
+        ""
+        if set(loss.variables) == set(watched)
+        else f" for {by_model(loss.variables, watched)} only"
+    )
     return f"{loss.name}{where}{times(loss.weight)}{_scaled(loss)}{trains}"
 
 

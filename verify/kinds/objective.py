@@ -9,12 +9,12 @@ import numpy as np
 
 from verify.find import Comparison, Detector, Sides, Witness
 from verify.flow import Update
-from verify.formulas import ObjectiveFact, formulas
+from verify.formulas import formulas
 from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts
 from verify.kinds.gradients import compared
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
-from verify.kinds.selection import frozen_among, names, select
+from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.violation import Violation
 from verify.match import NoValueError
 from verify.references import ObjectiveGradients, Untraced, objective_gradients, objective_name
@@ -208,24 +208,17 @@ class _Objective(Kind):
         several = len(facts.objectives) > 1 or not all(one.known for one in facts.objectives)
         told = (
             one.formula
-            + ("" if set(one.variables) == set(facts.watched) else f", for {_trained(one, facts)}")
+            + (
+                ""
+                if set(one.variables) == set(facts.watched)
+                else f", for {by_model(one.variables, facts.watched)}"
+            )
             for one in facts.objectives
         )
         return [Row.of("objective", told if several else ())]
 
     def snapshot(self, facts: Facts) -> list[Row]:
         return []  # the same in another spelling is no change: losses have fingerprints
-
-
-def _trained(of: ObjectiveFact, facts: Facts) -> str:
-    """The variables that a backward pass trains: ``critic/*`` where it is all that are trained."""
-    every = {path.partition("/")[0]: set[str]() for path in of.variables}
-    for path in facts.watched:
-        every.get(path.partition("/")[0], set()).add(path)
-    whole = [head for head, paths in every.items() if paths <= set(of.variables)]
-    heads = [f"{head}/*" for head in whole if every[head] != {head}]
-    left = [p for p in of.variables if f"{p.partition('/')[0]}/*" not in heads]
-    return names([*heads, *left])
 
 
 KIND = _Objective()

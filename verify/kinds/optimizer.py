@@ -15,7 +15,7 @@ from verify.flow import Update
 from verify.kinds.contract_spelling import Made, object_of, spelt
 from verify.kinds.facts import Facts, OptimizerFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
-from verify.kinds.selection import frozen_among, names, select
+from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.violation import Violation
 from verify.references import (
     has_schedule,
@@ -222,7 +222,7 @@ class _Optimizers(Kind):
 def _told(one: OptimizerFact, watched: tuple[str, ...]) -> str:
     if set(one.variables) == set(watched):
         return one.name
-    return f"{one.name} of {names(one.variables)}"
+    return f"{one.name} of {by_model(one.variables, watched)}"
 
 
 KIND = _Optimizers()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from verify.find import Detector
@@ -122,6 +122,16 @@ def frozen_among(detector: Detector, paths: Iterable[str]) -> list[str]:
     if len(frozen) > _SHOWN:
         return [f"{names(frozen)} are frozen: their trainable is False"]
     return [f"{path} is frozen: its trainable is False" for path in frozen]
+
+
+def by_model(paths: Collection[str], every: Iterable[str]) -> str:
+    """Paths of variables: as ``critic/*`` where all of `every` that begin so are among them."""
+    groups: dict[str, set[str]] = {path.partition("/")[0]: set() for path in paths}
+    for path in every:
+        groups.get(path.partition("/")[0], set()).add(path)
+    heads = [head for head, group in groups.items() if group <= {*paths} and group != {head}]
+    left = [path for path in paths if path.partition("/")[0] not in heads]
+    return names([*(f"{head}/*" for head in heads), *left])
 
 
 def names(paths: Iterable[str]) -> str:

@@ -1,0 +1,86 @@
+"""Variables that a step updates several times, each time by a backward pass of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.steps import batch, dense
+
+optim = keras.optimizers
+Apply = Callable[[int, list[Any], list[Any], Any], None]
+
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "SGD": lambda: optim.SGD(0.1),
+    "momentum": lambda: optim.SGD(0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda: optim.Adam(0.01, amsgrad=True),
+    "AdamW": lambda: optim.AdamW(0.01, weight_decay=0.01),
+    "schedule": lambda: optim.Adam(optim.schedules.ExponentialDecay(0.01, 10, 0.9)),
+    "RMSprop": lambda: optim.RMSprop(0.01, centered=True),
+}
+
+
+def rounds(optimizer: Any, apply: Apply, count: int = 3) -> Any:
+    model = dense()
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        weights = [v.value for v in model.trainable_variables]
+        for number in range(count):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((y - model(x)) ** 2)
+            apply(number, tape.gradient(loss, weights), model.trainable_variables, optimizer)
+
+    return train
+
+
+def plain(number: int, gradients: list[Any], variables: list[Any], optimizer: Any) -> None:
+    optimizer.apply(gradients, variables)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_round_is_an_update_by_the_optimizer(name: str) -> None:
+    train = rounds(OPTIMIZERS[name](), plain)
+    verify.assert_graph(train, *batch(), optimizer=OPTIMIZERS[name](), clipping=None)
+    (told,) = verify.facts(train, *batch()).optimizers
+    assert len(told.variables) == 4
+    with pytest.raises(verify.GraphAssertionError, match="expected each update as by SGD"):
+        verify.assert_graph(train, *batch(), optimizer=optim.SGD(0.3))
+
+
+def twice(number: int, gradients: list[Any], variables: list[Any], optimizer: Any) -> None:
+    for _ in range(2 if number == 1 else 1):
+        optimizer.apply(gradients, variables)
+
+
+def larger_at_last(number: int, gradients: list[Any], variables: list[Any], _: Any) -> None:
+    for gradient, variable in zip(gradients, variables, strict=True):
+        variable.assign_sub((0.2 if number == 2 else 0.1) * gradient)
+
+
+def clipped_at_first(number: int, gradients: list[Any], variables: list[Any], made: Any) -> None:
+    made.apply([tf.clip_by_value(g, -1, 1) if number == 0 else g for g in gradients], variables)
+
+
+FAULTS: dict[str, tuple[Apply, dict[str, Any], str]] = {
+    "one gradient applied twice": (
+        twice,
+        {"optimizer": optim.SGD(0.1)},
+        "by no rule that is known",
+    ),
+    "another rate in one round": (larger_at_last, {"learning_rate": 0.1}, r"rate=0\.2"),
+    "clipped in one round": (clipped_at_first, {"clipping": None}, r"\[-1, 1\]"),
+    "not clipped in others": (clipped_at_first, {"clipping": (-1, 1)}, "not clipped"),
+}
+
+
+@pytest.mark.parametrize(("apply", "expected", "told"), FAULTS.values(), ids=FAULTS)
+def test_what_is_done_in_one_round_alone(apply: Apply, expected: dict[str, Any], told: str) -> None:
+    with pytest.raises(verify.GraphAssertionError, match=told):
+        verify.assert_graph(rounds(optim.SGD(0.1), apply), *batch(), **expected)
