@@ -158,8 +158,12 @@ class Flow(Dependence):
 
     @functools.cached_property
     def zeroed(self) -> frozenset[int]:
-        """Where the backward pass is multiplied by zeros."""
-        return frozenset(i for i in self.backward if self.is_zeroed(self.flat.nodes[i]))
+        """Where the backward pass is multiplied by zeros.
+
+        A gradient that comes to zero itself, of a bias in a difference of two means, is none.
+        """
+        backward, nodes = self.backward, self.flat.nodes
+        return frozenset(i for i in backward if self.is_zeroed(nodes[i], besides=backward))
 
     def _is_masked(self, node: Node) -> bool:
         """Whether a product keeps or drops single weights: pruned ones, say."""
@@ -173,11 +177,11 @@ class Flow(Dependence):
                 return True
         return False
 
-    def is_zeroed(self, node: Node) -> bool:
-        """Whether a node multiplies by zeros."""
+    def is_zeroed(self, node: Node, besides: Set[int] = frozenset()) -> bool:
+        """Whether a node multiplies by zeros, by others than what some nodes make."""
         if node.op != "Mul":
             return False
-        values = (self.folder.value(tensor) for tensor in node.data)
+        values = (self.folder.value(tensor) for tensor in node.data if tensor[0] not in besides)
         return any(value is not None and not value.any() for value in values)
 
     @functools.cached_property
