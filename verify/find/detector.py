@@ -30,7 +30,7 @@ from verify.find.random_numbers import (
     random_numbers,
 )
 from verify.find.regularization_terms import Terms
-from verify.find.rounds import one_round, round_of
+from verify.find.rounds import Part, alone, part_of
 from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
@@ -152,9 +152,10 @@ class Detector:
 
         One that is trained in several branches is updated once in each.
         """
-        if self._observed.knows(update):
+        in_loop = bool(self.flat.loops(update.node.path))
+        if not in_loop and self._observed.knows(update):
             return self
-        for guard, position in self.flat.choices(update.node.path):
+        for guard, position in () if in_loop else self.flat.choices(update.node.path):
             region = guard.branches[position]
             if len(region) <= len(self.flow.region):
                 continue
@@ -163,17 +164,16 @@ class Detector:
             part = self._parts[region]
             if part._observed.knows(update):
                 return part
-        place = round_of(self.flow, update)
-        if place is None:
+        which = part_of(self.flow, update)
+        if which is None:
             return self
-        if place not in self._rounds:
-            alone = dataclasses.replace(self.step, flat=one_round(self.flat, *place))
-            self._rounds[place] = Detector(alone, self.flow.region)
-        part = self._rounds[place]
-        return part if part._observed.knows(update) else self
+        if which not in self._alone:
+            step = dataclasses.replace(self.step, flat=alone(self.flat, which))
+            self._alone[which] = Detector(step, self.flow.region)
+        return self._alone[which]._where_alone(update)
 
     @functools.cached_property
-    def _rounds(self) -> dict[tuple[int, int], Detector]:
+    def _alone(self) -> dict[Part, Detector]:
         return {}
 
     @functools.cached_property

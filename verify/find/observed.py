@@ -124,7 +124,9 @@ class Observed:
 
     def knows(self, update: Update) -> bool:
         """Whether an update is the only one of its variable."""
-        return self.updates.get(update.variable.key) == update
+        known = self.updates.get(update.variable.key)
+        # A part of a step may have a node of its own in the place of another.
+        return known is not None and known.node.index == update.node.index
 
     @functools.cached_property
     def ways(self) -> dict[int | str, tuple[Tensor, ...]]:

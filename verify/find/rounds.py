@@ -1,8 +1,8 @@
 """A step that updates variables several times, as if it did so once: a critic, say, before a GAN's
 generator.
 
-Of all writes of a variable that belong to one of these rounds, only those of that are made. What
-the step reads then is what it holds before the round, as an optimizer would find it.
+Of the writes that belong to one of these rounds, only those of that are made, and of a loop one
+turn: what the step reads then is what it holds before, as an optimizer would find it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from __future__ import annotations
 from verify.flow import Flow, Update
 from verify.graphs import FlatGraph, Node
 
+Part = tuple[int, int] | tuple[str, ...]
+"""How many rounds there are and which is meant, or the call path of what a loop does in a turn."""
 
-def round_of(flow: Flow, update: Update) -> tuple[int, int] | None:
-    """How often the variable of an update is updated, and which of these updates it is.
 
-    None where it is updated once, or where several updates are by one gradient: that is no round.
+def part_of(flow: Flow, update: Update) -> Part | None:
+    """Where an update may be the only one of its variable; None if that is the whole step.
+
+    That several updates are by one gradient is no round.
     """
+    path = update.node.path
+    if flow.flat.loops(path):
+        return path
     every = [
         other
         for other in flow.trained_of.get(update.variable.key, ())
@@ -23,10 +29,20 @@ def round_of(flow: Flow, update: Update) -> tuple[int, int] | None:
     ]
     if len(every) < 2 or not {*every}.isdisjoint(flow.repeated):
         return None
-    return len(every), sorted(every, key=lambda other: other.node.index).index(update)
+    places = sorted(other.node.index for other in every)
+    return len(every), places.index(update.node.index)
 
 
-def one_round(flat: FlatGraph, rounds: int, which: int) -> FlatGraph:
+def alone(flat: FlatGraph, part: Part) -> FlatGraph:
+    """A step of which only such a part is made."""
+    match part:
+        case (int(rounds), int(which)):
+            return _one_round(flat, rounds, which)
+        case path:
+            return flat.in_one_turn(path)
+
+
+def _one_round(flat: FlatGraph, rounds: int, which: int) -> FlatGraph:
     """A step of several rounds without the writes of the others.
 
     A variable that is written as often as there are rounds, or twice as often, is written as often

@@ -7,6 +7,7 @@ read from and reads attributes, shapes and dtypes off it when they are asked for
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Set
 from typing import Any
@@ -104,6 +105,17 @@ class Node:
         self._settings: dict[str, bytes] | None = None
         self._shapes: list[tuple[int | None, ...] | None] | None = None
         self._dtypes: list[str] | None = None
+
+    def of(self, inputs: list[Tensor]) -> Node:
+        """The same op of other tensors."""
+        made = copy.copy(self)
+        made.inputs = made.data = inputs
+        return made
+
+    def idle(self) -> Node:
+        """A node in its place that does nothing."""
+        nothing = type(self.definition)(name=self.definition.name, op="NoOp")
+        return Node(self.index, nothing, self.path, [], [])
 
     def hold(self, value: np.ndarray[Any, Any]) -> None:
         """Makes this the constant `value`, whatever it was before."""
@@ -321,19 +333,25 @@ class FlatGraph:
 
     def without(self, left_out: Set[int]) -> FlatGraph:
         """The same graph, where some nodes do nothing and take nothing."""
-        nodes = [
-            Node(
-                node.index,
-                type(node.definition)(name=node.definition.name, op="NoOp"),
-                node.path,
-                [],
-                [],
-            )
-            if node.index in left_out
-            else node
-            for node in self.nodes
-        ]
+        nodes = [node.idle() if node.index in left_out else node for node in self.nodes]
         return dataclasses.replace(self, nodes=nodes, _choices={})
+
+    def in_one_turn(self, path: tuple[str, ...]) -> FlatGraph:
+        """The same graph, where the loops around a call path take one turn, whatever they ask."""
+        loops = self.loops(path)
+        sites = {(guard.path, guard.name) for guard in loops}
+        nodes = [*self.nodes]
+        for index, node in enumerate(nodes):
+            if node.position is not None and (node.path, node.definition.name) in sites:
+                nodes[index] = node.of(node.inputs[:1])  # what it begins with
+        guards = [guard for guard in self.guards if guard not in loops]
+        made = dataclasses.replace(self, nodes=nodes, guards=guards, _choices={})
+        for index, node in enumerate(nodes):
+            data = [made.seen_from(node.path, tensor) for tensor in node.inputs]
+            if data != node.data:
+                nodes[index] = node.of(node.inputs)
+                nodes[index].data = data
+        return made
 
     def unread(self) -> Iterator[tuple[Node, VariableRef]]:
         """Variables that a function gets which is not inlined: of a loop over a dataset, say."""

@@ -38,6 +38,8 @@ from verify.match.plan import Loop, Plan
 _MOST_TURNS = 10_000  # of a loop
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault", "_Arg"}
 ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
+_NEXT = "IteratorGetNextAsOptional"
+_OPTIONAL = {"OptionalGetValue", "OptionalHasValue"}
 
 State = Any
 """The value of a variable at one point of a step."""
@@ -194,6 +196,10 @@ class Evaluation:
             self._run_loop(self.plan.loop_of_head[node.index], tensor, frame)
         elif node.index in self.plan.arguments or node.op in _ARGUMENTS | ITERATORS:
             frame.known[tensor] = wide(self.feed.argument(node, tensor[1]))
+        elif node.op in _OPTIONAL and self.flat.node(node.data[0]).op == _NEXT:
+            has = node.op == "OptionalHasValue"  # as long as the data last
+            value = tf.constant(True) if has else self.feed.argument(node, tensor[1])
+            frame.known[tensor] = wide(value)
         elif (variable := self.flat.variable(node)) is not None:
             return self._access(tensor, node, variable, frame)
         else:

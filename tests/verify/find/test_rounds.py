@@ -40,6 +40,22 @@ def rounds(optimizer: Any, apply: Apply, count: int = 3) -> Any:
     return train
 
 
+def in_turns(optimizer: Any, applied: int) -> Any:
+    model = dense()
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        for _ in tf.range(3):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((y - model(x)) ** 2)
+            gradients = tape.gradient(loss, model.trainable_variables)
+            for _ in range(applied):
+                optimizer.apply(gradients, model.trainable_variables)
+
+    return train
+
+
 def plain(number: int, gradients: list[Any], variables: list[Any], optimizer: Any) -> None:
     optimizer.apply(gradients, variables)
 
@@ -52,6 +68,28 @@ def test_every_round_is_an_update_by_the_optimizer(name: str) -> None:
     assert len(told.variables) == 4
     with pytest.raises(verify.GraphAssertionError, match="expected each update as by SGD"):
         verify.assert_graph(train, *batch(), optimizer=optim.SGD(0.3))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_turn_of_a_loop_is_one(name: str) -> None:
+    train = in_turns(OPTIMIZERS[name](), 1)
+    verify.assert_graph(train, *batch(), optimizer=OPTIMIZERS[name](), clipping=None)
+    with pytest.raises(verify.GraphAssertionError, match="expected each update as by SGD"):
+        verify.assert_graph(train, *batch(), optimizer=optim.SGD(0.3))
+
+
+def test_one_gradient_applied_twice_in_a_turn() -> None:
+    with pytest.raises(verify.GraphAssertionError, match="by no rule that is known"):
+        verify.assert_graph(in_turns(optim.SGD(0.1), 2), *batch(), optimizer=optim.SGD(0.1))
+
+
+def test_several_steps_in_one_execution() -> None:
+    model = dense()
+    model.compile(optim.Adam(0.01), "mse", steps_per_execution=3)
+    model.fit(tf.zeros((24, 4)), tf.zeros((24, 1)), batch_size=8, verbose=0)
+    verify.assert_graph(model.train_function, optimizer=optim.Adam(0.01), watched="*")
+    with pytest.raises(verify.GraphAssertionError, match="learning_rate is"):
+        verify.assert_graph(model.train_function, optimizer=optim.Adam(0.02))
 
 
 def twice(number: int, gradients: list[Any], variables: list[Any], optimizer: Any) -> None:
