@@ -29,6 +29,7 @@ def assert_graph(
     sample_weight: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
+    accumulated: Any = UNSET,
     guards: Any = UNSET,
     conditions: Any = UNSET,
     forbids: Any = UNSET,
@@ -111,6 +112,10 @@ def assert_graph(
             ``None``: nothing is updated from a gradient.
         learning_rate: a number, a schedule of Keras, or a dict of such by variables, paths or
             globs: the rate at which these are updated, now.
+        accumulated: an int from 2: so many calls of the step are one update, by the mean of their
+            gradients, after which it begins anew. The mean may be made of a sum or kept as one; or
+            the loss, or each gradient, is divided. ``None`` or 1: each call is an update. Parts of
+            one batch, one after the other in one call, are one call: `objective` tells of these.
         guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
             expectations})``: the variable's value chooses branches of the step, and where it has
             that value, the step is as these keywords of `assert_graph` say (which may hold
@@ -154,6 +159,7 @@ def assert_graph(
             "sample_weight": sample_weight,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
+            "accumulated": accumulated,
             "guards": guards,
             "conditions": conditions,
             "forbids": forbids,

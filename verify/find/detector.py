@@ -6,6 +6,8 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from verify.find.accumulation import Accumulation
+from verify.find.calls import Calls
 from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.conditions import Condition, conditions
@@ -215,6 +217,11 @@ class Detector:
     def writes(self) -> SingleWrites:
         """The writes one by one."""
         return SingleWrites(self._observed)
+
+    @functools.cached_property
+    def accumulation(self) -> Accumulation:
+        """Of how many calls gradients are averaged before they are applied."""
+        return Accumulation(Calls(self._observed, self.writes))
 
     @functools.cached_property
     def changed(self) -> Changed:

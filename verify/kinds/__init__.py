@@ -5,6 +5,7 @@ May import: graphs, match, references, flow, step, find, formulas.
 """
 
 from verify.kinds import (
+    accumulated,
     clipping,
     conditions,
     custom_gradients,
@@ -71,6 +72,7 @@ KINDS: tuple[Kind, ...] = (
     clipping.KIND,
     gradients.KIND,
     optimizer.KIND,
+    accumulated.KIND,
     watched.KIND,
     frozen_late.KIND,
     decayed.KIND,

@@ -38,6 +38,7 @@ from verify.references.objectives import (
 from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.optimizers import (
     OptimizerStep,
+    accumulators,
     decays,
     has_schedule,
     optimizer_name,
@@ -73,6 +74,7 @@ __all__ = [
     "Term",
     "Untraced",
     "VjpReferences",
+    "accumulators",
     "decays",
     "format_call",
     "global_norm_patterns",
