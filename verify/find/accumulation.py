@@ -89,20 +89,28 @@ class Accumulation:
         if self.step.replicas > 1:
             why = "the step runs on several replicas: assert on the function that runs on one"
             return {key: Accumulated(unknown=why) for key in self.calls.updates}
+        found = self._with(1, most)
+        if any(one.of_mean is None for one in found.values()):
+            other = self._with(-1, most)
+            found = {k: one if other[k].of_mean is None else other[k] for k, one in found.items()}
+        return found
+
+    def _with(self, sign: int, most: int) -> dict[Key, Accumulated]:
+        """With gradients that are all of one sign."""
         why = ""
         first = Shapes(None if self.calls.observed.is_small else Shapes().length)
         for shapes in dict.fromkeys((first, Shapes(None), Shapes())):
             try:
-                return self._told(shapes, self._made(shapes, most))
+                return self._told(shapes, self._made(shapes, sign, most))
             except NoValueError as error:
                 why = why or str(error)
         return {key: Accumulated(unknown=why) for key in self.calls.updates}
 
-    def _made(self, shapes: Shapes, most: int) -> list[Call]:
+    def _made(self, shapes: Shapes, sign: int, most: int) -> list[Call]:
         """As many calls as it takes to see each variable updated often enough, or given up."""
         made, left = list[Call](), dict.fromkeys(self.calls.updates, _UPDATES)
         last = dict.fromkeys(left, -1)
-        for number, call in enumerate(self.calls.made(shapes)):
+        for number, call in enumerate(self.calls.made(shapes, sign)):
             made.append(call)
             for key in call.changed & left.keys():
                 left[key], last[key] = left[key] - 1, number

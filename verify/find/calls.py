@@ -256,8 +256,11 @@ class Calls:
 
     # -- the calls ---------------------------------------------------------------------------------
 
-    def made(self, shapes: Shapes) -> Iterator[Call]:
+    def made(self, shapes: Shapes, sign: int) -> Iterator[Call]:
         """One call after the other, without end.
+
+        Args:
+            sign: of all gradients: bounds may let numbers of one sign alone through.
 
         Raises:
             NoValueError: what a call leaves can't be computed here.
@@ -267,7 +270,7 @@ class Calls:
         cut = dict(self._always)
         number = 0
         while True:
-            gradients = dict(self._gradients(number, shapes))
+            gradients = dict(self._gradients(number, shapes, sign))
             fed = {
                 tensor: tf.constant(one)
                 for t, one in gradients.items()
@@ -301,7 +304,7 @@ class Calls:
                 cut[guard.predicate] = tf.constant(position, self.flat.dtype(guard.predicate))
         return cut
 
-    def _gradients(self, number: int, shapes: Shapes) -> Iterator[tuple[Tensor, Array]]:
+    def _gradients(self, number: int, shapes: Shapes, sign: int) -> Iterator[tuple[Tensor, Array]]:
         for key, starts in self.starts.items():
             own = self.updates[key][0].variable.shape
             for tensor in starts:
@@ -311,8 +314,8 @@ class Calls:
                 if shape is None or None in shape:
                     raise NoValueError(f"{self.flat.node(tensor).id} can't be fed in another shape")
                 name = f"{self.flat.node(tensor).id}:{number}"
-                size = _SMALL * max(self.scales[key])
-                yield tensor, drawn((shape, "float64"), Domain.REAL, 0, name) * size
+                size = sign * _SMALL * max(self.scales[key])
+                yield tensor, drawn((shape, "float64"), Domain.UNIT, 0, name) * size
 
     def _rows(self, shapes: Shapes) -> dict[Tensor, object]:
         """Of what consists of rows: all of a table, each once."""

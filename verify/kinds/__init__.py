@@ -29,7 +29,7 @@ from verify.kinds import (
     unchanged,
     watched,
 )
-from verify.kinds.contract_spelling import FORMS, Strict
+from verify.kinds.contract_spelling import FORMS, Strict, literal
 from verify.kinds.dotted_names import factory_meant, imported
 from verify.kinds.facts import (
     ClipFact,
@@ -63,6 +63,7 @@ __all__ = [
     "Violation",
     "factory_meant",
     "imported",
+    "literal",
 ]
 
 KINDS: tuple[Kind, ...] = (
