@@ -15,6 +15,7 @@ def assert_graph(
     *args: Any,
     loss: Any = UNSET,
     objective: Any = UNSET,
+    forward: Any = UNSET,
     regularization: Any = UNSET,
     clipping: Any = UNSET,
     watched: Any = UNSET,
@@ -65,6 +66,12 @@ def assert_graph(
             are as they are when a pass reads them. Nor is a gradient changed before the optimizer
             (multiplied by a number, with noise added to it), unless `allow_transforms` or the
             function says what enters the optimizer; clips are left to `clipping`.
+        forward: a model, or a function of the step's arguments (as for `objective`) that makes a
+            real tensor, or a structure of such: what the loss judges is what this computes. A model
+            is called in training mode, on the first argument or part of the batch; for inference
+            say ``lambda x, y: model(x, training=False)``. Compared by values and precision, on what
+            variables hold and with the same random numbers: activations, rates of dropout, what
+            layers are there. ``None``: no prediction is judged.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
             of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
@@ -145,6 +152,7 @@ def assert_graph(
         {
             "loss": loss,
             "objective": objective,
+            "forward": forward,
             "regularization": regularization,
             "clipping": clipping,
             "watched": watched,

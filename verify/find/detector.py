@@ -15,6 +15,7 @@ from verify.find.decays import growing
 from verify.find.exchanged import exchanged
 from verify.find.fingerprints import whole_fingerprint
 from verify.find.followers import Followers
+from verify.find.forwards import Forwards
 from verify.find.losses import Losses
 from verify.find.modes import Modes
 from verify.find.moving import Moving
@@ -172,6 +173,11 @@ class Detector:
     def objectives(self) -> Objectives:
         """Whether gradients are those of a function."""
         return Objectives(self._observed)
+
+    @functools.cached_property
+    def forwards(self) -> Forwards:
+        """Whether losses judge what a function computes."""
+        return Forwards(self.objectives)
 
     @functools.cached_property
     def random_numbers(self) -> list[RandomNumbers]:

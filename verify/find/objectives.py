@@ -14,27 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from verify.find.drawn_numbers import shape_drawn
 from verify.find.observed import Array, Observed
+from verify.find.passes import Both, Pass
 from verify.find.step_feeds import FED, LATER, StepFeed, probabilities
 from verify.flow import Update, reached, ways
-from verify.graphs import READS, RESHAPES, Node, Tensor, VariableRef, draws, is_stateful
-from verify.match import (
-    Evaluation,
-    Match,
-    NoValueError,
-    Paired,
-    Pattern,
-    Plan,
-)
+from verify.graphs import READS, RESHAPES, Tensor
+from verify.match import Evaluation, Match, NoValueError, Pattern
 from verify.references import ObjectiveGradients
 
 _TOLERANCE = 1e-4  # of the largest element: constants have seven digits
 _NOTHING = 1e-9  # of the largest gradient of all: there, only rounding is left
 _ENOUGH = 2  # draws in which all is finite, and something is not zero
-_MOST_ORDERS = 24  # in which random numbers are paired
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +83,50 @@ class Objectives:
         """How tensors of one backward pass compare in values."""
         above = self.above(node for node, _ in tensors.values())
         begins = min(above & self._seeds, default=0)
-        return _Pass(self, reference, above, begins).compared(tensors)
+        first: dict[Update, Comparison] | None = None
+        for both in Pass(self, reference.flat, above, begins).evaluations():
+            found = self._held_against(tensors, reference, both)
+            if all(one.factor is not None for one in found.values()):
+                return found
+            if first is None or any(one.unknown for one in first.values()):
+                first = found
+        return first or {}
+
+    def _held_against(
+        self, gradients: Mapping[Update, Tensor], reference: ObjectiveGradients, evaluated: Both
+    ) -> dict[Update, Comparison]:
+        both: dict[Update, list[tuple[Array, Array]]] = {update: [] for update in gradients}
+        why = ""  # no value in the first draw: later ones have more classes than there may be
+        enough: dict[Update, Comparison] = {}
+        for draw in (*self.draws, *LATER):
+            if enough and draw not in LATER:
+                continue
+            try:
+                here, there = evaluated(draw)
+                values = {
+                    update: (
+                        self.value(here, update, tensor),
+                        _array(there.value(reference.gradients[update.variable.key])),
+                    )
+                    for update, tensor in gradients.items()
+                }
+            except NoValueError as error:
+                why = why or str(error)
+                continue
+            every = [value for pair in values.values() for value in pair]
+            if not all(np.isfinite(value).all() for value in every):
+                continue
+            largest = max(float(np.abs(value).max(initial=0)) for value in every) or 1.0
+            for update, (one, other) in values.items():
+                both[update].append((one / largest, other / largest))
+            if enough or len(both[update]) == _ENOUGH:
+                enough = {update: _comparison(values) for update, values in both.items()}
+                if any(one.factor is None for one in enough.values()):
+                    break
+        if enough:
+            return enough
+        why = why or "in no draw of its arguments are all values finite"
+        return {update: Comparison(unknown=why) for update in gradients}
 
     def _moved(self, way: tuple[Tensor, ...]) -> Iterator[Tensor]:
         """What backpropagation ends in, and the same in other shapes."""
@@ -102,10 +136,10 @@ class Objectives:
 
     def above(self, ends: Iterable[int]) -> set[int]:
         """All that some nodes are computed from, but for what was written before it was read."""
-        return reached(ends, self._sources)
+        return reached(ends, self.sources)
 
     @functools.cached_property
-    def _sources(self) -> list[list[int]]:
+    def sources(self) -> list[list[int]]:
         """What each node takes."""
         return [[source for source, _ in node.data] for node in self.flat.nodes]
 
@@ -186,172 +220,6 @@ class Objectives:
         numbers = np.asarray(here.value(min(rows.numbers))).reshape(-1)
         np.add.at(whole, numbers, np.asarray(here.value(gradient)).reshape(-1, *whole.shape[1:]))
         return whole.reshape(-1)
-
-
-class _Pass:
-    """One backward pass of a step, held against a function.
-
-    `above`: the nodes that its gradients depend on; `begins`: where it begins.
-    """
-
-    def __init__(
-        self, objectives: Objectives, reference: ObjectiveGradients, above: set[int], begins: int
-    ) -> None:
-        self.objectives, self.reference = objectives, reference
-        self.flat, self.other = objectives.flat, reference.flat
-        self._plan = Plan(reference.flat)
-        read = (node for node, _ in self.flat.reads() if node.index in above)
-        self.first_read: dict[int | str, Node] = {}
-        for node in read:
-            variable = self.flat.variable(node)
-            assert variable is not None  # it is read
-            self.first_read.setdefault(variable.key, node)
-        self.variables = {variable.key: variable for variable in self.flat.variables.values()}
-        self.begins = self.flat.nodes[begins]
-        self._draws = [n for n in self.flat.nodes if n.index in above and _is_fed(n)]
-
-    def compared(self, gradients: Mapping[Update, Tensor]) -> dict[Update, Comparison]:
-        first: dict[Update, Comparison] | None = None
-        for at_first in (False, True) if self._is_moved else (False,):
-            for pairs in self._pairings():
-                found = self._compared(gradients, pairs, at_first)
-                if all(one.factor is not None for one in found.values()):
-                    return found
-                if first is None or any(one.unknown for one in first.values()):
-                    first = found
-        return first or {}
-
-    @functools.cached_property
-    def _rows(self) -> frozenset[Tensor]:
-        """The arguments of the step that the function takes as probabilities."""
-        arguments = self.objectives.step.arguments
-        handed = () if arguments is None else arguments.tensors
-        pairs = zip(self.other.arguments, handed, strict=True)
-        own = {(index, 0): tensor for index, tensor in pairs if tensor is not None}
-        return frozenset(own[tensor] for tensor in probabilities(self.other, own))
-
-    @property
-    def _is_moved(self) -> bool:
-        """Whether the step writes a variable before the pass reads it."""
-        return any(
-            variable.key in self.first_read and node.index < self.first_read[variable.key].index
-            for node, variable in self.flat.writes()
-        )
-
-    def _compared(
-        self, gradients: Mapping[Update, Tensor], pairs: Mapping[int, Node], at_first: bool
-    ) -> dict[Update, Comparison]:
-        """`at_first`: whether variables are as before the step, not as when the pass reads them."""
-        both: dict[Update, list[tuple[Array, Array]]] = {update: [] for update in gradients}
-        why = ""  # no value in the first draw: later ones have more classes than there may be
-        enough: dict[Update, Comparison] = {}
-        for draw in (*self.objectives.draws, *LATER):
-            if enough and draw not in LATER:
-                continue
-            here = self.objectives.evaluation(draw, rows=self._rows)
-            there = Evaluation(self._plan, _Reference(self, here, pairs, at_first, draw))
-            try:
-                values = {
-                    update: (
-                        self.objectives.value(here, update, tensor),
-                        _array(there.value(self.reference.gradients[update.variable.key])),
-                    )
-                    for update, tensor in gradients.items()
-                }
-            except NoValueError as error:
-                why = why or str(error)
-                continue
-            every = [value for pair in values.values() for value in pair]
-            if not all(np.isfinite(value).all() for value in every):
-                continue
-            largest = max(float(np.abs(value).max(initial=0)) for value in every) or 1.0
-            for update, (one, other) in values.items():
-                both[update].append((one / largest, other / largest))
-            if enough or len(both[update]) == _ENOUGH:
-                enough = {update: _comparison(values) for update, values in both.items()}
-                if any(one.factor is None for one in enough.values()):
-                    break
-        if enough:
-            return enough
-        why = why or "in no draw of its arguments are all values finite"
-        return {update: Comparison(unknown=why) for update in gradients}
-
-    def _pairings(self) -> Iterator[dict[int, Node]]:
-        """Which random op of the step stands for each of the function; the likeliest first."""
-        groups = _by_kind(self._draws)
-        own = _by_kind(node for node in self.other.nodes if _is_fed(node))
-        kinds = [kind for kind in own if kind in groups]
-        choices = (itertools.permutations(groups[kind]) for kind in kinds)
-        for orders in itertools.islice(itertools.product(*choices), _MOST_ORDERS):
-            yield {
-                node.index: partner
-                for kind, order in zip(kinds, orders, strict=True)
-                for node, partner in zip(own[kind], order, strict=False)
-            }
-
-
-def _is_fed(node: Node) -> bool:
-    """Whether an op draws other numbers each time; what it makes of a seed is computed."""
-    return draws(node.op) and is_stateful(node.op)
-
-
-def _by_kind(nodes: Iterable[Node]) -> dict[tuple[str, str], list[Node]]:
-    """Random ops by what they draw: those of one kind may stand for one another."""
-    found: dict[tuple[str, str], list[Node]] = {}
-    for node in nodes:
-        ranks = [None if shape is None else len(shape) for shape in node.shapes]
-        found.setdefault((node.op, f"{node.dtypes} {ranks}"), []).append(node)
-    return found
-
-
-class _Reference(Paired):
-    """Feeds a function with what one backward pass of the step is fed."""
-
-    def __init__(
-        self,
-        own: _Pass,
-        here: Evaluation,
-        pairs: Mapping[int, Node],
-        at_first: bool,
-        draw: int,
-    ) -> None:
-        super().__init__(own.other, {}, draw)
-        self.own, self.here, self.pairs, self.at_first = own, here, pairs, at_first
-        self._numbers = {index: i for i, index in enumerate(own.other.arguments)}
-
-    def variable(self, variable: VariableRef) -> Any:
-        used = self.own.variables.get(variable.key)
-        if used is None:
-            spec = variable.shape, variable.dtype
-            return tf.constant(self._weights(spec, variable.path))
-        if self.at_first:
-            return self.here.feed.variable(used)
-        return self.here.final(used, self.own.first_read.get(variable.key, self.own.begins))
-
-    def argument(self, node: Node, output: int) -> Any:
-        arguments = self.own.objectives.step.arguments
-        assert arguments is not None  # the function was traced on them
-        tensor = arguments.tensors[self._numbers[node.index]]
-        if tensor is None:
-            raise NoValueError("an argument that this branch does not use is used by the function")
-        return self.here.value(tensor)
-
-    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
-        partner = self.pairs.get(node.index)
-        if partner is None:
-            raise NoValueError(f"it draws a random number that the step does not draw ({node.op})")
-        if turn or self.here.plan.loops_around(partner.path):  # a value for each turn
-            numbers = self.here.feed.drawn(partner, inputs, turn)
-        else:
-            numbers = [self.here.value((partner.index, i)) for i in range(len(partner.dtypes))]
-        own = shape_drawn(node, inputs)
-        for shape, fed in zip(node.shapes, numbers, strict=True):
-            wanted = shape if own is None else own
-            if not tf.TensorShape(wanted).is_compatible_with(fed.shape):
-                raise NoValueError(
-                    f"it draws random numbers of shape {wanted}, the step of {(*fed.shape,)}"
-                )
-        return numbers
 
 
 def _told_apart(found: dict[Update, Comparison]) -> dict[Update, Comparison]:

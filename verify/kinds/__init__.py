@@ -13,6 +13,7 @@ from verify.kinds import (
     draws,
     fingerprint,
     follows,
+    forward,
     frozen_late,
     gradients,
     guards,
@@ -69,6 +70,7 @@ __all__ = [
 KINDS: tuple[Kind, ...] = (
     losses.KIND,
     objective.KIND,
+    forward.KIND,
     regularization.KIND,
     clipping.KIND,
     gradients.KIND,

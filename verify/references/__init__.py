@@ -12,6 +12,7 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
+from verify.references.forwards import Forward, forward_of
 from verify.references.loss_values import (
     Domains,
     LossGradient,
@@ -64,6 +65,7 @@ __all__ = [
     "FAMILIES",
     "AddedLoss",
     "Domains",
+    "Forward",
     "LayerVariables",
     "LossGradient",
     "LossKey",
@@ -77,6 +79,7 @@ __all__ = [
     "accumulators",
     "decays",
     "format_call",
+    "forward_of",
     "global_norm_patterns",
     "has_schedule",
     "is_of_keras",
