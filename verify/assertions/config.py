@@ -15,8 +15,16 @@ import keras
 import tensorflow as tf
 
 from loopctl_shared import inner_optimizer
+from verify.assertions.config_keys import (
+    followed_in,
+    layers_chosen,
+    modes_of,
+    not_kept,
+    objective_of,
+)
 from verify.assertions.expectation import UNSET, Expectation
 from verify.assertions.failure import fail
+from verify.find import Detector
 from verify.graphs import Region, key_of, no_collection
 from verify.kinds import Violation
 from verify.references import ModelReference, Term
@@ -29,8 +37,9 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
 
     Checks each bound substep (``model.<action>_on`` / ``_off``) on its own and, where the callback
     is attached to this model, each branch of the main step, guarded by its control variable:
-    losses, terms, clips, what is trained, that layers run in training mode; and of the substeps, by
-    which optimizer (not among replicas).
+    losses, terms, clips, what is trained, in which mode layers run; and of the substeps (not among
+    replicas) by which optimizer, of how many steps' gradients, of which objective, and what
+    follows.
 
     Args:
         model: a model under control (``callback.attach(model)`` or after ``fit``).
@@ -64,7 +73,11 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
             if reference is None:
                 raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
             expectation = expectation_of(reference, settings[branch])
-            own = expectation.violations(step)
+            detector = Detector(step)
+            own = expectation.violations_of(detector)
+            average = settings[branch].get("average", {})
+            if average and average.get("into") is None and _is_plain(model, settings[branch]):
+                own += not_kept(detector, average, _selected(model, settings[branch]))
             there: list[Violation] = []
             if main is not None:
                 region = _branch_region(main, model.control_variables[action], branch)
@@ -81,13 +94,25 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
 def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
     """What one branch of a config promises of its substep."""
     model = reference.model
-    if settings.get("average", {}).get("into") is not None:
+    average = settings.get("average", {})
+    if average.get("into") is not None:
         # Its weights are written without a gradient.
         rest = {key: value for key, value in settings.items() if key != "average"}
-        return Expectation.of({**expectation_of(reference, rest).values, "unwatched": UNSET})
+        follows: Any = UNSET
+        if _is_plain(model, settings):
+            follows = followed_in(model, average, _selected(model, settings)) or UNSET
+        values = {**expectation_of(reference, rest).values, "unwatched": UNSET}
+        return Expectation.of({**values, "follows": follows})
     if settings.get("accumulate", 1) > 1:
-        # What is updated is so from sums that wait in variables.
-        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
+        # What is updated is so from sums that wait in variables. What a function of the user's
+        # makes of them may be anything.
+        told = _is_plain(model, settings) and "gradients" not in settings
+        return Expectation.of(
+            {
+                "unwatched": _others(model, _selected(model, settings)),
+                "accumulated": settings["accumulate"] if told else UNSET,
+            }
+        )
     if "objective" in settings:
         return _of_objective(model, settings)
     chosen = {key_of(v): v for v in _selected(model, settings)}
@@ -118,10 +143,7 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             "optimizer": UNSET
             if not trained or model.distribute_strategy.num_replicas_in_sync > 1
             else _optimizer(model, settings),
-            # As in `fit`, layers run in training mode, unless a branch says otherwise.
-            "training": True
-            if by_data and reference.stateful and "inference" not in settings
-            else UNSET,
+            "training": _modes(reference, settings) if by_data and reference.stateful else UNSET,
             "allow_transforms": "gradients" in settings,
         }
     )
@@ -133,8 +155,10 @@ def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectatio
     By what it trains, and which of the chosen variables that reaches, is not known.
     """
     several = model.distribute_strategy.num_replicas_in_sync > 1
+    objective = None if several else objective_of(model, settings)
     return Expectation.of(
         {
+            "objective": UNSET if objective is None else objective,
             "clipping": _clipping(model, settings),
             "unwatched": _others(model, _selected(model, settings)),
             "optimizer": UNSET if several else _optimizer(model, settings),
@@ -146,15 +170,29 @@ def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectatio
 def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectation:
     """What the main step's branch should be: a repeated substep is there once, and in a loop.
 
-    Variables may be updated by several substeps: by which optimizer is told of each substep alone.
+    Variables may be updated by several substeps: by which optimizer, of what, how often and what
+    follows them is told of each substep alone.
     """
-    values = {**expectation.values, "optimizer": UNSET}
+    alone = ("optimizer", "objective", "accumulated", "follows")
+    values = {**expectation.values, **dict.fromkeys(alone, UNSET)}
     if settings.get("repeat", 1) > 1:
         if values.get("loss"):
             values["loss"] *= 2
         if "regularization" in values:
             values["regularization"] *= 2
     return Expectation.of(values)
+
+
+def _is_plain(model: keras.Model, settings: Mapping[str, Any]) -> bool:
+    """Whether a substep writes each variable once, on one replica."""
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    return bool(replicas == 1 and settings.get("repeat", 1) == 1)
+
+
+def _modes(reference: ModelReference, settings: Mapping[str, Any]) -> Any:
+    """As in `fit`, layers run in training mode, unless a branch says otherwise."""
+    modes = modes_of(reference, settings.get("inference", False))
+    return UNSET if modes is None else modes
 
 
 def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
@@ -190,29 +228,9 @@ def _terms(reference: ModelReference, regularize: Any) -> list[Term]:
     """The regularisation terms that a branch adds: all, none, or those of some layers."""
     if isinstance(regularize, bool):
         return list(reference.terms) if regularize else []
-    model = reference.model
-    if callable(regularize):
-        layers = list(regularize(model))
-    else:
-        globs = [regularize] if isinstance(regularize, str) else regularize
-        everything = _nested(model)
-        layers = [
-            layer
-            for layer in everything
-            if any(fnmatch.fnmatchcase(layer.name, glob) for glob in globs)
-        ]
+    layers = layers_chosen(reference.model, regularize)
     keys = {key_of(v) for layer in layers for v in layer.trainable_variables}
     return [term for term in reference.terms if term.key in keys]
-
-
-def _nested(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model and of the models in it."""
-    found = []
-    for layer in model.layers:
-        found.append(layer)
-        if isinstance(layer, keras.Model):
-            found += _nested(layer)
-    return found
 
 
 def _weights(model: keras.Model) -> Any:

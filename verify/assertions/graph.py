@@ -15,6 +15,7 @@ def assert_graph(
     *args: Any,
     loss: Any = UNSET,
     objective: Any = UNSET,
+    forward: Any = UNSET,
     regularization: Any = UNSET,
     clipping: Any = UNSET,
     watched: Any = UNSET,
@@ -29,6 +30,7 @@ def assert_graph(
     sample_weight: Any = UNSET,
     optimizer: Any = UNSET,
     learning_rate: Any = UNSET,
+    accumulated: Any = UNSET,
     guards: Any = UNSET,
     conditions: Any = UNSET,
     forbids: Any = UNSET,
@@ -64,6 +66,12 @@ def assert_graph(
             are as they are when a pass reads them. Nor is a gradient changed before the optimizer
             (multiplied by a number, with noise added to it), unless `allow_transforms` or the
             function says what enters the optimizer; clips are left to `clipping`.
+        forward: a model, or a function of the step's arguments (as for `objective`) that makes a
+            real tensor, or a structure of such: what the loss judges is what this computes. A model
+            is called in training mode, on the first argument or part of the batch; for inference
+            say ``lambda x, y: model(x, training=False)``. Compared by values and precision, on what
+            variables hold and with the same random numbers: activations, rates of dropout, what
+            layers are there. ``None``: no prediction is judged.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
             of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
@@ -111,6 +119,10 @@ def assert_graph(
             ``None``: nothing is updated from a gradient.
         learning_rate: a number, a schedule of Keras, or a dict of such by variables, paths or
             globs: the rate at which these are updated, now.
+        accumulated: an int from 2: so many calls of the step are one update, by the mean of their
+            gradients, after which it begins anew. The mean may be made of a sum or kept as one; or
+            the loss, or each gradient, is divided. ``None`` or 1: each call is an update. Parts of
+            one batch, one after the other in one call, are one call: `objective` tells of these.
         guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
             expectations})``: the variable's value chooses branches of the step, and where it has
             that value, the step is as these keywords of `assert_graph` say (which may hold
@@ -140,6 +152,7 @@ def assert_graph(
         {
             "loss": loss,
             "objective": objective,
+            "forward": forward,
             "regularization": regularization,
             "clipping": clipping,
             "watched": watched,
@@ -154,6 +167,7 @@ def assert_graph(
             "sample_weight": sample_weight,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
+            "accumulated": accumulated,
             "guards": guards,
             "conditions": conditions,
             "forbids": forbids,

@@ -4,6 +4,7 @@ In: a step, or one branch of it. Out: `Detector`, which finds losses, terms, cli
 May import: graphs, match, references, flow, step.
 """
 
+from verify.find.accumulation import Accumulated
 from verify.find.clips import Bounds, describe
 from verify.find.conditions import Chosen, Condition
 from verify.find.detector import Detector
@@ -21,6 +22,7 @@ from verify.find.writes import Written, stopped
 __all__ = [
     "BY_OPS",
     "CALLBACKS",
+    "Accumulated",
     "Bounds",
     "Chosen",
     "Comparison",

@@ -7,7 +7,9 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from verify.find.accumulation import Accumulation
 from verify.find.alignment import Alignment
+from verify.find.calls import Calls
 from verify.find.changed import Changed
 from verify.find.clips import Clip, Clips
 from verify.find.conditions import Condition, conditions
@@ -15,6 +17,7 @@ from verify.find.decays import shrinks
 from verify.find.exchanged import exchanged
 from verify.find.fingerprints import whole_fingerprint
 from verify.find.followers import Followers
+from verify.find.forwards import Forwards
 from verify.find.gradient_values import GradientValues
 from verify.find.losses import Losses
 from verify.find.modes import Modes
@@ -168,9 +171,10 @@ class Detector:
         if which is None:
             return self
         if which not in self._alone:
-            step = dataclasses.replace(self.step, flat=alone(self.flat, which))
+            step = dataclasses.replace(self.step, flat=alone(self.flow, which))
             self._alone[which] = Detector(step, self.flow.region)
-        return self._alone[which]._where_alone(update)
+        part = self._alone[which]._where_alone(update)
+        return part if part._observed.knows(update) else self
 
     @functools.cached_property
     def _alone(self) -> dict[Part, Detector]:
@@ -203,6 +207,11 @@ class Detector:
     def objectives(self) -> Objectives:
         """Whether gradients are those of a function."""
         return Objectives(self.gradient_values)
+
+    @functools.cached_property
+    def forwards(self) -> Forwards:
+        """Whether losses judge what a function computes."""
+        return Forwards(self.gradient_values)
 
     @functools.cached_property
     def random_numbers(self) -> list[RandomNumbers]:
@@ -258,6 +267,11 @@ class Detector:
     def writes(self) -> SingleWrites:
         """The writes one by one."""
         return SingleWrites(self._observed)
+
+    @functools.cached_property
+    def accumulation(self) -> Accumulation:
+        """Of how many calls gradients are averaged before they are applied."""
+        return Accumulation(Calls(self._observed, self.writes))
 
     @functools.cached_property
     def changed(self) -> Changed:

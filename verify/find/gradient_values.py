@@ -35,10 +35,10 @@ class GradientValues:
 
     def above(self, ends: Iterable[int]) -> set[int]:
         """All that some nodes are computed from, but for what was written before it was read."""
-        return reached(ends, self._sources)
+        return reached(ends, self.sources)
 
     @functools.cached_property
-    def _sources(self) -> list[list[int]]:
+    def sources(self) -> list[list[int]]:
         """What each node takes."""
         return [[source for source, _ in node.data] for node in self.flat.nodes]
 

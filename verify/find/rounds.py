@@ -33,27 +33,28 @@ def part_of(flow: Flow, update: Update) -> Part | None:
     return len(every), places.index(update.node.index)
 
 
-def alone(flat: FlatGraph, part: Part) -> FlatGraph:
-    """A step of which only such a part is made."""
+def alone(flow: Flow, part: Part) -> FlatGraph:
+    """A step, or one branch of it, of which only such a part is made."""
     match part:
         case (int(rounds), int(which)):
-            return _one_round(flat, rounds, which)
+            return _one_round(flow, rounds, which)
         case path:
-            return flat.in_one_turn(path)
+            return flow.flat.in_one_turn(path)
 
 
-def _one_round(flat: FlatGraph, rounds: int, which: int) -> FlatGraph:
+def _one_round(flow: Flow, rounds: int, which: int) -> FlatGraph:
     """A step of several rounds without the writes of the others.
 
     A variable that is written as often as there are rounds, or twice as often, is written as often
     in each.
     """
     writes: dict[tuple[int | str, int], list[Node]] = {}
-    for node, variable in flat.writes():
-        writes.setdefault((variable.key, variable.replica), []).append(node)
+    for node, variable in flow.flat.writes():
+        if flow.inside(node):
+            writes.setdefault((variable.key, variable.replica), []).append(node)
     left_out = set[int]()
     for nodes in writes.values():
         each, left = divmod(len(nodes), rounds)
         if each and not left:
             left_out |= {node.index for place, node in enumerate(nodes) if place // each != which}
-    return flat.without(left_out)
+    return flow.flat.without(left_out)

@@ -5,6 +5,7 @@ May import: graphs, match, references, flow, step, find, formulas.
 """
 
 from verify.kinds import (
+    accumulated,
     clipping,
     conditions,
     custom_gradients,
@@ -12,6 +13,7 @@ from verify.kinds import (
     draws,
     fingerprint,
     follows,
+    forward,
     frozen_late,
     gradients,
     guards,
@@ -28,7 +30,7 @@ from verify.kinds import (
     unchanged,
     watched,
 )
-from verify.kinds.contract_spelling import FORMS, Strict
+from verify.kinds.contract_spelling import FORMS, Strict, literal
 from verify.kinds.dotted_names import factory_meant, imported
 from verify.kinds.facts import (
     ClipFact,
@@ -62,15 +64,18 @@ __all__ = [
     "Violation",
     "factory_meant",
     "imported",
+    "literal",
 ]
 
 KINDS: tuple[Kind, ...] = (
     losses.KIND,
     objective.KIND,
+    forward.KIND,
     regularization.KIND,
     clipping.KIND,
     gradients.KIND,
     optimizer.KIND,
+    accumulated.KIND,
     watched.KIND,
     frozen_late.KIND,
     decayed.KIND,

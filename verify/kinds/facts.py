@@ -179,6 +179,7 @@ class Facts:
     clipping: tuple[ClipFact, ...]
     treated: tuple[TreatmentFact, ...]
     optimizers: tuple[OptimizerFact, ...]
+    accumulated: int | None
     written: Written
     statistics: tuple[StatisticFact, ...]
     follows: tuple[FollowFact, ...]

@@ -12,6 +12,7 @@ from verify.references.clips import (
     scale_patterns,
     value_patterns,
 )
+from verify.references.forwards import Forward, forward_of
 from verify.references.loss_values import (
     Domains,
     LossGradient,
@@ -38,6 +39,7 @@ from verify.references.objectives import (
 from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.optimizers import (
     OptimizerStep,
+    accumulators,
     decays,
     has_schedule,
     optimizer_name,
@@ -67,6 +69,7 @@ __all__ = [
     "FAMILIES",
     "AddedLoss",
     "Domains",
+    "Forward",
     "LayerVariables",
     "LossGradient",
     "LossKey",
@@ -78,9 +81,11 @@ __all__ = [
     "Term",
     "Untraced",
     "VjpReferences",
+    "accumulators",
     "decays",
     "family_gradients",
     "format_call",
+    "forward_of",
     "global_norm_patterns",
     "has_schedule",
     "is_of_keras",

@@ -42,7 +42,7 @@ def objective_gradients(function: Callable[..., Any], arguments: Arguments) -> O
         Untraced: it does not take these arguments, fails on them, or makes something else.
     """
     name = objective_name(function)
-    positional = _taken(function, arguments)
+    positional = taken(function, arguments)
     variables: list[Any] = []
 
     def gradients(*given: Any, **by_name: Any) -> list[Any]:
@@ -78,7 +78,7 @@ def objective_name(function: Any) -> str:
     return str(name or type(function).__name__)
 
 
-def _taken(function: Callable[..., Any], arguments: Arguments) -> tuple[Any, ...]:
+def taken(function: Callable[..., Any], arguments: Arguments) -> tuple[Any, ...]:
     """The positional arguments that a function takes: those of the step, or a batch's parts."""
     forms = [arguments.positional]
     if len(arguments.positional) == 1 and isinstance(arguments.positional[0], tuple | list):

@@ -61,6 +61,19 @@ def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | 
     return OptimizerStep(flatten(concrete), keys, numbers_in(concrete.graph), owner)
 
 
+def accumulators(optimizer: Any) -> tuple[int, frozenset[int | str]]:
+    """Of how many gradients an optimizer applies the mean, and the keys of what it adds them up in.
+
+    Private: nothing else says which of its variables these are.
+    tests/verify/references/test_optimizers.py notices if it moves.
+    """
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        return 1, frozenset()
+    sums = (one for one in optimizer._accumulated_gradients if one is not None)
+    return int(steps), frozenset(key_of(one) for one in sums)
+
+
 def stand_in(optimizer: Any, paths: Sequence[str], shapes: Sequence[Any]) -> OptimizerStep | None:
     """What an optimizer with the same settings does, on variables of its own."""
     variables = []

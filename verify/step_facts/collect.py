@@ -23,6 +23,7 @@ class StepFacts(Facts):
     frozen after it was traced, and that it still trains; `decayed`: trainable ones that shrink by a
     share of themselves (weight decay), `growing`: that grow by one; `treated`: what is done to
     gradients besides clips; `optimizers`: by what variables are updated, where that is known;
+    `accumulated`: of how many calls gradients are averaged for one update, None where each is one;
     `read_only`: read and never written; `stopped`: trainable ones that the loss is computed from,
     but behind ``stop_gradient``. `custom_gradients`: the ops whose gradient is a function of
     Python's. `hazards`: candidates for `forbids`.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from verify.graphs import key_of
 from verify.references import (
+    accumulators,
     decays,
     has_schedule,
     optimizer_name,
@@ -46,6 +47,16 @@ def test_the_variables_that_an_optimizer_was_built_for() -> None:
     optimizer, variables = built(optim.Adam(0.1))
     assert [id(v) for v in optimizer._trainable_variables] == [id(v) for v in variables]
     assert variables_of(optimizer) == {key_of(variable): variable for variable in variables}
+
+
+def test_what_an_optimizer_adds_gradients_up_in() -> None:
+    """Private to Keras: this fails if it moves."""
+    optimizer, variables = built(optim.SGD(0.1, gradient_accumulation_steps=4))
+    steps, sums = accumulators(optimizer)
+    assert steps == 4
+    assert len(sums) == len(variables)
+    assert sums < {key_of(variable) for variable in optimizer.variables}
+    assert accumulators(built(optim.SGD(0.1))[0]) == (1, frozenset())
 
 
 @pytest.mark.parametrize("clip", CLIPS)
