@@ -157,9 +157,12 @@ def _exact_term(
     found, miss = detector.regulariser(updates[0], pattern)
     fresh = recognised.fresh(found)
     recognised.add(fresh[:1])
-    if fresh:
-        return weight("regularization", name, fresh[0].weight)
     there = [t.label for t in detector.terms if t.variable == variable.key]
+    if fresh:
+        wrong = weight("regularization", name, fresh[0].weight)
+        others = [label for label in there if label != regulariser_name(regulariser)]
+        told = Violation("regularization", name, ", ".join(others))
+        return [told] if wrong and others else wrong
     hints = () if there else nearest(miss)
     return [Violation("regularization", name, ", ".join(there) or "none there", hints)]
 
