@@ -12,8 +12,18 @@ from loopctl.config.files import load_async_config, load_config, save_config, se
 from loopctl.config.losses import losses_in, map_losses
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
 from loopctl.config.predicate_text import parse as parse_predicate
+from loopctl.config.predicate_text import parse_value
 from loopctl.config.predicate_values import COUNTERS, VALIDATION, Statistic
-from loopctl.config.predicates import Always, Condition, Counter, Series, every
+from loopctl.config.predicates import (
+    Always,
+    Condition,
+    Counter,
+    Expression,
+    Number,
+    Series,
+    every,
+)
+from loopctl.config.schedules import cosine, linear, maximum, minimum, piecewise
 
 __all__ = [
     "COUNTERS",
@@ -25,19 +35,27 @@ __all__ = [
     "ConfigError",
     "ControlPlan",
     "Counter",
+    "Expression",
+    "Number",
     "Selector",
     "Series",
     "Statistic",
     "Substep",
     "closest",
+    "cosine",
     "every",
+    "linear",
     "load_async_config",
     "load_config",
     "losses_in",
     "map_losses",
+    "maximum",
+    "minimum",
     "name_of",
     "parse",
     "parse_predicate",
+    "parse_value",
+    "piecewise",
     "place",
     "save_config",
     "serialized",
