@@ -62,6 +62,7 @@ _OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
     "clipnorm": lambda: keras.optimizers.SGD(0.05, clipnorm=0.2),
     "global_clipnorm": lambda: keras.optimizers.SGD(0.05, global_clipnorm=0.2),
 }
+_FALLING = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
 _REGULARIZERS: dict[str, Callable[[], Any]] = {
     "none": lambda: None,
     "l1": lambda: keras.regularizers.L1(0.02),
@@ -263,6 +264,7 @@ def branches() -> st.SearchStrategy[Config]:
             "clipping": bounds,
             "gradients": st.just(mean_of_absolutes),
             "optimizer": st.sampled_from(["sgd", "adam"]),
+            "learning_rate": st.sampled_from([0.02, _FALLING, {"*": 0.5}]),
             "repeat": st.integers(1, 3),
             "inference": st.sampled_from([True, False, _HIDDEN, [_HIDDEN, _OUTPUT]]),
             "average": st.sampled_from([{"decay": 0.5}, {"decay": 0.9}]),

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import gradient_treatment, graph_state, inference, objectives
+from loopctl.compile import gradient_treatment, graph_state, inference, objectives, rates
 from loopctl.compile.accumulation import Accumulation
 from loopctl.compile.averages import Average
 from loopctl.compile.branch_states import BranchStates
@@ -55,6 +55,7 @@ class Steps:
     argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
     name, `selections` are the variables that it trains, `layers` those whose losses it adds and
     `inferring` those that it runs as in inference.
+    `groups` are the variables that learn at factors of a rate, for each factor.
     `plan`, `model`, `optimizers`, `remembered` and `ground` are what else the steps were made of.
 
     Args:
@@ -85,10 +86,12 @@ class Steps:
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
         self.inferring = {s.name: inferring_layers(s, model) for s in plan.substeps}
+        self.groups = {s.name: rates.groups(s, self.selections[s.name]) for s in plan.substeps}
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
         self.optimizers.check_averages(plan)
+        self.optimizers.check_rates(plan)
         self.remembered = remembered or BranchStates(plan, model, self.selections)
         self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
@@ -162,6 +165,7 @@ class Steps:
     def _common(self) -> dict[str, Any]:
         return {
             "keras": keras,
+            "at_rate": rates.at_rate,
             "forget_added_losses": objectives.forget_added_losses,
             "in_inference": inference.in_inference,
             "loss_and_parts": objectives.loss_and_parts,
@@ -185,6 +189,8 @@ class Steps:
             objective = objectives.checked(objective, substep.place("objective"))
         return {
             "weights": weights,
+            "groups": self.groups[substep.name],
+            "schedule": None if substep.learning_rate is None else substep.learning_rate.rate,
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
             "inferring": self.inferring[substep.name],
@@ -244,6 +250,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found += [inference._inferring, inference.in_inference]
     if "averaged." in texts:
         found.append(Average)
+    if "at_rate(" in texts:
+        found += [rates._rated, rates.at_rate]
     if "accumulated." in texts:
         found.append(Accumulation)
     if "update_if(" in texts:

@@ -27,6 +27,9 @@ class Optimizers:
     ) -> None:
         self.compiled = model.optimizer
         self._model, self._selections = model, selections
+        self._replacing = [
+            s for s in plan.substeps if s.learning_rate is not None and not s.learning_rate.factors
+        ]
         self._own: dict[int, Any] = {}  # by the id of what the plan holds
         self._served: dict[int, list[Substep]] = {}
         for substep in plan.substeps:
@@ -84,6 +87,20 @@ class Optimizers:
                     "itself (use_ema=True): leave one out"
                 )
 
+    def check_rates(self, plan: ControlPlan) -> None:
+        """Whether no branch has one rate for an optimizer of several optimizers.
+
+        Raises:
+            ConfigError: each of them has a rate of its own.
+        """
+        for substep in plan.substeps:
+            rates = substep.learning_rate
+            if rates is not None and rates.rate is not None and len(self.parts(substep)) > 1:
+                raise ConfigError(
+                    f"{substep.place('learning_rate')} is one rate for an optimizer that consists "
+                    "of several, with a rate each: set theirs, or give factors, such as {'*': 0.1}"
+                )
+
     def _selected(self, substep: Substep) -> set[int]:
         return {id(variable) for variable in self._selections[substep.name]}
 
@@ -139,6 +156,11 @@ class Optimizers:
             for key, optimizer in self._own.items()
             if optimizer is not self.compiled
         }
+
+    @property
+    def replaced_by_place(self) -> dict[str, Any]:
+        """Optimizers in the place of whose rate a branch has one of its own, by that place."""
+        return {s.place("learning_rate"): self.of(s) for s in self._replacing}
 
     def scaling(self, substep: Substep) -> str | None:
         """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
@@ -205,6 +227,10 @@ class Several:
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
+
+    @property
+    def optimizers(self) -> list[Any]:
+        return list(self.optimizer.optimizers)
 
     def scale_loss(self, loss: Any) -> Any:
         return self.optimizer.scale_loss(loss)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from loopctl.compile.source_ground import Ground, indented
-from loopctl.config import Substep
+from loopctl.config import Number, Substep, rate_key
 
 _EACH = "for gradient in gradients]"
 
@@ -31,7 +33,7 @@ def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str
 
 def _apply(substep: Substep, prefix: str = "") -> list[str]:
     """The update itself, and what follows it."""
-    lines = [f"{prefix}optimizer.apply(gradients, trained)"]
+    lines = _at_rate(substep, [f"{prefix}optimizer.apply(gradients, trained)"], prefix)
     if substep.average is not None:
         start = substep.average.start
         if start is None:
@@ -40,6 +42,26 @@ def _apply(substep: Substep, prefix: str = "") -> list[str]:
             lines.append(f"# {start!r}")
             lines.append(f"{prefix}averaged.follow({prefix}value_of('average'))")
     return lines
+
+
+def _at_rate(substep: Substep, lines: list[str], prefix: str) -> list[str]:
+    """`lines`, at the learning rates of a substep if it has any of its own."""
+    rates = substep.learning_rate
+    if rates is None:
+        return lines
+    told = [f"# {key}: {one!r}" for key, one in rates.expressions.items()]
+
+    def value(key: str, given: Any) -> str:
+        if isinstance(given, Number):
+            return f"{prefix}value_of({key!r})"
+        return repr(given) if isinstance(given, float) else f"{prefix}schedule"
+
+    if rates.factors:
+        factors = ", ".join(value(rate_key(i), one) for i, (_, one) in enumerate(rates.factors))
+        rate = f"factors=zip({prefix}groups, [{factors}])"
+    else:
+        rate = value("learning_rate", rates.rate)
+    return [*told, f"with at_rate({prefix}optimizer, {rate}):", *indented(lines, 1)]
 
 
 _DENSE = f"gradients = [tf.convert_to_tensor(gradient) {_EACH}"

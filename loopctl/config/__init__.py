@@ -23,6 +23,7 @@ from loopctl.config.predicates import (
     Series,
     every,
 )
+from loopctl.config.rates import LearningRate, rate_key
 from loopctl.config.schedules import cosine, linear, maximum, minimum, piecewise
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ControlPlan",
     "Counter",
     "Expression",
+    "LearningRate",
     "Number",
     "Selector",
     "Series",
@@ -57,6 +59,7 @@ __all__ = [
     "parse_value",
     "piecewise",
     "place",
+    "rate_key",
     "save_config",
     "serialized",
 ]

@@ -13,6 +13,7 @@ from loopctl.config import branch_values as values
 from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
+from loopctl.config.rates import learning_rate
 
 ACTION_KEYS = ("cond", True, False)
 BRANCH_KEYS = (
@@ -25,6 +26,7 @@ BRANCH_KEYS = (
     "gradients",
     "clipping",
     "optimizer",
+    "learning_rate",
     "repeat",
     "accumulate",
     "average",
@@ -122,6 +124,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         gradients=read("gradients", values.function),
         clipping=read("clipping", values.clipping),
         optimizer=read("optimizer", values.optimizer),
+        learning_rate=read("learning_rate", learning_rate),
         repeat=read("repeat", values.count, 1),
         accumulate=read("accumulate", values.count, 1),
         average=read("average", average),

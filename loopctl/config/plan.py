@@ -11,7 +11,8 @@ import keras
 from loopctl.config.averages import Average
 from loopctl.config.errors import place
 from loopctl.config.losses import same_loss
-from loopctl.config.predicates import Condition
+from loopctl.config.predicates import Condition, Expression
+from loopctl.config.rates import LearningRate
 
 Selector = Callable[[keras.Model], Any] | tuple[str, ...]
 """A function of the model, or globs."""
@@ -41,9 +42,10 @@ class Substep:
     is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
     pass and loss. `regularize` is a bool or chooses layers, and so does `inference`, which is about
     their mode. At most one of `variables` and `excluded_variables` is set. `optimizer` is None for
-    the compiled one. `accumulate` is of how many train steps the gradients are averaged for one
-    update, and `average` an average of weights that follows these. `update_statistics` is None for
-    once per train step. `says_regularize`: the config has a word on `regularize`.
+    the compiled one, `learning_rate` None for its rate. `accumulate` is of how many train steps the
+    gradients are averaged for one update, and `average` an average of weights that follows these.
+    `update_statistics` is None for once per train step. `says_regularize`: the config has a word on
+    `regularize`.
     """
 
     action: str
@@ -58,6 +60,7 @@ class Substep:
     gradients: Callable[[list[Any], list[Any]], Any] | None
     clipping: Clipping | None
     optimizer: Any
+    learning_rate: LearningRate | None
     repeat: int
     accumulate: int
     average: Average | None
@@ -86,10 +89,12 @@ class Substep:
         return self.objective is not None or self.accumulate > 1 or self.inference is not False
 
     @property
-    def expressions(self) -> dict[str, Condition]:
-        """What the graph evaluates in every step of this branch, by the key it belongs to."""
-        start = None if self.average is None else self.average.start
-        return {} if start is None else {"average": start}
+    def expressions(self) -> dict[str, Expression]:
+        """What the graph evaluates in every step of this branch, by its name in the source."""
+        found: dict[str, Expression] = {}
+        if self.average is not None and self.average.start is not None:
+            found["average"] = self.average.start
+        return found | ({} if self.learning_rate is None else self.learning_rate.expressions)
 
     def place(self, *keys: object) -> str:
         return place(self.action, self.branch, *keys)
@@ -164,9 +169,11 @@ class ControlPlan:
         return any(substep.objective is not None for substep in self.substeps)
 
     @property
-    def predicates(self) -> tuple[Condition, ...]:
+    def predicates(self) -> tuple[Expression, ...]:
         """Everything that the graph evaluates from counters and history."""
-        conditions = tuple(a.predicate for a in self.actions if a.predicate is not None)
+        conditions: tuple[Expression, ...] = tuple(
+            a.predicate for a in self.actions if a.predicate is not None
+        )
         return conditions + tuple(e for s in self.substeps for e in s.expressions.values())
 
     @property

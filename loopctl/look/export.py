@@ -40,7 +40,7 @@ _HEADER = '''"""The train step of {name!r} under control, exported by loopctl an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -82,18 +82,19 @@ class _Writer:
         self.layers = {id(layer): i for i, layer in enumerate(layers_of(model))}
 
     def factories(self) -> str:
-        return "\n\n".join(
-            self._factory(name, substep)
-            for substep in self.steps.plan.substeps
-            for name in (substep.name, f"{substep.name}_again")
-            if name in self.steps.source
-        )
+        return "\n\n".join(map(self._factory, self.steps.plan.substeps))
 
-    def _factory(self, name: str, substep: Substep) -> str:
-        text = self.steps.source[name]
+    def _functions(self, substep: Substep) -> list[str]:
+        """The names of a substep and of its repetition, if it has any."""
+        names = (substep.name, f"{substep.name}_again")
+        return [name for name in names if name in self.steps.source]
+
+    def _factory(self, substep: Substep) -> str:
+        names = self._functions(substep)
+        text = "\n".join(self.steps.source[name] for name in names)
         weights = self.steps.selections[substep.name]
         lines = [
-            f"def make_{name}(model, optimizer, statistics{self._more}):",
+            f"def make_{substep.name}(model, optimizer, statistics{self._more}):",
             *wrap(
                 ", ".join(v.path for v in weights),
                 88,
@@ -114,8 +115,8 @@ class _Writer:
             arguments = [self._loss(substep.loss, where)]
             if (weights := output_weights(self.model, substep.loss, where)) is not None:
                 arguments.append(f"weights={self._weights(weights, where)}")
-            if names := getattr(self.model, "output_names", None):
-                arguments.append(f"names={list(names)!r}")
+            if outputs := getattr(self.model, "output_names", None):
+                arguments.append(f"names={list(outputs)!r}")
             lines.append(f"    own_loss = BranchLoss({', '.join(arguments)})")
         elif "floatx" in text:
             lines.append("    floatx = keras.backend.floatx()")
@@ -141,6 +142,8 @@ class _Writer:
             lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
         if substep.average is not None:
             lines += self._average(substep)
+        if substep.learning_rate is not None:
+            lines += self._rates(substep)
         if substep.expressions:
             lines += [
                 "",
@@ -151,7 +154,9 @@ class _Writer:
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")
-        return "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {name}\n"
+        return (
+            "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {', '.join(names)}\n"
+        )
 
     @property
     def _more(self) -> str:
@@ -173,6 +178,19 @@ class _Writer:
             into = ", followers"
         lines.append(f"    averaged = Average({averaged.decay!r}, followed{into})")
         return [*lines, "    averages.append(averaged)"]
+
+    def _rates(self, substep: Substep) -> list[str]:
+        self.modules |= {"contextlib"}
+        rate = substep.learning_rate.rate if substep.learning_rate else None
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            form = serialized(rate, substep.place("learning_rate"))
+            return [f"    schedule = keras.optimizers.schedules.deserialize({form!r})"]
+        chosen = [[self.places[id(v)] for v in group] for group in self.steps.groups[substep.name]]
+        if not chosen:
+            return []
+        return [
+            f"    groups = [[model.trainable_variables[i] for i in group] for group in {chosen}]"
+        ]
 
     def _named(self, thing: Any, where: str) -> str:
         name = name_of(thing, where)
@@ -242,10 +260,9 @@ class _Writer:
             *(["    parts = Parts()"] if plan.has_parts else []),
         ]
         for substep in plan.substeps:
-            for name in (substep.name, f"{substep.name}_again"):
-                if name in self.steps.source:
-                    arguments = f"model, {substep.name}_optimizer, statistics{self._more}"
-                    lines.append(f"    {name} = make_{name}({arguments})")
+            arguments = f"model, {substep.name}_optimizer, statistics{self._more}"
+            made = ", ".join(self._functions(substep))
+            lines.append(f"    {made} = make_{substep.name}({arguments})")
         lines += ["", "    def step(data):", *self._step(), "", "    return step", ""]
         return "\n".join(lines)
 

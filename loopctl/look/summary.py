@@ -70,7 +70,7 @@ def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str
         _regularization(substep),
         f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
         _gradients(substep),
-        "compiled" if substep.optimizer is None else _named(steps.optimizers.of(substep)),
+        _optimizer(steps, substep),
         "" if batch is None else str(nodes(steps.substeps[substep.name], batch)),
     ]
 
@@ -135,6 +135,12 @@ def _gradients(substep: Substep) -> str:
         return told
     into = "" if average.into is None else f", in {_named_layer(average.into)}"
     return f"{told}; weights averaged by {average.decay:g}{into}"
+
+
+def _optimizer(steps: Steps, substep: Substep) -> str:
+    own = substep.optimizer is not None
+    told = _named(steps.optimizers.of(substep)) if own else "compiled"
+    return told if substep.learning_rate is None else f"{told}, at {substep.learning_rate}"
 
 
 def _named_layer(choice: Any) -> str:

@@ -45,6 +45,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
             - ``optimizer``: this branch's own
+            - ``learning_rate``: of this branch: a number, a Keras schedule, a number of
+              `loopctl.when`, or ``{glob: factor}`` of that of its optimizer
             - ``repeat``: how often per train step
             - ``accumulate``: of how many train steps the gradients are averaged for one update
             - ``average``: ``{"decay": d}``, a moving average of what the branch trains, with

@@ -70,7 +70,7 @@ def train(
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
                     losses[f"loss_{name}"], named, updated = substep(
-                        model, settings, batch, optimizer, sums[name, state]
+                        context, settings, batch, optimizer, sums[name, state]
                     )
                     if "average" in settings and updated:
                         average(context, settings, averages.setdefault((name, state), []))
@@ -106,7 +106,7 @@ class Sums:
 
 
 def substep(
-    model: keras.Model,
+    context: Context,
     settings: Mapping[str, Any],
     batch: Any,
     optimizer: keras.optimizers.Optimizer,
@@ -117,6 +117,7 @@ def substep(
     Returns:
         Its loss, the named parts of that, and whether it has come to an update.
     """
+    model = context.model
     variables = selected(model, settings)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
@@ -146,9 +147,35 @@ def substep(
             pairs = clip(settings["clipping"], pairs)
     pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
-        optimizer.apply_gradients(pairs)
+        apply(context, optimizer, pairs, settings.get("learning_rate"))
     updated = bool(pairs) or settings.get("accumulate", 1) == 1
     return float(total), {name: float(part) for name, part in parts.items()}, updated
+
+
+def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates: Any) -> None:
+    """One update, at rates of a branch's own: variable by variable, as if each were alone."""
+    if rates is None:
+        optimizer.apply_gradients(pairs)
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    kept, counted = float(inner.learning_rate), int(inner.iterations)
+    for gradient, variable in pairs:
+        if isinstance(rates, Mapping):
+            factors = [f for glob, f in rates.items() if fnmatch.fnmatchcase(variable.path, glob)]
+            rate = kept * number(context, factors[0]) if factors else kept
+        elif isinstance(rates, keras.optimizers.schedules.LearningRateSchedule):
+            rate = float(rates(counted))
+        else:
+            rate = number(context, rates)
+        inner.iterations.assign(counted)
+        inner.learning_rate = rate
+        optimizer.apply_gradients([(gradient, variable)])
+    inner.learning_rate = kept
+
+
+def number(context: Context, value: Any) -> float:
+    """A number, or what a function makes of the state of training."""
+    return float(value(context) if callable(value) else value)
 
 
 def forward(

@@ -117,7 +117,7 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             # Among replicas what optimizers write is not read.
             "optimizer": UNSET
             if not trained or model.distribute_strategy.num_replicas_in_sync > 1
-            else _optimizer(model, settings),
+            else _rated(model, settings),
             # As in `fit`, layers run in training mode, unless a branch says otherwise.
             "training": True
             if by_data and reference.stateful and "inference" not in settings
@@ -137,7 +137,7 @@ def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectatio
         {
             "clipping": _clipping(model, settings),
             "unwatched": _others(model, _selected(model, settings)),
-            "optimizer": UNSET if several else _optimizer(model, settings),
+            "optimizer": UNSET if several else _rated(model, settings),
             "allow_transforms": "gradients" in settings,
         }
     )
@@ -159,6 +159,19 @@ def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectati
 
 def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     return keras.optimizers.get(settings.get("optimizer", model.optimizer))
+
+
+def _rated(model: keras.Model, settings: Mapping[str, Any]) -> Any:
+    """A branch's optimizer at the branch's rate, as far as one of Keras can say that."""
+    optimizer, rate = _optimizer(model, settings), settings.get("learning_rate")
+    if rate is None:
+        return optimizer
+    inner = inner_optimizer(optimizer)
+    # A rate that is computed, factors of one: no optimizer has those. And which variables are
+    # spared from decay is not in an optimizer's config.
+    if not isinstance(rate, int | float) or inner.weight_decay or hasattr(inner, "optimizers"):
+        return UNSET
+    return type(inner).from_config({**inner.get_config(), "learning_rate": float(rate)})
 
 
 def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:

@@ -60,6 +60,15 @@ BAD = [
     (branch(average={"decay": 0.9, "start": cond}), "a graph predicate such as when.epochs >= 1"),
     (branch(average={"decay": 0.9, "into": 3}), '["average"]["into"] is 3: a layer or model, its'),
     (branch(average={"decay": 0.9, "of": "a"}), '["average"] has "of", but not "into"'),
+    (
+        branch(learning_rate=-0.1),
+        '["learning_rate"] is -0.1: a number of at least 0, a schedule of',
+    ),
+    (branch(learning_rate=cond), "a value of `when` such as when.linear(0.1, 0.0, over=1000)"),
+    (branch(learning_rate={}), '["learning_rate"] is {}: at least one glob is needed'),
+    (branch(learning_rate={3: 1.0}), '["learning_rate"] has the key 3: a glob such as'),
+    (branch(learning_rate={"*": True}), "[\"learning_rate\"]['*'] is True: a factor is needed"),
+    (branch(learning_rat=0.1), "Did you mean 'learning_rate'?"),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

@@ -35,6 +35,7 @@ loss = "{NAMES}.HUBER"
 variables = "{NAMES}.kernels"
 clipping = {{ global_norm = 0.5 }}
 optimizer = {{ class_name = "SGD", config = {{ learning_rate = 0.5 }} }}
+learning_rate = {{ "*kernel" = "linear(1, 0.1, over=20)" }}
 repeat = 2
 
 [late]
@@ -44,10 +45,12 @@ cond = "{NAMES}.later"
 loss = false
 inference = ["dense", "dense_*"]
 regularize = true
+learning_rate = "0.1 * cosine(1, 0, over=50, of=reinit_batches)"
 
 [late.false]
 objective = "{NAMES}.apart"
 accumulate = 2
+learning_rate = 0.05
 average = {{ decay = 0.9, start = "epochs >= 2", into = "{NAMES}.last_layer" }}
 
 [async.stop]
@@ -90,6 +93,7 @@ def test_a_file_means_what_it_says(
     assert config["late"]["cond"] is file_config.later
     assert repr(config["late"][False]["average"].pop("start")) == "when.epochs >= 2"
     assert config["late"][False].pop("average") == {"decay": 0.9, "into": file_config.last_layer}
+    assert repr(off["learning_rate"]["*kernel"]) == "when.linear(1, 0.1, over=20)"
     callback = LoopControllerCallback(config, load_async_config(path))
     model.fit(*data, batch_size=4, epochs=9, verbose=0, callbacks=[callback])
     assert callback.epochs == 2
@@ -113,7 +117,12 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
     )
     # Conditions build conditions when compared; their spelling is what counts.
     conditions = [
-        (repr(c["gate"].pop("cond")), repr(c["late"][False]["average"].pop("start")))
+        (
+            repr(c["gate"].pop("cond")),
+            repr(c["late"][False]["average"].pop("start")),
+            repr(c["late"][True].pop("learning_rate")),
+            repr(c["gate"][False].pop("learning_rate")),
+        )
         for c in (config, original)
     ]
     assert conditions[0] == conditions[1]
@@ -196,6 +205,7 @@ def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
         ("loss", keras.losses.CosineSimilarity(axis=1)),
         ("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True, axis=1)),
         ("optimizer", keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, clipnorm=1.0)),
+        ("learning_rate", keras.optimizers.schedules.CosineDecay(0.1, 100, warmup_steps=3)),
         (
             "optimizer",
             keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 100), beta_1=0.8),
@@ -251,6 +261,8 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"clipping": [1]}}},
         {"gate": {"cond": "every(2)", "true": {"clipping": {"nrm": 1}}}},
         {"gate": {"cond": "every(2)", "true": {"repeat": 0}}},
+        {"gate": {"cond": "every(2)", "true": {"learning_rate": -0.1}}},
+        {"gate": {"cond": "every(2)", "true": {"learning_rate": {}}}},
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},
