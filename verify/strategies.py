@@ -242,6 +242,11 @@ def _accumulating(drawn: tuple[Config, int]) -> Config:
     return {**_without(branch, "repeat"), "accumulate": steps}
 
 
+def _weighing(branch: Config) -> Config:
+    """`branch`, without weights of losses where it has none."""
+    return _without(branch, "loss_weights") if branch.get("loss", "") in (None, False) else branch
+
+
 def _without(branch: Config, left_out: str) -> Config:
     return {key: value for key, value in branch.items() if key != left_out}
 
@@ -260,6 +265,7 @@ def branches() -> st.SearchStrategy[Config]:
         {},
         optional={
             "loss": losses,
+            "loss_weights": st.sampled_from([0.5, 2.0, when.linear(0.5, 1.5, over=4)]),
             "regularize": st.sampled_from(layers),
             "clipping": bounds,
             "gradients": st.just(mean_of_absolutes),
@@ -271,7 +277,7 @@ def branches() -> st.SearchStrategy[Config]:
         },
     )
     accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
-    free = st.one_of(free, accumulating)
+    free = st.one_of(free, accumulating).map(_weighing)
     free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),

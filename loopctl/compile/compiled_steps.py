@@ -20,6 +20,8 @@ from loopctl.compile.branch_states import BranchStates
 from loopctl.compile.conditional_updates import update_if
 from loopctl.compile.data_losses import (
     BranchLoss,
+    Weight,
+    _as_tensor,
     branch_loss,
     check_losses,
     compiled_loss,
@@ -126,6 +128,7 @@ class Steps:
             computes=computes_loss(model),
             computes_training=_takes_training(model.compute_loss),
             compiled=self.compiled_loss is not None,
+            several_outputs=len(getattr(model, "output_names", None) or (None, None)) > 1,
             statistics=bool(self.state.statistics.variables),
             scaling={name: scale for name, scale in scaling.items() if scale is not None},
             clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
@@ -184,9 +187,9 @@ class Steps:
         transform = substep.gradients
         if transform is not None:
             transform = gradient_treatment.checked(transform, substep.place("gradients"))
-        objective = substep.objective
+        objective, losses = substep.objective, substep.loss_weights
         if objective is not None:
-            objective = objectives.checked(objective, substep.place("objective"))
+            objective = objectives.checked(objective, substep)
         return {
             "weights": weights,
             "groups": self.groups[substep.name],
@@ -196,6 +199,8 @@ class Steps:
             "inferring": self.inferring[substep.name],
             "own_loss": self._losses[substep.name],
             "objective": objective,
+            "weighed": None if losses is None else losses.names,
+            "loss_weights": None if losses is None else losses.weights,
             "accumulated": self.remembered.accumulations.get(substep.name),
             "averaged": self.remembered.averages.get(substep.name),
             "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
@@ -240,8 +245,8 @@ def called_by_source(steps: Steps) -> list[Any]:
     """Our classes and functions that the text of the substeps calls, in the order of definition."""
     found: list[Any] = []
     texts = "".join(steps.source.values())
-    if any(s.loss is not None for s in steps.plan.substeps):
-        found.append(BranchLoss)
+    if "own_loss(" in texts:
+        found += [_as_tensor, Weight, BranchLoss]
     if "computed_loss(" in texts:
         found.append(computed_loss)
     if "loss_and_parts(" in texts:

@@ -9,6 +9,7 @@ from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import name_of
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.files import load_async_config, load_config, save_config, serialized
+from loopctl.config.loss_weights import LossWeights, weight_key
 from loopctl.config.losses import losses_in, map_losses
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
 from loopctl.config.predicate_text import parse as parse_predicate
@@ -38,6 +39,7 @@ __all__ = [
     "Counter",
     "Expression",
     "LearningRate",
+    "LossWeights",
     "Number",
     "Selector",
     "Series",
@@ -62,4 +64,5 @@ __all__ = [
     "rate_key",
     "save_config",
     "serialized",
+    "weight_key",
 ]

@@ -12,12 +12,14 @@ import keras
 from loopctl.config import branch_values as values
 from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
+from loopctl.config.loss_weights import loss_weights
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 from loopctl.config.rates import learning_rate
 
 ACTION_KEYS = ("cond", True, False)
 BRANCH_KEYS = (
     "loss",
+    "loss_weights",
     "objective",
     "regularize",
     "inference",
@@ -98,6 +100,8 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         raise ConfigError(
             f'{where} has both "loss" and "objective": an objective computes the loss by itself'
         )
+    if "loss_weights" in entry:
+        _check_weights(entry, f'{where}["loss_weights"]')
     if entry.get("inference") is True and entry.get("update_statistics") is True:
         raise ConfigError(
             f'{where} has "inference": True, in which statistics don\'t move, and '
@@ -116,6 +120,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         branch=branch,
         loss=read("loss", values.loss),
         compiled="loss" not in entry and "objective" not in entry,
+        loss_weights=read("loss_weights", loss_weights),
         objective=read("objective", values.function),
         regularize=read("regularize", values.layers, False),
         inference=read("inference", values.layers, False),
@@ -131,6 +136,16 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         update_statistics=read("update_statistics", values.flag),
         says_regularize="regularize" in entry,
     )
+
+
+def _check_weights(entry: Mapping[Any, Any], where: str) -> None:
+    if "loss" in entry and (entry["loss"] is None or entry["loss"] is False):
+        raise ConfigError(f'{where} has no loss to weigh: "loss" is {entry["loss"]!r}')
+    if "objective" in entry and isinstance(entry["loss_weights"], list | tuple):
+        raise ConfigError(
+            f"{where} is a list, but parts of an objective have names: a dict such as "
+            "{'penalty': 0.1}, or one weight, is needed"
+        )
 
 
 def _async(name: Any, entry: Any) -> AsyncAction:

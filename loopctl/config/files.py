@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 import tomlkit
 
 from loopctl.config.dicts_to_plan import parse
@@ -155,11 +156,21 @@ def _value(key: str, value: Any, where: str) -> Any:
             return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
         if key == "loss" and isinstance(value, list):
             return [_value(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if key == "loss_weights":
+        return _weights(value, where)
     if key == "learning_rate":
         return _rate(value, where)
     if key == "average" and isinstance(value, dict):
         return {k: _of_average(k, v, f"{where}[{k!r}]") for k, v in value.items()}
     return tuple(value) if key == "clipping" and isinstance(value, list) else value
+
+
+def _weights(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _weights(v, f"{where}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, list):
+        return [_weights(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    return _condition(value, where, parse_value)
 
 
 def _rate(value: Any, where: str) -> Any:
@@ -205,6 +216,8 @@ def _written(key: str, value: Any, where: str) -> Any:
     if key == "average":
         value = {k: v for k, v in value.items() if v is not None}
         return {k: _written("", v, f"{where}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, keras.Variable | tf.Variable):
+        raise ConfigError(f"{where} is the variable {value.name!r}, which can't be named")
     if isinstance(value, Mapping):
         return {str(k): _written(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -10,6 +10,7 @@ import keras
 
 from loopctl.config.averages import Average
 from loopctl.config.errors import place
+from loopctl.config.loss_weights import LossWeights
 from loopctl.config.losses import same_loss
 from loopctl.config.predicates import Condition, Expression
 from loopctl.config.rates import LearningRate
@@ -39,11 +40,12 @@ class Substep:
 
     `loss` is a Keras loss or a function ``(y_true, y_pred)``, or a structure of these and None as
     ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
-    is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
-    pass and loss. `regularize` is a bool or chooses layers, and so does `inference`, which is about
-    their mode. At most one of `variables` and `excluded_variables` is set. `optimizer` is None for
-    the compiled one, `learning_rate` None for its rate. `accumulate` is of how many train steps the
-    gradients are averaged for one update, and `average` an average of weights that follows these.
+    is meant instead. `loss_weights` take the place of those that the model was compiled with.
+    `objective` is a function ``(model, data)`` that takes the place of forward pass and loss.
+    `regularize` is a bool or chooses layers, and so does `inference`, which is about their mode. At
+    most one of `variables` and `excluded_variables` is set. `optimizer` is None for the compiled
+    one, `learning_rate` None for its rate. `accumulate` is of how many train steps the gradients
+    are averaged for one update, and `average` an average of weights that follows these.
     `update_statistics` is None for once per train step. `says_regularize`: the config has a word on
     `regularize`.
     """
@@ -52,6 +54,7 @@ class Substep:
     branch: bool
     loss: Any
     compiled: bool
+    loss_weights: LossWeights | None
     objective: Callable[[Any, Any], Any] | None
     regularize: bool | Selector
     inference: bool | Selector
@@ -86,7 +89,8 @@ class Substep:
     @property
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
-        return self.objective is not None or self.accumulate > 1 or self.inference is not False
+        own_pass = self.objective is not None or self.inference is not False
+        return own_pass or self.accumulate > 1 or self.loss_weights is not None
 
     @property
     def expressions(self) -> dict[str, Expression]:
@@ -94,7 +98,9 @@ class Substep:
         found: dict[str, Expression] = {}
         if self.average is not None and self.average.start is not None:
             found["average"] = self.average.start
-        return found | ({} if self.learning_rate is None else self.learning_rate.expressions)
+        for values in (self.loss_weights, self.learning_rate):
+            found |= {} if values is None else values.expressions
+        return found
 
     def place(self, *keys: object) -> str:
         return place(self.action, self.branch, *keys)

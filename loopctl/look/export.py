@@ -8,6 +8,7 @@ from textwrap import indent, wrap
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from loopctl.compile import (
     Steps,
@@ -16,6 +17,7 @@ from loopctl.compile import (
     moved_lines,
     output_weights,
     step_loss,
+    weighed_loss,
 )
 from loopctl.config import (
     Action,
@@ -110,15 +112,19 @@ class _Writer:
             lines.append(
                 "    compiled_loss = model._compile_loss  # Keras has no public name for it"
             )
-        elif substep.loss is not None:
+        if "own_loss(" in text:
             where = substep.place("loss")
-            arguments = [self._loss(substep.loss, where)]
-            if (weights := output_weights(self.model, substep.loss, where)) is not None:
-                arguments.append(f"weights={self._weights(weights, where)}")
+            if substep.loss_weights is None:
+                arguments = [self._loss(substep.loss, where)]
+                if (weights := output_weights(self.model, substep.loss, where)) is not None:
+                    arguments.append(f"weights={self._weights(weights, where)}")
+            else:
+                loss, places = weighed_loss(substep.loss_weights, substep, self.model)
+                arguments = [self._loss(loss, where), f"places={places!r}"]
             if outputs := getattr(self.model, "output_names", None):
                 arguments.append(f"names={list(outputs)!r}")
             lines.append(f"    own_loss = BranchLoss({', '.join(arguments)})")
-        elif "floatx" in text:
+        if "floatx)" in text:
             lines.append("    floatx = keras.backend.floatx()")
         if not isinstance(substep.regularize, bool):
             chosen = [self.layers[id(layer)] for layer in self.steps.layers[substep.name] or ()]
@@ -135,6 +141,8 @@ class _Writer:
                 *(["    inferring.append(model)"] if substep.inference is True else []),
             ]
             self.modules |= {"contextlib", "inspect"}
+        if substep.loss_weights is not None:
+            lines += self._weighed(substep)
         if substep.objective is not None:
             where = substep.place("objective")
             lines.append(f"    objective = {self._named(substep.objective, where)}")
@@ -179,6 +187,21 @@ class _Writer:
         lines.append(f"    averaged = Average({averaged.decay!r}, followed{into})")
         return [*lines, "    averages.append(averaged)"]
 
+    @staticmethod
+    def _weighed(substep: Substep) -> list[str]:
+        weights = substep.loss_weights
+        if weights is None or weights.names is None or substep.objective is None:
+            lines = []
+        else:
+            lines = [f"    weighed = {list(weights.names)!r}"]
+        for weight in () if weights is None else weights.weights:
+            if isinstance(weight, keras.Variable | tf.Variable):
+                raise ConfigError(
+                    f"{substep.place('loss_weights')} has the variable {weight.name!r}: an "
+                    "exported module knows numbers only, also such as when.linear(0, 1, over=1000)"
+                )
+        return lines
+
     def _rates(self, substep: Substep) -> list[str]:
         self.modules |= {"contextlib"}
         rate = substep.learning_rate.rate if substep.learning_rate else None
@@ -206,8 +229,8 @@ class _Writer:
             return f"{{{', '.join(parts)}}}"
         if isinstance(loss, list | tuple):
             return f"[{', '.join(self._loss(one, f'{where}[{i}]') for i, one in enumerate(loss))}]"
-        if loss is None:
-            return "None"
+        if loss is None or isinstance(loss, str):
+            return repr(loss)
         if isinstance(loss, keras.losses.Loss):
             return f"keras.losses.deserialize({serialized(loss, where)!r})"
         return self._function(loss, where)

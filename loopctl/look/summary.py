@@ -66,7 +66,7 @@ def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str
         action.name if first else "",
         condition(action.cond) if first else "",
         str(substep.branch) + (f" × {substep.repeat}" if substep.repeat > 1 else ""),
-        _loss(steps, substep) + _inference(substep),
+        _loss(steps, substep) + _weights(substep) + _inference(substep),
         _regularization(substep),
         f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
         _gradients(substep),
@@ -91,6 +91,10 @@ def _loss(steps: Steps, substep: Substep) -> str:
             return "the model's compute_loss"
         return f"compiled: {_loss_name(steps.model.loss)}" if steps.ground.compiled else "none"
     return "none" if substep.loss is None else _loss_name(substep.loss)
+
+
+def _weights(substep: Substep) -> str:
+    return "" if substep.loss_weights is None else f", weighed by {substep.loss_weights}"
 
 
 def _inference(substep: Substep) -> str:

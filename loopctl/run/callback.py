@@ -36,6 +36,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             train step. Keys of a branch:
 
             - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
+            - ``loss_weights``: as of ``compile``, for this branch: numbers, numbers of
+              `loopctl.when` or variables, one for all or by output, or by part of an objective
             - ``objective``: instead, ``fn(model, data)`` -> a scalar loss, ``(loss, y_pred)`` or a
               dict of scalars that are added: a forward pass of the branch's own
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``

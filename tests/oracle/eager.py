@@ -124,7 +124,7 @@ def substep(
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
     with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
-        total, parts = forward(model, settings, batch)
+        total, parts = forward(context, settings, batch)
         for term in penalties(settings.get("regularize", False), model):
             total = total + term
         scaled = total * scale
@@ -153,12 +153,13 @@ def substep(
 
 
 def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates: Any) -> None:
-    """One update, at rates of a branch's own: variable by variable, as if each were alone."""
+    """One update, at rates of a branch's own: one after another, as if each were the only one."""
     if rates is None:
         optimizer.apply_gradients(pairs)
         return
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     kept, counted = float(inner.learning_rate), int(inner.iterations)
+    groups: dict[float, list[Any]] = {}
     for gradient, variable in pairs:
         if isinstance(rates, Mapping):
             factors = [f for glob, f in rates.items() if fnmatch.fnmatchcase(variable.path, glob)]
@@ -167,35 +168,44 @@ def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates:
             rate = float(rates(counted))
         else:
             rate = number(context, rates)
+        groups.setdefault(rate, []).append((gradient, variable))
+    for rate, group in groups.items():
         inner.iterations.assign(counted)
         inner.learning_rate = rate
-        optimizer.apply_gradients([(gradient, variable)])
+        optimizer.apply_gradients(group)
     inner.learning_rate = kept
 
 
 def number(context: Context, value: Any) -> float:
-    """A number, or what a function makes of the state of training."""
+    """A number, or what a function makes of the state of training: of `when`, its own."""
+    value = getattr(value, "at", value)
     return float(value(context) if callable(value) else value)
 
 
 def forward(
-    model: keras.Model, settings: Mapping[str, Any], batch: Any
+    context: Context, settings: Mapping[str, Any], batch: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """The loss of a batch without the terms of layers, and its named parts."""
+    model, weights = context.model, settings.get("loss_weights", 1.0)
     if "objective" in settings:
         found = settings["objective"](model, batch)
         found = found[0] if isinstance(found, tuple) else found
         if isinstance(found, Mapping):
             parts = {name: tf.cast(part, keras.config.floatx()) for name, part in found.items()}
-            return sum(parts.values()), parts
-        return tf.cast(found, keras.config.floatx()), {}
-    x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
+            by_name = weights if isinstance(weights, Mapping) else dict.fromkeys(parts, weights)
+            counted = [
+                part * number(context, by_name.get(name, 1.0)) for name, part in parts.items()
+            ]
+            return sum(counted), parts
+        return tf.cast(found, keras.config.floatx()) * number(context, weights), {}
+    x, y, *sample_weights = (tf.convert_to_tensor(part) for part in batch)
     training = settings.get("inference") is not True
     prediction = tf.cast(model(x, training=training), keras.config.floatx())
     if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
         # What the layers add counts by "regularize" alone.
-        return model.compute_loss(x, y, prediction, *weights) - sum(model.losses), {}
-    return data_loss(settings.get("loss", model.loss), y, prediction, *weights), {}
+        return model.compute_loss(x, y, prediction, *sample_weights) - sum(model.losses), {}
+    loss = data_loss(settings.get("loss", model.loss), y, prediction, *sample_weights)
+    return loss * number(context, weights), {}
 
 
 def average(context: Context, settings: Mapping[str, Any], values: list[Any]) -> None:

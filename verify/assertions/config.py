@@ -88,6 +88,9 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     if settings.get("accumulate", 1) > 1:
         # What is updated is so from sums that wait in variables.
         return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
+    if _zero(settings.get("loss_weights")):
+        # What is multiplied by zero trains nothing, where that can be seen.
+        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
     if "objective" in settings:
         return _of_objective(model, settings)
     chosen = {key_of(v): v for v in _selected(model, settings)}
@@ -101,11 +104,11 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     reached |= by_data
     trained = [variable for key, variable in chosen.items() if key in reached]
     # Weights belong to the outputs that a model was compiled with, whatever a branch's loss.
-    weights = _weights(model)
+    weights = _own_weights(settings, data_loss) if "loss_weights" in settings else _weights(model)
     return Expectation.of(
         {
             "loss": UNSET
-            if computed
+            if computed or weights is UNSET
             else _flat(data_loss, weights, reference)
             if by_data
             else None,
@@ -236,6 +239,26 @@ def _weights(model: keras.Model) -> Any:
     """
     compiled = model._compile_loss
     return None if compiled is None else compiled._user_loss_weights
+
+
+def _zero(weights: Any) -> bool:
+    """Whether one of the weights that a branch gives is zero."""
+    return any(isinstance(w, int | float) and w == 0 for w in tf.nest.flatten(weights))
+
+
+def _own_weights(settings: Mapping[str, Any], loss: Any) -> Any:
+    """The weights that a branch gives, where they are numbers that are arranged as its losses."""
+    given = settings["loss_weights"]
+    if any(not isinstance(weight, int | float) for weight in tf.nest.flatten(given)):
+        return UNSET
+    if isinstance(given, Mapping):
+        return given if isinstance(loss, Mapping) and given.keys() == loss.keys() else UNSET
+    if isinstance(given, list | tuple):
+        lists = isinstance(loss, list | tuple) and len(loss) == len(given)
+        return given if lists else UNSET
+    if isinstance(loss, Mapping):
+        return dict.fromkeys(loss, given)
+    return [given] * (len(loss) if isinstance(loss, list | tuple) else 1)
 
 
 def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any, Any]]:

@@ -69,6 +69,12 @@ BAD = [
     (branch(learning_rate={3: 1.0}), '["learning_rate"] has the key 3: a glob such as'),
     (branch(learning_rate={"*": True}), "[\"learning_rate\"]['*'] is True: a factor is needed"),
     (branch(learning_rat=0.1), "Did you mean 'learning_rate'?"),
+    (branch(loss_weights=[]), '["loss_weights"] is []: at least one weight is needed'),
+    (branch(loss_weights={0: 1.0}), '["loss_weights"] has the key 0: the name of an output'),
+    (branch(loss_weights=["1"]), "[\"loss_weights\"][0] is '1': a finite number, a value of"),
+    (branch(loss_weights=float("nan")), '["loss_weights"] is nan: a finite number'),
+    (branch(loss_weights=1, loss=None), 'has no loss to weigh: "loss" is None'),
+    (branch(loss_weights=[1], objective=nothing), "but parts of an objective have names: a dict"),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

@@ -32,6 +32,7 @@ gradients = "{NAMES}.halved"
 
 [gate.false]
 loss = "{NAMES}.HUBER"
+loss_weights = ["piecewise([3], [0.5, 1])"]
 variables = "{NAMES}.kernels"
 clipping = {{ global_norm = 0.5 }}
 optimizer = {{ class_name = "SGD", config = {{ learning_rate = 0.5 }} }}
@@ -49,6 +50,7 @@ learning_rate = "0.1 * cosine(1, 0, over=50, of=reinit_batches)"
 
 [late.false]
 objective = "{NAMES}.apart"
+loss_weights = {{ odd = 0.5, fit = "linear(0.5, 1, over=9)" }}
 accumulate = 2
 learning_rate = 0.05
 average = {{ decay = 0.9, start = "epochs >= 2", into = "{NAMES}.last_layer" }}
@@ -120,6 +122,8 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
         (
             repr(c["gate"].pop("cond")),
             repr(c["late"][False]["average"].pop("start")),
+            repr(c["gate"][False].pop("loss_weights")),
+            repr(c["late"][False].pop("loss_weights")),
             repr(c["late"][True].pop("learning_rate")),
             repr(c["gate"][False].pop("learning_rate")),
         )
@@ -235,6 +239,7 @@ class Forgetful(keras.losses.Loss):
     ("branch", "message"),
     [
         ({"gradients": lambda g, v: g}, 'config["gate"][True]["gradients"] is <function'),
+        ({"loss_weights": keras.Variable(1.0, name="v")}, "is the variable 'v', which can't be"),
         ({"loss": Forgetful(2.0)}, "whose scale Keras does not tell"),
     ],
 )
@@ -263,6 +268,7 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"repeat": 0}}},
         {"gate": {"cond": "every(2)", "true": {"learning_rate": -0.1}}},
         {"gate": {"cond": "every(2)", "true": {"learning_rate": {}}}},
+        {"gate": {"cond": "every(2)", "true": {"loss_weights": []}}},
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},

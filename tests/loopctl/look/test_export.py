@@ -82,6 +82,7 @@ LATE = {
 }
 FREE = {
     "objective": file_config.apart,
+    "loss_weights": {"odd": when.linear(0, 1, over=4)},
     "regularize": True,
     "repeat": 2,
     "variables": "b/*",
@@ -97,7 +98,12 @@ CONFIG: dict[str, Any] = {
             "loss": ["mae", None],
             "learning_rate": {"below/*": when.linear(1, 0, over=9), "a/*": 0.5},
         },
-        False: {"variables": file_config.kernels, "repeat": 2, "optimizer": "adam"},
+        False: {
+            "variables": file_config.kernels,
+            "repeat": 2,
+            "optimizer": "adam",
+            "loss_weights": [0.5, when.piecewise([3], [1, 2])],
+        },
     },
     "late": {"cond": when.loss.mean(3) < 1e9, True: LATE},
     "still": {"cond": when.every(2), True: {"inference": True, "loss": ["mae", None]}},
