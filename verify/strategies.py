@@ -273,6 +273,7 @@ def branches() -> st.SearchStrategy[Config]:
             "learning_rate": st.sampled_from([0.02, _FALLING, {"*": 0.5}]),
             "repeat": st.integers(1, 3),
             "inference": st.sampled_from([True, False, _HIDDEN, [_HIDDEN, _OUTPUT]]),
+            "skip_nonfinite": st.booleans(),
             "average": st.sampled_from([{"decay": 0.5}, {"decay": 0.9}]),
         },
     )

@@ -13,7 +13,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import gradient_treatment, graph_state, inference, objectives, rates
+from loopctl.compile import (
+    gradient_treatment,
+    graph_state,
+    inference,
+    objectives,
+    rates,
+    skipping,
+)
 from loopctl.compile.accumulation import Accumulation
 from loopctl.compile.averages import Average
 from loopctl.compile.branch_states import BranchStates
@@ -168,6 +175,7 @@ class Steps:
     def _common(self) -> dict[str, Any]:
         return {
             "keras": keras,
+            "all_finite": skipping.all_finite,
             "at_rate": rates.at_rate,
             "forget_added_losses": objectives.forget_added_losses,
             "in_inference": inference.in_inference,
@@ -202,6 +210,7 @@ class Steps:
             "weighed": None if losses is None else losses.names,
             "loss_weights": None if losses is None else losses.weights,
             "accumulated": self.remembered.accumulations.get(substep.name),
+            "skipped": self.remembered.skipped.get(substep.action),
             "averaged": self.remembered.averages.get(substep.name),
             "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
@@ -228,6 +237,7 @@ class Steps:
             "strategy": strategy,
             "total": total,
             "repeat": _repeat,
+            "skipped": self.remembered.skipped,
             "epoch_means": state.means,
             "idle": tf.constant(float("nan")),
             "count_samples": graph_state.count_samples,
@@ -255,6 +265,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found += [inference._inferring, inference.in_inference]
     if "averaged." in texts:
         found.append(Average)
+    if "skipped.count(" in texts:
+        found += [skipping.all_finite, skipping.Skipped]
     if "at_rate(" in texts:
         found += [rates._rated, rates.at_rate]
     if "accumulated." in texts:

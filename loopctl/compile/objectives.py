@@ -141,8 +141,7 @@ class Parts:
     """
 
     def __init__(self, plan: ControlPlan) -> None:
-        logged = {"loss", *plan.names, *(f"loss_{name}" for name in plan.names)}
-        self._taken = frozenset(logged)
+        self._taken = plan.names | plan.logged
         self._values: dict[str, Any] = {}
         self._means: dict[str, EpochMean] = {}
 

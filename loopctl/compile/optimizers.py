@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl.compile.source_ground import DYNAMIC
 from loopctl.config import ConfigError, ControlPlan, Substep
 from loopctl_shared import inner_optimizer
 
@@ -166,7 +167,7 @@ class Optimizers:
         """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
         optimizer = self.of(substep)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            return "optimizer.dynamic_scale"
+            return DYNAMIC
         return "optimizer.loss_scale_factor" if optimizer.loss_scale_factor else None
 
     def clips(self, substep: Substep) -> bool:

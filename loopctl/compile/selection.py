@@ -43,7 +43,13 @@ def metrics_of(model: keras.Model, plan: ControlPlan, traced: bool = False) -> d
                 f"model {model.name!r} was compiled with metrics, but no branch has a prediction "
                 'for them: let an "objective" return (loss, y_pred), or compile without metrics'
             ) from None
-    logged = {*metrics, "loss", *(f"loss_{action.name}" for action in plan.actions)}
+    for name in plan.skipping:
+        if f"skipped_{name}" in metrics:
+            raise ConfigError(
+                f"{place(name)}: updates that are left out are reported as 'skipped_{name}', which "
+                "is a metric in fit's logs already"
+            )
+    logged = {*metrics, *plan.logged}
     for action in plan.actions:
         if action.name in logged:
             raise ConfigError(

@@ -8,6 +8,9 @@ from textwrap import indent
 
 from loopctl.config import Action
 
+DYNAMIC = "optimizer.dynamic_scale"
+"""Expression of a loss scale that moves: an update that overflows is left out by the optimizer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Ground:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loopctl.compile.source_ground import Ground, indented
+from loopctl.compile.source_ground import DYNAMIC, Ground, indented
 from loopctl.config import Number, Substep, rate_key
 
 _EACH = "for gradient in gradients]"
@@ -26,22 +26,59 @@ def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str
     if substep.accumulate > 1:
         return lines + _accumulated(substep, ground)
     treatment = _treatment(substep, ground, prefix)
+    if substep.skip_nonfinite:
+        whole = [_DENSE, *treatment, *_apply_finite(substep, ground)]
+        return [*lines, "if gradients:", *indented(whole, 1)]
     if treatment:
         lines += ["if gradients:", *indented([_DENSE, *treatment], 1)]
     return lines + _apply(substep, prefix)
 
 
+def _apply_finite(substep: Substep, ground: Ground) -> list[str]:
+    """The update, unless a gradient is not finite; and the count of those that are left out."""
+    scaled = ground.scaling.get(substep.name) == DYNAMIC
+    before = "finite & " if _checks_early(substep, ground) else ""
+    lines = [f"finite = {before}all_finite(gradients)", "skipped.count(finite)"]
+    if not scaled:
+        return [*lines, *_defined("apply", _apply(substep)), "update_if(finite, apply, gradients)"]
+    lines.append("# An optimizer that scales its loss leaves the update out, and lowers the scale.")
+    lines += _optimize(substep)
+    if substep.average is not None:
+        lines += [*_defined("follow", _follow(substep)), "update_if(finite, follow, gradients)"]
+    return lines
+
+
+def _checks_early(substep: Substep, ground: Ground) -> bool:
+    """Whether something could hide what is not finite: a clip makes a bound of it.
+
+    Under a loss scale that moves, gradients keep it.
+    """
+    hides = substep.treats or (substep.name in ground.clipping and ground.replicas > 1)
+    moves = ground.scaling.get(substep.name) == DYNAMIC
+    return substep.skip_nonfinite and hides and not moves
+
+
+def _defined(name: str, lines: list[str]) -> list[str]:
+    return ["", f"def {name}(gradients):", *indented(lines, 1), ""]
+
+
 def _apply(substep: Substep, prefix: str = "") -> list[str]:
     """The update itself, and what follows it."""
-    lines = _at_rate(substep, [f"{prefix}optimizer.apply(gradients, trained)"], prefix)
-    if substep.average is not None:
-        start = substep.average.start
-        if start is None:
-            lines.append(f"{prefix}averaged.follow()")
-        else:
-            lines.append(f"# {start!r}")
-            lines.append(f"{prefix}averaged.follow({prefix}value_of('average'))")
-    return lines
+    return _optimize(substep, prefix) + _follow(substep, prefix)
+
+
+def _optimize(substep: Substep, prefix: str = "") -> list[str]:
+    return _at_rate(substep, [f"{prefix}optimizer.apply(gradients, trained)"], prefix)
+
+
+def _follow(substep: Substep, prefix: str = "") -> list[str]:
+    """How averages of weights follow an update."""
+    if substep.average is None:
+        return []
+    start = substep.average.start
+    if start is None:
+        return [f"{prefix}averaged.follow()"]
+    return [f"# {start!r}", f"{prefix}averaged.follow({prefix}value_of('average'))"]
 
 
 def _at_rate(substep: Substep, lines: list[str], prefix: str) -> list[str]:
@@ -70,6 +107,7 @@ _DENSE = f"gradients = [tf.convert_to_tensor(gradient) {_EACH}"
 def _accumulated(substep: Substep, ground: Ground) -> list[str]:
     """The gradients of several train steps, then one update by their mean."""
     scale = ground.scaling.get(substep.name)
+    apply = _apply_finite(substep, ground) if substep.skip_nonfinite else _apply(substep)
     unscaled = []
     if scale is not None:
         unscaled = [
@@ -82,7 +120,7 @@ def _accumulated(substep: Substep, ground: Ground) -> list[str]:
         '    """Of the mean over the steps, which are forgotten."""',
         "    accumulated.clear()",
         *indented(_treatment(substep, ground, "", unscaled=True), 1),
-        *indented(_apply(substep), 1),
+        *indented(apply, 1),
         "",
         "if gradients:",
         *indented([_DENSE, *unscaled], 1),
@@ -95,7 +133,9 @@ def _treatment(substep: Substep, ground: Ground, prefix: str, unscaled: bool = F
     """What is done to dense gradients before the optimizer; `unscaled`: of any loss scale."""
     scale = ground.scaling.get(substep.name) if substep.treats or unscaled else None
     clips = substep.name in ground.clipping and ground.replicas > 1
-    if not substep.treats and not clips and scale is None:
+    # Among replicas, what is finite has to be so in all of them.
+    several = substep.skip_nonfinite and ground.replicas > 1
+    if not substep.treats and not clips and scale is None and not several:
         return []
     lines = []
     if ground.replicas > 1:
@@ -103,6 +143,8 @@ def _treatment(substep: Substep, ground: Ground, prefix: str, unscaled: bool = F
     if scale is not None:
         lines.append(f"scale, scaled = tf.convert_to_tensor({prefix}{scale}), gradients")
         lines += [] if unscaled else [f"gradients = [gradient / scale {_EACH}"]
+    if _checks_early(substep, ground):
+        lines += ["# What follows may hide it.", "finite = all_finite(gradients)"]
     if substep.gradients is not None:
         lines.append(f"gradients = {prefix}transform(gradients, trained)")
     lines += _clip(substep)

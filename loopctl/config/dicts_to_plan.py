@@ -32,6 +32,7 @@ BRANCH_KEYS = (
     "repeat",
     "accumulate",
     "average",
+    "skip_nonfinite",
     "update_statistics",
 )
 ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
@@ -133,6 +134,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         repeat=read("repeat", values.count, 1),
         accumulate=read("accumulate", values.count, 1),
         average=read("average", average),
+        skip_nonfinite=read("skip_nonfinite", values.flag, False),
         update_statistics=read("update_statistics", values.flag),
         says_regularize="regularize" in entry,
     )

@@ -46,7 +46,8 @@ class Substep:
     most one of `variables` and `excluded_variables` is set. `optimizer` is None for the compiled
     one, `learning_rate` None for its rate. `accumulate` is of how many train steps the gradients
     are averaged for one update, and `average` an average of weights that follows these.
-    `update_statistics` is None for once per train step. `says_regularize`: the config has a word on
+    `skip_nonfinite`: an update whose gradients are not finite is left out. `update_statistics` is
+    None for once per train step. `says_regularize`: the config has a word on
     `regularize`.
     """
 
@@ -67,6 +68,7 @@ class Substep:
     repeat: int
     accumulate: int
     average: Average | None
+    skip_nonfinite: bool
     update_statistics: bool | None
     says_regularize: bool
 
@@ -90,7 +92,12 @@ class Substep:
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
         own_pass = self.objective is not None or self.inference is not False
-        return own_pass or self.accumulate > 1 or self.loss_weights is not None
+        return own_pass or self.conditional or self.loss_weights is not None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there are train steps of the branch without an update."""
+        return self.accumulate > 1 or self.skip_nonfinite
 
     @property
     def expressions(self) -> dict[str, Expression]:
@@ -173,6 +180,17 @@ class ControlPlan:
     def has_parts(self) -> bool:
         """Whether there is an objective, which may report named parts of its loss."""
         return any(substep.objective is not None for substep in self.substeps)
+
+    @property
+    def skipping(self) -> tuple[str, ...]:
+        """The actions that report how many updates were left out."""
+        return tuple(a.name for a in self.actions if any(s.skip_nonfinite for s in a.substeps))
+
+    @property
+    def logged(self) -> frozenset[str]:
+        """What a train step reports by names that follow from those of actions."""
+        losses = (f"loss_{name}" for name in self.names)
+        return frozenset(("loss", *losses, *(f"skipped_{name}" for name in self.skipping)))
 
     @property
     def predicates(self) -> tuple[Expression, ...]:

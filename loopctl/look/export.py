@@ -96,7 +96,7 @@ class _Writer:
         text = "\n".join(self.steps.source[name] for name in names)
         weights = self.steps.selections[substep.name]
         lines = [
-            f"def make_{substep.name}(model, optimizer, statistics{self._more}):",
+            f"def make_{substep.name}(model, optimizer, statistics{_counts(substep)}{self._more}):",
             *wrap(
                 ", ".join(v.path for v in weights),
                 88,
@@ -281,9 +281,11 @@ class _Writer:
             *optimizers,
             f"    statistics = {'Statistics(model)' if self.steps.ground.statistics else None}",
             *(["    parts = Parts()"] if plan.has_parts else []),
+            *(f"    {name}_skipped = Skipped()" for name in plan.skipping),
         ]
         for substep in plan.substeps:
-            arguments = f"model, {substep.name}_optimizer, statistics{self._more}"
+            counts = f", {substep.action}_skipped" if substep.skip_nonfinite else ""
+            arguments = f"model, {substep.name}_optimizer, statistics{counts}{self._more}"
             made = ", ".join(self._functions(substep))
             lines.append(f"    {made} = make_{substep.name}({arguments})")
         lines += ["", "    def step(data):", *self._step(), "", "    return step", ""]
@@ -307,6 +309,9 @@ class _Writer:
         names = [action.name for action in plan.actions]
         loss = step_loss(plan, "control_variables")
         values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)
+        values += "".join(
+            f", 'skipped_{name}': {name}_skipped.updates.read_value()" for name in plan.skipping
+        )
         parts = ", **parts.taken()" if plan.has_parts else ""
         lines += [
             "        states = {k: tf.identity(state) for k, state in control_variables.items()}",
@@ -361,3 +366,7 @@ class _Writer:
             f"    {name} = keras.optimizers.deserialize({form!r})",
             f"    {name}.build([model.trainable_variables[i] for i in {places}])",
         ]
+
+
+def _counts(substep: Substep) -> str:
+    return ", skipped" if substep.skip_nonfinite else ""

@@ -134,6 +134,7 @@ def _gradients(substep: Substep) -> str:
     if substep.clipping is not None:
         treatment.append(f"clipped to {substep.clipping}")
     told = ", then ".join(treatment) or "as they are"
+    told += ", if finite" if substep.skip_nonfinite else ""
     average = substep.average
     if average is None:
         return told

@@ -26,6 +26,7 @@ class Context:
     batches: int = 0
     batches_in_epochs: int = 0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def reinit_history(self) -> list[dict[str, Any]]:
@@ -49,6 +50,10 @@ def train(
     """Trains `model` in place and returns one mapping of losses and control states per step."""
     context = Context(model)
     model.optimizer.build(model.trainable_variables)
+    skips = {
+        n for n, a in config.items() for s in (True, False) if "skip_nonfinite" in a.get(s, {})
+    }
+    context.skipped = {f"skipped_{name}": 0 for name in skips}
     own = {
         (name, state): keras.optimizers.get(action[state]["optimizer"])
         for name, action in config.items()
@@ -69,15 +74,17 @@ def train(
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
-                    losses[f"loss_{name}"], named, updated = substep(
+                    losses[f"loss_{name}"], named, updated, sound = substep(
                         context, settings, batch, optimizer, sums[name, state]
                     )
+                    if not sound:
+                        context.skipped[f"skipped_{name}"] += 1
                     if "average" in settings and updated:
                         average(context, settings, averages.setdefault((name, state), []))
                     parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
             first = losses[f"loss_{ran[0]}"] if ran else float("nan")
-            context.history.append({"loss": first, **losses, **parts, **states})
+            context.history.append({"loss": first, **losses, **parts, **context.skipped, **states})
             context.batches += 1
             context.batches_in_epochs += 1
         context.epochs += 1
@@ -111,11 +118,12 @@ def substep(
     batch: Any,
     optimizer: keras.optimizers.Optimizer,
     sums: Sums,
-) -> tuple[float, dict[str, float], bool]:
+) -> tuple[float, dict[str, float], bool, bool]:
     """One forward and backward pass as one branch of a config says.
 
     Returns:
-        Its loss, the named parts of that, and whether it has come to an update.
+        Its loss, the named parts of that, whether it has come to an update, and whether none was
+        left out because of gradients that are not finite.
     """
     model = context.model
     variables = selected(model, settings)
@@ -139,17 +147,25 @@ def substep(
     means = sums.mean([g for g, _ in pairs], settings.get("accumulate", 1))
     pairs = [] if means is None else list(zip(means, reached, strict=True))
     scale = float(optimizer.dynamic_scale) if scales else 1.0
-    if pairs and all(bool(tf.reduce_all(tf.math.is_finite(g))) for g, _ in pairs):
+    sound = finite(pairs)
+    if pairs and sound:
         if "gradients" in settings:
             treated = settings["gradients"]([g for g, _ in pairs], reached)
             pairs = list(zip(treated, reached, strict=True))
         if "clipping" in settings:
             pairs = clip(settings["clipping"], pairs)
+    sound = (sound and finite(pairs)) or not settings.get("skip_nonfinite", False)
+    if not sound and not scales:
+        pairs = []
     pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
         apply(context, optimizer, pairs, settings.get("learning_rate"))
-    updated = bool(pairs) or settings.get("accumulate", 1) == 1
-    return float(total), {name: float(part) for name, part in parts.items()}, updated
+    updated = sound and (bool(pairs) or settings.get("accumulate", 1) == 1)
+    return float(total), {name: float(part) for name, part in parts.items()}, updated, sound
+
+
+def finite(pairs: list[tuple[Any, Any]]) -> bool:
+    return all(bool(tf.reduce_all(tf.math.is_finite(gradient))) for gradient, _ in pairs)
 
 
 def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates: Any) -> None:

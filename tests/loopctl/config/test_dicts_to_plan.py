@@ -75,6 +75,7 @@ BAD = [
     (branch(loss_weights=float("nan")), '["loss_weights"] is nan: a finite number'),
     (branch(loss_weights=1, loss=None), 'has no loss to weigh: "loss" is None'),
     (branch(loss_weights=[1], objective=nothing), "but parts of an objective have names: a dict"),
+    (branch(skip_nonfinite=1), '["skip_nonfinite"] is 1: True or False is needed'),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

@@ -45,6 +45,7 @@ cond = "{NAMES}.later"
 [late.true]
 loss = false
 inference = ["dense", "dense_*"]
+skip_nonfinite = true
 regularize = true
 learning_rate = "0.1 * cosine(1, 0, over=50, of=reinit_batches)"
 

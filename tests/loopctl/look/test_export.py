@@ -96,6 +96,7 @@ CONFIG: dict[str, Any] = {
             "gradients": file_config.halved,
             "clipping": (-0.1, 0.1),
             "loss": ["mae", None],
+            "skip_nonfinite": True,
             "learning_rate": {"below/*": when.linear(1, 0, over=9), "a/*": 0.5},
         },
         False: {
@@ -114,6 +115,7 @@ CONFIG: dict[str, Any] = {
             "variables": ["below/*", "a/*"],
             "optimizer": "sgd",
             "accumulate": 2,
+            "skip_nonfinite": True,
             "learning_rate": FALLING,
             "average": {"decay": 0.5, "start": when.batches >= 2},
         },
