@@ -242,6 +242,13 @@ def _accumulating(drawn: tuple[Config, int]) -> Config:
     return {**_without(branch, "repeat"), "accumulate": steps}
 
 
+def _at_rates(branch: Config) -> Config:
+    """`branch`, with factors alone for an update by several optimizers."""
+    grouped = isinstance(branch.get("optimizer"), dict)
+    one = not isinstance(branch.get("learning_rate"), dict)
+    return _without(branch, "learning_rate") if grouped and one else branch
+
+
 def _weighing(branch: Config) -> Config:
     """`branch`, without weights of losses where it has none."""
     return _without(branch, "loss_weights") if branch.get("loss", "") in (None, False) else branch
@@ -269,7 +276,7 @@ def branches() -> st.SearchStrategy[Config]:
             "regularize": st.sampled_from(layers),
             "clipping": bounds,
             "gradients": st.just(mean_of_absolutes),
-            "optimizer": st.sampled_from(["sgd", "adam"]),
+            "optimizer": st.sampled_from(["sgd", "adam", {"*": "rmsprop"}]),
             "learning_rate": st.sampled_from([0.02, _FALLING, {"*": 0.5}]),
             "repeat": st.integers(1, 3),
             "inference": st.sampled_from([True, False, _HIDDEN, [_HIDDEN, _OUTPUT]]),
@@ -278,7 +285,7 @@ def branches() -> st.SearchStrategy[Config]:
         },
     )
     accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
-    free = st.one_of(free, accumulating).map(_weighing)
+    free = st.one_of(free, accumulating).map(_weighing).map(_at_rates)
     free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),

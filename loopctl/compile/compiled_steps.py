@@ -37,6 +37,7 @@ from loopctl.compile.data_losses import (
 )
 from loopctl.compile.main_step_source import logs_source, main_step_source
 from loopctl.compile.objectives import is_built
+from loopctl.compile.optimizer_groups import Groups
 from loopctl.compile.optimizers import Optimizers
 from loopctl.compile.selection import (
     inferring_layers,
@@ -51,6 +52,7 @@ from loopctl.config import (
     Action,
     ConfigError,
     ControlPlan,
+    OptimizerGroups,
     Substep,
 )
 
@@ -95,7 +97,7 @@ class Steps:
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
         self.inferring = {s.name: inferring_layers(s, model) for s in plan.substeps}
-        self.groups = {s.name: rates.groups(s, self.selections[s.name]) for s in plan.substeps}
+        self.groups = {s.name: rates.rate_groups(s, self.selections[s.name]) for s in plan.substeps}
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
@@ -215,7 +217,7 @@ class Steps:
             "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
-            "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
+            "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.parts(substep)),
         }
 
     def _main(self, callees: Mapping[str, Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
@@ -269,6 +271,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found += [skipping.all_finite, skipping.Skipped]
     if "at_rate(" in texts:
         found += [rates._rated, rates.at_rate]
+    if any(isinstance(s.optimizer, OptimizerGroups) for s in steps.plan.substeps):
+        found.append(Groups)
     if "accumulated." in texts:
         found.append(Accumulation)
     if "update_if(" in texts:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from loopctl.config import ConfigError, Substep, closest
+from loopctl.compile.selection import grouped
+from loopctl.config import Substep
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def _rated(kind: Any, rate: Any, pairs: list[tuple[list[Any], Any]]) -> Any:
     return Rated
 
 
-def groups(substep: Substep, selected: list[Any]) -> list[list[Any]]:
+def rate_groups(substep: Substep, selected: list[Any]) -> list[list[Any]]:
     """The variables of each factor of a substep's learning rate, of those that it trains.
 
     Raises:
@@ -90,31 +90,3 @@ def groups(substep: Substep, selected: list[Any]) -> list[list[Any]]:
         return []
     where = substep.place("learning_rate")
     return grouped([glob for glob, _ in rates.factors], selected, where)
-
-
-def grouped(globs: list[str], selected: list[Any], where: str) -> list[list[Any]]:
-    """The variables whose paths each glob matches.
-
-    Raises:
-        ConfigError: a glob matches none, or two match the same.
-    """
-    found: list[list[Any]] = []
-    owner: dict[int, str] = {}
-    for glob in globs:
-        matched = [v for v in selected if fnmatch.fnmatchcase(v.path, glob)]
-        if not matched:
-            paths = [v.path for v in selected]
-            raise ConfigError(
-                f"{where}: {glob!r} matches no variable that the branch trains. It trains "
-                f"{', '.join(paths)}.{closest(glob, paths)}"
-            )
-        both = [v.path for v in matched if id(v) in owner]
-        if both:
-            other = next(owner[id(v)] for v in matched if id(v) in owner)
-            raise ConfigError(
-                f"{where}: both {other!r} and {glob!r} match {', '.join(both)}: one glob for each "
-                "variable is needed"
-            )
-        owner |= {id(v): glob for v in matched}
-        found.append(matched)
-    return found

@@ -199,6 +199,34 @@ def statistics_of(model: keras.Model) -> list[Any]:
     return [v for v in model.non_trainable_variables if v.dtype.startswith(("float", "bfloat"))]
 
 
+def grouped(globs: list[str], selected: list[Any], where: str) -> list[list[Any]]:
+    """The variables whose paths each glob matches.
+
+    Raises:
+        ConfigError: a glob matches none, or two match the same.
+    """
+    found: list[list[Any]] = []
+    owner: dict[int, str] = {}
+    for glob in globs:
+        matched = [v for v in selected if fnmatch.fnmatchcase(v.path, glob)]
+        if not matched:
+            paths = [v.path for v in selected]
+            raise ConfigError(
+                f"{where}: {glob!r} matches no variable that the branch trains. It trains "
+                f"{', '.join(paths)}.{closest(glob, paths)}"
+            )
+        both = [v.path for v in matched if id(v) in owner]
+        if both:
+            other = next(owner[id(v)] for v in matched if id(v) in owner)
+            raise ConfigError(
+                f"{where}: both {other!r} and {glob!r} match {', '.join(both)}: one glob for each "
+                "variable is needed"
+            )
+        owner |= {id(v): glob for v in matched}
+        found.append(matched)
+    return found
+
+
 def _matching(
     globs: Iterable[str], named: list[tuple[str, Any]], kind: str, where: str
 ) -> list[Any]:

@@ -131,8 +131,9 @@ def _accumulated(substep: Substep, ground: Ground) -> list[str]:
 
 def _treatment(substep: Substep, ground: Ground, prefix: str, unscaled: bool = False) -> list[str]:
     """What is done to dense gradients before the optimizer; `unscaled`: of any loss scale."""
-    scale = ground.scaling.get(substep.name) if substep.treats or unscaled else None
     clips = substep.name in ground.clipping and ground.replicas > 1
+    treats = substep.treats or clips or unscaled
+    scale = ground.scaling.get(substep.name) if treats else None
     # Among replicas, what is finite has to be so in all of them.
     several = substep.skip_nonfinite and ground.replicas > 1
     if not substep.treats and not clips and scale is None and not several:
@@ -149,7 +150,7 @@ def _treatment(substep: Substep, ground: Ground, prefix: str, unscaled: bool = F
         lines.append(f"gradients = {prefix}transform(gradients, trained)")
     lines += _clip(substep)
     if clips:
-        lines.append(f"gradients = {prefix}clip_as_optimizer(gradients)")
+        lines.append(f"gradients = {prefix}clip_as_optimizer(gradients, trained)")
     if scale is not None:
         lines.append(f"gradients = [gradient * scale {_EACH}")
         lines.append("# An overflow has to stay one: the optimizer skips the step then.")

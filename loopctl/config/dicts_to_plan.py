@@ -13,6 +13,7 @@ from loopctl.config import branch_values as values
 from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.loss_weights import loss_weights
+from loopctl.config.optimizer_groups import OptimizerGroups, optimizer
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 from loopctl.config.rates import learning_rate
 
@@ -116,6 +117,13 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
     def read(key: str, reader: Any, default: Any = None) -> Any:
         return reader(entry[key], f'{where}["{key}"]') if key in entry else default
 
+    own, rates = read("optimizer", optimizer), read("learning_rate", learning_rate)
+    if isinstance(own, OptimizerGroups) and rates is not None and not rates.factors:
+        raise ConfigError(
+            f'{where}["learning_rate"] is {entry["learning_rate"]!r}, one rate for the '
+            f'{len(own.optimizers)} of "optimizer": set theirs, or give factors, such as '
+            "{'*': 0.1}"
+        )
     return Substep(
         action=action,
         branch=branch,
@@ -129,8 +137,8 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         excluded_variables=read("excluded_variables", values.selector),
         gradients=read("gradients", values.function),
         clipping=read("clipping", values.clipping),
-        optimizer=read("optimizer", values.optimizer),
-        learning_rate=read("learning_rate", learning_rate),
+        optimizer=own,
+        learning_rate=rates,
         repeat=read("repeat", values.count, 1),
         accumulate=read("accumulate", values.count, 1),
         average=read("average", average),

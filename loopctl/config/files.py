@@ -147,6 +147,8 @@ def _condition(value: Any, where: str, read: Callable[..., Any] = parse_predicat
 
 
 def _value(key: str, value: Any, where: str) -> Any:
+    if key == "optimizer" and isinstance(value, dict) and "class_name" not in value:
+        return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if key in _CALLABLES or key in ("loss", "optimizer"):
         if is_dotted(value):
             return resolve(value, where)

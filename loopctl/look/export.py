@@ -22,6 +22,7 @@ from loopctl.compile import (
 from loopctl.config import (
     Action,
     ConfigError,
+    OptimizerGroups,
     Substep,
     name_of,
     serialized,
@@ -345,7 +346,8 @@ class _Writer:
         """Lines that make a substep's optimizer, or take that of an earlier one."""
         optimizers, name = self.steps.optimizers, f"{substep.name}_optimizer"
         optimizer = optimizers.of(substep)
-        if hasattr(optimizer, "optimizers"):
+        grouped = isinstance(substep.optimizer, OptimizerGroups)
+        if hasattr(optimizer, "optimizers") and not grouped:
             raise ConfigError(
                 f"{substep.place()} is trained by an optimizer of several optimizers: an exported "
                 "module can't apply that to some of its variables"
@@ -355,17 +357,32 @@ class _Writer:
         served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]
         if served[0] is not substep:
             return [f"    {name} = {served[0].name}_optimizer"]
-        if optimizers.inner(substep).use_ema:
+        if any(part.use_ema for part in optimizers.parts(substep)):
             raise ConfigError(
                 f"{substep.place('optimizer')} averages weights (use_ema=True): an exported module "
                 "does that with the compiled optimizer only"
             )
-        form = serialized(optimizer, substep.place("optimizer"))
+        where = substep.place("optimizer")
         places = sorted({self.places[id(v)] for s in served for v in self.steps.selections[s.name]})
+        if grouped:
+            made = self._optimizers(substep, where)
+        else:
+            made = f"keras.optimizers.deserialize({serialized(optimizer, where)!r})"
         return [
-            f"    {name} = keras.optimizers.deserialize({form!r})",
+            f"    {name} = {made}",
             f"    {name}.build([model.trainable_variables[i] for i in {places}])",
         ]
+
+    def _optimizers(self, substep: Substep, where: str) -> str:
+        """Expression of the optimizers of groups, as one."""
+        inner = self.steps.optimizers.inner(substep)
+        forms = [serialized(part, where) for part in inner.optimizers]
+        made = ", ".join(f"keras.optimizers.deserialize({form!r})" for form in forms)
+        places = [[self.places[id(v)] for v in group] for group in inner.groups]
+        groups = f"[[model.trainable_variables[i] for i in group] for group in {places}]"
+        text = f"Groups([{made}], {groups})"
+        scales = inner is not self.steps.optimizers.of(substep)
+        return f"keras.optimizers.LossScaleOptimizer({text})" if scales else text
 
 
 def _counts(substep: Substep) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loopctl.compile import Steps
-from loopctl.config import Action, Substep
+from loopctl.config import Action, OptimizerGroups, Substep
 
 COLUMNS = (
     "action",
@@ -143,8 +143,11 @@ def _gradients(substep: Substep) -> str:
 
 
 def _optimizer(steps: Steps, substep: Substep) -> str:
-    own = substep.optimizer is not None
-    told = _named(steps.optimizers.of(substep)) if own else "compiled"
+    own = substep.optimizer
+    told = "compiled" if own is None else _named(steps.optimizers.of(substep))
+    if isinstance(own, OptimizerGroups):
+        pairs = zip(own.globs, steps.optimizers.parts(substep), strict=True)
+        told = ", ".join(f"{glob}: {_named(part)}" for glob, part in pairs)
     return told if substep.learning_rate is None else f"{told}, at {substep.learning_rate}"
 
 

@@ -55,7 +55,7 @@ def train(
     }
     context.skipped = {f"skipped_{name}": 0 for name in skips}
     own = {
-        (name, state): keras.optimizers.get(action[state]["optimizer"])
+        (name, state): made(action[state]["optimizer"])
         for name, action in config.items()
         for state in (True, False)
         if "optimizer" in action.get(state, {})
@@ -63,7 +63,10 @@ def train(
     sums: dict[tuple[str, bool], Sums] = {(n, s): Sums() for n in config for s in (True, False)}
     averages: dict[tuple[str, bool], list[Any]] = {}
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        own = {key: keras.optimizers.LossScaleOptimizer(one) for key, one in own.items()}
+        own = {
+            key: one if isinstance(one, Split) else keras.optimizers.LossScaleOptimizer(one)
+            for key, one in own.items()
+        }
     for _ in range(epochs):
         context.batches_in_epochs = 0
         for batch in batches:
@@ -94,6 +97,31 @@ def train(
         for variable, value in zip(selected(model, config[name][state]), values, strict=False):
             variable.assign(value)
     return context.history
+
+
+def made(given: Any) -> Any:
+    """An optimizer, or several by globs."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        return Split({glob: keras.optimizers.get(one) for glob, one in given.items()})
+    return keras.optimizers.get(given)
+
+
+class Split:
+    """Optimizers that are applied one after another, each to the variables of its glob."""
+
+    def __init__(self, optimizers: Mapping[str, Any]) -> None:
+        self.optimizers, self.built = optimizers, False
+
+    def build(self, variables: list[Any]) -> None:
+        self.built = True
+        for glob, optimizer in self.optimizers.items():
+            optimizer.build([v for v in variables if fnmatch.fnmatchcase(v.path, glob)])
+
+    def parts(self, pairs: list[tuple[Any, Any]]) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
+        for glob, optimizer in self.optimizers.items():
+            own = [pair for pair in pairs if fnmatch.fnmatchcase(pair[1].path, glob)]
+            if own:
+                yield optimizer, own
 
 
 class Sums:
@@ -170,6 +198,10 @@ def finite(pairs: list[tuple[Any, Any]]) -> bool:
 
 def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates: Any) -> None:
     """One update, at rates of a branch's own: one after another, as if each were the only one."""
+    if isinstance(optimizer, Split):
+        for part, own in optimizer.parts(pairs):
+            apply(context, part, own, rates)
+        return
     if rates is None:
         optimizer.apply_gradients(pairs)
         return

@@ -166,7 +166,11 @@ def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
 
 def _rated(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """A branch's optimizer at the branch's rate, as far as one of Keras can say that."""
-    optimizer, rate = _optimizer(model, settings), settings.get("learning_rate")
+    given, rate = settings.get("optimizer"), settings.get("learning_rate")
+    if given is not None and _grouped(given):
+        parts = {glob: keras.optimizers.get(one) for glob, one in given.items()}
+        return parts if rate is None else UNSET
+    optimizer = _optimizer(model, settings)
     if rate is None:
         return optimizer
     inner = inner_optimizer(optimizer)
@@ -175,6 +179,11 @@ def _rated(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     if not isinstance(rate, int | float) or inner.weight_decay or hasattr(inner, "optimizers"):
         return UNSET
     return type(inner).from_config({**inner.get_config(), "learning_rate": float(rate)})
+
+
+def _grouped(optimizer: Any) -> bool:
+    """Whether an entry of a config has optimizers by globs, and is no config of one."""
+    return isinstance(optimizer, Mapping) and "class_name" not in optimizer
 
 
 def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
@@ -287,6 +296,8 @@ def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
     if "clipping" in settings:
         return settings["clipping"]
+    if _grouped(settings.get("optimizer")):
+        return UNSET  # each may have a clip of its own
     optimizer = inner_optimizer(_optimizer(model, settings))
     if optimizer.clipvalue:
         return (-optimizer.clipvalue, optimizer.clipvalue)

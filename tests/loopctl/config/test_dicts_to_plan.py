@@ -76,6 +76,14 @@ BAD = [
     (branch(loss_weights=1, loss=None), 'has no loss to weigh: "loss" is None'),
     (branch(loss_weights=[1], objective=nothing), "but parts of an objective have names: a dict"),
     (branch(skip_nonfinite=1), '["skip_nonfinite"] is 1: True or False is needed'),
+    (branch(optimizer={}), '["optimizer"] is {}: at least one glob with its optimizer'),
+    (branch(optimizer={1: "sgd"}), '["optimizer"] has the key 1: a glob such as'),
+    (branch(optimizer={"*": "adamm"}), "[\"optimizer\"]['*'] is 'adamm', which is no Keras opt"),
+    (branch(optimizer={"clas_name": {}}), "are needed. Did you mean 'class_name'?"),
+    (
+        branch(optimizer={"*": "sgd"}, learning_rate=0.1),
+        '["learning_rate"] is 0.1, one rate for the 1 of "optimizer": set theirs, or give factors',
+    ),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

@@ -51,9 +51,10 @@ learning_rate = "0.1 * cosine(1, 0, over=50, of=reinit_batches)"
 
 [late.false]
 objective = "{NAMES}.apart"
+optimizer = {{ "*bias" = "adam", "*kernel" = {{ class_name = "SGD", config = {{ }} }} }}
 loss_weights = {{ odd = 0.5, fit = "linear(0.5, 1, over=9)" }}
 accumulate = 2
-learning_rate = 0.05
+learning_rate = {{ "*bias" = 0.5 }}
 average = {{ decay = 0.9, start = "epochs >= 2", into = "{NAMES}.last_layer" }}
 
 [async.stop]
@@ -270,6 +271,7 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"learning_rate": -0.1}}},
         {"gate": {"cond": "every(2)", "true": {"learning_rate": {}}}},
         {"gate": {"cond": "every(2)", "true": {"loss_weights": []}}},
+        {"gate": {"cond": "every(2)", "true": {"optimizer": {}}}},
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},

@@ -102,7 +102,7 @@ CONFIG: dict[str, Any] = {
         False: {
             "variables": file_config.kernels,
             "repeat": 2,
-            "optimizer": "adam",
+            "optimizer": {"[ab]/*": keras.optimizers.Adam(0.1), "below/*": "sgd"},
             "loss_weights": [0.5, when.piecewise([3], [1, 2])],
         },
     },
