@@ -42,7 +42,10 @@ def at_rate(
 
 
 def _rated(kind: Any, rate: Any, pairs: list[tuple[list[Any], Any]]) -> Any:
-    """A class of optimizers at these rates."""
+    """A class of optimizers at these rates.
+
+    It calls `kind` by name: while a replica waits for others, the optimizer may get their class.
+    """
     decayed: list[Any] = [None]  # the factor of the variable that decays
 
     class Rated(kind):
@@ -51,20 +54,20 @@ def _rated(kind: Any, rate: Any, pairs: list[tuple[list[Any], Any]]) -> Any:
         @property
         def learning_rate(self) -> Any:
             found = rate(self.iterations) if callable(rate) else rate
-            found = super().learning_rate if rate is None else found
+            found = kind.learning_rate.fget(self) if rate is None else found
             return found if decayed[0] is None else found * decayed[0]
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> Any:
             factor = self.factor_of(variable)
             own = learning_rate if factor is None else learning_rate * factor
-            return super().update_step(gradient, variable, own)
+            return kind.update_step(self, gradient, variable, own)
 
         # Private: Keras multiplies decay by the rate that all variables share, and has no public
         # place to say otherwise. tests/loopctl/compile/test_rates.py notices when it moves.
         def _apply_weight_decay(self, variables: list[Any]) -> None:
             for variable in variables:
                 decayed[0] = self.factor_of(variable)
-                super()._apply_weight_decay([variable])
+                kind._apply_weight_decay(self, [variable])
             decayed[0] = None
 
         def factor_of(self, variable: Any) -> Any:
