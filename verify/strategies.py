@@ -275,6 +275,7 @@ def branches() -> st.SearchStrategy[Config]:
             "loss_weights": st.sampled_from([0.5, 2.0, when.linear(0.5, 1.5, over=4)]),
             "regularize": st.sampled_from(layers),
             "clipping": bounds,
+            "ascend": st.sampled_from([0.05, 0.5]),
             "gradients": st.just(mean_of_absolutes),
             "optimizer": st.sampled_from(["sgd", "adam", {"*": "rmsprop"}]),
             "learning_rate": st.sampled_from([0.02, _FALLING, {"*": 0.5}]),

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from loopctl.compile import (
+    ascending,
     gradient_treatment,
     graph_state,
     inference,
@@ -179,6 +180,8 @@ class Steps:
             "keras": keras,
             "all_finite": skipping.all_finite,
             "at_rate": rates.at_rate,
+            "climb": ascending.climb,
+            "gradients_at": ascending.gradients_at,
             "forget_added_losses": objectives.forget_added_losses,
             "in_inference": inference.in_inference,
             "loss_and_parts": objectives.loss_and_parts,
@@ -197,6 +200,9 @@ class Steps:
         transform = substep.gradients
         if transform is not None:
             transform = gradient_treatment.checked(transform, substep.place("gradients"))
+        ascend = substep.ascend
+        if callable(ascend):
+            ascend = gradient_treatment.checked(ascend, substep.place("ascend"), "offset")
         objective, losses = substep.objective, substep.loss_weights
         if objective is not None:
             objective = objectives.checked(objective, substep)
@@ -217,6 +223,7 @@ class Steps:
             "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
+            "ascend": ascend,
             "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.parts(substep)),
         }
 
@@ -267,6 +274,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found += [inference._inferring, inference.in_inference]
     if "averaged." in texts:
         found.append(Average)
+    if "gradients_at(" in texts:
+        found += [ascending.climb, ascending.gradients_at]
     if "skipped.count(" in texts:
         found += [skipping.all_finite, skipping.Skipped]
     if "at_rate(" in texts:

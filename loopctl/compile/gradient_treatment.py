@@ -17,30 +17,31 @@ from loopctl_shared import inner_optimizer
 Transform = Callable[[list[Any], list[Any]], list[Any]]
 
 
-def checked(transform: Transform, where: str) -> Transform:
-    """`transform`, whose results must be gradients of the same variables (thesis 7.1)."""
+def checked(transform: Transform, where: str, kind: str = "gradient") -> Transform:
+    """`transform`, whose results must be gradients of the same variables (thesis 7.1), or of
+    another `kind` but alike."""
 
     def apply(gradients: list[Any], variables: list[Any]) -> list[Any]:
         found = transform(list(gradients), list(variables))
         if not isinstance(found, Sequence) or len(found) != len(gradients):
             count = len(found) if isinstance(found, Sequence) else repr(found)
             raise ConfigError(
-                f"{where} returned {count} gradients for {len(gradients)} variables: a list of "
-                "one gradient per variable is needed"
+                f"{where} returned {count} {kind}s for {len(gradients)} variables: a list of one "
+                f"{kind} per variable is needed"
             )
         return [
-            _same(new, old, variable, where)
+            _same(new, old, variable, where, kind)
             for new, old, variable in zip(found, gradients, variables, strict=True)
         ]
 
     return apply
 
 
-def _same(new: Any, old: Any, variable: Any, where: str) -> Any:
+def _same(new: Any, old: Any, variable: Any, where: str, kind: str) -> Any:
     if new is None:
         raise ConfigError(
-            f"{where} returned None for {variable.path}: a gradient is needed (zeros, if it is not "
-            "to be trained)"
+            f"{where} returned None for {variable.path}: a {kind} is needed (zeros, if it is not "
+            f"to be {'trained' if kind == 'gradient' else 'moved'})"
         )
     new = tf.convert_to_tensor(new)
     if new.dtype != old.dtype or not new.shape.is_compatible_with(old.shape):

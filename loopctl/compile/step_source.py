@@ -41,6 +41,7 @@ def substep_source(
         "            tape.watch(variable)",
         *indented(_passes(substep, ground, statistics), 2),
         *indented(_whole_loss(substep, ground), 2),
+        *indented(_uphill(substep, ground), 1),
         *indented(update_lines(substep, ground), 1),
         *indented(_measure(ground, measures, statistics, substep.objective is not None), 1),
         "    return loss, parts" if substep.objective is not None else "    return loss",
@@ -82,6 +83,14 @@ def shared_source(
         "    return loss",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _uphill(substep: Substep, ground: Ground) -> list[str]:
+    """The same loss as a function, to be called at other weights."""
+    if substep.ascend is None:
+        return []
+    lines = [*_passes(substep, ground, statistics=True), *_whole_loss(substep, ground)]
+    return ["", "def uphill():", *indented([*lines, "return scaled_loss"], 1), ""]
 
 
 def _passes(substep: Substep, ground: Ground, statistics: bool | None) -> list[str]:

@@ -23,6 +23,8 @@ def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str
         "gradients = [gradients[i] for i in reached]",
         f"trained = [{prefix}weights[i] for i in reached]",
     ]
+    if substep.ascend is not None:
+        lines += ["if gradients:", *indented([_DENSE, *_ascent(substep, ground)], 1)]
     if substep.accumulate > 1:
         return lines + _accumulated(substep, ground)
     treatment = _treatment(substep, ground, prefix)
@@ -32,6 +34,26 @@ def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str
     if treatment:
         lines += ["if gradients:", *indented([_DENSE, *treatment], 1)]
     return lines + _apply(substep, prefix)
+
+
+def _ascent(substep: Substep, ground: Ground) -> list[str]:
+    """Gradients at other weights: of all replicas, free of a loss scale, they say where."""
+    lines = []
+    if ground.replicas > 1:
+        lines.append("gradients = tf.distribute.get_replica_context().all_reduce('SUM', gradients)")
+    if (scale := ground.scaling.get(substep.name)) is not None:
+        lines += [
+            f"scale = tf.convert_to_tensor({scale})",
+            f"gradients = [gradient / scale {_EACH}",
+        ]
+    if isinstance(substep.ascend, Number):
+        lines.append(f"# {substep.ascend!r}")
+        lines.append("offsets = climb(gradients, value_of('ascend'))")
+    elif isinstance(substep.ascend, float):
+        lines.append(f"offsets = climb(gradients, {substep.ascend!r})")
+    else:
+        lines.append("offsets = ascend(gradients, trained)")
+    return [*lines, "gradients = gradients_at(uphill, self, trained, offsets)"]
 
 
 def _apply_finite(substep: Substep, ground: Ground) -> list[str]:

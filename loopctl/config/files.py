@@ -158,6 +158,8 @@ def _value(key: str, value: Any, where: str) -> Any:
             return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
         if key == "loss" and isinstance(value, list):
             return [_value(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if key == "ascend":
+        return _condition(value, where, parse_value)
     if key == "loss_weights":
         return _weights(value, where)
     if key == "learning_rate":

@@ -12,7 +12,7 @@ from loopctl.config.averages import Average
 from loopctl.config.errors import place
 from loopctl.config.loss_weights import LossWeights
 from loopctl.config.losses import same_loss
-from loopctl.config.predicates import Condition, Expression
+from loopctl.config.predicates import Condition, Expression, Number
 from loopctl.config.rates import LearningRate
 
 Selector = Callable[[keras.Model], Any] | tuple[str, ...]
@@ -43,7 +43,8 @@ class Substep:
     is meant instead. `loss_weights` take the place of those that the model was compiled with.
     `objective` is a function ``(model, data)`` that takes the place of forward pass and loss.
     `regularize` is a bool or chooses layers, and so does `inference`, which is about their mode. At
-    most one of `variables` and `excluded_variables` is set. `optimizer` is None for the compiled
+    most one of `variables` and `excluded_variables` is set. `ascend` is the radius within which
+    gradients are taken uphill, or a function that says where. `optimizer` is None for the compiled
     one, `learning_rate` None for its rate. `accumulate` is of how many train steps the gradients
     are averaged for one update, and `average` an average of weights that follows these.
     `skip_nonfinite`: an update whose gradients are not finite is left out. `update_statistics` is
@@ -61,6 +62,7 @@ class Substep:
     inference: bool | Selector
     variables: Selector | None
     excluded_variables: Selector | None
+    ascend: float | Number | Callable[[list[Any], list[Any]], Any] | None
     gradients: Callable[[list[Any], list[Any]], Any] | None
     clipping: Clipping | None
     optimizer: Any
@@ -92,6 +94,7 @@ class Substep:
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
         own_pass = self.objective is not None or self.inference is not False
+        own_pass = own_pass or self.ascend is not None
         return own_pass or self.conditional or self.loss_weights is not None
 
     @property
@@ -105,6 +108,8 @@ class Substep:
         found: dict[str, Expression] = {}
         if self.average is not None and self.average.start is not None:
             found["average"] = self.average.start
+        if isinstance(self.ascend, Number):
+            found["ascend"] = self.ascend
         for values in (self.loss_weights, self.learning_rate):
             found |= {} if values is None else values.expressions
         return found

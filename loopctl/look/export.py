@@ -160,6 +160,8 @@ class _Writer:
                 f'        return values[f"{substep.name}_{{key}}"]',
                 "",
             ]
+        if callable(substep.ascend):
+            lines.append(f"    ascend = {self._named(substep.ascend, substep.place('ascend'))}")
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")

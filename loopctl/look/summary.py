@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loopctl.compile import Steps
-from loopctl.config import Action, OptimizerGroups, Substep
+from loopctl.config import Action, Number, OptimizerGroups, Substep
 
 COLUMNS = (
     "action",
@@ -129,6 +129,8 @@ def _regularization(substep: Substep) -> str:
 
 def _gradients(substep: Substep) -> str:
     treatment = [f"mean of {substep.accumulate} steps"] if substep.accumulate > 1 else []
+    if substep.ascend is not None:
+        treatment.insert(0, f"uphill: {_ascent(substep.ascend)}")
     if substep.gradients is not None:
         treatment.append(_named(substep.gradients))
     if substep.clipping is not None:
@@ -149,6 +151,12 @@ def _optimizer(steps: Steps, substep: Substep) -> str:
         pairs = zip(own.globs, steps.optimizers.parts(substep), strict=True)
         told = ", ".join(f"{glob}: {_named(part)}" for glob, part in pairs)
     return told if substep.learning_rate is None else f"{told}, at {substep.learning_rate}"
+
+
+def _ascent(ascend: Any) -> str:
+    if isinstance(ascend, float):
+        return f"{ascend:g}"
+    return repr(ascend) if isinstance(ascend, Number) else _named(ascend)
 
 
 def _named_layer(choice: Any) -> str:

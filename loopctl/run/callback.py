@@ -41,8 +41,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
               dict of scalars that are added: a forward pass of the branch's own
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
             - ``inference``: layers that run with ``training=False``, said as for ``regularize``
-            - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
-              ``variable.path``
+            - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, globs over paths
+            - ``ascend``: radius (SAM), or ``fn(gradients, variables) -> offsets``
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
             - ``optimizer``: this branch's own

@@ -50,9 +50,10 @@ def train(
     """Trains `model` in place and returns one mapping of losses and control states per step."""
     context = Context(model)
     model.optimizer.build(model.trainable_variables)
-    skips = {
-        n for n, a in config.items() for s in (True, False) if "skip_nonfinite" in a.get(s, {})
-    }
+    branches = [
+        (name, action.get(state, {})) for name, action in config.items() for state in (1, 0)
+    ]
+    skips = {name for name, branch in branches if branch.get("skip_nonfinite")}
     context.skipped = {f"skipped_{name}": 0 for name in skips}
     own = {
         (name, state): made(action[state]["optimizer"])
@@ -159,18 +160,17 @@ def substep(
         optimizer.build(model.trainable_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
-    with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
-        total, parts = forward(context, settings, batch)
-        for term in penalties(settings.get("regularize", False), model):
-            total = total + term
-        scaled = total * scale
-    pairs = [
-        (tf.convert_to_tensor(gradient) / scale, variable)
-        for variable, gradient in zip(
-            variables, tape.gradient(scaled, [v.value for v in variables]), strict=True
-        )
-        if gradient is not None
-    ]
+    total, parts, found = slopes(context, settings, batch, variables, scale)
+    if "ascend" in settings:
+        chosen = [(g, v) for g, v in zip(found, variables, strict=True) if g is not None]
+        offsets = climbs(context, settings["ascend"], chosen)
+        kept = [variable.numpy() for _, variable in chosen]
+        for (_, variable), offset in zip(chosen, offsets, strict=True):
+            variable.assign_add(offset)
+        _, _, found = slopes(context, settings, batch, variables, scale)
+        for (_, variable), value in zip(chosen, kept, strict=True):
+            variable.assign(value)
+    pairs = [(g, v) for g, v in zip(found, variables, strict=True) if g is not None]
     reached = [variable for _, variable in pairs]
     means = sums.mean([g for g, _ in pairs], settings.get("accumulate", 1))
     pairs = [] if means is None else list(zip(means, reached, strict=True))
@@ -190,6 +190,30 @@ def substep(
         apply(context, optimizer, pairs, settings.get("learning_rate"))
     updated = sound and (bool(pairs) or settings.get("accumulate", 1) == 1)
     return float(total), {name: float(part) for name, part in parts.items()}, updated, sound
+
+
+def slopes(
+    context: Context, settings: Mapping[str, Any], batch: Any, variables: list[Any], scale: float
+) -> tuple[Any, Mapping[str, Any], list[Any]]:
+    """The loss, its named parts, and the gradients; None where a variable has none."""
+    model = context.model
+    with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
+        total, parts = forward(context, settings, batch)
+        for term in penalties(settings.get("regularize", False), model):
+            total = total + term
+        scaled = total * scale
+    found = tape.gradient(scaled, [v.value for v in variables])
+    gradients = [None if g is None else tf.convert_to_tensor(g) / scale for g in found]
+    return total, parts, gradients
+
+
+def climbs(context: Context, ascend: Any, pairs: list[tuple[Any, Any]]) -> list[Any]:
+    """Where to take gradients: so far uphill, or where a function of these says."""
+    gradients, variables = [g for g, _ in pairs], [v for _, v in pairs]
+    if callable(ascend) and ascend.__code__.co_argcount == 2:
+        return list(ascend(gradients, variables))
+    size = sum(float(tf.reduce_sum(g * g)) for g in gradients) ** 0.5
+    return [g * (number(context, ascend) / (size + 1e-12)) for g in gradients]
 
 
 def finite(pairs: list[tuple[Any, Any]]) -> bool:

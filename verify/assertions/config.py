@@ -85,6 +85,9 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
         # Its weights are written without a gradient.
         rest = {key: value for key, value in settings.items() if key != "average"}
         return Expectation.of({**expectation_of(reference, rest).values, "unwatched": UNSET})
+    if "ascend" in settings:
+        # The loss is there twice, at weights that no variable has.
+        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
     if settings.get("accumulate", 1) > 1:
         # What is updated is so from sums that wait in variables.
         return Expectation.of({"unwatched": _others(model, _selected(model, settings))})

@@ -84,6 +84,7 @@ BAD = [
         branch(optimizer={"*": "sgd"}, learning_rate=0.1),
         '["learning_rate"] is 0.1, one rate for the 1 of "optimizer": set theirs, or give factors',
     ),
+    (branch(ascend=0), '["ascend"] is 0: a positive radius, such as 0.05, a value of `when`, or'),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

@@ -44,6 +44,7 @@ cond = "{NAMES}.later"
 
 [late.true]
 loss = false
+ascend = "linear(0.01, 0.1, over=20)"
 inference = ["dense", "dense_*"]
 skip_nonfinite = true
 regularize = true
@@ -126,6 +127,7 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
             repr(c["late"][False]["average"].pop("start")),
             repr(c["gate"][False].pop("loss_weights")),
             repr(c["late"][False].pop("loss_weights")),
+            repr(c["late"][True].pop("ascend")),
             repr(c["late"][True].pop("learning_rate")),
             repr(c["gate"][False].pop("learning_rate")),
         )
@@ -272,6 +274,7 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"learning_rate": {}}}},
         {"gate": {"cond": "every(2)", "true": {"loss_weights": []}}},
         {"gate": {"cond": "every(2)", "true": {"optimizer": {}}}},
+        {"gate": {"cond": "every(2)", "true": {"ascend": 0}}},
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},

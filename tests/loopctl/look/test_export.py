@@ -115,6 +115,7 @@ CONFIG: dict[str, Any] = {
             "variables": ["below/*", "a/*"],
             "optimizer": "sgd",
             "accumulate": 2,
+            "ascend": when.linear(0, 0.5, over=4),
             "skip_nonfinite": True,
             "learning_rate": FALLING,
             "average": {"decay": 0.5, "start": when.batches >= 2},
