@@ -45,7 +45,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             - ``ascend``: radius (SAM), or ``fn(gradients, variables) -> offsets``
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
-            - ``optimizer``: this branch's own
+            - ``optimizer``: this branch's own, or ``{glob: optimizer}``
             - ``learning_rate``: a number, also of `loopctl.when`, a schedule, ``{glob: factor}``
             - ``repeat``: how often per train step
             - ``accumulate``: of how many train steps the gradients are averaged for one update

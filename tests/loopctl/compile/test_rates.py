@@ -12,7 +12,7 @@ import pytest
 
 import verify
 from loopctl import ConfigError, LoopControllerCallback, when
-from tests.loopctl.compile.test_accumulation import BATCHES, X, assert_alike, build, fitted
+from tests.loopctl.compile.test_accumulation import BATCHES, SIZE, X, assert_alike, build, fitted
 from tests.loopctl.test_distributed import mirrored
 from tests.oracle import eager
 
@@ -109,6 +109,21 @@ def test_a_rate_of_a_schedule_is_multiplied() -> None:
         model.fit(X, y, callbacks=[*setting, LoopControllerCallback(halved)], **fit)
         plain.fit(X, y, callbacks=[*setting_half], **fit)
         assert_alike(model, plain)
+
+
+def test_a_resumed_fit_goes_on_where_values_were() -> None:
+    branch = {
+        "learning_rate": {"*": when.linear(1, 0, over=7)},
+        "loss_weights": when.cosine(0.2, 1, over=8),
+    }
+    config = {"all": {"cond": when.always, True: branch}}
+    whole, model = build(decaying()), build(decaying())
+    fitted(whole, config)
+    first, again = fitted(model, config, X[: 3 * SIZE]), LoopControllerCallback(config)
+    again.tracker.deserialize(first.tracker.serialize())
+    fit = {"batch_size": SIZE, "shuffle": False, "verbose": 0, "callbacks": [again]}
+    model.fit(X[3 * SIZE :], X[3 * SIZE :].sum(axis=1, keepdims=True), **fit)
+    assert_alike(model, whole)
 
 
 @pytest.mark.parametrize(
