@@ -62,7 +62,7 @@ def test_each_group_is_updated_by_its_own(replicas: int, scaled: bool, options: 
     losses = [step["loss"] for step in expected]
     np.testing.assert_allclose(callback.history.column("loss"), losses, rtol=1e-4)
     assert_alike(model, reference)
-    own = callback.steps.optimizers.of(callback.plan.actions[0].substeps[0])
+    own = callback.steps.optimizers.inner(callback.plan.actions[0].substeps[0])
     parts = callback.steps.optimizers.parts(callback.plan.actions[0].substeps[0])
     assert [int(np.asarray(one.iterations)) for one in (own, *parts)] == [3] * 4
     if not options:
