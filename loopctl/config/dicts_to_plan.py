@@ -15,6 +15,7 @@ from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.loss_weights import loss_weights
 from loopctl.config.optimizer_groups import OptimizerGroups, optimizer
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
+from loopctl.config.predicates import Number
 from loopctl.config.rates import learning_rate
 
 ACTION_KEYS = ("cond", True, False)
@@ -90,6 +91,11 @@ def _action(name: Any, entry: Any) -> Action:
     }
     if not branches:
         raise ConfigError(f"{where} has no branch: True, False or both are needed")
+    if isinstance(entry["cond"], Number):
+        raise ConfigError(
+            f'{where}["cond"] is {entry["cond"]!r}, a number: compare it with something, as in '
+            f"{entry['cond'] < 1!r}"
+        )
     cond = values.function(entry["cond"], f'{where}["cond"]')
     return Action(name, cond, branches.get(True), branches.get(False))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loopctl import ConfigError, LoopControllerCallback
+from loopctl import ConfigError, LoopControllerCallback, when
 from tests.grids import grid
 
 
@@ -36,6 +36,10 @@ BAD = [
     ({"train": {"cond": cond, True: {}}, "loss": {"cond": cond, True: {}}}, "'loss' shadows"),
     ({"gate": {True: {}}}, 'config["gate"] has no "cond"'),
     ({"gate": {"cond": True, True: {}}}, 'config["gate"]["cond"] is True: a callable is needed'),
+    (
+        {"gate": {"cond": when.batches % 2, True: {}}},
+        "is when.batches % 2, a number: compare it with something, as in when.batches % 2 < 1",
+    ),
     ({"gate": {"cond": cond}}, 'config["gate"] has no branch: True, False or both are needed'),
     (
         {"gate": {"cond": cond, "True": {}}},
