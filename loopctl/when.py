@@ -12,6 +12,9 @@ NaN and a comparison with it False (``!=``: True).
 ``when.val_<name>`` is what ``fit`` measures on validation data: a value for each epoch that was
 validated, known when that epoch has ended and throughout the next.
 
+Numbers may also follow a counter, for weights and rates: `linear`, `cosine`, `piecewise`, with
+arithmetic, `minimum` and `maximum`.
+
 Conditions are combined by ``&``, ``|`` and ``~``. Called with a callback, a condition is evaluated
 on the host, so that it serves an async action as well.
 """
@@ -19,10 +22,22 @@ on the host, so that it serves an async action as well.
 from __future__ import annotations
 
 from loopctl import config as _config
-from loopctl.config import every
+from loopctl.config import cosine, every, linear, maximum, minimum, parse_value, piecewise
 from loopctl.config import parse_predicate as parse
 
-__all__ = [*_config.COUNTERS, "always", "column", "every", "parse"]
+__all__ = [
+    *_config.COUNTERS,
+    "always",
+    "column",
+    "cosine",
+    "every",
+    "linear",
+    "maximum",
+    "minimum",
+    "parse",
+    "parse_value",
+    "piecewise",
+]
 
 batches = _config.Counter("batches")
 """Train steps since ``fit`` began, or since `callback.batches` was assigned."""

@@ -62,6 +62,7 @@ _OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
     "clipnorm": lambda: keras.optimizers.SGD(0.05, clipnorm=0.2),
     "global_clipnorm": lambda: keras.optimizers.SGD(0.05, global_clipnorm=0.2),
 }
+_FALLING = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
 _REGULARIZERS: dict[str, Callable[[], Any]] = {
     "none": lambda: None,
     "l1": lambda: keras.regularizers.L1(0.02),
@@ -241,6 +242,18 @@ def _accumulating(drawn: tuple[Config, int]) -> Config:
     return {**_without(branch, "repeat"), "accumulate": steps}
 
 
+def _at_rates(branch: Config) -> Config:
+    """`branch`, with factors alone for an update by several optimizers."""
+    grouped = isinstance(branch.get("optimizer"), dict)
+    one = not isinstance(branch.get("learning_rate"), dict)
+    return _without(branch, "learning_rate") if grouped and one else branch
+
+
+def _weighing(branch: Config) -> Config:
+    """`branch`, without weights of losses where it has none."""
+    return _without(branch, "loss_weights") if branch.get("loss", "") in (None, False) else branch
+
+
 def _without(branch: Config, left_out: str) -> Config:
     return {key: value for key, value in branch.items() if key != left_out}
 
@@ -259,17 +272,21 @@ def branches() -> st.SearchStrategy[Config]:
         {},
         optional={
             "loss": losses,
+            "loss_weights": st.sampled_from([0.5, 2.0, when.linear(0.5, 1.5, over=4)]),
             "regularize": st.sampled_from(layers),
             "clipping": bounds,
+            "ascend": st.sampled_from([0.05, 0.5]),
             "gradients": st.just(mean_of_absolutes),
-            "optimizer": st.sampled_from(["sgd", "adam"]),
+            "optimizer": st.sampled_from(["sgd", "adam", {"*": "rmsprop"}]),
+            "learning_rate": st.sampled_from([0.02, _FALLING, {"*": 0.5}]),
             "repeat": st.integers(1, 3),
             "inference": st.sampled_from([True, False, _HIDDEN, [_HIDDEN, _OUTPUT]]),
+            "skip_nonfinite": st.booleans(),
             "average": st.sampled_from([{"decay": 0.5}, {"decay": 0.9}]),
         },
     )
     accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
-    free = st.one_of(free, accumulating)
+    free = st.one_of(free, accumulating).map(_weighing).map(_at_rates)
     free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),

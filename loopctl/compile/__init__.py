@@ -11,6 +11,7 @@ from loopctl.compile.graph_state import GraphState
 from loopctl.compile.main_step_source import moved_lines, step_loss
 from loopctl.compile.objectives import has_call, is_built
 from loopctl.compile.selection import check_names, layers_of
+from loopctl.compile.weighed_losses import weighed_loss
 
 __all__ = [
     "GraphState",
@@ -25,4 +26,5 @@ __all__ = [
     "output_weights",
     "separated",
     "step_loss",
+    "weighed_loss",
 ]

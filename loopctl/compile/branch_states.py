@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from loopctl.compile.accumulation import Accumulation
 from loopctl.compile.averages import Average, check_kept_aside, followed
+from loopctl.compile.skipping import Skipped
 from loopctl.config import ControlPlan
 
 Values = dict[str, list[np.ndarray[Any, Any]]]
@@ -25,6 +26,7 @@ class BranchStates:
     Attributes:
         accumulations: sums of gradients, of branches that accumulate these.
         averages: of weights, of branches that average these.
+        skipped: counts of updates that were left out, by action.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class BranchStates:
                 for s in plan.substeps
                 if s.average is not None
             }
+            self.skipped = {name: Skipped() for name in plan.skipping}
             self.accumulations = {
                 s.name: Accumulation(s.accumulate, selections[s.name])
                 for s in plan.substeps
@@ -47,14 +50,17 @@ class BranchStates:
     @property
     def _variables(self) -> dict[str, list[Any]]:
         sums = {f"{name}/sums": found.variables for name, found in self.accumulations.items()}
-        return sums | {f"{name}/average": found.variables for name, found in self.averages.items()}
+        sums |= {f"{name}/average": found.variables for name, found in self.averages.items()}
+        return sums | {f"{name}/skipped": [found.updates] for name, found in self.skipped.items()}
 
     def restart(self) -> None:
-        """As a training begins: no gradients wait for an update, and averages begin anew."""
+        """As a training begins: nothing waits for an update, averages and counts begin anew."""
         for accumulation in self.accumulations.values():
             accumulation.clear()
         for average in self.averages.values():
             average.seen.assign(0)
+        for skipped in self.skipped.values():
+            skipped.updates.assign(tf.zeros((), tf.int64))
 
     def finalize(self) -> None:
         """As a training ends: averages that were kept aside take the place of weights."""

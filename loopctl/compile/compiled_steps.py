@@ -13,13 +13,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import gradient_treatment, graph_state, inference, objectives
+from loopctl.compile import (
+    ascending,
+    gradient_treatment,
+    graph_state,
+    inference,
+    objectives,
+    rates,
+    skipping,
+)
 from loopctl.compile.accumulation import Accumulation
 from loopctl.compile.averages import Average
 from loopctl.compile.branch_states import BranchStates
 from loopctl.compile.conditional_updates import update_if
 from loopctl.compile.data_losses import (
     BranchLoss,
+    Weight,
+    _as_tensor,
     branch_loss,
     check_losses,
     compiled_loss,
@@ -28,6 +38,7 @@ from loopctl.compile.data_losses import (
 )
 from loopctl.compile.main_step_source import logs_source, main_step_source
 from loopctl.compile.objectives import is_built
+from loopctl.compile.optimizer_groups import Groups
 from loopctl.compile.optimizers import Optimizers
 from loopctl.compile.selection import (
     inferring_layers,
@@ -42,6 +53,7 @@ from loopctl.config import (
     Action,
     ConfigError,
     ControlPlan,
+    OptimizerGroups,
     Substep,
 )
 
@@ -55,6 +67,7 @@ class Steps:
     argument `data`, for inspection; `plain_main` and `logs` are what training runs. By a substep's
     name, `selections` are the variables that it trains, `layers` those whose losses it adds and
     `inferring` those that it runs as in inference.
+    `groups` are the variables that learn at factors of a rate, for each factor.
     `plan`, `model`, `optimizers`, `remembered` and `ground` are what else the steps were made of.
 
     Args:
@@ -85,10 +98,12 @@ class Steps:
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
         self.inferring = {s.name: inferring_layers(s, model) for s in plan.substeps}
+        self.groups = {s.name: rates.rate_groups(s, self.selections[s.name]) for s in plan.substeps}
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
         self.optimizers.check_averages(plan)
+        self.optimizers.check_rates(plan)
         self.remembered = remembered or BranchStates(plan, model, self.selections)
         self.ground = self._ground(optimize)
         self.source: dict[str, str] = {}
@@ -123,6 +138,7 @@ class Steps:
             computes=computes_loss(model),
             computes_training=_takes_training(model.compute_loss),
             compiled=self.compiled_loss is not None,
+            several_outputs=len(getattr(model, "output_names", None) or (None, None)) > 1,
             statistics=bool(self.state.statistics.variables),
             scaling={name: scale for name, scale in scaling.items() if scale is not None},
             clipping=frozenset(s.name for s in plan.substeps if optimizers.clips(s)),
@@ -162,6 +178,10 @@ class Steps:
     def _common(self) -> dict[str, Any]:
         return {
             "keras": keras,
+            "all_finite": skipping.all_finite,
+            "at_rate": rates.at_rate,
+            "climb": ascending.climb,
+            "gradients_at": ascending.gradients_at,
             "forget_added_losses": objectives.forget_added_losses,
             "in_inference": inference.in_inference,
             "loss_and_parts": objectives.loss_and_parts,
@@ -180,22 +200,31 @@ class Steps:
         transform = substep.gradients
         if transform is not None:
             transform = gradient_treatment.checked(transform, substep.place("gradients"))
-        objective = substep.objective
+        ascend = substep.ascend
+        if callable(ascend):
+            ascend = gradient_treatment.checked(ascend, substep.place("ascend"), "offset")
+        objective, losses = substep.objective, substep.loss_weights
         if objective is not None:
-            objective = objectives.checked(objective, substep.place("objective"))
+            objective = objectives.checked(objective, substep)
         return {
             "weights": weights,
+            "groups": self.groups[substep.name],
+            "schedule": None if substep.learning_rate is None else substep.learning_rate.rate,
             "variables": [weight.value for weight in weights],
             "layers": self.layers[substep.name],
             "inferring": self.inferring[substep.name],
             "own_loss": self._losses[substep.name],
             "objective": objective,
+            "weighed": None if losses is None else losses.names,
+            "loss_weights": None if losses is None else losses.weights,
             "accumulated": self.remembered.accumulations.get(substep.name),
+            "skipped": self.remembered.skipped.get(substep.action),
             "averaged": self.remembered.averages.get(substep.name),
             "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
             "transform": transform,
-            "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.inner(substep)),
+            "ascend": ascend,
+            "clip_as_optimizer": gradient_treatment.clip_as(self.optimizers.parts(substep)),
         }
 
     def _main(self, callees: Mapping[str, Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
@@ -217,6 +246,7 @@ class Steps:
             "strategy": strategy,
             "total": total,
             "repeat": _repeat,
+            "skipped": self.remembered.skipped,
             "epoch_means": state.means,
             "idle": tf.constant(float("nan")),
             "count_samples": graph_state.count_samples,
@@ -234,8 +264,8 @@ def called_by_source(steps: Steps) -> list[Any]:
     """Our classes and functions that the text of the substeps calls, in the order of definition."""
     found: list[Any] = []
     texts = "".join(steps.source.values())
-    if any(s.loss is not None for s in steps.plan.substeps):
-        found.append(BranchLoss)
+    if "own_loss(" in texts:
+        found += [_as_tensor, Weight, BranchLoss]
     if "computed_loss(" in texts:
         found.append(computed_loss)
     if "loss_and_parts(" in texts:
@@ -244,6 +274,14 @@ def called_by_source(steps: Steps) -> list[Any]:
         found += [inference._inferring, inference.in_inference]
     if "averaged." in texts:
         found.append(Average)
+    if "gradients_at(" in texts:
+        found += [ascending.climb, ascending.gradients_at]
+    if "skipped.count(" in texts:
+        found += [skipping.all_finite, skipping.Skipped]
+    if "at_rate(" in texts:
+        found += [rates._rated, rates.at_rate]
+    if any(isinstance(s.optimizer, OptimizerGroups) for s in steps.plan.substeps):
+        found.append(Groups)
     if "accumulated." in texts:
         found.append(Accumulation)
     if "update_if(" in texts:

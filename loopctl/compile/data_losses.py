@@ -9,11 +9,29 @@ import keras
 import tensorflow as tf
 
 from loopctl.compile.objectives import has_call
+from loopctl.compile.weighed_losses import weighed_loss
 from loopctl.config import ConfigError, ControlPlan, Substep, losses_in, map_losses
 from loopctl_shared import warn_user
 
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # reductions
-DataLoss = Callable[[Any, Any, Any], Any]
+DataLoss = Callable[..., Any]
+
+
+def _as_tensor(kind: Any) -> Any:
+    """Objects of a class with a `value` are tensors to TensorFlow, and hence to Keras."""
+
+    def tensor(weight: Any, dtype: Any = None, **_: Any) -> Any:
+        return tf.cast(tf.convert_to_tensor(weight.value), dtype or keras.backend.floatx())
+
+    tf.register_tensor_conversion_function(kind, tensor)
+    return kind
+
+
+@_as_tensor
+class Weight:
+    """What a loss of Keras is multiplied with: scalar, another one in each call."""
+
+    value: Any = 1.0
 
 
 class BranchLoss:
@@ -25,16 +43,28 @@ class BranchLoss:
     Args:
         loss, weights: as ``Model.compile`` takes them.
         names: of the model's outputs, if it has any.
+        places: instead of `weights`, arranged alike: which of the weights that are given when the
+            loss is called; None for 1.
     """
 
-    def __init__(self, loss: Any, weights: Any = None, names: Any = None) -> None:
+    def __init__(
+        self, loss: Any, weights: Any = None, names: Any = None, places: Any = None
+    ) -> None:
+        self.weights: dict[int, Weight] = {}
+        if places is not None:
+            self.weights = {i: Weight() for i in keras.tree.flatten(places) if i is not None}
+            weights = keras.tree.map_structure(lambda i: self.weights.get(i, 1.0), places)
         self.carrier = keras.Model(name="branch_loss")
         if names:
             self.carrier.output_names = names
         options = {"optimizer": None, "jit_compile": False}
         self.carrier.compile(loss=loss, loss_weights=weights, **options)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, weights: Any = ()
+    ) -> Any:
+        for place, weight in self.weights.items():
+            weight.value = weights[place] if weights else 1.0
         return self.carrier.compute_loss(None, y_true, y_pred, sample_weight)
 
 
@@ -102,25 +132,33 @@ def branch_loss(substep: Substep, model: keras.Model) -> DataLoss | None:
     Raises:
         ConfigError: it does not fit the model's outputs, as far as these are known.
     """
-    if substep.compiled or substep.loss is None:
+    if substep.objective is not None:
         return None
-    where = substep.place("loss")
-    weights = output_weights(model, substep.loss, where)
+    weights = places = None
+    if substep.loss_weights is not None:
+        where = substep.place("loss_weights")
+        given, places = weighed_loss(substep.loss_weights, substep, model)
+    elif substep.compiled or substep.loss is None:
+        return None
+    else:
+        where, given = substep.place("loss"), substep.loss
+        weights = output_weights(model, given, where)
     names = getattr(model, "output_names", None)
-    prepared = map_losses(_named, substep.loss)
+    prepared = map_losses(_named, given)
     several = model.distribute_strategy.num_replicas_in_sync > 1
     if several:
         prepared = map_losses(_per_sample, prepared)
-    loss = BranchLoss(prepared, weights, names)
-    trial = loss if several else BranchLoss(map_losses(_stand_in, prepared), weights, names)
-    _check_structure(trial, substep.loss, model, where)
+    loss = BranchLoss(prepared, weights, names, places)
+    stands = map_losses(_stand_in, prepared)
+    trial = loss if several else BranchLoss(stands, weights, names, places)
+    _check_structure(trial, given, model, where)
     map_losses(_end_trial, prepared)
 
-    def located(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def located(y_true: Any, y_pred: Any, sample_weight: Any = None, weights: Any = ()) -> Any:
         try:
-            return loss(y_true, y_pred, sample_weight)
+            return loss(y_true, y_pred, sample_weight, weights)
         except (KeyError, ValueError) as error:
-            if not any(map(keras.tree.is_nested, (substep.loss, y_true, y_pred))):
+            if not any(map(keras.tree.is_nested, (given, y_true, y_pred))):
                 raise  # a single loss of one output is the user's or Keras' own matter
             raise ConfigError(
                 f"{where} can't be computed from the targets {_shown(y_true)} and the predictions "
@@ -211,7 +249,13 @@ def _stand_in(loss: Any) -> Any:
 
 
 def _named(loss: Any) -> Any:
-    """`loss`, under a name that TensorFlow accepts: that of a function becomes one of a scope."""
+    """`loss`, under a name that TensorFlow accepts: that of a function becomes one of a scope.
+
+    The losses that a model was compiled with may be names. Which crossentropy is meant by that
+    alone, Keras can tell by shapes only.
+    """
+    if isinstance(loss, str):
+        return loss if loss.lower() in ("crossentropy", "ce") else keras.losses.get(loss)
     name = getattr(loss, "__name__", "")
     if isinstance(loss, keras.losses.Loss) or name.isascii():
         return loss
@@ -252,6 +296,8 @@ class _LossPerSample(keras.losses.Loss):
 
 
 def _per_sample(loss: Any) -> Any:
+    if isinstance(loss, str):
+        return loss
     if not isinstance(loss, keras.losses.Loss):
         return _PerSample(loss)
     # One that is called otherwise reduces by itself.

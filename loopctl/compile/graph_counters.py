@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from loopctl.config import Condition, ConfigError, Statistic, closest
+from loopctl.config import ConfigError, Expression, Statistic, closest
 
 PER_STEP = ("batches", "batches_in_epochs", "reinit_batches")  # counters that a step increases
 
@@ -62,7 +62,7 @@ class Window:
 class Progress:
     """Gives predicates their values in the graph, from the counters and windows they read."""
 
-    def __init__(self, predicates: Iterable[Condition]) -> None:
+    def __init__(self, predicates: Iterable[Expression]) -> None:
         predicates = tuple(predicates)
         counters = sorted({name for p in predicates for name in p.counters})
         statistics = dict.fromkeys(s for p in predicates for s in p.statistics)
@@ -80,6 +80,12 @@ class Progress:
 
     def real(self, value: Any) -> Any:
         return tf.cast(value, tf.float64)
+
+    def where(self, condition: Any, value: Any, other: Any) -> Any:
+        return tf.where(condition, value, other)
+
+    def cosine(self, value: Any) -> Any:
+        return tf.cos(value)
 
     def advance(self, values: Mapping[str, Any]) -> None:
         """Counts a finished step, whose values by name are scalars."""

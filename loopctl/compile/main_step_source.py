@@ -33,13 +33,16 @@ def main_step_source(plan: ControlPlan, ground: Ground) -> str:
             lines += indented(moved_lines(action), 1)
     names = [action.name for action in plan.actions]
     parts = ", **parts" if plan.has_parts else ""
+    left_out = "".join(
+        f", 'skipped_{name}': skipped[{name!r}].updates.read_value()" for name in plan.skipping
+    )
     lines += [
         f"    metrics = metrics_of(self, plan{', traced=True' if parts else ''})",
         "    losses = {" + ", ".join(f"'loss_{name}': loss_{name}" for name in names) + "}",
         "    states = {name: tf.identity(state) for name, state in self.control_variables.items()}",
         *indented(_step_loss(plan), 1),
         *(["    parts = reported.values(metrics)"] if parts else []),
-        f"    values = {{**metrics, 'loss': loss, **losses{parts}, **states}}",
+        f"    values = {{**metrics, 'loss': loss, **losses{parts}{left_out}, **states}}",
     ]
     if plan.predicates:
         lines.append("    progress.advance(values)")

@@ -10,18 +10,21 @@ import tensorflow as tf
 
 from loopctl.compile.epoch_means import EpochMean
 from loopctl.compile.selection import layers_of
-from loopctl.config import ConfigError, ControlPlan
+from loopctl.config import ConfigError, ControlPlan, Substep, closest
 
 Objective = Callable[[Any, Any], Any]
 
 
-def checked(objective: Objective, where: str) -> Objective:
-    """`objective`, whose results must be a loss: a scalar, or a dict of scalars, or one of these
-    with a prediction.
+def checked(objective: Objective, substep: Substep) -> Objective:
+    """The objective of a substep, whose results must be a loss: a scalar, or a dict of scalars, or
+    one of these with a prediction.
 
     Raises:
         ConfigError: when it is called, naming what it returned.
     """
+
+    where, weights = substep.place("objective"), substep.loss_weights
+    names = () if weights is None else weights.names or ()
 
     def compute(model: Any, data: Any) -> Any:
         found = objective(model, data)
@@ -42,6 +45,14 @@ def checked(objective: Objective, where: str) -> Objective:
                 if not isinstance(name, str) or not name:
                     raise ConfigError(f"{where} returned a loss named {name!r}: text is needed")
                 _check(part, f"{where} returned, under {name!r},")
+        parts = loss if isinstance(loss, Mapping) else {}
+        for name in names:
+            if name not in parts:
+                raise ConfigError(
+                    f"{substep.place('loss_weights')} has a weight for {name!r}, which is no part "
+                    f"of the objective. It returns {', '.join(map(repr, parts)) or 'one loss'}."
+                    f"{closest(name, parts)}"
+                )
         return found
 
     return compute
@@ -59,19 +70,28 @@ def _check(loss: Any, told: str) -> None:
         )
 
 
-def loss_and_parts(found: Any, share: Any = 1.0) -> tuple[Any, dict[str, Any], Any]:
+def loss_and_parts(
+    found: Any, share: Any = 1.0, weights: Any = None
+) -> tuple[Any, dict[str, Any], Any]:
     """What an objective returned, as a loss, its named parts and a prediction, if it gave any.
 
     Args:
         found: a scalar, or a dict of scalars whose sum is the loss, or a pair of one of these and
             a prediction.
         share: what the loss counts: that of this replica, of several.
+        weights: of the loss, a scalar; or of its parts, a dict of scalars by name, in which those
+            that count once may be missing.
     """
     loss, y_pred = found if isinstance(found, tuple) else (found, None)
     parts = loss if isinstance(loss, Mapping) else {}
     floatx = keras.backend.floatx()
     parts = {name: tf.cast(part, floatx) * share for name, part in parts.items()}
-    loss = tf.add_n(list(parts.values())) if parts else tf.cast(loss, floatx) * share
+    summands = dict(parts)
+    if isinstance(weights, Mapping):
+        summands |= {name: parts[name] * tf.cast(w, floatx) for name, w in weights.items()}
+    loss = tf.add_n(list(summands.values())) if parts else tf.cast(loss, floatx) * share
+    if weights is not None and not isinstance(weights, Mapping):
+        loss = loss * tf.cast(weights, floatx)
     return loss, parts, y_pred
 
 
@@ -105,7 +125,7 @@ def rehearse(plan: ControlPlan, model: keras.Model, parts: Parts, data: Any) -> 
     with keras.StatelessScope():
         for substep in plan.substeps:
             if substep.objective is not None:
-                found = checked(substep.objective, substep.place("objective"))(model, data)
+                found = checked(substep.objective, substep)(model, data)
                 _, named, y_pred = loss_and_parts(found)
                 parts.know(substep.action, named)
                 if y_pred is not None:
@@ -121,8 +141,7 @@ class Parts:
     """
 
     def __init__(self, plan: ControlPlan) -> None:
-        logged = {"loss", *plan.names, *(f"loss_{name}" for name in plan.names)}
-        self._taken = frozenset(logged)
+        self._taken = plan.names | plan.logged
         self._values: dict[str, Any] = {}
         self._means: dict[str, EpochMean] = {}
 

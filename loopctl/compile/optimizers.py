@@ -8,7 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.config import ConfigError, ControlPlan, Substep
+from loopctl.compile.gradient_treatment import known_to
+from loopctl.compile.optimizer_groups import Groups
+from loopctl.compile.selection import grouped
+from loopctl.compile.source_ground import DYNAMIC
+from loopctl.config import ConfigError, ControlPlan, OptimizerGroups, Substep
 from loopctl_shared import inner_optimizer
 
 
@@ -27,14 +31,18 @@ class Optimizers:
     ) -> None:
         self.compiled = model.optimizer
         self._model, self._selections = model, selections
-        self._own: dict[int, Any] = {}  # by the id of what the plan holds
-        self._served: dict[int, list[Substep]] = {}
+        self._replacing = [
+            s for s in plan.substeps if s.learning_rate is not None and not s.learning_rate.factors
+        ]
+        self._own: dict[Any, Any] = {}  # by the id of what the plan holds, or the ids
+        self._served: dict[Any, list[Substep]] = {}
         for substep in plan.substeps:
             if substep.optimizer is not None:
-                self._served.setdefault(id(substep.optimizer), []).append(substep)
+                self._served.setdefault(_key(substep), []).append(substep)
         for key, substeps in self._served.items():
-            self._own[key] = self._made(substeps[0].optimizer)
+            self._own[key] = self._made(substeps[0], self._variables(key))
             self._check(self._own[key], substeps[0], self._variables(key))
+        self._check_alone()
 
         self.accumulating = self._accumulating(plan)
 
@@ -84,6 +92,20 @@ class Optimizers:
                     "itself (use_ema=True): leave one out"
                 )
 
+    def check_rates(self, plan: ControlPlan) -> None:
+        """Whether no branch has one rate for an optimizer of several optimizers.
+
+        Raises:
+            ConfigError: each of them has a rate of its own.
+        """
+        for substep in plan.substeps:
+            rates = substep.learning_rate
+            if rates is not None and rates.rate is not None and len(self.parts(substep)) > 1:
+                raise ConfigError(
+                    f"{substep.place('learning_rate')} is one rate for an optimizer that consists "
+                    "of several, with a rate each: set theirs, or give factors, such as {'*': 0.1}"
+                )
+
     def _selected(self, substep: Substep) -> set[int]:
         return {id(variable) for variable in self._selections[substep.name]}
 
@@ -92,18 +114,72 @@ class Optimizers:
         inner = self.inner(substep)
         return list(getattr(inner, "optimizers", [inner]))
 
-    def _made(self, given: Any) -> Any:
+    def _made(self, substep: Substep, variables: list[Any]) -> Any:
+        given = substep.optimizer
         with self._model.distribute_strategy.scope():
-            optimizer = given if isinstance(given, keras.optimizers.Optimizer) else given()
+            if isinstance(given, OptimizerGroups):
+                optimizer: Any = self._grouped(given, substep.place("optimizer"), variables)
+            else:
+                optimizer = _one(given)
             scales = isinstance(self.compiled, keras.optimizers.LossScaleOptimizer)
             if scales and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         return optimizer
 
+    @staticmethod
+    def _grouped(given: OptimizerGroups, where: str, variables: list[Any]) -> Groups:
+        """The optimizers of groups as one.
+
+        Raises:
+            ConfigError: not every variable has exactly one, or one does more than to update.
+        """
+        groups = grouped(list(given.globs), variables, where)
+        chosen = {id(v) for group in groups for v in group}
+        left = [v.path for v in variables if id(v) not in chosen]
+        if left:
+            raise ConfigError(
+                f"{where} has no optimizer for {', '.join(left)}, which the branch trains: add a "
+                'glob that matches, or leave them out of "variables"'
+            )
+        optimizers = [_one(one) for one in given.optimizers]
+        for glob, one in zip(given.globs, optimizers, strict=True):
+            if hasattr(inner_optimizer(one), "optimizers") or inner_optimizer(one) is not one:
+                raise ConfigError(
+                    f"{where}[{glob!r}] is a {type(one).__name__}, which consists of others: give "
+                    "an optimizer that updates variables by itself"
+                )
+            if one.loss_scale_factor:
+                raise ConfigError(
+                    f"{where}[{glob!r}] scales the loss (loss_scale_factor), which is that of the "
+                    "other groups as well: leave it out"
+                )
+        return Groups(optimizers, groups)
+
+    def _check_alone(self) -> None:
+        """Whether no optimizer of a group is another one's, or the compiled one.
+
+        Raises:
+            ConfigError: its iterations would count what others update.
+        """
+        own = {key: inner_optimizer(one) for key, one in self._own.items()}
+        owners = {id(inner_optimizer(self.compiled)): "the compiled one"}
+        for key, optimizer in own.items():
+            owners.setdefault(id(optimizer), self._served[key][0].place("optimizer"))
+        for key, optimizer in own.items():
+            where = self._served[key][0].place("optimizer")
+            for part in optimizer.optimizers if isinstance(optimizer, Groups) else ():
+                if id(part) in owners:
+                    raise ConfigError(
+                        f"{where} has the optimizer {part.name!r}, which is that of "
+                        f"{owners[id(part)]} as well: those of groups are each group's own"
+                    )
+                owners[id(part)] = where
+
     def applying(self, substep: Substep) -> Any:
         """What scales a substep's loss and applies its gradients, whichever of them there are."""
         optimizer = self.of(substep)
-        return Several(optimizer) if hasattr(optimizer, "optimizers") else optimizer
+        several = hasattr(optimizer, "optimizers") and not isinstance(optimizer, Groups)
+        return Several(optimizer) if several else optimizer
 
     def build(self) -> None:
         """Makes all slots: optimizers are applied to subsets of what they know."""
@@ -124,7 +200,7 @@ class Optimizers:
     def of(self, substep: Substep) -> Any:
         if substep.optimizer is None:
             return self.compiled
-        return self._own[id(substep.optimizer)]
+        return self._own[_key(substep)]
 
     @property
     def own(self) -> list[Any]:
@@ -140,17 +216,21 @@ class Optimizers:
             if optimizer is not self.compiled
         }
 
+    @property
+    def replaced_by_place(self) -> dict[str, Any]:
+        """Optimizers in the place of whose rate a branch has one of its own, by that place."""
+        return {s.place("learning_rate"): self.of(s) for s in self._replacing}
+
     def scaling(self, substep: Substep) -> str | None:
         """What `substep`'s loss is multiplied with, as an expression of its optimizer."""
         optimizer = self.of(substep)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            return "optimizer.dynamic_scale"
+            return DYNAMIC
         return "optimizer.loss_scale_factor" if optimizer.loss_scale_factor else None
 
     def clips(self, substep: Substep) -> bool:
         """Whether the optimizer was constructed to clip."""
-        optimizer = self.inner(substep)
-        return bool(optimizer.clipvalue or optimizer.clipnorm or optimizer.global_clipnorm)
+        return any(o.clipvalue or o.clipnorm or o.global_clipnorm for o in self.parts(substep))
 
     def inner(self, substep: Substep) -> Any:
         """The optimizer without its loss scaling."""
@@ -163,18 +243,22 @@ class Optimizers:
         """
         for optimizer in self._own.values():
             if optimizer is not self.compiled and int(tf.convert_to_tensor(optimizer.iterations)):
-                optimizer.finalize_variable_values(_known(optimizer))
+                optimizer.finalize_variable_values(known_to(optimizer))
 
-    def _variables(self, key: int) -> list[Any]:
+    def _variables(self, key: Any) -> list[Any]:
         served = self._served[key]
         chosen = {id(v) for substep in served for v in self._selections[substep.name]}
         return [v for v in self._model.trainable_variables if id(v) in chosen]
 
     def _check(self, optimizer: Any, substep: Substep, variables: list[Any]) -> None:
         """Whether an optimizer that is built already can train `variables`."""
+        inner = inner_optimizer(optimizer)
+        if isinstance(inner, Groups):
+            for part, group in zip(inner.optimizers, inner.groups, strict=True):
+                self._check(part, substep, group)
         if optimizer is self.compiled or not optimizer.built:
             return
-        known = {id(variable) for variable in _known(optimizer)}
+        known = {id(variable) for variable in known_to(optimizer)}
         unknown = [variable.path for variable in variables if id(variable) not in known]
         if unknown:
             raise ConfigError(
@@ -200,11 +284,26 @@ class Optimizers:
                 slots[slot.path].assign(slot)
 
 
+def _key(substep: Substep) -> Any:
+    """What tells an own optimizer from others: what the plan holds, not what it looks like."""
+    given = substep.optimizer
+    grouped = isinstance(given, OptimizerGroups)
+    return (given.globs, *map(id, given.optimizers)) if grouped else id(given)
+
+
+def _one(given: Any) -> Any:
+    return given if isinstance(given, keras.optimizers.Optimizer) else given()
+
+
 class Several:
     """Keras' MultiOptimizer, for some of its variables: its own `apply` wants gradients of all."""
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
+
+    @property
+    def optimizers(self) -> list[Any]:
+        return list(self.optimizer.optimizers)
 
     def scale_loss(self, loss: Any) -> Any:
         return self.optimizer.scale_loss(loss)
@@ -215,7 +314,7 @@ class Several:
 
     def apply(self, gradients: list[Any], variables: list[Any]) -> None:
         for part in self.optimizer.optimizers:
-            known = {id(variable) for variable in _known(part)} if part.built else set()
+            known = {id(variable) for variable in known_to(part)}
             pairs = [
                 pair for pair in zip(gradients, variables, strict=True) if id(pair[1]) in known
             ]
@@ -223,13 +322,3 @@ class Several:
                 part.apply([pair[0] for pair in pairs], [pair[1] for pair in pairs])
         if gradients:
             self.optimizer.iterations.assign_add(1)
-
-
-def _known(optimizer: Any) -> list[Any]:
-    """What a built optimizer was built for.
-
-    Private: there is no public way to ask. tests/loopctl/compile/test_optimizers.py notices when it
-    moves.
-    """
-    variables: list[Any] = inner_optimizer(optimizer)._trainable_variables
-    return variables

@@ -43,7 +43,13 @@ def metrics_of(model: keras.Model, plan: ControlPlan, traced: bool = False) -> d
                 f"model {model.name!r} was compiled with metrics, but no branch has a prediction "
                 'for them: let an "objective" return (loss, y_pred), or compile without metrics'
             ) from None
-    logged = {*metrics, "loss", *(f"loss_{action.name}" for action in plan.actions)}
+    for name in plan.skipping:
+        if f"skipped_{name}" in metrics:
+            raise ConfigError(
+                f"{place(name)}: updates that are left out are reported as 'skipped_{name}', which "
+                "is a metric in fit's logs already"
+            )
+    logged = {*metrics, *plan.logged}
     for action in plan.actions:
         if action.name in logged:
             raise ConfigError(
@@ -191,6 +197,34 @@ def statistics_of(model: keras.Model) -> list[Any]:
     State of other types is not kept: it tells random numbers apart.
     """
     return [v for v in model.non_trainable_variables if v.dtype.startswith(("float", "bfloat"))]
+
+
+def grouped(globs: list[str], selected: list[Any], where: str) -> list[list[Any]]:
+    """The variables whose paths each glob matches.
+
+    Raises:
+        ConfigError: a glob matches none, or two match the same.
+    """
+    found: list[list[Any]] = []
+    owner: dict[int, str] = {}
+    for glob in globs:
+        matched = [v for v in selected if fnmatch.fnmatchcase(v.path, glob)]
+        if not matched:
+            paths = [v.path for v in selected]
+            raise ConfigError(
+                f"{where}: {glob!r} matches no variable that the branch trains. It trains "
+                f"{', '.join(paths)}.{closest(glob, paths)}"
+            )
+        both = [v.path for v in matched if id(v) in owner]
+        if both:
+            other = next(owner[id(v)] for v in matched if id(v) in owner)
+            raise ConfigError(
+                f"{where}: both {other!r} and {glob!r} match {', '.join(both)}: one glob for each "
+                "variable is needed"
+            )
+        owner |= {id(v): glob for v in matched}
+        found.append(matched)
+    return found
 
 
 def _matching(

@@ -8,6 +8,9 @@ from textwrap import indent
 
 from loopctl.config import Action
 
+DYNAMIC = "optimizer.dynamic_scale"
+"""Expression of a loss scale that moves: an update that overflows is left out by the optimizer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Ground:
@@ -19,6 +22,7 @@ class Ground:
         computes: the model has a ``compute_loss`` of its own.
         computes_training: which accepts ``training=``.
         compiled: the model was compiled with a loss.
+        several_outputs: the model has, as far as is known.
         statistics: the model has moving statistics.
         scaling: of substeps' losses, by name: ``optimizer.dynamic_scale`` or a number.
         clipping: names of substeps whose optimizer clips by itself.
@@ -31,6 +35,7 @@ class Ground:
     computes: bool
     computes_training: bool
     compiled: bool
+    several_outputs: bool
     statistics: bool
     scaling: Mapping[str, str]
     clipping: frozenset[str]

@@ -7,9 +7,11 @@ into it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from loopctl.compile.source_ground import Ground, indented
 from loopctl.compile.update_source import update_lines
-from loopctl.config import Action, Substep, place
+from loopctl.config import Action, Number, Substep, place, weight_key
 
 _UNPACKED = "    x, y, sample_weight = unpack_x_y_sample_weight(data)"
 
@@ -39,6 +41,7 @@ def substep_source(
         "            tape.watch(variable)",
         *indented(_passes(substep, ground, statistics), 2),
         *indented(_whole_loss(substep, ground), 2),
+        *indented(_uphill(substep, ground), 1),
         *indented(update_lines(substep, ground), 1),
         *indented(_measure(ground, measures, statistics, substep.objective is not None), 1),
         "    return loss, parts" if substep.objective is not None else "    return loss",
@@ -80,6 +83,14 @@ def shared_source(
         "    return loss",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _uphill(substep: Substep, ground: Ground) -> list[str]:
+    """The same loss as a function, to be called at other weights."""
+    if substep.ascend is None:
+        return []
+    lines = [*_passes(substep, ground, statistics=True), *_whole_loss(substep, ground)]
+    return ["", "def uphill():", *indented([*lines, "return scaled_loss"], 1), ""]
 
 
 def _passes(substep: Substep, ground: Ground, statistics: bool | None) -> list[str]:
@@ -124,7 +135,33 @@ def _objective(substep: Substep, ground: Ground) -> list[str]:
         lines.append("# A mean over this replica's samples is a part of that over all samples.")
         lines.append("share = share_of_replica(data)")
         share = ", share"
-    return [*lines, f"loss, parts, y_pred = loss_and_parts(objective(self, data){share})"]
+    weights = ""
+    if substep.loss_weights is not None:
+        lines += _told_weights(substep)
+        given = _weights(substep)
+        if substep.loss_weights.alone:
+            weights = f", weights={given[0]}"
+        else:
+            weights = f", weights=dict(zip(weighed, [{', '.join(given)}]))"
+    return [*lines, f"loss, parts, y_pred = loss_and_parts(objective(self, data){share}{weights})"]
+
+
+def _told_weights(substep: Substep) -> list[str]:
+    weights = substep.loss_weights
+    expressions = {} if weights is None else weights.expressions
+    return [f"# {key}: {expression!r}" for key, expression in expressions.items()]
+
+
+def _weights(substep: Substep) -> list[str]:
+    """The weights of a substep's losses, each as an expression."""
+    given = () if substep.loss_weights is None else substep.loss_weights.weights
+
+    def written(place: int, weight: Any) -> str:
+        if isinstance(weight, Number):
+            return f"value_of({weight_key(place)!r})"
+        return repr(weight) if isinstance(weight, float) else f"loss_weights[{place}]"
+
+    return [written(place, weight) for place, weight in enumerate(given)]
 
 
 def _prefix(substep: Substep, substeps: list[Substep]) -> str:
@@ -136,6 +173,15 @@ def _prefix(substep: Substep, substeps: list[Substep]) -> str:
 def _data_loss(substep: Substep, ground: Ground) -> list[str]:
     if substep.objective is not None:
         return []  # is there already
+    if substep.loss_weights is not None:
+        lines = _told_weights(substep)
+        if substep.compiled and ground.several_outputs:
+            lines += [
+                "# Keras measures the losses of outputs as it computes those that it was given.",
+                "compiled_loss(y, y_pred, sample_weight)",
+            ]
+        weights = ", ".join(_weights(substep))
+        return [*lines, f"loss = own_loss(y, y_pred, sample_weight, [{weights}])"]
     if substep.compiled and ground.computes:
         mode = f", training={substep.inference is not True}"
         training = mode if ground.computes_training else ""

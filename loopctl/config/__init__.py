@@ -9,11 +9,24 @@ from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import name_of
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.files import load_async_config, load_config, save_config, serialized
+from loopctl.config.loss_weights import LossWeights, weight_key
 from loopctl.config.losses import losses_in, map_losses
+from loopctl.config.optimizer_groups import OptimizerGroups
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
 from loopctl.config.predicate_text import parse as parse_predicate
+from loopctl.config.predicate_text import parse_value
 from loopctl.config.predicate_values import COUNTERS, VALIDATION, Statistic
-from loopctl.config.predicates import Always, Condition, Counter, Series, every
+from loopctl.config.predicates import (
+    Always,
+    Condition,
+    Counter,
+    Expression,
+    Number,
+    Series,
+    every,
+)
+from loopctl.config.rates import LearningRate, rate_key
+from loopctl.config.schedules import cosine, linear, maximum, minimum, piecewise
 
 __all__ = [
     "COUNTERS",
@@ -25,20 +38,33 @@ __all__ = [
     "ConfigError",
     "ControlPlan",
     "Counter",
+    "Expression",
+    "LearningRate",
+    "LossWeights",
+    "Number",
+    "OptimizerGroups",
     "Selector",
     "Series",
     "Statistic",
     "Substep",
     "closest",
+    "cosine",
     "every",
+    "linear",
     "load_async_config",
     "load_config",
     "losses_in",
     "map_losses",
+    "maximum",
+    "minimum",
     "name_of",
     "parse",
     "parse_predicate",
+    "parse_value",
+    "piecewise",
     "place",
+    "rate_key",
     "save_config",
     "serialized",
+    "weight_key",
 ]

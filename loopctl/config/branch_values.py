@@ -12,6 +12,7 @@ import keras
 from loopctl.config.errors import ConfigError, closest
 from loopctl.config.losses import losses_in
 from loopctl.config.plan import Clipping, Selector
+from loopctl.config.predicates import Number
 
 NORMS = ("norm", "global_norm")
 
@@ -135,6 +136,19 @@ def clipping(value: Any, where: str) -> Clipping:
             f"{where} is {value!r}: the lower bound must be below the upper one.{hint}"
         )
     return Clipping("value", lower, upper)
+
+
+def ascent(value: Any, where: str) -> float | Number | Callable[..., Any]:
+    """The radius of an ascent, or a function of gradients and variables that returns offsets."""
+    if isinstance(value, Number) or callable(value):
+        chosen: Number | Callable[..., Any] = value
+        return chosen
+    if not _is_number(value) or value <= 0:
+        raise ConfigError(
+            f"{where} is {value!r}: a positive radius, such as 0.05, a value of `when`, or a "
+            "function (gradients, variables) -> offsets is needed"
+        )
+    return float(value)
 
 
 def _norm(value: Mapping[Any, Any], where: str) -> Clipping:

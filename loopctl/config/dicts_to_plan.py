@@ -12,22 +12,30 @@ import keras
 from loopctl.config import branch_values as values
 from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
+from loopctl.config.loss_weights import loss_weights
+from loopctl.config.optimizer_groups import OptimizerGroups, optimizer
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
+from loopctl.config.predicates import Number
+from loopctl.config.rates import learning_rate
 
 ACTION_KEYS = ("cond", True, False)
 BRANCH_KEYS = (
     "loss",
+    "loss_weights",
     "objective",
     "regularize",
     "inference",
     "variables",
     "excluded_variables",
+    "ascend",
     "gradients",
     "clipping",
     "optimizer",
+    "learning_rate",
     "repeat",
     "accumulate",
     "average",
+    "skip_nonfinite",
     "update_statistics",
 )
 ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
@@ -83,6 +91,11 @@ def _action(name: Any, entry: Any) -> Action:
     }
     if not branches:
         raise ConfigError(f"{where} has no branch: True, False or both are needed")
+    if isinstance(entry["cond"], Number):
+        raise ConfigError(
+            f'{where}["cond"] is {entry["cond"]!r}, a number: compare it with something, as in '
+            f"{entry['cond'] < 1!r}"
+        )
     cond = values.function(entry["cond"], f'{where}["cond"]')
     return Action(name, cond, branches.get(True), branches.get(False))
 
@@ -96,6 +109,8 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         raise ConfigError(
             f'{where} has both "loss" and "objective": an objective computes the loss by itself'
         )
+    if "loss_weights" in entry:
+        _check_weights(entry, f'{where}["loss_weights"]')
     if entry.get("inference") is True and entry.get("update_statistics") is True:
         raise ConfigError(
             f'{where} has "inference": True, in which statistics don\'t move, and '
@@ -109,25 +124,46 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
     def read(key: str, reader: Any, default: Any = None) -> Any:
         return reader(entry[key], f'{where}["{key}"]') if key in entry else default
 
+    own, rates = read("optimizer", optimizer), read("learning_rate", learning_rate)
+    if isinstance(own, OptimizerGroups) and rates is not None and not rates.factors:
+        raise ConfigError(
+            f'{where}["learning_rate"] is {entry["learning_rate"]!r}, one rate for the '
+            f'{len(own.optimizers)} of "optimizer": set theirs, or give factors, such as '
+            "{'*': 0.1}"
+        )
     return Substep(
         action=action,
         branch=branch,
         loss=read("loss", values.loss),
         compiled="loss" not in entry and "objective" not in entry,
+        loss_weights=read("loss_weights", loss_weights),
         objective=read("objective", values.function),
         regularize=read("regularize", values.layers, False),
         inference=read("inference", values.layers, False),
         variables=read("variables", values.selector),
         excluded_variables=read("excluded_variables", values.selector),
+        ascend=read("ascend", values.ascent),
         gradients=read("gradients", values.function),
         clipping=read("clipping", values.clipping),
-        optimizer=read("optimizer", values.optimizer),
+        optimizer=own,
+        learning_rate=rates,
         repeat=read("repeat", values.count, 1),
         accumulate=read("accumulate", values.count, 1),
         average=read("average", average),
+        skip_nonfinite=read("skip_nonfinite", values.flag, False),
         update_statistics=read("update_statistics", values.flag),
         says_regularize="regularize" in entry,
     )
+
+
+def _check_weights(entry: Mapping[Any, Any], where: str) -> None:
+    if "loss" in entry and (entry["loss"] is None or entry["loss"] is False):
+        raise ConfigError(f'{where} has no loss to weigh: "loss" is {entry["loss"]!r}')
+    if "objective" in entry and isinstance(entry["loss_weights"], list | tuple):
+        raise ConfigError(
+            f"{where} is a list, but parts of an objective have names: a dict such as "
+            "{'penalty': 0.1}, or one weight, is needed"
+        )
 
 
 def _async(name: Any, entry: Any) -> AsyncAction:

@@ -4,9 +4,9 @@ A file holds one table per action, with ``cond`` and the branches ``true`` and `
 ``async`` one table per async action. Text stands for what can't be written otherwise:
 
 - ``package.module.name``: that object is imported. A config file is code, as a Python module is.
-- elsewhere, ``cond`` is a graph predicate, ``loss`` and ``optimizer`` name Keras', variables and
-  layers are globs; losses and optimizers with settings are Keras' own serialized form, a table of
-  ``class_name`` and ``config``.
+- elsewhere, ``cond`` is a graph predicate, ``learning_rate`` a number of `loopctl.when`, ``loss``
+  and ``optimizer`` name Keras', variables and layers are globs; losses, optimizers and schedules
+  with settings are Keras' own serialized form, a table of ``class_name`` and ``config``.
 
 ``loopctl/config.schema.json`` describes the format to editors.
 """
@@ -16,22 +16,29 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 import tomlkit
 
 from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import is_dotted, name_of, resolve
 from loopctl.config.errors import ConfigError, place
 from loopctl.config.predicate_text import parse as parse_predicate
-from loopctl.config.predicates import Condition
+from loopctl.config.predicate_text import parse_value
+from loopctl.config.predicates import Expression
 from loopctl_shared import how_to_install, write_whole
 
 ASYNC = "async"  # a keyword of Python, hence never the name of an action
 _BRANCHES = {"true": True, "false": False}
+_SERIALIZED = (
+    keras.losses.Loss,
+    keras.optimizers.Optimizer,
+    keras.optimizers.schedules.LearningRateSchedule,
+)
 _CALLABLES = (
     *("objective", "regularize", "inference", "variables", "excluded_variables", "gradients"),
     *("model", "callback"),
@@ -132,18 +139,16 @@ def _async(name: str, entry: Any) -> Any:
     return read
 
 
-def _condition(value: Any, where: str) -> Any:
+def _condition(value: Any, where: str, read: Callable[..., Any] = parse_predicate) -> Any:
     if not isinstance(value, str):
         return value
     plain = value.removeprefix("when.").isidentifier()  # such as when.always
-    return (
-        resolve(value, where)
-        if is_dotted(value) and not plain
-        else parse_predicate(value, where=where)
-    )
+    return resolve(value, where) if is_dotted(value) and not plain else read(value, where=where)
 
 
 def _value(key: str, value: Any, where: str) -> Any:
+    if key == "optimizer" and isinstance(value, dict) and "class_name" not in value:
+        return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if key in _CALLABLES or key in ("loss", "optimizer"):
         if is_dotted(value):
             return resolve(value, where)
@@ -153,9 +158,34 @@ def _value(key: str, value: Any, where: str) -> Any:
             return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
         if key == "loss" and isinstance(value, list):
             return [_value(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if key == "ascend":
+        return _condition(value, where, parse_value)
+    if key == "loss_weights":
+        return _weights(value, where)
+    if key == "learning_rate":
+        return _rate(value, where)
     if key == "average" and isinstance(value, dict):
         return {k: _of_average(k, v, f"{where}[{k!r}]") for k, v in value.items()}
     return tuple(value) if key == "clipping" and isinstance(value, list) else value
+
+
+def _weights(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _weights(v, f"{where}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, list):
+        return [_weights(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    return _condition(value, where, parse_value)
+
+
+def _rate(value: Any, where: str) -> Any:
+    if isinstance(value, dict) and "class_name" in value:
+        try:
+            return keras.optimizers.schedules.deserialize(value)
+        except (ValueError, TypeError) as error:
+            raise _unreadable(value, where, error) from error
+    if isinstance(value, dict):
+        return {k: _rate(v, f"{where}[{k!r}]") for k, v in value.items()}
+    return _condition(value, where, parse_value)
 
 
 def _of_average(key: str, value: Any, where: str) -> Any:
@@ -168,7 +198,11 @@ def _deserialized(value: dict[str, Any], where: str) -> Any:
     try:
         return keras.losses.deserialize(value)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{where} is {value!r}, which Keras can't read: {error}") from error
+        raise _unreadable(value, where, error) from error
+
+
+def _unreadable(value: Any, where: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{where} is {value!r}, which Keras can't read: {error}")
 
 
 def _key(key: Any) -> str:
@@ -177,7 +211,7 @@ def _key(key: Any) -> str:
 
 def _written(key: str, value: Any, where: str) -> Any:
     """A value as plain tables, lists, text and numbers."""
-    if isinstance(value, Condition):
+    if isinstance(value, Expression):
         return repr(value)
     if value is None:
         return False  # TOML has no null; both mean no data loss
@@ -186,17 +220,19 @@ def _written(key: str, value: Any, where: str) -> Any:
     if key == "average":
         value = {k: v for k, v in value.items() if v is not None}
         return {k: _written("", v, f"{where}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, keras.Variable | tf.Variable):
+        raise ConfigError(f"{where} is the variable {value.name!r}, which can't be named")
     if isinstance(value, Mapping):
         return {str(k): _written(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_written(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
-    if isinstance(value, keras.losses.Loss | keras.optimizers.Optimizer):
+    if isinstance(value, _SERIALIZED):
         return serialized(value, where)
     return name_of(value, where) if callable(value) else value
 
 
 def serialized(thing: Any, where: str) -> dict[str, Any]:
-    """A loss or optimizer in Keras' serialized form, if that tells everything.
+    """A loss, an optimizer or a schedule in Keras' serialized form, if that tells everything.
 
     Raises:
         ConfigError: it leaves something out.
@@ -213,8 +249,9 @@ def serialized(thing: Any, where: str) -> dict[str, Any]:
             f"{where} is a {type(thing).__name__}, whose {' and '.join(left_out)} Keras does not "
             "tell: make it at the top level of a module and give its dotted name"
         )
-    kind = keras.losses if isinstance(thing, keras.losses.Loss) else keras.optimizers
-    form = kind.serialize(thing)
+    makers = (keras.losses, keras.optimizers, keras.optimizers.schedules)
+    kinds = [m for base, m in zip(_SERIALIZED, makers, strict=True) if isinstance(thing, base)]
+    form = kinds[0].serialize(thing)
     form["config"] |= {name: kept[name] for name in named & kept.keys()}
     plain: dict[str, Any] = json.loads(json.dumps(_without_none(form)))
     return plain

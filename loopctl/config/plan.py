@@ -10,8 +10,10 @@ import keras
 
 from loopctl.config.averages import Average
 from loopctl.config.errors import place
+from loopctl.config.loss_weights import LossWeights
 from loopctl.config.losses import same_loss
-from loopctl.config.predicates import Condition
+from loopctl.config.predicates import Condition, Expression, Number
+from loopctl.config.rates import LearningRate
 
 Selector = Callable[[keras.Model], Any] | tuple[str, ...]
 """A function of the model, or globs."""
@@ -38,29 +40,37 @@ class Substep:
 
     `loss` is a Keras loss or a function ``(y_true, y_pred)``, or a structure of these and None as
     ``Model.compile`` takes it; None for zero data loss. `compiled` says that the model's own loss
-    is meant instead, `objective` is a function ``(model, data)`` that takes the place of forward
-    pass and loss. `regularize` is a bool or chooses layers, and so does `inference`, which is about
-    their mode. At most one of `variables` and `excluded_variables` is set. `optimizer` is None for
-    the compiled one. `accumulate` is of how many train steps the gradients are averaged for one
-    update, and `average` an average of weights that follows these. `update_statistics` is None for
-    once per train step. `says_regularize`: the config has a word on `regularize`.
+    is meant instead. `loss_weights` take the place of those that the model was compiled with.
+    `objective` is a function ``(model, data)`` that takes the place of forward pass and loss.
+    `regularize` is a bool or chooses layers, and so does `inference`, which is about their mode. At
+    most one of `variables` and `excluded_variables` is set. `ascend` is the radius within which
+    gradients are taken uphill, or a function that says where. `optimizer` is None for the compiled
+    one, `learning_rate` None for its rate. `accumulate` is of how many train steps the gradients
+    are averaged for one update, and `average` an average of weights that follows these.
+    `skip_nonfinite`: an update whose gradients are not finite is left out. `update_statistics` is
+    None for once per train step. `says_regularize`: the config has a word on
+    `regularize`.
     """
 
     action: str
     branch: bool
     loss: Any
     compiled: bool
+    loss_weights: LossWeights | None
     objective: Callable[[Any, Any], Any] | None
     regularize: bool | Selector
     inference: bool | Selector
     variables: Selector | None
     excluded_variables: Selector | None
+    ascend: float | Number | Callable[[list[Any], list[Any]], Any] | None
     gradients: Callable[[list[Any], list[Any]], Any] | None
     clipping: Clipping | None
     optimizer: Any
+    learning_rate: LearningRate | None
     repeat: int
     accumulate: int
     average: Average | None
+    skip_nonfinite: bool
     update_statistics: bool | None
     says_regularize: bool
 
@@ -83,13 +93,26 @@ class Substep:
     @property
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
-        return self.objective is not None or self.accumulate > 1 or self.inference is not False
+        own_pass = self.objective is not None or self.inference is not False
+        own_pass = own_pass or self.ascend is not None
+        return own_pass or self.conditional or self.loss_weights is not None
 
     @property
-    def expressions(self) -> dict[str, Condition]:
-        """What the graph evaluates in every step of this branch, by the key it belongs to."""
-        start = None if self.average is None else self.average.start
-        return {} if start is None else {"average": start}
+    def conditional(self) -> bool:
+        """Whether there are train steps of the branch without an update."""
+        return self.accumulate > 1 or self.skip_nonfinite
+
+    @property
+    def expressions(self) -> dict[str, Expression]:
+        """What the graph evaluates in every step of this branch, by its name in the source."""
+        found: dict[str, Expression] = {}
+        if self.average is not None and self.average.start is not None:
+            found["average"] = self.average.start
+        if isinstance(self.ascend, Number):
+            found["ascend"] = self.ascend
+        for values in (self.loss_weights, self.learning_rate):
+            found |= {} if values is None else values.expressions
+        return found
 
     def place(self, *keys: object) -> str:
         return place(self.action, self.branch, *keys)
@@ -164,9 +187,22 @@ class ControlPlan:
         return any(substep.objective is not None for substep in self.substeps)
 
     @property
-    def predicates(self) -> tuple[Condition, ...]:
+    def skipping(self) -> tuple[str, ...]:
+        """The actions that report how many updates were left out."""
+        return tuple(a.name for a in self.actions if any(s.skip_nonfinite for s in a.substeps))
+
+    @property
+    def logged(self) -> frozenset[str]:
+        """What a train step reports by names that follow from those of actions."""
+        losses = (f"loss_{name}" for name in self.names)
+        return frozenset(("loss", *losses, *(f"skipped_{name}" for name in self.skipping)))
+
+    @property
+    def predicates(self) -> tuple[Expression, ...]:
         """Everything that the graph evaluates from counters and history."""
-        conditions = tuple(a.predicate for a in self.actions if a.predicate is not None)
+        conditions: tuple[Expression, ...] = tuple(
+            a.predicate for a in self.actions if a.predicate is not None
+        )
         return conditions + tuple(e for s in self.substeps for e in s.expressions.values())
 
     @property

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from loopctl.config import predicates
+from loopctl.config import predicates, schedules
 from loopctl.config.errors import ConfigError, closest
 from loopctl.config.predicate_values import COUNTERS
 
@@ -30,8 +30,12 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 }
 _ALLOWED = (
     "counters (" + ", ".join(COUNTERS) + "), every(n), always, <name>.last(), "
-    '<name>.mean(n), column("<name>"), numbers, + - * / // %, comparisons, & | ~ (or: and, or, not)'
+    '<name>.mean(n), column("<name>"), linear(a, b, over=n), cosine(a, b, over=n), '
+    "piecewise([n, ...], [a, b, ...]), minimum(a, b), maximum(a, b), numbers, + - * / // %, "
+    "comparisons, & | ~ (or: and, or, not)"
 )
+_SCHEDULES = {f.__name__: f for f in (schedules.linear, schedules.cosine, schedules.piecewise)}
+_EXTREMES = {f.__name__: f for f in (schedules.minimum, schedules.maximum)}
 
 
 def parse(text: str, *, where: str = "predicate") -> predicates.Condition:
@@ -40,21 +44,35 @@ def parse(text: str, *, where: str = "predicate") -> predicates.Condition:
     Raises:
         ConfigError: `text` is no such predicate; names `where`.
     """
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-        result = _build(tree.body)
-    except (SyntaxError, TypeError, ValueError, ZeroDivisionError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        stop = "" if reason.endswith((".", "?")) else "."
-        raise ConfigError(
-            f"{where} is {text!r}, which is no graph predicate: {reason}{stop} "
-            f"Allowed are {_ALLOWED}"
-        ) from None
+    result = _parsed(text, where, "graph predicate")
     if not isinstance(result, predicates.Condition):
         raise ConfigError(
             f"{where} is {text!r}, which is a number, no condition: compare it with something"
         )
     return result
+
+
+def parse_value(text: str, *, where: str = "value") -> predicates.Number:
+    """The number that `text` spells, such as ``linear(0, 1, over=100)``.
+
+    Raises:
+        ConfigError: `text` is no such number; names `where`.
+    """
+    result = _parsed(text, where, "value of `when`")
+    if not isinstance(result, predicates.Number):
+        raise ConfigError(f"{where} is {text!r}, which is a condition: a number is needed")
+    return result
+
+
+def _parsed(text: str, where: str, kind: str) -> Any:
+    try:
+        return _build(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, TypeError, ValueError, ZeroDivisionError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        stop = "" if reason.endswith((".", "?")) else "."
+        raise ConfigError(
+            f"{where} is {text!r}, which is no {kind}: {reason}{stop} Allowed are {_ALLOWED}"
+        ) from None
 
 
 def _build(node: ast.expr) -> Any:
@@ -74,7 +92,7 @@ def _build(node: ast.expr) -> Any:
         return first
     if isinstance(node, ast.Compare):
         return _compare(node)
-    if isinstance(node, ast.Call) and not node.keywords:
+    if isinstance(node, ast.Call):
         return _call(node)
     raise ValueError(f"{ast.unparse(node)!r} is not understood")
 
@@ -128,14 +146,39 @@ def _named(name: str) -> Any:
 
 
 def _call(node: ast.Call) -> Any:
-    arguments: list[Any] = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
     function = node.func
-    if isinstance(function, ast.Attribute) and function.attr in ("last", "mean"):
+    name = (
+        "" if isinstance(function, ast.Attribute) and _is_statistic(function) else _name(function)
+    )
+    if name in _SCHEDULES:
+        options = {
+            str(k.arg): _build(k.value) if k.arg == "of" else _plain(k.value) for k in node.keywords
+        }
+        return _SCHEDULES[name](*map(_plain, node.args), **options)
+    if name in _EXTREMES and not node.keywords:
+        return _EXTREMES[name](*map(_build, node.args))
+    arguments: list[Any] = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
+    if isinstance(function, ast.Attribute) and not name and not node.keywords:
         series = _series(function.value)
         return series.last(*arguments) if function.attr == "last" else series.mean(*arguments)
-    if _name(function) == "every":
+    if name == "every" and not node.keywords:
         return predicates.every(*arguments)
-    raise ValueError(f"{ast.unparse(node)!r} is not understood")
+    hint = closest(name, ["every", "column", *_SCHEDULES, *_EXTREMES])
+    raise ValueError(f"{ast.unparse(node)!r} is not understood.{hint}")
+
+
+def _is_statistic(function: ast.Attribute) -> bool:
+    return function.attr in ("last", "mean")
+
+
+def _plain(node: ast.expr) -> Any:
+    """A number, or a list of numbers, that is written out."""
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_plain(one) for one in node.elts]
+    built = _build(node)
+    if not isinstance(built, predicates.Constant):
+        raise ValueError(f"{ast.unparse(node)!r} is no number")
+    return built.value
 
 
 def _series(node: ast.expr) -> predicates.Series:

@@ -46,6 +46,12 @@ class Values(Protocol):
     def real(self, value: Any) -> Any:
         """`value` as float64."""
 
+    def where(self, condition: Any, value: Any, other: Any) -> Any:
+        """`value` if `condition` holds, else `other`: scalars of one type."""
+
+    def cosine(self, value: Any) -> Any:
+        """Of a float64."""
+
 
 class HostValues:
     """The values a condition is computed from, as the callback has them, in NumPy scalars."""
@@ -70,3 +76,9 @@ class HostValues:
 
     def real(self, value: Any) -> Any:
         return np.float64(value)
+
+    def where(self, condition: Any, value: Any, other: Any) -> Any:
+        return value if condition else other
+
+    def cosine(self, value: Any) -> Any:
+        return np.cos(value)

@@ -11,12 +11,18 @@ import numpy as np
 
 from loopctl.config.predicate_values import COUNTERS, HostValues, Statistic, Values
 
-RESERVED = frozenset((*COUNTERS, "always", "annotations", "column", "every", "parse"))
+RESERVED = frozenset(
+    (
+        *COUNTERS,
+        *("always", "annotations", "column", "every", "parse", "parse_value"),
+        *("cosine", "linear", "maximum", "minimum", "piecewise"),
+    )
+)
 """Names in `loopctl.when` that are no columns of the history."""
 
 
-class Number:
-    """A scalar in an expression; takes part in arithmetic and comparisons."""
+class Expression:
+    """What is computed before every train step, from counters and recent values."""
 
     precedence = 6
 
@@ -28,77 +34,93 @@ class Number:
         """What the value is computed from."""
         return ()
 
+    @property
+    def counters(self) -> frozenset[str]:
+        """Names of the counters that decide."""
+        return frozenset(part.name for part in walk(self) if isinstance(part, Counter))
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The statistics that decide, each once."""
+        return tuple(
+            dict.fromkeys(
+                Statistic(part.name, part.window)
+                for part in walk(self)
+                if isinstance(part, SeriesMean)
+            )
+        )
+
+
+class Number(Expression):
+    """A scalar in an expression; takes part in arithmetic and comparisons."""
+
+    def at(self, callback: Any) -> float:
+        """What it is on the host, for the present state of `callback`."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(self.evaluate(HostValues(callback)))
+
     def __add__(self, other: Any) -> Number:
-        return Arithmetic("+", self, _number(other))
+        return Arithmetic("+", self, as_number(other))
 
     def __radd__(self, other: Any) -> Number:
-        return Arithmetic("+", _number(other), self)
+        return Arithmetic("+", as_number(other), self)
 
     def __sub__(self, other: Any) -> Number:
-        return Arithmetic("-", self, _number(other))
+        return Arithmetic("-", self, as_number(other))
 
     def __rsub__(self, other: Any) -> Number:
-        return Arithmetic("-", _number(other), self)
+        return Arithmetic("-", as_number(other), self)
 
     def __mul__(self, other: Any) -> Number:
-        return Arithmetic("*", self, _number(other))
+        return Arithmetic("*", self, as_number(other))
 
     def __rmul__(self, other: Any) -> Number:
-        return Arithmetic("*", _number(other), self)
+        return Arithmetic("*", as_number(other), self)
 
     def __truediv__(self, other: Any) -> Number:
         return Arithmetic("/", self, _divisor(other))
 
     def __rtruediv__(self, other: Any) -> Number:
-        return Arithmetic("/", _number(other), self)
+        return Arithmetic("/", as_number(other), self)
 
     def __floordiv__(self, other: Any) -> Number:
         return Arithmetic("//", self, _divisor(other))
 
     def __rfloordiv__(self, other: Any) -> Number:
-        return Arithmetic("//", _number(other), self)
+        return Arithmetic("//", as_number(other), self)
 
     def __mod__(self, other: Any) -> Number:
         return Arithmetic("%", self, _divisor(other))
 
     def __rmod__(self, other: Any) -> Number:
-        return Arithmetic("%", _number(other), self)
+        return Arithmetic("%", as_number(other), self)
 
     def __neg__(self) -> Number:
         return Arithmetic("-", Constant(0), self)
 
     def __lt__(self, other: Any) -> Condition:
-        return Comparison("<", self, _number(other))
+        return Comparison("<", self, as_number(other))
 
     def __le__(self, other: Any) -> Condition:
-        return Comparison("<=", self, _number(other))
+        return Comparison("<=", self, as_number(other))
 
     def __gt__(self, other: Any) -> Condition:
-        return Comparison(">", self, _number(other))
+        return Comparison(">", self, as_number(other))
 
     def __ge__(self, other: Any) -> Condition:
-        return Comparison(">=", self, _number(other))
+        return Comparison(">=", self, as_number(other))
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]  # builds a condition
-        return Comparison("==", self, _number(other))
+        return Comparison("==", self, as_number(other))
 
     def __ne__(self, other: object) -> Condition:  # type: ignore[override]
-        return Comparison("!=", self, _number(other))
+        return Comparison("!=", self, as_number(other))
 
     __hash__ = object.__hash__
 
 
-class Condition:
+class Condition(Expression):
     """Chooses the branch of an action; True or False in every train step."""
-
-    precedence = 6
-
-    def evaluate(self, values: Values) -> Any:
-        raise NotImplementedError
-
-    @property
-    def parts(self) -> tuple[Any, ...]:
-        return ()
 
     def __call__(self, callback: Any) -> bool:
         """The outcome on the host, for the present state of `callback`."""
@@ -118,22 +140,6 @@ class Condition:
         raise TypeError(
             f"{self!r} has no truth value of its own: it is evaluated in every train step. Combine "
             "conditions with &, | and ~ (not: and, or, not, a < b < c), comparisons in parentheses"
-        )
-
-    @property
-    def counters(self) -> frozenset[str]:
-        """Names of the counters that decide."""
-        return frozenset(part.name for part in walk(self) if isinstance(part, Counter))
-
-    @property
-    def statistics(self) -> tuple[Statistic, ...]:
-        """The statistics that decide, each once."""
-        return tuple(
-            dict.fromkeys(
-                Statistic(part.name, part.window)
-                for part in walk(self)
-                if isinstance(part, SeriesMean)
-            )
         )
 
 
@@ -242,7 +248,7 @@ class Arithmetic(Number):
         return self.left, self.right
 
     def evaluate(self, values: Values) -> Any:
-        left, right = _alike(values, self.left, self.right)
+        left, right = both_alike(values, self.left, self.right)
         if self.symbol == "/":
             left, right = values.real(left), values.real(right)
         return _ARITHMETIC[self.symbol][1](left, right)
@@ -266,7 +272,7 @@ class Comparison(Condition):
         return self.left, self.right
 
     def evaluate(self, values: Values) -> Any:
-        return _COMPARISONS[self.symbol](*_alike(values, self.left, self.right))
+        return _COMPARISONS[self.symbol](*both_alike(values, self.left, self.right))
 
     def __repr__(self) -> str:
         return f"{self.left!r} {self.symbol} {self.right!r}"
@@ -327,7 +333,12 @@ def walk(expression: Any) -> Iterator[Any]:
         yield from walk(part)
 
 
-def _number(value: Any) -> Number:
+def as_number(value: Any) -> Number:
+    """`value` as a part of an expression.
+
+    Raises:
+        TypeError: it is no number.
+    """
     if isinstance(value, Number):
         return value
     if isinstance(value, np.integer | np.floating):
@@ -339,7 +350,7 @@ def _number(value: Any) -> Number:
 
 
 def _divisor(value: Any) -> Number:
-    number = _number(value)
+    number = as_number(value)
     if isinstance(number, Constant) and number.value == 0:
         raise ZeroDivisionError("division by zero in a graph predicate")
     return number
@@ -354,7 +365,7 @@ def _condition(value: Any) -> Condition:
     return value
 
 
-def _alike(values: Values, left: Number, right: Number) -> tuple[Any, Any]:
+def both_alike(values: Values, left: Number, right: Number) -> tuple[Any, Any]:
     """Both values, as float64 unless both are integers."""
     a, b = left.evaluate(values), right.evaluate(values)
     return (a, b) if a.dtype == b.dtype else (values.real(a), values.real(b))

@@ -8,6 +8,7 @@ from textwrap import indent, wrap
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from loopctl.compile import (
     Steps,
@@ -16,10 +17,12 @@ from loopctl.compile import (
     moved_lines,
     output_weights,
     step_loss,
+    weighed_loss,
 )
 from loopctl.config import (
     Action,
     ConfigError,
+    OptimizerGroups,
     Substep,
     name_of,
     serialized,
@@ -40,7 +43,7 @@ _HEADER = '''"""The train step of {name!r} under control, exported by loopctl an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -82,18 +85,19 @@ class _Writer:
         self.layers = {id(layer): i for i, layer in enumerate(layers_of(model))}
 
     def factories(self) -> str:
-        return "\n\n".join(
-            self._factory(name, substep)
-            for substep in self.steps.plan.substeps
-            for name in (substep.name, f"{substep.name}_again")
-            if name in self.steps.source
-        )
+        return "\n\n".join(map(self._factory, self.steps.plan.substeps))
 
-    def _factory(self, name: str, substep: Substep) -> str:
-        text = self.steps.source[name]
+    def _functions(self, substep: Substep) -> list[str]:
+        """The names of a substep and of its repetition, if it has any."""
+        names = (substep.name, f"{substep.name}_again")
+        return [name for name in names if name in self.steps.source]
+
+    def _factory(self, substep: Substep) -> str:
+        names = self._functions(substep)
+        text = "\n".join(self.steps.source[name] for name in names)
         weights = self.steps.selections[substep.name]
         lines = [
-            f"def make_{name}(model, optimizer, statistics{self._more}):",
+            f"def make_{substep.name}(model, optimizer, statistics{_counts(substep)}{self._more}):",
             *wrap(
                 ", ".join(v.path for v in weights),
                 88,
@@ -109,15 +113,19 @@ class _Writer:
             lines.append(
                 "    compiled_loss = model._compile_loss  # Keras has no public name for it"
             )
-        elif substep.loss is not None:
+        if "own_loss(" in text:
             where = substep.place("loss")
-            arguments = [self._loss(substep.loss, where)]
-            if (weights := output_weights(self.model, substep.loss, where)) is not None:
-                arguments.append(f"weights={self._weights(weights, where)}")
-            if names := getattr(self.model, "output_names", None):
-                arguments.append(f"names={list(names)!r}")
+            if substep.loss_weights is None:
+                arguments = [self._loss(substep.loss, where)]
+                if (weights := output_weights(self.model, substep.loss, where)) is not None:
+                    arguments.append(f"weights={self._weights(weights, where)}")
+            else:
+                loss, places = weighed_loss(substep.loss_weights, substep, self.model)
+                arguments = [self._loss(loss, where), f"places={places!r}"]
+            if outputs := getattr(self.model, "output_names", None):
+                arguments.append(f"names={list(outputs)!r}")
             lines.append(f"    own_loss = BranchLoss({', '.join(arguments)})")
-        elif "floatx" in text:
+        if "floatx)" in text:
             lines.append("    floatx = keras.backend.floatx()")
         if not isinstance(substep.regularize, bool):
             chosen = [self.layers[id(layer)] for layer in self.steps.layers[substep.name] or ()]
@@ -134,6 +142,8 @@ class _Writer:
                 *(["    inferring.append(model)"] if substep.inference is True else []),
             ]
             self.modules |= {"contextlib", "inspect"}
+        if substep.loss_weights is not None:
+            lines += self._weighed(substep)
         if substep.objective is not None:
             where = substep.place("objective")
             lines.append(f"    objective = {self._named(substep.objective, where)}")
@@ -141,6 +151,8 @@ class _Writer:
             lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
         if substep.average is not None:
             lines += self._average(substep)
+        if substep.learning_rate is not None:
+            lines += self._rates(substep)
         if substep.expressions:
             lines += [
                 "",
@@ -148,10 +160,14 @@ class _Writer:
                 f'        return values[f"{substep.name}_{{key}}"]',
                 "",
             ]
+        if callable(substep.ascend):
+            lines.append(f"    ascend = {self._named(substep.ascend, substep.place('ascend'))}")
         if substep.gradients is not None:
             where = substep.place("gradients")
             lines.append(f"    transform = {self._named(substep.gradients, where)}")
-        return "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {name}\n"
+        return (
+            "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {', '.join(names)}\n"
+        )
 
     @property
     def _more(self) -> str:
@@ -174,6 +190,34 @@ class _Writer:
         lines.append(f"    averaged = Average({averaged.decay!r}, followed{into})")
         return [*lines, "    averages.append(averaged)"]
 
+    @staticmethod
+    def _weighed(substep: Substep) -> list[str]:
+        weights = substep.loss_weights
+        if weights is None or weights.names is None or substep.objective is None:
+            lines = []
+        else:
+            lines = [f"    weighed = {list(weights.names)!r}"]
+        for weight in () if weights is None else weights.weights:
+            if isinstance(weight, keras.Variable | tf.Variable):
+                raise ConfigError(
+                    f"{substep.place('loss_weights')} has the variable {weight.name!r}: an "
+                    "exported module knows numbers only, also such as when.linear(0, 1, over=1000)"
+                )
+        return lines
+
+    def _rates(self, substep: Substep) -> list[str]:
+        self.modules |= {"contextlib"}
+        rate = substep.learning_rate.rate if substep.learning_rate else None
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            form = serialized(rate, substep.place("learning_rate"))
+            return [f"    schedule = keras.optimizers.schedules.deserialize({form!r})"]
+        chosen = [[self.places[id(v)] for v in group] for group in self.steps.groups[substep.name]]
+        if not chosen:
+            return []
+        return [
+            f"    groups = [[model.trainable_variables[i] for i in group] for group in {chosen}]"
+        ]
+
     def _named(self, thing: Any, where: str) -> str:
         name = name_of(thing, where)
         module = thing.__module__
@@ -188,8 +232,8 @@ class _Writer:
             return f"{{{', '.join(parts)}}}"
         if isinstance(loss, list | tuple):
             return f"[{', '.join(self._loss(one, f'{where}[{i}]') for i, one in enumerate(loss))}]"
-        if loss is None:
-            return "None"
+        if loss is None or isinstance(loss, str):
+            return repr(loss)
         if isinstance(loss, keras.losses.Loss):
             return f"keras.losses.deserialize({serialized(loss, where)!r})"
         return self._function(loss, where)
@@ -240,12 +284,13 @@ class _Writer:
             *optimizers,
             f"    statistics = {'Statistics(model)' if self.steps.ground.statistics else None}",
             *(["    parts = Parts()"] if plan.has_parts else []),
+            *(f"    {name}_skipped = Skipped()" for name in plan.skipping),
         ]
         for substep in plan.substeps:
-            for name in (substep.name, f"{substep.name}_again"):
-                if name in self.steps.source:
-                    arguments = f"model, {substep.name}_optimizer, statistics{self._more}"
-                    lines.append(f"    {name} = make_{name}({arguments})")
+            counts = f", {substep.action}_skipped" if substep.skip_nonfinite else ""
+            arguments = f"model, {substep.name}_optimizer, statistics{counts}{self._more}"
+            made = ", ".join(self._functions(substep))
+            lines.append(f"    {made} = make_{substep.name}({arguments})")
         lines += ["", "    def step(data):", *self._step(), "", "    return step", ""]
         return "\n".join(lines)
 
@@ -267,6 +312,9 @@ class _Writer:
         names = [action.name for action in plan.actions]
         loss = step_loss(plan, "control_variables")
         values = ", ".join(f"'loss_{name}': loss_{name}" for name in names)
+        values += "".join(
+            f", 'skipped_{name}': {name}_skipped.updates.read_value()" for name in plan.skipping
+        )
         parts = ", **parts.taken()" if plan.has_parts else ""
         lines += [
             "        states = {k: tf.identity(state) for k, state in control_variables.items()}",
@@ -300,7 +348,8 @@ class _Writer:
         """Lines that make a substep's optimizer, or take that of an earlier one."""
         optimizers, name = self.steps.optimizers, f"{substep.name}_optimizer"
         optimizer = optimizers.of(substep)
-        if hasattr(optimizer, "optimizers"):
+        grouped = isinstance(substep.optimizer, OptimizerGroups)
+        if hasattr(optimizer, "optimizers") and not grouped:
             raise ConfigError(
                 f"{substep.place()} is trained by an optimizer of several optimizers: an exported "
                 "module can't apply that to some of its variables"
@@ -310,14 +359,33 @@ class _Writer:
         served = [s for s in self.steps.plan.substeps if optimizers.of(s) is optimizer]
         if served[0] is not substep:
             return [f"    {name} = {served[0].name}_optimizer"]
-        if optimizers.inner(substep).use_ema:
+        if any(part.use_ema for part in optimizers.parts(substep)):
             raise ConfigError(
                 f"{substep.place('optimizer')} averages weights (use_ema=True): an exported module "
                 "does that with the compiled optimizer only"
             )
-        form = serialized(optimizer, substep.place("optimizer"))
+        where = substep.place("optimizer")
         places = sorted({self.places[id(v)] for s in served for v in self.steps.selections[s.name]})
+        if grouped:
+            made = self._optimizers(substep, where)
+        else:
+            made = f"keras.optimizers.deserialize({serialized(optimizer, where)!r})"
         return [
-            f"    {name} = keras.optimizers.deserialize({form!r})",
+            f"    {name} = {made}",
             f"    {name}.build([model.trainable_variables[i] for i in {places}])",
         ]
+
+    def _optimizers(self, substep: Substep, where: str) -> str:
+        """Expression of the optimizers of groups, as one."""
+        inner = self.steps.optimizers.inner(substep)
+        forms = [serialized(part, where) for part in inner.optimizers]
+        made = ", ".join(f"keras.optimizers.deserialize({form!r})" for form in forms)
+        places = [[self.places[id(v)] for v in group] for group in inner.groups]
+        groups = f"[[model.trainable_variables[i] for i in group] for group in {places}]"
+        text = f"Groups([{made}], {groups})"
+        scales = inner is not self.steps.optimizers.of(substep)
+        return f"keras.optimizers.LossScaleOptimizer({text})" if scales else text
+
+
+def _counts(substep: Substep) -> str:
+    return ", skipped" if substep.skip_nonfinite else ""

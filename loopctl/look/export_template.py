@@ -37,6 +37,25 @@ class When:
     def every(self, period: int) -> Any:
         return np.int64(self.trainer.batches) % period == 0
 
+    def linear(self, start: float, end: float, over: float, of: Any = None) -> Any:
+        done = np.clip(np.float64(self.batches if of is None else of) / over, 0.0, 1.0)
+        return start * (1 - done) + end * done
+
+    def cosine(self, start: float, end: float, over: float, of: Any = None) -> Any:
+        done = (1 - np.cos(np.pi * self.linear(0.0, 1.0, over, of))) / 2
+        return start * (1 - done) + end * done
+
+    def piecewise(self, boundaries: list[float], values: list[float], of: Any = None) -> Any:
+        count = np.float64(self.batches if of is None else of)
+        found = np.float64(values[np.searchsorted(boundaries, count, side="right")])
+        return count if np.isnan(count) else found
+
+    def minimum(self, left: Any, right: Any) -> Any:
+        return np.minimum(left, right)
+
+    def maximum(self, left: Any, right: Any) -> Any:
+        return np.maximum(left, right)
+
     def column(self, name: str) -> Column:
         return Column([float(step[name]) for step in self.trainer.reinit_history])
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loopctl.compile import Steps
-from loopctl.config import Action, Substep
+from loopctl.config import Action, Number, OptimizerGroups, Substep
 
 COLUMNS = (
     "action",
@@ -66,11 +66,11 @@ def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str
         action.name if first else "",
         condition(action.cond) if first else "",
         str(substep.branch) + (f" × {substep.repeat}" if substep.repeat > 1 else ""),
-        _loss(steps, substep) + _inference(substep),
+        _loss(steps, substep) + _weights(substep) + _inference(substep),
         _regularization(substep),
         f"{len(weights)} of {len(model.trainable_variables)} ({size} weights)",
         _gradients(substep),
-        "compiled" if substep.optimizer is None else _named(steps.optimizers.of(substep)),
+        _optimizer(steps, substep),
         "" if batch is None else str(nodes(steps.substeps[substep.name], batch)),
     ]
 
@@ -91,6 +91,10 @@ def _loss(steps: Steps, substep: Substep) -> str:
             return "the model's compute_loss"
         return f"compiled: {_loss_name(steps.model.loss)}" if steps.ground.compiled else "none"
     return "none" if substep.loss is None else _loss_name(substep.loss)
+
+
+def _weights(substep: Substep) -> str:
+    return "" if substep.loss_weights is None else f", weighed by {substep.loss_weights}"
 
 
 def _inference(substep: Substep) -> str:
@@ -125,16 +129,34 @@ def _regularization(substep: Substep) -> str:
 
 def _gradients(substep: Substep) -> str:
     treatment = [f"mean of {substep.accumulate} steps"] if substep.accumulate > 1 else []
+    if substep.ascend is not None:
+        treatment.insert(0, f"uphill: {_ascent(substep.ascend)}")
     if substep.gradients is not None:
         treatment.append(_named(substep.gradients))
     if substep.clipping is not None:
         treatment.append(f"clipped to {substep.clipping}")
     told = ", then ".join(treatment) or "as they are"
+    told += ", if finite" if substep.skip_nonfinite else ""
     average = substep.average
     if average is None:
         return told
     into = "" if average.into is None else f", in {_named_layer(average.into)}"
     return f"{told}; weights averaged by {average.decay:g}{into}"
+
+
+def _optimizer(steps: Steps, substep: Substep) -> str:
+    own = substep.optimizer
+    told = "compiled" if own is None else _named(steps.optimizers.of(substep))
+    if isinstance(own, OptimizerGroups):
+        pairs = zip(own.globs, steps.optimizers.parts(substep), strict=True)
+        told = ", ".join(f"{glob}: {_named(part)}" for glob, part in pairs)
+    return told if substep.learning_rate is None else f"{told}, at {substep.learning_rate}"
+
+
+def _ascent(ascend: Any) -> str:
+    if isinstance(ascend, float):
+        return f"{ascend:g}"
+    return repr(ascend) if isinstance(ascend, Number) else _named(ascend)
 
 
 def _named_layer(choice: Any) -> str:

@@ -36,21 +36,23 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             train step. Keys of a branch:
 
             - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
+            - ``loss_weights``: as of ``compile``: numbers, numbers of `loopctl.when`, variables
             - ``objective``: instead, ``fn(model, data)`` -> a scalar loss, ``(loss, y_pred)`` or a
               dict of scalars that are added: a forward pass of the branch's own
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
             - ``inference``: layers that run with ``training=False``, said as for ``regularize``
-            - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, or globs over
-              ``variable.path``
+            - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, globs over paths
+            - ``ascend``: radius (SAM), or ``fn(gradients, variables) -> offsets``
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
-            - ``optimizer``: this branch's own
+            - ``optimizer``: this branch's own, or ``{glob: optimizer}``
+            - ``learning_rate``: a number, also of `loopctl.when`, a schedule, ``{glob: factor}``
             - ``repeat``: how often per train step
             - ``accumulate``: of how many train steps the gradients are averaged for one update
             - ``average``: ``{"decay": d}``, a moving average of what the branch trains, with
               ``"start"`` (a graph predicate) and ``"into"`` (a model that follows) if need be
-            - ``update_statistics``: True or False, whether BatchNormalization's averages move in
-              this substep; without it they move once per train step
+            - ``skip_nonfinite``: leaves out updates whose gradients are not finite, and counts them
+            - ``update_statistics``: whether moving statistics move; else once per train step
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
             "callback": fn(callback), "when": "epoch_end", "reset_optimizer": False}}``, evaluated
             in order at each epoch's end, or at ``"batch_end"`` or ``"train_begin"``;

@@ -22,6 +22,10 @@ class Rated(Protocol):
     def own_by_place(self) -> dict[str, Any]:
         """Those of branches, by their first place in the config."""
 
+    @property
+    def replaced_by_place(self) -> dict[str, Any]:
+        """Those whose rate a branch has one of its own in the place of, by that place."""
+
 
 class Differences:
     """The warnings of one callback, each given once.
@@ -33,7 +37,7 @@ class Differences:
     def __init__(self, plan: ControlPlan) -> None:
         self._silent = not any(substep.says_regularize for substep in plan.substeps)
         self._rates: dict[str, float | None] = {}  # as of the epoch before
-        self._rates_told = False
+        self._told = set[str]()  # which warnings of rates
 
     def of_losses(self, model: keras.Model) -> None:
         """Warns if the layers of a model that was called add losses, of which no branch speaks."""
@@ -52,16 +56,26 @@ class Differences:
     def of_rates(self, optimizers: Rated) -> None:
         """Warns if somebody has set the compiled optimizer's rate since it was last asked, only.
 
-        As LearningRateScheduler and ReduceLROnPlateau do, which know of no other optimizer.
+        As LearningRateScheduler and ReduceLROnPlateau do, which know of no other optimizer. And if
+        anybody has set a rate that a branch does not train at.
         """
+        own, replaced = optimizers.own_by_place, optimizers.replaced_by_place
         rates = {"": _rate(optimizers.compiled)}
-        rates |= {place: _rate(one) for place, one in optimizers.own_by_place.items()}
+        rates |= {place: _rate(one) for place, one in (own | replaced).items()}
         before, self._rates = self._rates, rates
-        if self._rates_told or not before or before[""] == rates[""]:
-            return
-        left = [place for place in rates if place and before.get(place) == rates[place]]
-        if left:
-            self._rates_told = True
+        changed = {place for place in rates if before and before.get(place) != rates[place]}
+        vain = [place for place in replaced if place in changed]
+        if vain and "replaced" not in self._told:
+            self._told.add("replaced")
+            warn_user(
+                f"the learning rate of an optimizer was set to {rates[vain[0]]:g} while training "
+                "(as LearningRateScheduler and ReduceLROnPlateau do), to no effect on "
+                f"{', '.join(vain)}: these branches have a rate of their own in its place. "
+                'Factors, such as "learning_rate": {"*": 0.1}, would follow it'
+            )
+        left = [place for place in own if place not in changed]
+        if "" in changed and left and "left" not in self._told:
+            self._told.add("left")
             warn_user(
                 f"the learning rate of the compiled optimizer was set to {rates['']:g} while "
                 f"training (as LearningRateScheduler and ReduceLROnPlateau do): the optimizer of "

@@ -46,9 +46,14 @@ CLIPPED_TWICE = found("global_clipnorm", clipping=(0.0, 0.5), regularize=True)
 MOMENTUM = found("momentum", loss="huber", excluded_variables="*bias")
 NADAM = found("nadam", clipping={"norm": 0.3}, variables="*kernel")
 NESTEROV = found("nesterov", loss="log_cosh", regularize=True, repeat=2)
+# What is left of a branch of no data loss, at a rate of its own.
+AT_A_RATE = found(
+    "adam", learning_rate=0.02, inference=True, loss=None, regularize=True, clipping=(-0.1, 0.1)
+)
 
 
 @settings(max_examples=HALF)
+@example(AT_A_RATE)
 @example(CLIPPED_TWICE)
 @example(MOMENTUM)
 @example(NADAM)

@@ -18,7 +18,10 @@ STEPS, SIZE = 5, 8
 
 
 # What branches that share don't have, or one of them only.
-UNSHARED = ("repeat", "objective", "accumulate", "inference", "average")
+UNSHARED = (
+    *("repeat", "objective", "loss_weights", "accumulate", "inference", "average"),
+    *("skip_nonfinite", "ascend"),
+)
 
 
 def share_what_can_be(config: strategies.Config) -> strategies.Config:
@@ -78,6 +81,9 @@ def squared(model: Any, data: Any) -> Any:
         ({"loss": None}, {"loss": False}, True),
         ({}, {"repeat": 2}, False),
         ({}, {"accumulate": 2}, False),
+        ({}, {"skip_nonfinite": True}, False),
+        ({}, {"loss_weights": 0.5}, False),
+        ({}, {"learning_rate": 0.5}, True),
         ({"accumulate": 1}, {"average": {"decay": 0.9}}, True),
         ({"inference": True}, {"inference": True}, False),
         ({"objective": squared}, {"objective": squared}, False),

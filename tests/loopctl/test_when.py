@@ -47,6 +47,21 @@ CASES: list[tuple[Condition, Callable[[Any], bool]]] = [
     (when.column("loss_gate").last() < 9, lambda self: mean(column(self, "loss_gate", 1)) < 9),
     (when.gate.last() < 1, lambda self: mean(column(self, "gate", 1)) < 1),
     (when.always, lambda self: True),
+    (
+        when.linear(0, 1, over=8) * when.piecewise([3, 9], [1.0, -1.0, 1.0]) > 0.2,
+        lambda self: min(self.batches / 8, 1) * (-1 if 3 <= self.batches < 9 else 1) > 0.2,
+    ),
+    (
+        when.maximum(when.cosine(1, 0, over=10), when.loss.last() - 1) < 0.5,
+        lambda self: (
+            bool(self.history)
+            and max(
+                (1 + math.cos(math.pi * min(self.batches / 10, 1))) / 2,
+                mean(column(self, "loss", 1)) - 1,
+            )
+            < 0.5
+        ),
+    ),
 ]
 
 

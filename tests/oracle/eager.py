@@ -26,6 +26,7 @@ class Context:
     batches: int = 0
     batches_in_epochs: int = 0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def reinit_history(self) -> list[dict[str, Any]]:
@@ -49,8 +50,13 @@ def train(
     """Trains `model` in place and returns one mapping of losses and control states per step."""
     context = Context(model)
     model.optimizer.build(model.trainable_variables)
+    branches = [
+        (name, action.get(state, {})) for name, action in config.items() for state in (1, 0)
+    ]
+    skips = {name for name, branch in branches if branch.get("skip_nonfinite")}
+    context.skipped = {f"skipped_{name}": 0 for name in skips}
     own = {
-        (name, state): keras.optimizers.get(action[state]["optimizer"])
+        (name, state): made(action[state]["optimizer"])
         for name, action in config.items()
         for state in (True, False)
         if "optimizer" in action.get(state, {})
@@ -58,7 +64,10 @@ def train(
     sums: dict[tuple[str, bool], Sums] = {(n, s): Sums() for n in config for s in (True, False)}
     averages: dict[tuple[str, bool], list[Any]] = {}
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        own = {key: keras.optimizers.LossScaleOptimizer(one) for key, one in own.items()}
+        own = {
+            key: one if isinstance(one, Split) else keras.optimizers.LossScaleOptimizer(one)
+            for key, one in own.items()
+        }
     for _ in range(epochs):
         context.batches_in_epochs = 0
         for batch in batches:
@@ -69,15 +78,17 @@ def train(
                 settings = config[name].get(state)
                 for _ in range(0 if settings is None else settings.get("repeat", 1)):
                     optimizer = own.get((name, state), model.optimizer)
-                    losses[f"loss_{name}"], named, updated = substep(
-                        model, settings, batch, optimizer, sums[name, state]
+                    losses[f"loss_{name}"], named, updated, sound = substep(
+                        context, settings, batch, optimizer, sums[name, state]
                     )
+                    if not sound:
+                        context.skipped[f"skipped_{name}"] += 1
                     if "average" in settings and updated:
                         average(context, settings, averages.setdefault((name, state), []))
                     parts |= {f"{name}_{part}": value for part, value in named.items()}
             ran = [name for name, state in states.items() if config[name].get(state) is not None]
             first = losses[f"loss_{ran[0]}"] if ran else float("nan")
-            context.history.append({"loss": first, **losses, **parts, **states})
+            context.history.append({"loss": first, **losses, **parts, **context.skipped, **states})
             context.batches += 1
             context.batches_in_epochs += 1
         context.epochs += 1
@@ -87,6 +98,31 @@ def train(
         for variable, value in zip(selected(model, config[name][state]), values, strict=False):
             variable.assign(value)
     return context.history
+
+
+def made(given: Any) -> Any:
+    """An optimizer, or several by globs."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        return Split({glob: keras.optimizers.get(one) for glob, one in given.items()})
+    return keras.optimizers.get(given)
+
+
+class Split:
+    """Optimizers that are applied one after another, each to the variables of its glob."""
+
+    def __init__(self, optimizers: Mapping[str, Any]) -> None:
+        self.optimizers, self.built = optimizers, False
+
+    def build(self, variables: list[Any]) -> None:
+        self.built = True
+        for glob, optimizer in self.optimizers.items():
+            optimizer.build([v for v in variables if fnmatch.fnmatchcase(v.path, glob)])
+
+    def parts(self, pairs: list[tuple[Any, Any]]) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
+        for glob, optimizer in self.optimizers.items():
+            own = [pair for pair in pairs if fnmatch.fnmatchcase(pair[1].path, glob)]
+            if own:
+                yield optimizer, own
 
 
 class Sums:
@@ -106,69 +142,142 @@ class Sums:
 
 
 def substep(
-    model: keras.Model,
+    context: Context,
     settings: Mapping[str, Any],
     batch: Any,
     optimizer: keras.optimizers.Optimizer,
     sums: Sums,
-) -> tuple[float, dict[str, float], bool]:
+) -> tuple[float, dict[str, float], bool, bool]:
     """One forward and backward pass as one branch of a config says.
 
     Returns:
-        Its loss, the named parts of that, and whether it has come to an update.
+        Its loss, the named parts of that, whether it has come to an update, and whether none was
+        left out because of gradients that are not finite.
     """
+    model = context.model
     variables = selected(model, settings)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
-    with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
-        total, parts = forward(model, settings, batch)
-        for term in penalties(settings.get("regularize", False), model):
-            total = total + term
-        scaled = total * scale
-    pairs = [
-        (tf.convert_to_tensor(gradient) / scale, variable)
-        for variable, gradient in zip(
-            variables, tape.gradient(scaled, [v.value for v in variables]), strict=True
-        )
-        if gradient is not None
-    ]
+    total, parts, found = slopes(context, settings, batch, variables, scale)
+    if "ascend" in settings:
+        chosen = [(g, v) for g, v in zip(found, variables, strict=True) if g is not None]
+        offsets = climbs(context, settings["ascend"], chosen)
+        kept = [variable.numpy() for _, variable in chosen]
+        for (_, variable), offset in zip(chosen, offsets, strict=True):
+            variable.assign_add(offset)
+        _, _, found = slopes(context, settings, batch, variables, scale)
+        for (_, variable), value in zip(chosen, kept, strict=True):
+            variable.assign(value)
+    pairs = [(g, v) for g, v in zip(found, variables, strict=True) if g is not None]
     reached = [variable for _, variable in pairs]
     means = sums.mean([g for g, _ in pairs], settings.get("accumulate", 1))
     pairs = [] if means is None else list(zip(means, reached, strict=True))
     scale = float(optimizer.dynamic_scale) if scales else 1.0
-    if pairs and all(bool(tf.reduce_all(tf.math.is_finite(g))) for g, _ in pairs):
+    sound = finite(pairs)
+    if pairs and sound:
         if "gradients" in settings:
             treated = settings["gradients"]([g for g, _ in pairs], reached)
             pairs = list(zip(treated, reached, strict=True))
         if "clipping" in settings:
             pairs = clip(settings["clipping"], pairs)
+    sound = (sound and finite(pairs)) or not settings.get("skip_nonfinite", False)
+    if not sound and not scales:
+        pairs = []
     pairs = [(g * scale, v) for g, v in pairs]
     if pairs:  # gradients that have overflown are the loss scale's to skip
+        apply(context, optimizer, pairs, settings.get("learning_rate"))
+    updated = sound and (bool(pairs) or settings.get("accumulate", 1) == 1)
+    return float(total), {name: float(part) for name, part in parts.items()}, updated, sound
+
+
+def slopes(
+    context: Context, settings: Mapping[str, Any], batch: Any, variables: list[Any], scale: float
+) -> tuple[Any, Mapping[str, Any], list[Any]]:
+    """The loss, its named parts, and the gradients; None where a variable has none."""
+    model = context.model
+    with tf.GradientTape() as tape, inferring(model, settings.get("inference", False)):
+        total, parts = forward(context, settings, batch)
+        for term in penalties(settings.get("regularize", False), model):
+            total = total + term
+        scaled = total * scale
+    found = tape.gradient(scaled, [v.value for v in variables])
+    gradients = [None if g is None else tf.convert_to_tensor(g) / scale for g in found]
+    return total, parts, gradients
+
+
+def climbs(context: Context, ascend: Any, pairs: list[tuple[Any, Any]]) -> list[Any]:
+    """Where to take gradients: so far uphill, or where a function of these says."""
+    gradients, variables = [g for g, _ in pairs], [v for _, v in pairs]
+    if callable(ascend) and ascend.__code__.co_argcount == 2:
+        return list(ascend(gradients, variables))
+    size = sum(float(tf.reduce_sum(g * g)) for g in gradients) ** 0.5
+    return [g * (number(context, ascend) / (size + 1e-12)) for g in gradients]
+
+
+def finite(pairs: list[tuple[Any, Any]]) -> bool:
+    return all(bool(tf.reduce_all(tf.math.is_finite(gradient))) for gradient, _ in pairs)
+
+
+def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates: Any) -> None:
+    """One update, at rates of a branch's own: one after another, as if each were the only one."""
+    if isinstance(optimizer, Split):
+        for part, own in optimizer.parts(pairs):
+            apply(context, part, own, rates)
+        return
+    if rates is None:
         optimizer.apply_gradients(pairs)
-    updated = bool(pairs) or settings.get("accumulate", 1) == 1
-    return float(total), {name: float(part) for name, part in parts.items()}, updated
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    kept, counted = float(inner.learning_rate), int(inner.iterations)
+    groups: dict[float, list[Any]] = {}
+    for gradient, variable in pairs:
+        if isinstance(rates, Mapping):
+            factors = [f for glob, f in rates.items() if fnmatch.fnmatchcase(variable.path, glob)]
+            rate = kept * number(context, factors[0]) if factors else kept
+        elif isinstance(rates, keras.optimizers.schedules.LearningRateSchedule):
+            rate = float(rates(counted))
+        else:
+            rate = number(context, rates)
+        groups.setdefault(rate, []).append((gradient, variable))
+    for rate, group in groups.items():
+        inner.iterations.assign(counted)
+        inner.learning_rate = rate
+        optimizer.apply_gradients(group)
+    inner.learning_rate = kept
+
+
+def number(context: Context, value: Any) -> float:
+    """A number, or what a function makes of the state of training: of `when`, its own."""
+    value = getattr(value, "at", value)
+    return float(value(context) if callable(value) else value)
 
 
 def forward(
-    model: keras.Model, settings: Mapping[str, Any], batch: Any
+    context: Context, settings: Mapping[str, Any], batch: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """The loss of a batch without the terms of layers, and its named parts."""
+    model, weights = context.model, settings.get("loss_weights", 1.0)
     if "objective" in settings:
         found = settings["objective"](model, batch)
         found = found[0] if isinstance(found, tuple) else found
         if isinstance(found, Mapping):
             parts = {name: tf.cast(part, keras.config.floatx()) for name, part in found.items()}
-            return sum(parts.values()), parts
-        return tf.cast(found, keras.config.floatx()), {}
-    x, y, *weights = (tf.convert_to_tensor(part) for part in batch)
+            by_name = weights if isinstance(weights, Mapping) else dict.fromkeys(parts, weights)
+            counted = [
+                part * number(context, by_name.get(name, 1.0)) for name, part in parts.items()
+            ]
+            return sum(counted), parts
+        return tf.cast(found, keras.config.floatx()) * number(context, weights), {}
+    x, y, *sample_weights = (tf.convert_to_tensor(part) for part in batch)
     training = settings.get("inference") is not True
     prediction = tf.cast(model(x, training=training), keras.config.floatx())
     if "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss:
         # What the layers add counts by "regularize" alone.
-        return model.compute_loss(x, y, prediction, *weights) - sum(model.losses), {}
-    return data_loss(settings.get("loss", model.loss), y, prediction, *weights), {}
+        return model.compute_loss(x, y, prediction, *sample_weights) - sum(model.losses), {}
+    loss = data_loss(settings.get("loss", model.loss), y, prediction, *sample_weights)
+    return loss * number(context, weights), {}
 
 
 def average(context: Context, settings: Mapping[str, Any], values: list[Any]) -> None:

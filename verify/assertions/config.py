@@ -103,6 +103,9 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             follows = followed_in(model, average, _selected(model, settings)) or UNSET
         values = {**expectation_of(reference, rest).values, "unwatched": UNSET}
         return Expectation.of({**values, "follows": follows})
+    if "ascend" in settings:
+        # The loss is there twice, at weights that no variable has.
+        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
     if settings.get("accumulate", 1) > 1:
         # What is updated is so from sums that wait in variables. What a function of the user's
         # makes of them may be anything.
@@ -113,6 +116,9 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
                 "accumulated": settings["accumulate"] if told else UNSET,
             }
         )
+    if _zero(settings.get("loss_weights")):
+        # What is multiplied by zero trains nothing, where that can be seen.
+        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
     if "objective" in settings:
         return _of_objective(model, settings)
     chosen = {key_of(v): v for v in _selected(model, settings)}
@@ -126,11 +132,11 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
     reached |= by_data
     trained = [variable for key, variable in chosen.items() if key in reached]
     # Weights belong to the outputs that a model was compiled with, whatever a branch's loss.
-    weights = _weights(model)
+    weights = _own_weights(settings, data_loss) if "loss_weights" in settings else _weights(model)
     return Expectation.of(
         {
             "loss": UNSET
-            if computed
+            if computed or weights is UNSET
             else _flat(data_loss, weights, reference)
             if by_data
             else None,
@@ -142,7 +148,7 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             # Among replicas what optimizers write is not read.
             "optimizer": UNSET
             if not trained or model.distribute_strategy.num_replicas_in_sync > 1
-            else _optimizer(model, settings),
+            else _rated(model, settings),
             "training": _modes(reference, settings) if by_data and reference.stateful else UNSET,
             "allow_transforms": "gradients" in settings,
         }
@@ -161,7 +167,7 @@ def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectatio
             "objective": UNSET if objective is None else objective,
             "clipping": _clipping(model, settings),
             "unwatched": _others(model, _selected(model, settings)),
-            "optimizer": UNSET if several else _optimizer(model, settings),
+            "optimizer": UNSET if several else _rated(model, settings),
             "allow_transforms": "gradients" in settings,
         }
     )
@@ -197,6 +203,30 @@ def _modes(reference: ModelReference, settings: Mapping[str, Any]) -> Any:
 
 def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     return keras.optimizers.get(settings.get("optimizer", model.optimizer))
+
+
+def _rated(model: keras.Model, settings: Mapping[str, Any]) -> Any:
+    """A branch's optimizer at the branch's rate, as far as one of Keras can say that."""
+    given, rate = settings.get("optimizer"), settings.get("learning_rate")
+    if given is not None and _grouped(given):
+        # Within one that scales losses, several are not looked for one by one.
+        scales = inner_optimizer(model.optimizer) is not model.optimizer
+        parts = {glob: keras.optimizers.get(one) for glob, one in given.items()}
+        return UNSET if scales or rate is not None else parts
+    optimizer = _optimizer(model, settings)
+    if rate is None:
+        return optimizer
+    inner = inner_optimizer(optimizer)
+    # A rate that is computed, factors of one: no optimizer has those. And which variables are
+    # spared from decay is not in an optimizer's config.
+    if not isinstance(rate, int | float) or inner.weight_decay or hasattr(inner, "optimizers"):
+        return UNSET
+    return type(inner).from_config({**inner.get_config(), "learning_rate": float(rate)})
+
+
+def _grouped(optimizer: Any) -> bool:
+    """Whether an entry of a config has optimizers by globs, and is no config of one."""
+    return isinstance(optimizer, Mapping) and "class_name" not in optimizer
 
 
 def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
@@ -243,6 +273,26 @@ def _weights(model: keras.Model) -> Any:
     return None if compiled is None else compiled._user_loss_weights
 
 
+def _zero(weights: Any) -> bool:
+    """Whether one of the weights that a branch gives is zero."""
+    return any(isinstance(w, int | float) and w == 0 for w in tf.nest.flatten(weights))
+
+
+def _own_weights(settings: Mapping[str, Any], loss: Any) -> Any:
+    """The weights that a branch gives, where they are numbers that are arranged as its losses."""
+    given = settings["loss_weights"]
+    if any(not isinstance(weight, int | float) for weight in tf.nest.flatten(given)):
+        return UNSET
+    if isinstance(given, Mapping):
+        return given if isinstance(loss, Mapping) and given.keys() == loss.keys() else UNSET
+    if isinstance(given, list | tuple):
+        lists = isinstance(loss, list | tuple) and len(loss) == len(given)
+        return given if lists else UNSET
+    if isinstance(loss, Mapping):
+        return dict.fromkeys(loss, given)
+    return [given] * (len(loss) if isinstance(loss, list | tuple) else 1)
+
+
 def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any, Any]]:
     """One loss, or those of several outputs, each with the weight of its output."""
     names = list(getattr(reference.model, "output_names", None) or [])
@@ -269,6 +319,8 @@ def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
     if "clipping" in settings:
         return settings["clipping"]
+    if _grouped(settings.get("optimizer")):
+        return UNSET  # each may have a clip of its own
     optimizer = inner_optimizer(_optimizer(model, settings))
     if optimizer.clipvalue:
         return (-optimizer.clipvalue, optimizer.clipvalue)

@@ -43,7 +43,12 @@ def _nested(model: keras.Model) -> list[keras.layers.Layer]:
 def objective_of(model: keras.Model, settings: Mapping[str, Any]) -> Callable[[Any], Any] | None:
     """A branch's objective as a function of the batch; None if other keys add to it."""
     changed = ("regularize", "inference")
-    if any(settings.get(key, False) for key in changed) or settings.get("repeat", 1) > 1:
+    weighted = "loss_weights" in settings  # they may be computed
+    if (
+        weighted
+        or any(settings.get(key, False) for key in changed)
+        or settings.get("repeat", 1) > 1
+    ):
         return None
     own = settings["objective"]
 

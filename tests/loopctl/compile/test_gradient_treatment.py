@@ -160,8 +160,8 @@ def test_mixed_precision_trains_and_scales(data: Data) -> None:
 )
 def test_the_clips_an_optimizer_was_made_with(constructed: Any, expected: Any) -> None:
     """Done by us where several replicas share a gradient; the norm of all is 13."""
-    clip = clip_as(keras.optimizers.SGD(0.1, **constructed))
-    clipped = clip([tf.constant([3.0, 4.0]), tf.constant([0.0, -12.0])])
+    clip = clip_as([keras.optimizers.SGD(0.1, **constructed)])
+    clipped = clip([tf.constant([3.0, 4.0]), tf.constant([0.0, -12.0])], [])
     np.testing.assert_allclose(clipped, expected, rtol=1e-6)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loopctl import ConfigError, LoopControllerCallback
+from loopctl import ConfigError, LoopControllerCallback, when
 from tests.grids import grid
 
 
@@ -36,6 +36,10 @@ BAD = [
     ({"train": {"cond": cond, True: {}}, "loss": {"cond": cond, True: {}}}, "'loss' shadows"),
     ({"gate": {True: {}}}, 'config["gate"] has no "cond"'),
     ({"gate": {"cond": True, True: {}}}, 'config["gate"]["cond"] is True: a callable is needed'),
+    (
+        {"gate": {"cond": when.batches % 2, True: {}}},
+        "is when.batches % 2, a number: compare it with something, as in when.batches % 2 < 1",
+    ),
     ({"gate": {"cond": cond}}, 'config["gate"] has no branch: True, False or both are needed'),
     (
         {"gate": {"cond": cond, "True": {}}},
@@ -60,6 +64,31 @@ BAD = [
     (branch(average={"decay": 0.9, "start": cond}), "a graph predicate such as when.epochs >= 1"),
     (branch(average={"decay": 0.9, "into": 3}), '["average"]["into"] is 3: a layer or model, its'),
     (branch(average={"decay": 0.9, "of": "a"}), '["average"] has "of", but not "into"'),
+    (
+        branch(learning_rate=-0.1),
+        '["learning_rate"] is -0.1: a number of at least 0, a schedule of',
+    ),
+    (branch(learning_rate=cond), "a value of `when` such as when.linear(0.1, 0.0, over=1000)"),
+    (branch(learning_rate={}), '["learning_rate"] is {}: at least one glob is needed'),
+    (branch(learning_rate={3: 1.0}), '["learning_rate"] has the key 3: a glob such as'),
+    (branch(learning_rate={"*": True}), "[\"learning_rate\"]['*'] is True: a factor is needed"),
+    (branch(learning_rat=0.1), "Did you mean 'learning_rate'?"),
+    (branch(loss_weights=[]), '["loss_weights"] is []: at least one weight is needed'),
+    (branch(loss_weights={0: 1.0}), '["loss_weights"] has the key 0: the name of an output'),
+    (branch(loss_weights=["1"]), "[\"loss_weights\"][0] is '1': a finite number, a value of"),
+    (branch(loss_weights=float("nan")), '["loss_weights"] is nan: a finite number'),
+    (branch(loss_weights=1, loss=None), 'has no loss to weigh: "loss" is None'),
+    (branch(loss_weights=[1], objective=nothing), "but parts of an objective have names: a dict"),
+    (branch(skip_nonfinite=1), '["skip_nonfinite"] is 1: True or False is needed'),
+    (branch(optimizer={}), '["optimizer"] is {}: at least one glob with its optimizer'),
+    (branch(optimizer={1: "sgd"}), '["optimizer"] has the key 1: a glob such as'),
+    (branch(optimizer={"*": "adamm"}), "[\"optimizer\"]['*'] is 'adamm', which is no Keras opt"),
+    (branch(optimizer={"clas_name": {}}), "are needed. Did you mean 'class_name'?"),
+    (
+        branch(optimizer={"*": "sgd"}, learning_rate=0.1),
+        '["learning_rate"] is 0.1, one rate for the 1 of "optimizer": set theirs, or give factors',
+    ),
+    (branch(ascend=0), '["ascend"] is 0: a positive radius, such as 0.05, a value of `when`, or'),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

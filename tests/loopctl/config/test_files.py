@@ -32,9 +32,11 @@ gradients = "{NAMES}.halved"
 
 [gate.false]
 loss = "{NAMES}.HUBER"
+loss_weights = ["piecewise([3], [0.5, 1])"]
 variables = "{NAMES}.kernels"
 clipping = {{ global_norm = 0.5 }}
 optimizer = {{ class_name = "SGD", config = {{ learning_rate = 0.5 }} }}
+learning_rate = {{ "*kernel" = "linear(1, 0.1, over=20)" }}
 repeat = 2
 
 [late]
@@ -42,12 +44,18 @@ cond = "{NAMES}.later"
 
 [late.true]
 loss = false
+ascend = "linear(0.01, 0.1, over=20)"
 inference = ["dense", "dense_*"]
+skip_nonfinite = true
 regularize = true
+learning_rate = "0.1 * cosine(1, 0, over=50, of=reinit_batches)"
 
 [late.false]
 objective = "{NAMES}.apart"
+optimizer = {{ "*bias" = "adam", "*kernel" = {{ class_name = "SGD", config = {{ }} }} }}
+loss_weights = {{ odd = 0.5, fit = "linear(0.5, 1, over=9)" }}
 accumulate = 2
+learning_rate = {{ "*bias" = 0.5 }}
 average = {{ decay = 0.9, start = "epochs >= 2", into = "{NAMES}.last_layer" }}
 
 [async.stop]
@@ -90,6 +98,7 @@ def test_a_file_means_what_it_says(
     assert config["late"]["cond"] is file_config.later
     assert repr(config["late"][False]["average"].pop("start")) == "when.epochs >= 2"
     assert config["late"][False].pop("average") == {"decay": 0.9, "into": file_config.last_layer}
+    assert repr(off["learning_rate"]["*kernel"]) == "when.linear(1, 0.1, over=20)"
     callback = LoopControllerCallback(config, load_async_config(path))
     model.fit(*data, batch_size=4, epochs=9, verbose=0, callbacks=[callback])
     assert callback.epochs == 2
@@ -113,7 +122,15 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
     )
     # Conditions build conditions when compared; their spelling is what counts.
     conditions = [
-        (repr(c["gate"].pop("cond")), repr(c["late"][False]["average"].pop("start")))
+        (
+            repr(c["gate"].pop("cond")),
+            repr(c["late"][False]["average"].pop("start")),
+            repr(c["gate"][False].pop("loss_weights")),
+            repr(c["late"][False].pop("loss_weights")),
+            repr(c["late"][True].pop("ascend")),
+            repr(c["late"][True].pop("learning_rate")),
+            repr(c["gate"][False].pop("learning_rate")),
+        )
         for c in (config, original)
     ]
     assert conditions[0] == conditions[1]
@@ -196,6 +213,7 @@ def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
         ("loss", keras.losses.CosineSimilarity(axis=1)),
         ("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True, axis=1)),
         ("optimizer", keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, clipnorm=1.0)),
+        ("learning_rate", keras.optimizers.schedules.CosineDecay(0.1, 100, warmup_steps=3)),
         (
             "optimizer",
             keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 100), beta_1=0.8),
@@ -225,6 +243,7 @@ class Forgetful(keras.losses.Loss):
     ("branch", "message"),
     [
         ({"gradients": lambda g, v: g}, 'config["gate"][True]["gradients"] is <function'),
+        ({"loss_weights": keras.Variable(1.0, name="v")}, "is the variable 'v', which can't be"),
         ({"loss": Forgetful(2.0)}, "whose scale Keras does not tell"),
     ],
 )
@@ -251,6 +270,11 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"clipping": [1]}}},
         {"gate": {"cond": "every(2)", "true": {"clipping": {"nrm": 1}}}},
         {"gate": {"cond": "every(2)", "true": {"repeat": 0}}},
+        {"gate": {"cond": "every(2)", "true": {"learning_rate": -0.1}}},
+        {"gate": {"cond": "every(2)", "true": {"learning_rate": {}}}},
+        {"gate": {"cond": "every(2)", "true": {"loss_weights": []}}},
+        {"gate": {"cond": "every(2)", "true": {"optimizer": {}}}},
+        {"gate": {"cond": "every(2)", "true": {"ascend": 0}}},
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},

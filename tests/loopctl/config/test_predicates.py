@@ -38,6 +38,17 @@ SERIES: list[Paired] = [
     (when.loss.mean(100), 2.25),
     (when.column("loss").mean(2), 1.375),
 ]
+FOLLOWING: list[Paired] = [
+    (when.linear(1, 3, over=28), 1.5),
+    (when.linear(0.5, 2.5, over=4), 2.5),
+    (when.cosine(4.0, 0.0, over=14), 2.0),
+    (when.cosine(0, 1, over=6, of=when.epochs - 4), 0.0),
+    (when.piecewise([3, 7], [1, 0.5, 0.25]), 0.25),
+    (when.piecewise([3.5], [1, -2], of=when.loss.last() * 2), -2),
+    (when.piecewise([3.5], [1, -2], of=when.epochs), 1),
+    (when.minimum(when.batches, 2.25), 2.25),
+    (when.maximum(when.linear(0, 1, over=7), when.epochs), 3),
+]
 
 
 def combined(symbol: Callable[[Any, Any], Any]) -> Callable[[Paired, Paired], Paired]:
@@ -46,7 +57,7 @@ def combined(symbol: Callable[[Any, Any], Any]) -> Callable[[Paired, Paired], Pa
 
 def numbers() -> st.SearchStrategy[Paired]:
     constants = st.one_of(st.integers(-3, 9), st.sampled_from([0.5, 1.375, 2.25, -1.5]))
-    leaves = st.sampled_from([*COUNTERS, *SERIES])
+    leaves = st.sampled_from([*COUNTERS, *SERIES, *FOLLOWING])
 
     def extended(inner: st.SearchStrategy[Paired]) -> st.SearchStrategy[Paired]:
         sums = st.sampled_from([operator.add, operator.sub, operator.mul])

@@ -75,27 +75,53 @@ def test_own_optimizers_that_average_are_refused(tmp_path: Path) -> None:
         callback.export(tmp_path / "exported.py")
 
 
+LATE = {
+    "loss": None,
+    "regularize": ["below"],
+    "learning_rate": when.cosine(0.1, 0.01, over=7, of=when.batches - 1),
+}
+FREE = {
+    "objective": file_config.apart,
+    "loss_weights": {"odd": when.linear(0, 1, over=4)},
+    "regularize": True,
+    "repeat": 2,
+    "variables": "b/*",
+    "average": {"decay": 0.5},
+}
+FALLING = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
 CONFIG: dict[str, Any] = {
     "gate": {
         "cond": file_config.often,
-        True: {"gradients": file_config.halved, "clipping": (-0.1, 0.1), "loss": ["mae", None]},
-        False: {"variables": file_config.kernels, "repeat": 2, "optimizer": "adam"},
+        True: {
+            "gradients": file_config.halved,
+            "clipping": (-0.1, 0.1),
+            "loss": ["mae", None],
+            "skip_nonfinite": True,
+            "learning_rate": {"below/*": when.linear(1, 0, over=9), "a/*": 0.5},
+        },
+        False: {
+            "variables": file_config.kernels,
+            "repeat": 2,
+            "optimizer": {"[ab]/*": keras.optimizers.Adam(0.1), "below/*": "sgd"},
+            "loss_weights": [0.5, when.piecewise([3], [1, 2])],
+        },
     },
-    "late": {"cond": when.loss.mean(3) < 1e9, True: {"loss": None, "regularize": ["below"]}},
+    "late": {"cond": when.loss.mean(3) < 1e9, True: LATE},
     "still": {"cond": when.every(2), True: {"inference": True, "loss": ["mae", None]}},
     "part": {"cond": when.every(2), False: {"inference": "batch*", "loss": ["mae", None]}},
     "more": {
         "cond": when.every(2),
         True: {
+            "variables": ["below/*", "a/*"],
             "optimizer": "sgd",
             "accumulate": 2,
+            "ascend": when.linear(0, 0.5, over=4),
+            "skip_nonfinite": True,
+            "learning_rate": FALLING,
             "average": {"decay": 0.5, "start": when.batches >= 2},
         },
     },
-    "free": {
-        "cond": when.every(3),
-        False: {"objective": file_config.apart, "regularize": True, "repeat": 2},
-    },
+    "free": {"cond": when.every(3), False: FREE},
 }
 
 

@@ -44,6 +44,34 @@ def summary(
     return text
 
 
+def test_what_an_update_is(model: keras.Model) -> None:
+    rates = {"*/kernel": 0.5, "*/bias": when.linear(1, 0, over=9)}
+    optimizers = {"*/kernel": "adam", "*/bias": "sgd"}
+    config = {
+        "gate": {
+            "cond": when.always,
+            True: {
+                "loss_weights": 0.5,
+                "ascend": 0.05,
+                "skip_nonfinite": True,
+                "optimizer": optimizers,
+                "learning_rate": rates,
+            },
+            False: {"ascend": when.linear(0, 1, over=3), "learning_rate": 0.25},
+        }
+    }
+    text = summary(LoopControllerCallback(config).attach(model), line_length=400)
+    on, off = (line for line in text.splitlines() if line.startswith("│"))
+    for told in (
+        "weighed by 0.5",
+        "uphill: 0.05, if finite",
+        "*/kernel: Adam, */bias: SGD, at */kernel × 0.5, */bias × when.linear(1, 0, over=9)",
+    ):
+        assert told in on
+    assert "uphill: when.linear(0, 1, over=3)" in off
+    assert "compiled, at 0.25" in off
+
+
 def test_every_substep_has_a_row(model: keras.Model) -> None:
     text = summary(LoopControllerCallback(CONFIG).attach(model), BATCH, line_length=160)
     rows = [line for line in text.splitlines() if line.startswith("│")]

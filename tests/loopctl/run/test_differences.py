@@ -62,6 +62,18 @@ def test_optimizers_that_a_learning_rate_callback_leaves_alone() -> None:
     assert float(own.learning_rate) == 0.5
 
 
+def test_branches_whose_rate_a_learning_rate_callback_does_not_reach() -> None:
+    scheduler = keras.callbacks.LearningRateScheduler(falling)
+    with pytest.warns(
+        UserWarning, match=r'no effect on config\["gate"\]\[True\]\["learning_rate"\]: these'
+    ) as seen:
+        fit(small(), control(learning_rate=0.05), scheduler, epochs=3)
+    assert sum("to no effect" in str(warning.message) for warning in seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(small(), control(learning_rate={"*": 0.1}), scheduler, epochs=3)
+
+
 @pytest.mark.parametrize("own", [None, "the compiled one", "set as well"])
 def test_none_is_told_of_where_every_rate_is_set(own: str | None) -> None:
     model, optimizer = small(), keras.optimizers.SGD(0.5)
