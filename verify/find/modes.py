@@ -40,8 +40,17 @@ class Modes:
     def of_state(self) -> dict[str, bool]:
         """By path of each layer that has state: whether it depends on that as in training."""
         reference = self.reference
-        # The model is traced only if it has such layers.
-        if reference is None or not reference.stateful or self.unknown:
+        # The model is traced only if it has such layers, of which not all is known.
+        if reference is None or not reference.stateful:
+            return {}
+        if all(layer.reads_state is not None for layer in reference.stateful):
+            if self.used.isdisjoint(reference.trainable):
+                return {}
+            return {
+                layer.path: layer.state.isdisjoint(self.used) != layer.reads_state
+                for layer in reference.stateful
+            }
+        if self.unknown:
             return {}
         differ = self.used ^ reference.used_in_training
         return {layer.path: layer.state.isdisjoint(differ) for layer in reference.stateful}

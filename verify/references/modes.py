@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from verify.graphs import flatten, is_model, key_of
@@ -15,14 +16,40 @@ Keys = frozenset[int | str]
 """Keys of variables."""
 
 
+_READ_STATE: Mapping[type, bool] = {
+    keras.layers.BatchNormalization: False,  # moving statistics
+    **dict.fromkeys(  # the state of a seed
+        (
+            keras.layers.AlphaDropout,
+            keras.layers.Dropout,
+            keras.layers.GaussianDropout,
+            keras.layers.GaussianNoise,
+            keras.layers.SpatialDropout1D,
+            keras.layers.SpatialDropout2D,
+            keras.layers.SpatialDropout3D,
+        ),
+        True,
+    ),
+}
+"""Layers of Keras, and whether it is in training that they read their state, or in inference.
+
+tests/verify/references/test_modes.py holds that against what a trace of them says.
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerVariables:
-    """A layer of a model, by its path. `state`: those of its variables that it could not train."""
+    """A layer of a model, by its path. `state`: those of its variables that it could not train.
+
+    `reads_state`: in which mode, training or not, its output depends on these alone; None where
+    that is not known of such layers.
+    """
 
     path: str
     keys: Keys
     state: Keys
     frozen: bool
+    reads_state: bool | None = None
 
 
 def layers_of(model: Any) -> Iterator[LayerVariables]:
@@ -35,7 +62,9 @@ def layers_of(model: Any) -> Iterator[LayerVariables]:
             state = [v for v in layer.variables if not v.trainable] if layer.trainable else []
             path = str(getattr(layer, "path", None) or layer.name)
             keys, own = frozenset(map(key_of, layer.variables)), frozenset(map(key_of, state))
-            yield LayerVariables(path, keys, own, not layer.trainable)
+            # Of these very classes: others that are derived from them may do anything.
+            reads = _READ_STATE.get(type(layer))
+            yield LayerVariables(path, keys, own, not layer.trainable, reads)
 
 
 def used_in(model: Any, x: Any, training: bool) -> Keys:
