@@ -92,6 +92,18 @@ class Followers:
                 users[source].append(node.index)
         return reached([*self.flow.data, *(seed.node for seed in self.flow.seeds)], users)
 
+    @functools.cached_property
+    def _decided_by_value(self) -> set[int]:
+        """Those that what a step is fed, or a gradient, decides not just by a truth value."""
+        users: list[list[int]] = [[] for _ in self.flat.nodes]
+        for node in self.flat.nodes:
+            for tensor in node.data:
+                shape, dtype = self.flat.spec(tensor)
+                if dtype != "bool" or shape is None:
+                    users[tensor[0]].append(node.index)
+        fed = (*self.flow.data, *(seed.node for seed in self.flow.seeds))
+        return reached([index for index in fed if not self.flat.nodes[index].data], users)
+
     def _made(self, node: Node, target: VariableRef) -> Follow | None:
         read = self._read(node, target)
         if read is None:
@@ -134,7 +146,7 @@ class Followers:
                 if dtype == "bool" and shape is not None:
                     border[tensor] = None
                     continue
-                if not maker.data or variable is not None:
+                if variable is not None or tensor[0] in self._decided_by_value:
                     return None
             if variable is not None:
                 alike = variable.shape == target.shape and maker.op == "ReadVariableOp"
