@@ -14,7 +14,7 @@ FAULTS = {
     "last part only": "gradient of whole\n     found    another gradient: ",
     "one part twice": "gradient of whole\n     found    another gradient: ",
     "last part forgotten": "gradient of whole\n     found    another gradient: ",
-    "each applied": "optimizer: expected",
+    "each applied": "gradient of whole\n     found    another gradient: ",
     "one kernel of the last part": "gradient of whole\n     found    another gradient: ",
 }
 
