@@ -18,7 +18,8 @@ from verify.find.entries import Entries, Updated
 from verify.find.gradient_sums import GradientSum, gradient_sum
 from verify.find.observed import Array, Shapes
 from verify.find.single_writes import Key
-from verify.flow import Update
+from verify.flow import Update, reached
+from verify.graphs import key_of
 from verify.match import NoValueError
 
 _UPDATES = 3  # that are waited for: what lies between two of them is looked at
@@ -73,6 +74,31 @@ class Accumulation:
     def of_any(self) -> Mapping[Key, Accumulated]:
         """The same where it is not known how many calls there may be to an update."""
         return self.of(_MOST_CALLS)
+
+    def adds_up_after(self, node: int, update: Update) -> bool:
+        """Whether what a node makes of one call's gradient waits to be added to that of others.
+
+        What an optimizer at hand keeps is its own affair.
+        """
+        if self.steps is None:
+            return False
+        sources = [[source for source, _ in one.data] for one in self.flat.nodes]
+        above = reached([update.node.index], sources)
+        if node in above:
+            return False
+        read = {v.key for one, v in self.flat.reads() if one.index in above}
+        below = reached([node], self._users)
+        waits = {v.key for one, v in self.flat.writes() if one.index in below} & read
+        own = {key_of(v) for optimizer in self.step.optimizers for v in optimizer.variables}
+        return not waits <= own
+
+    @functools.cached_property
+    def _users(self) -> list[list[int]]:
+        users: list[list[int]] = [[] for _ in self.flat.nodes]
+        for one in self.flat.nodes:
+            for source, _ in one.data:
+                users[source].append(one.index)
+        return users
 
     def path(self, key: Key) -> str:
         return self.step.paths[key]

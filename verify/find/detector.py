@@ -46,6 +46,8 @@ from verify.match import Miss, Pattern
 from verify.references import traced_again
 from verify.step import Step
 
+_OF_PARTS = "only the gradients of single calls are, which are added up afterwards"
+
 
 class Detector:
     """Losses, regularisation terms, clips, and what is none of these. What it has found is kept."""
@@ -136,7 +138,13 @@ class Detector:
 
     def clips(self, update: Update) -> list[Clip]:
         """Clips on the gradient of one update, before the optimizer."""
-        return self._where_alone(update)._clips.of(update)
+        found = self._where_alone(update)._clips.of(update)
+        return [
+            dataclasses.replace(clip, misses=_OF_PARTS)
+            if clip.complete and self.accumulation.adds_up_after(clip.node, update)
+            else clip
+            for clip in found
+        ]
 
     def clip_ops(self, update: Update, clip: Clip) -> frozenset[int]:
         """The nodes of a clip that was found on the gradient of an update."""

@@ -27,6 +27,7 @@ from verify.match import Evaluation, NoValueError, Plan, same_change
 from verify.references import OptimizerStep, accumulators, optimizer_step, variables_of
 
 _LARGER = 1.001
+_FREE = 4  # numbers are needed to tell a decay from a gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,12 +229,23 @@ class Entries:
         return sums[-1] if plain else sums[0]
 
     def _is_plain(self, key: Key, last: GradientSum) -> bool:
-        """Whether a variable changes by a sum of gradients, times a number."""
+        """Whether a variable changes by a sum of gradients times a number; it may decay besides."""
         one = self.updated[key]
         calls = [self.calls[number] for number in one.at[1:]]
-        changes = [c.before[key].reshape(-1) - c.after(one.update.variable) for c in calls]
-        entered = [call.value(last.tensor) for call in calls]
-        return multiple(np.concatenate(changes), np.concatenate(entered)) is not None
+        held = [call.before[key].reshape(-1) for call in calls]
+        changes = np.concatenate(
+            [h - c.after(one.update.variable) for h, c in zip(held, calls, strict=True)]
+        )
+        entered = np.concatenate([call.value(last.tensor) for call in calls])
+        if multiple(changes, entered) is not None:
+            return True
+        if not any(update.variable.key == key for update in self.of.observed.flow.decayed):
+            return False
+        if len(changes) <= _FREE:
+            return True  # so few numbers are any sum of both
+        columns = np.stack([entered, np.concatenate(held)], axis=1)
+        share: Array = np.linalg.lstsq(columns, changes, rcond=None)[0][1]
+        return multiple(changes - share * columns[:, 1], entered) is not None
 
     def _rates(self, update: Update) -> list[float]:
         """Numbers that variables hold, and that decide an update: a learning rate is one."""

@@ -43,6 +43,11 @@ def descend_at_rate(gradient: Any, variable: Any) -> None:
     variable.value.assign_sub(RATE * gradient)
 
 
+def descend_and_decay(gradient: Any, variable: Any) -> None:
+    variable.value.assign_sub(0.001 * variable.value)
+    variable.value.assign_sub(0.1 * gradient / CALLS)
+
+
 def summed(
     update: Apply = descend,
     mean: Callable[[Any], Any] = lambda total: total / CALLS,
@@ -206,6 +211,7 @@ RIGHT: dict[str, Apply | Any] = {
     "in a branch": summed(),
     "at a rate": summed(descend_at_rate),
     "divided rate": summed(lambda g, v: v.value.assign_sub(RATE / 3.0 * g), lambda total: total),
+    "decays, divided last": summed(descend_and_decay, lambda total: total),
     "each divided": each_divided(summed(mean=lambda total: total)),
     "keras": optim.Adam(0.01, gradient_accumulation_steps=CALLS),
     "keras decays": optim.AdamW(0.01, weight_decay=0.1, gradient_accumulation_steps=CALLS),
@@ -268,6 +274,17 @@ def test_a_mean_is_one_however_it_is_written(name: str) -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_a_fault_is_told_for_what_it_is(name: str) -> None:
     assert told()[name].startswith(WRONG[name][1])
+
+
+def test_a_clip_of_each_call_is_none_of_what_they_add_up_to() -> None:
+    def clipped(gradient: Any) -> Any:
+        return tf.clip_by_value(gradient, -0.1, 0.1)
+
+    each, mean = summed(), summed(lambda gradient, v: descend(clipped(gradient), v))
+    step = step_of({"each": lambda g, v: each(clipped(g), v), "mean": mean}, SHAPE)
+    told = rejected(step, BATCH, clipping=(-0.1, 0.1))
+    assert "each: clipped, but only the gradients of single calls are" in told
+    assert "mean: " not in told
 
 
 def test_a_loss_may_be_divided_instead() -> None:
