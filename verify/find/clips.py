@@ -33,8 +33,8 @@ Bounds = tuple[str, float, float]
 class Clip:
     """A clip on the way to one update; `complete` if the update's gradient is clipped so.
 
-    `misses` tells why it is not. `single`: the variable is a single number. `scale`: what the
-    bounds may as well be divided by, where it is not known whether that is a part of the rate.
+    `misses` tells why it is not. `alike`: kinds that are the same for this variable. `scale`: what
+    the bounds may as well be divided by, where it is not known whether that is a part of the rate.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Clip:
     upper: float
     node: int
     misses: str = ""
-    single: bool = False
+    alike: frozenset[str] = frozenset()
     scale: float = 1.0
 
     @property
@@ -50,7 +50,7 @@ class Clip:
         return not self.misses
 
     def is_to(self, bounds: Bounds, rtol: float = 1e-5) -> bool:
-        """Whether it clips to these bounds; a single number has none but its size."""
+        """Whether it clips to these bounds, or to such as are the same for this variable."""
         kind, lower, upper = bounds
         if self.scale != 1:
             lower_, upper_ = sorted((self.lower / self.scale, self.upper / self.scale))
@@ -58,11 +58,15 @@ class Clip:
             return other.is_to(bounds, rtol) or dataclasses.replace(self, scale=1.0).is_to(
                 bounds, rtol
             )
-        if self.single and {kind, self.kind} == {"value", "norm"}:
-            symmetric = lower if kind == "value" else self.lower, upper
-            return bool(np.allclose(symmetric, (-self.upper, self.upper), rtol=rtol, atol=0))
-        ours = self.lower, self.upper
-        return self.kind == kind and bool(np.allclose(ours, (lower, upper), rtol=rtol, atol=0))
+        if kind != self.kind and {kind, self.kind} <= self.alike:
+            # Of a number the norm is its size.
+            ours, theirs = (
+                (low if of == "value" else -high, high)
+                for of, low, high in ((self.kind, self.lower, self.upper), bounds)
+            )
+            return bool(np.allclose(ours, theirs, rtol=rtol, atol=0))
+        own = self.lower, self.upper
+        return self.kind == kind and bool(np.allclose(own, (lower, upper), rtol=rtol, atol=0))
 
     def __str__(self) -> str:
         return describe((self.kind, self.lower, self.upper))
@@ -89,10 +93,6 @@ def _scaled(clip: Clip, factor: float | None) -> Clip:
         return dataclasses.replace(clip, misses=_CHANGED)
     lower, upper = sorted((clip.lower * factor, clip.upper * factor))
     return dataclasses.replace(clip, lower=lower, upper=upper)
-
-
-def _is_single(update: Update) -> bool:
-    return all(n == 1 for n in update.variable.shape)
 
 
 class Clips:
@@ -130,17 +130,27 @@ class Clips:
 
     def _named(self, update: Update, treatment: Treatment, known: list[Clip]) -> Clip:
         """A clip that was found by values; by structure too, perhaps."""
-        misses, alone = self._norm_of_some(treatment), len(self.flow.trained_of) == 1
+        misses = self._norm_of_some(treatment)
         bounds = treatment.kind, treatment.lower, treatment.upper
         together = "global_norm", treatment.lower, treatment.upper
         for clip in reversed(known):
             if clip.is_to(bounds, _ROUNDED):
                 return dataclasses.replace(clip, misses=misses)
             if treatment.kind == "norm" and clip.is_to(together, _ROUNDED):
-                return dataclasses.replace(clip, misses="") if alone else clip
+                return clip
         node = self.treatments.entry(update)[0]
         self._ops_of[node] = self.treatments.between(update)
-        return Clip(*bounds, node, misses, _is_single(update), treatment.scale)
+        return Clip(*bounds, node, misses, self._alike(update), treatment.scale)
+
+    def _alike(self, update: Update) -> frozenset[str]:
+        """The kinds of clip that do the same to one gradient: that of a number, or the only one."""
+        number = all(n == 1 for n in update.variable.shape)
+        found = ({"value"} if number else set()) | ({"global_norm"} if self._is_alone else set())
+        return frozenset(found | {"norm"})
+
+    @property
+    def _is_alone(self) -> bool:
+        return len(self.flow.trained_of) == 1
 
     def _norm_of_some(self, treatment: Treatment) -> str:
         trained = len(self.flow.trained_of)
@@ -160,7 +170,7 @@ class Clips:
             updates = [u for u in self.flow.trained if u.variable.shape == shape]
             for update, node, misses in self._judged(frozenset(nodes), updates):
                 clips.setdefault(update.node.index, []).append(
-                    Clip(*bounds, node, misses, _is_single(update))
+                    Clip(*bounds, node, misses, self._alike(update))
                 )
         # One norm scales many gradients: it is looked at once.
         told: dict[Tensor | None, str] = {

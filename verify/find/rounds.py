@@ -8,7 +8,7 @@ turn: what the step reads then is what it holds before, as an optimizer would fi
 from __future__ import annotations
 
 from verify.flow import Flow, Update
-from verify.graphs import FlatGraph, Node
+from verify.graphs import FlatGraph, Node, exclusive
 
 Part = tuple[int, int] | tuple[str, ...]
 """How many rounds there are and which is meant, or the call path of what a loop does in a turn."""
@@ -26,6 +26,7 @@ def part_of(flow: Flow, update: Update) -> Part | None:
         other
         for other in flow.trained_of.get(update.variable.key, ())
         if other.variable.replica == update.variable.replica
+        and not exclusive(other.node.path, update.node.path)
     ]
     if len(every) < 2 or not {*every}.isdisjoint(flow.repeated):
         return None

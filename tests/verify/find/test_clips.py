@@ -206,3 +206,22 @@ def test_the_bounds_within_ftrl_clip_no_gradient() -> None:
     verify.assert_graph(model, batch(), clipping=None)
     model.compile(keras.optimizers.Ftrl(l1_regularization_strength=0.01, clipvalue=0.5), "mse")
     verify.assert_graph(model, batch(), clipping=(-0.5, 0.5))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_of_the_only_gradient_a_norm_is_that_of_all(shape: tuple[int, ...]) -> None:
+    variable = keras.Variable(tf.ones(shape), name="v")
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([variable])
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((tf.reduce_sum(variable.value) * x - 1.0) ** 2)
+        clipped, _ = tf.clip_by_global_norm(tape.gradient(loss, [variable.value]), 0.5)
+        optimizer.apply(clipped, [variable])
+
+    for bounds in ({"global_norm": 0.5}, {"norm": 0.5}):
+        verify.assert_graph(train, tf.TensorSpec((8,)), clipping=bounds)
+    told = fails(train, tf.TensorSpec((8,)), clipping={"global_norm": 0.4})
+    assert "clipped to" in told
