@@ -48,8 +48,8 @@ def assert_graph(
             model or one of its ``train_step``, ``train_function`` and so on; a ``FuncGraph``; a
             ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``.
         args: a batch to trace with, ``(x, y)`` or ``(x, y, sample_weight)``, as one tuple or one
-            by one: tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such. None
-            for what has been traced before, as a ``train_function`` that has run.
+            by one: tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such. Left
+            out for what has been traced before, as a ``train_function`` that has run.
         loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name or a list
             of these: exactly these data losses have a gradient that reaches an update, however
             they are written, with their constants and reduction (a function, or
