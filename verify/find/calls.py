@@ -283,11 +283,24 @@ class Calls:
                 for key, variable in self.kept.items()
             }
             changed = frozenset(k for k in state if not np.array_equal(state[k], after[k]))
+            # What a constraint does to a variable in each call is no update.
+            idle = {k for k in changed & self.updates.keys() if not self._is_updated(evaluation, k)}
+            changed -= idle
             updated = not changed.isdisjoint(self.updates)
             yield Call(
                 gradients, changed, state if updated else {}, evaluation if updated else None
             )
             state, number = after, number + 1
+
+    def _is_updated(self, evaluation: Evaluation, key: Key) -> bool:
+        """Whether a variable is changed by the write that its gradient decides."""
+        for update in self.updates[key]:
+            before = evaluation.final(update.variable, update.node)
+            if evaluation.was_at(update.node.path):
+                after = self.writes.after(update.node, before, evaluation)
+                if not np.array_equal(np.asarray(before), after):
+                    return True
+        return False
 
     def feed(self, shapes: Shapes, state: Mapping[Key, Array]) -> Held:
         """Feeds what is kept, as it is between two calls."""

@@ -329,13 +329,13 @@ def test_half_precision_and_facts() -> None:
     verify.assert_graph(model, batch(), accumulated=4)
 
 
-def test_rows_of_a_table() -> None:
+def test_rows_of_a_table_and_constraints() -> None:
     model = keras.Sequential(
         [
             keras.Input((2,), dtype="int32"),
             keras.layers.Embedding(6, 3),
             keras.layers.Flatten(),
-            keras.layers.Dense(1),
+            keras.layers.Dense(1, kernel_constraint="max_norm"),  # it is held in each call
         ]
     )
     model.compile(optim.SGD(0.1, gradient_accumulation_steps=2), "mse")

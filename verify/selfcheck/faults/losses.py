@@ -97,7 +97,7 @@ class WrongDelta(OnHuber):
         return keras.losses.Huber(1.5)(y, prediction)
 
 
-@planted("loss", "another data loss|CategoricalCrossentropy of")
+@planted("loss", r"another data loss|CategoricalCrossentropy(\(from_logits=True\))? of")
 class NotSmoothed(OnSmoothed):
     """No label smoothing."""
 
