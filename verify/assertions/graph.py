@@ -74,7 +74,8 @@ def assert_graph(
             layers are there. ``None``: no prediction is judged.
         regularization: an int: so many terms reach an update, one per variable and regulariser;
             ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
-            of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none.
+            of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none,
+            multiplied by nothing, or by the number or variable that is third.
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
             reaches an update is clipped so, before the optimizer, however that is written;
             ``None``: none is, nor limited in any other way.

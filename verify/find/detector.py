@@ -112,6 +112,12 @@ class Detector:
         """Where the gradient of one regulariser by the updated variable reaches that update."""
         return self._terms.of(update, pattern)
 
+    def is_term_weighed_by(
+        self, update: Update, pattern: Pattern, found: Found, variable: VariableRef
+    ) -> bool:
+        """Whether the value of a variable is what a regulariser is multiplied by."""
+        return self._terms.is_weighed_by(update, pattern, found, variable)
+
     def rest(self, recognised: Iterable[Found]) -> tuple[list[Update], list[Update]]:
         """Updates that other gradients reach: (by way of data, of the variable alone)."""
         return self._left.without(frozenset(node for found in recognised for node in found.nodes))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs import Spec, Tensor
-from verify.match import Domain, NoValueError, concrete, drawn
+from verify.flow import REAL
+from verify.graphs import Spec, Tensor, VariableRef
+from verify.match import Domain, Drawn, NoValueError, concrete, drawn
 from verify.references import Domains
 
 Array = np.ndarray[Any, Any]
@@ -83,6 +84,22 @@ class LossDraw:
         if self.weight is not None:
             found[self.weight] = tf.constant(weight[0])
         return found
+
+
+class NumbersFed(Drawn):
+    """Draws, where any number by itself is 1: as a scale, it then multiplies by nothing.
+
+    `numbers`: those that are others, by key of the variable.
+    """
+
+    def __init__(self, draw: int, numbers: Mapping[int | str, float] | None = None) -> None:
+        super().__init__(draw)
+        self.numbers = numbers or {}
+
+    def variable(self, variable: VariableRef) -> Any:
+        if variable.shape == () and variable.dtype in REAL:
+            return tf.constant(self.numbers.get(variable.key, 1.0), variable.dtype)
+        return super().variable(variable)
 
 
 Value = tuple[Array, Array | None] | None

@@ -9,20 +9,18 @@ expected loss has on the same. Equal up to a constant: that constant is its weig
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from verify.find.loss_draws import Comparison, Kept, LossDraw, Value
+from verify.find.loss_draws import Comparison, Kept, LossDraw, NumbersFed, Value
 from verify.find.loss_places import Place, Places, alike, may_label
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.find.witnesses import Sides
-from verify.flow import REAL
 from verify.graphs import Node, Spec, Tensor, VariableRef, exclusive
-from verify.match import DRAWS, Drawn, Evaluation, NoValueError, Plan
+from verify.match import DRAWS, Evaluation, NoValueError, Plan
 from verify.references import (
     LossGradient,
     LossKey,
@@ -44,22 +42,6 @@ class _Hit:
     nodes: frozenset[int]
     factor: float
     target: Tensor | float | None
-
-
-class _Fed(Drawn):
-    """Draws, where any number by itself is 1: as a scale, it then multiplies by nothing.
-
-    `numbers`: those that are others, by key of the variable.
-    """
-
-    def __init__(self, draw: int, numbers: Mapping[int | str, float] | None = None) -> None:
-        super().__init__(draw)
-        self.numbers = numbers or {}
-
-    def variable(self, variable: VariableRef) -> Any:
-        if variable.shape == () and variable.dtype in REAL:
-            return tf.constant(self.numbers.get(variable.key, 1.0), variable.dtype)
-        return super().variable(variable)
 
 
 _OF_KERAS = Kept()
@@ -150,7 +132,7 @@ class LossesByValue:
 
     def weighed(self, found: Found, by: VariableRef) -> float | None:
         """What a gradient is multiplied by while a variable is 2; None if that is not known."""
-        fed = _Fed(0, {by.key: 2.0})
+        fed = NumbersFed(0, {by.key: 2.0})
         try:
             value = Evaluation(self._plan, fed).value((found.upstream, 0)).numpy()
         except NoValueError:
@@ -285,7 +267,7 @@ class LossesByValue:
         key = place.prediction, drawn.place_key
         if key not in self._evaluations:
             self._evaluations[key] = Evaluation(
-                self._plan, _Fed(drawn.draw), drawn.cut(place.prediction)
+                self._plan, NumbersFed(drawn.draw), drawn.cut(place.prediction)
             )
         return self._evaluations[key]
 

@@ -8,10 +8,12 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from verify.find.search import Disjoint, Found, Search
 from verify.find.terms_by_value import TermsByValue
 from verify.flow import Update
-from verify.graphs import Spec, Tensor
+from verify.graphs import Spec, Tensor, VariableRef
 from verify.match import Miss, Pattern, Predicate
 from verify.references import (
     FAMILIES,
@@ -81,6 +83,19 @@ class Terms:
             by_value = self._by_value.of(update, pattern)
             found = self.search.joined([dataclasses.replace(one, variable=key) for one in by_value])
         return [self._whole(one) for one in found], miss
+
+    def is_weighed_by(
+        self, update: Update, pattern: Pattern, found: Found, variable: VariableRef
+    ) -> bool:
+        """Whether the value of a variable, and nothing else, multiplies a regulariser."""
+        factors = [
+            self._by_value.factor(update, pattern, found.nodes, {variable.key: held})
+            for held in (1.0, 2.0)
+        ]
+        return all(
+            factor is not None and np.isclose(factor, held, rtol=1e-4)
+            for factor, held in zip(factors, (1.0, 2.0), strict=True)
+        )
 
     @functools.cached_property
     def _by_value(self) -> TermsByValue:

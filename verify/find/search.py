@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 
 import numpy as np
 
@@ -147,12 +147,20 @@ class Search:
         return found, nearest
 
     def found(
-        self, nodes: frozenset[int], prediction: Tensor, target: Tensor | None, factor: float
+        self,
+        nodes: frozenset[int],
+        prediction: Tensor,
+        target: Tensor | None,
+        factor: float,
+        of_it: Set[int] = frozenset(),
     ) -> Found:
-        """What has the values of a gradient, times a factor, at these nodes."""
+        """What has the values of a gradient, times a factor, at these nodes.
+
+        `of_it`: the nodes that what it is differentiated by decides.
+        """
         updates = self.trained_by(nodes)
         above = self.flow.ancestors(nodes)
-        begun = above & self.flow.backward
+        begun = (above & self.flow.backward) - of_it
         # The ones that a vector is differentiated with depend on the size of the batch.
         upstream = max((i for i in begun if self.is_upstream((i, 0))), default=min(begun))
         between = self.flow.ancestors(nodes, without={prediction[0]})

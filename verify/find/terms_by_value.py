@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.loss_draws import Comparison, Summands
+from verify.find.loss_draws import Comparison, NumbersFed, Summands
 from verify.find.loss_places import alike
 from verify.find.search import Found, Search, plain_number
-from verify.flow import REAL, Update, ways
-from verify.graphs import Tensor, VariableRef
-from verify.match import Domain, Drawn, Evaluation, NoValueError, Pattern, Plan, drawn
+from verify.flow import Update, ways
+from verify.graphs import Tensor
+from verify.match import Domain, Evaluation, NoValueError, Pattern, Plan, drawn
 from verify.references import (
     FAMILIES,
     RegulariserGradient,
@@ -33,16 +33,8 @@ Array = np.ndarray[Any, Any]
 _DRAWS = 4  # of what a variable holds
 _MOST_PARTS = 6  # of a gradient, of which sums are looked at
 _TOLERANCE = 5e-4  # of the largest element
+_NO_NUMBERS: Mapping[int | str, float] = {}
 _NOTHING = 1e-6  # of the largest parameter of a regulariser that has several
-
-
-class _Fed(Drawn):
-    """Draws, where any number by itself is 1: as a scale, it then multiplies by nothing."""
-
-    def variable(self, variable: VariableRef) -> Any:
-        if variable.shape == () and variable.dtype in REAL:
-            return tf.constant(1.0, variable.dtype)
-        return super().variable(variable)
 
 
 class TermsByValue:
@@ -51,7 +43,7 @@ class TermsByValue:
     def __init__(self, search: Search) -> None:
         self.search, self.flow, self.flat = search, search.flow, search.flat
         self._plan = Plan(self.flat)
-        self._values: dict[tuple[int | str, int], Callable[[Tensor], Array]] = {}
+        self._values: dict[tuple[Any, ...], Callable[[Tensor], Array]] = {}
 
     def of(self, update: Update, pattern: Pattern) -> list[Found]:
         """Where the gradient of a regulariser by the updated variable reaches that update."""
@@ -63,6 +55,25 @@ class TermsByValue:
                 comparison.add(expected, self._numbers(update, draw))
         hits = list(comparison.factors())
         return [self._found(update, summands, factor) for summands, factor in self._last(hits)]
+
+    def factor(
+        self,
+        update: Update,
+        pattern: Pattern,
+        nodes: frozenset[int],
+        numbers: Mapping[int | str, float],
+    ) -> float | None:
+        """What the gradient of a regulariser is multiplied by at some nodes; None if by no number.
+
+        `numbers`: what scalar variables hold, by key.
+        """
+        gradient = RegulariserGradient(pattern)
+        comparison = Comparison([tuple((index, 0) for index in sorted(nodes))])
+        for draw in range(_DRAWS):
+            expected = gradient(self._held(update, draw))
+            if expected is not None:
+                comparison.add(expected, self._numbers(update, draw, numbers))
+        return next((factor for _, factor in comparison.factors()), None)
 
     def family(self, update: Update, besides: Set[int]) -> tuple[str, Found] | None:
         """A regulariser of Keras that the updated variable has, by name; None if there is none.
@@ -157,14 +168,19 @@ class TermsByValue:
         shape = update.variable.shape
         return drawn((shape, "float64"), Domain.REAL, draw, "regularised")
 
-    def _numbers(self, update: Update, draw: int) -> Callable[[Tensor], Array]:
-        """What tensors are where the variable holds what is drawn."""
-        key = update.variable.key, draw
+    def _numbers(
+        self, update: Update, draw: int, numbers: Mapping[int | str, float] = _NO_NUMBERS
+    ) -> Callable[[Tensor], Array]:
+        """What tensors are where the variable holds what is drawn.
+
+        `numbers`: what others by themselves are, by key; all other numbers are 1.
+        """
+        key = update.variable.key, draw, *sorted(numbers.items(), key=str)
         if key not in self._values:
             held = tf.constant(self._held(update, draw))
             reads = (node.index for node, v in self.flat.reads() if v.key == update.variable.key)
             cut: Mapping[Tensor, Any] = dict.fromkeys(((index, 0) for index in reads), held)
-            evaluation = Evaluation(self._plan, _Fed(draw), cut)
+            evaluation = Evaluation(self._plan, NumbersFed(draw, numbers), cut)
 
             def number(tensor: Tensor) -> Array:
                 return np.asarray(evaluation.value(tensor), np.float64)
@@ -187,4 +203,5 @@ class TermsByValue:
     def _found(self, update: Update, summands: Summands, factor: float) -> Found:
         reads = [node.index for node, v in self.flat.reads() if v.key == update.variable.key]
         nodes = frozenset(index for index, _ in summands)
-        return self.search.found(nodes, (min(reads), 0), None, factor)
+        of_it = self.flow.descendants(reads)
+        return self.search.found(nodes, (min(reads), 0), None, factor, of_it)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import keras
@@ -11,11 +12,11 @@ import keras
 from verify.find import Detector, Disjoint, Found, known_losses
 from verify.flow import Update
 from verify.formulas import formulas
-from verify.graphs import VariableRef
+from verify.graphs import VariableRef, key_of, path_of
 from verify.kinds.contract_spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.facts import Facts, TermFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.selection import frozen_among, select
+from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
 
@@ -39,8 +40,7 @@ def _facts(detector: Detector) -> Iterator[TermFact]:
 
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if isinstance(expected, list | tuple):
-        named = [(on, _regulariser(one)) for on, one in expected]
-        return _exact_terms(detector, named)
+        return _exact_terms(detector, [_Wanted.of(one) for one in expected])
     present = detector.terms
     labels = [f"{t.label} on {_path(detector, t)}" for t in present]
     labels += _unnamed(detector, present)
@@ -119,17 +119,30 @@ def _unknown_terms(detector: Detector, recognised: list[Found]) -> list[Update]:
     return detector.rest(recognised)[1]
 
 
-def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> list[Violation]:
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """An expected term: of which variables, and multiplied by which number or variable."""
+
+    selection: Any
+    regulariser: Any
+    factor: Any = 1.0
+
+    @classmethod
+    def of(cls, said: Any) -> _Wanted:
+        if not isinstance(said, tuple) or len(said) not in (2, 3):
+            raise TypeError(f"regularization: {said!r} is no (variable, regulariser[, weight])")
+        selection, regulariser, *factor = said
+        return cls(selection, _regulariser(regulariser), *factor)
+
+
+def _exact_terms(detector: Detector, expected: list[_Wanted]) -> list[Violation]:
     violations: list[Violation] = []
     recognised = Disjoint()
-    for selection, regulariser in expected:
-        for variable in select(detector, selection, "regularization"):
-            violations += _exact_term(detector, variable, regulariser, recognised)
-    mentioned = {
-        variable.key
-        for selection, _ in expected
-        for variable in select(detector, selection, "regularization")
-    }
+    mentioned = set[int | str]()
+    for wanted in expected:
+        for variable in select(detector, wanted.selection, "regularization"):
+            violations += _exact_term(detector, variable, wanted, recognised)
+            mentioned.add(variable.key)
     extra = recognised.fresh(detector.terms)
     # A term on a variable whose expected one is missing has been reported as found there.
     blamed = mentioned - {found.variable for found in recognised.all}
@@ -143,8 +156,9 @@ def _exact_terms(detector: Detector, expected: Iterable[tuple[Any, Any]]) -> lis
 
 
 def _exact_term(
-    detector: Detector, variable: VariableRef, regulariser: Any, recognised: Disjoint
+    detector: Detector, variable: VariableRef, wanted: _Wanted, recognised: Disjoint
 ) -> list[Violation]:
+    regulariser = wanted.regulariser
     name = f"{regulariser_name(regulariser)} on {variable.path}"
     updates = detector.flow.trained_of.get(variable.key)
     if not updates:
@@ -159,12 +173,36 @@ def _exact_term(
     recognised.add(fresh[:1])
     there = [t.label for t in detector.terms if t.variable == variable.key]
     if fresh:
-        wrong = weight("regularization", name, fresh[0].weight)
+        if not isinstance(wanted.factor, int | float):
+            by = [v for v in _deciding(detector, fresh[0]) if v.key == key_of(wanted.factor)]
+            if by and detector.is_term_weighed_by(updates[0], pattern, fresh[0], by[0]):
+                return []
+        wrong = _weight(detector, name, fresh[0], wanted.factor)
         others = [label for label in there if label != regulariser_name(regulariser)]
         told = Violation("regularization", name, ", ".join(others))
         return [told] if wrong and others else wrong
     hints = () if there else nearest(miss)
     return [Violation("regularization", name, ", ".join(there) or "none there", hints)]
+
+
+def _deciding(detector: Detector, found: Found) -> frozenset[VariableRef]:
+    """The variables that decide what a term is multiplied by."""
+    if found.weight is not None:
+        return frozenset()
+    return detector.search.scaling.factors(found.upstream)
+
+
+def _weight(detector: Detector, name: str, found: Found, factor: Any) -> list[Violation]:
+    """What is wrong with what a term is multiplied by."""
+    by = _deciding(detector, found)
+    decided = f"a weight that {names(v.path for v in by)} decides" if by else ""
+    if not isinstance(factor, int | float):
+        known = "no weight" if found.weight is None else f"weight {found.weight:.6g}"
+        name = f"{name} with weight {path_of(factor)}"
+        return [Violation("regularization", name, decided or known)]
+    if decided:
+        return [Violation("regularization", name, decided)]
+    return weight("regularization", name, found.weight, factor)
 
 
 def _path(detector: Detector, term: Found) -> str:
@@ -204,8 +242,8 @@ class _Regularization(Kind):
             {"on": literal(term.variable)} | as_table(spelt(term.kind, None, ""))
             for term in facts.regularization
         ]
-        # What has no name can only be counted.
-        named = all(term.kind != _UNNAMED for term in facts.regularization)
+        # What has no name, or a weight that a variable decides, can only be counted.
+        named = all(term.weight is not None for term in facts.regularization)
         return {"regularization": (terms or 0) if named else len(terms)}
 
 

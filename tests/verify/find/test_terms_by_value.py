@@ -108,6 +108,25 @@ def test_a_function_of_ones_own() -> None:
         verify.assert_graph(train, BATCH, regularization=[("w", R.L2(0.1))])
 
 
+@pytest.mark.parametrize("term", [R.L2(0.01), SQUARES["product"]], ids=["keras", "by hand"])
+def test_a_variable_that_multiplies_a_term(term: Term) -> None:
+    share = tf.Variable(0.5, trainable=False, name="share")
+    train = step_of({"annealed": lambda w: share * term(w), "halved": lambda w: 0.5 * term(w)})
+    verify.assert_graph(
+        train,
+        BATCH,
+        regularization=[("annealed", R.L2(0.01), share), ("halved", R.L2(0.01), 0.5)],
+    )
+    with pytest.raises(verify.GraphAssertionError, match="a weight that share"):
+        verify.assert_graph(train, BATCH, regularization=[("annealed", R.L2(0.01))])
+    with pytest.raises(
+        verify.GraphAssertionError, match=r"with weight 2\n +found    weight 0\.5|L2"
+    ):
+        verify.assert_graph(train, BATCH, regularization=[("halved", R.L2(0.01), 2.0)])
+    with pytest.raises(TypeError, match="no \\(variable, regulariser"):
+        verify.assert_graph(train, BATCH, regularization=["halved"])
+
+
 def test_near_misses() -> None:
     train = step_of({name: term for name, (term, _) in NEAR.items()})
     told = {term.variable: term.kind for term in verify.facts(train, BATCH).regularization}
