@@ -87,18 +87,10 @@ class Accumulation:
         if node in above:
             return False
         read = {v.key for one, v in self.flat.reads() if one.index in above}
-        below = reached([node], self._users)
+        below = reached([node], self.flow.users)
         waits = {v.key for one, v in self.flat.writes() if one.index in below} & read
         own = {key_of(v) for optimizer in self.step.optimizers for v in optimizer.variables}
         return not waits <= own
-
-    @functools.cached_property
-    def _users(self) -> list[list[int]]:
-        users: list[list[int]] = [[] for _ in self.flat.nodes]
-        for one in self.flat.nodes:
-            for source, _ in one.data:
-                users[source].append(one.index)
-        return users
 
     def path(self, key: Key) -> str:
         return self.step.paths[key]

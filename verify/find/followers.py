@@ -86,11 +86,8 @@ class Followers:
     @functools.cached_property
     def _decided(self) -> set[int]:
         """Nodes whose value data or gradients decide, other than by way of a variable."""
-        users: list[list[int]] = [[] for _ in self.flat.nodes]
-        for node in self.flat.nodes:
-            for source, _ in node.data:
-                users[source].append(node.index)
-        return reached([*self.flow.data, *(seed.node for seed in self.flow.seeds)], users)
+        begun = [*self.flow.data, *(seed.node for seed in self.flow.seeds)]
+        return reached(begun, self.flow.users)
 
     @functools.cached_property
     def _decided_by_value(self) -> set[int]:

@@ -74,6 +74,15 @@ class Dependence:
             consumers[source].append(reader)
         return consumers
 
+    @functools.cached_property
+    def users(self) -> list[list[int]]:
+        """Per node, the nodes that take its outputs; not those that read what it wrote."""
+        users: list[list[int]] = [[] for _ in self.flat.nodes]
+        for node in self.flat.nodes:
+            for source, _ in node.data:
+                users[source].append(node.index)
+        return users
+
     def _state_edges(self) -> Iterable[tuple[int, int]]:
         writes: dict[int | str, list[Node]] = {}
         for node, variable in self.flat.writes():
