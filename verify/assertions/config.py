@@ -209,10 +209,8 @@ def _rated(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """A branch's optimizer at the branch's rate, as far as one of Keras can say that."""
     given, rate = settings.get("optimizer"), settings.get("learning_rate")
     if given is not None and _grouped(given):
-        # Within one that scales losses, several are not looked for one by one.
-        scales = inner_optimizer(model.optimizer) is not model.optimizer
         parts = {glob: keras.optimizers.get(one) for glob, one in given.items()}
-        return UNSET if scales or rate is not None else parts
+        return UNSET if rate is not None else parts
     optimizer = _optimizer(model, settings)
     if rate is None:
         return optimizer

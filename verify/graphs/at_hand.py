@@ -142,4 +142,14 @@ def _optimizers_of(value: Any) -> Iterator[Any]:
     if isinstance(value, keras.Model):
         value = value.optimizer if value.compiled else None
     if isinstance(value, keras.optimizers.Optimizer):
-        yield from getattr(value, "optimizers", [getattr(value, "inner_optimizer", value)])
+        yield from _parts(value)
+
+
+def _parts(optimizer: Any) -> Iterator[Any]:
+    """The optimizers that update variables: one that scales losses, or has others, does not."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    parts = getattr(optimizer, "optimizers", None) if inner is None else [inner]
+    if parts is None:
+        yield optimizer
+    for part in parts or ():
+        yield from _parts(part)
