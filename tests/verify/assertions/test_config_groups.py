@@ -26,5 +26,5 @@ def test_each_of_several_optimizers_is_known(scaled: bool) -> None:
     callback = LoopControllerCallback({"all": {"cond": when.always, True: branch}})
     callback.attach(model)
     verify.assert_config(model, callback, BATCH)
-    with pytest.raises(verify.GraphAssertionError, match="learning_rate is 0.001"):
+    with pytest.raises(verify.GraphAssertionError, match=r"learning_rate is 0\.001"):
         verify.assert_graph(model.all_on, BATCH, optimizer={"*hidden*": optim.AdamW(0.002)})
