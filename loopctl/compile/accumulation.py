@@ -27,7 +27,9 @@ class Accumulation:
                 tf.zeros(weight.shape, weight.dtype),
                 trainable=False,
                 synchronization=each,
-                aggregation=tf.VariableAggregation.SUM,
+                # What is saved is the same for all, and adds up to the same again. (Sums can't be
+                # added to between replicas, where a substep is traced to be looked at.)
+                aggregation=tf.VariableAggregation.MEAN,
                 name="accumulated",
             )
             for weight in weights

@@ -76,6 +76,8 @@ def test_two_groups_by_turns(replicas: int, options: Any) -> None:
     np.testing.assert_allclose(callback.history.column("loss"), losses, rtol=1e-4)
     assert_alike(model, reference)
     assert int(np.asarray(model.optimizer.iterations)) == 2, "of four train steps of that branch"
+    # Its substeps can be looked at, among replicas as well.
+    verify.assert_config(model, callback, BATCHES[0])
 
 
 def test_it_is_a_step_on_all_batches_at_once() -> None:
