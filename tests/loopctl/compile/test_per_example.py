@@ -97,7 +97,9 @@ def noises(branch: Any, replicas: int = 1, steps: int = 4) -> np.ndarray[Any, An
     for noise in (branch["per_example"]["noise"], 0):
         keras.utils.set_random_seed(5)
         with mirrored().scope() if replicas == 2 else contextlib.nullcontext():
-            model = compiled([keras.layers.Dense(128)], (64,), loss=outputs)
+            # By XLA where there is one replica.
+            dense = keras.layers.Dense(128)
+            model = compiled([dense], (64,), loss=outputs, jit_compile=replicas == 1)
         rows = [np.concatenate([w.ravel() for w in model.get_weights()])]
 
         def keep(callback: Any, model: Any = model, rows: Any = rows) -> None:
