@@ -234,7 +234,7 @@ def conditions() -> st.SearchStrategy[Any]:
 
 def _with_objective(drawn: tuple[Config, Any]) -> Config:
     branch, objective = drawn
-    return {**_without(branch, "loss"), "objective": objective}
+    return {**_without(_without(branch, "loss"), "per_example"), "objective": objective}
 
 
 def _accumulating(drawn: tuple[Config, int]) -> Config:
@@ -247,6 +247,13 @@ def _at_rates(branch: Config) -> Config:
     grouped = isinstance(branch.get("optimizer"), dict)
     one = not isinstance(branch.get("learning_rate"), dict)
     return _without(branch, "learning_rate") if grouped and one else branch
+
+
+def _of_examples(branch: Config) -> Config:
+    """`branch`, with gradients of each example only where there are any, and at the weights."""
+    if branch.get("loss", "") in (None, False):
+        return _without(branch, "per_example")
+    return _without(branch, "ascend") if "per_example" in branch else branch
 
 
 def _weighing(branch: Config) -> Config:
@@ -276,6 +283,7 @@ def branches() -> st.SearchStrategy[Config]:
             "regularize": st.sampled_from(layers),
             "clipping": bounds,
             "ascend": st.sampled_from([0.05, 0.5]),
+            "per_example": st.sampled_from([{"clip": 0.5}, {"clip": 0.1, "noise": 0}]),
             "gradients": st.just(mean_of_absolutes),
             "optimizer": st.sampled_from(["sgd", "adam", {"*": "rmsprop"}]),
             "learning_rate": st.sampled_from([0.02, _FALLING, {"*": 0.5}]),
@@ -286,7 +294,7 @@ def branches() -> st.SearchStrategy[Config]:
         },
     )
     accumulating = st.tuples(free, st.integers(1, 3)).map(_accumulating)
-    free = st.one_of(free, accumulating).map(_weighing).map(_at_rates)
+    free = st.one_of(free, accumulating).map(_weighing).map(_at_rates).map(_of_examples)
     free = st.one_of(free, st.tuples(free, st.sampled_from([halves, twice])).map(_with_objective))
     chosen: st.SearchStrategy[Config] = st.one_of(
         st.just({}),

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from loopctl.compile.accumulation import Accumulation
 from loopctl.compile.averages import Average, check_kept_aside, followed
+from loopctl.compile.per_example import Noise
 from loopctl.compile.skipping import Skipped
 from loopctl.config import ControlPlan
 
@@ -27,6 +28,7 @@ class BranchStates:
         accumulations: sums of gradients, of branches that accumulate these.
         averages: of weights, of branches that average these.
         skipped: counts of updates that were left out, by action.
+        noises: where noise goes on, of branches that add some.
     """
 
     def __init__(
@@ -46,15 +48,20 @@ class BranchStates:
                 for s in plan.substeps
                 if s.accumulate > 1
             }
+            self.noises = {s.name: Noise() for s in plan.substeps if s.noisy}
 
     @property
     def _variables(self) -> dict[str, list[Any]]:
         sums = {f"{name}/sums": found.variables for name, found in self.accumulations.items()}
         sums |= {f"{name}/average": found.variables for name, found in self.averages.items()}
+        sums |= {f"{name}/noise": [found.state] for name, found in self.noises.items()}
         return sums | {f"{name}/skipped": [found.updates] for name, found in self.skipped.items()}
 
     def restart(self) -> None:
-        """As a training begins: nothing waits for an update, averages and counts begin anew."""
+        """As a training begins: nothing waits for an update, averages and counts begin anew.
+
+        Noise goes on: the same twice would cancel out of the difference of two trainings.
+        """
         for accumulation in self.accumulations.values():
             accumulation.clear()
         for average in self.averages.values():

@@ -19,6 +19,7 @@ from loopctl.compile import (
     graph_state,
     inference,
     objectives,
+    per_example,
     rates,
     skipping,
 )
@@ -94,6 +95,7 @@ class Steps:
             raise ConfigError(f"model {model.name!r} has no trainable variable: nothing to train")
         self.plan, self.model, self.state = plan, model, state
         check_losses(plan, model)
+        per_example.check_examples(plan, model)
         self.compiled_loss = compiled_loss(model)
         self.selections = {s.name: select(s, model) for s in plan.substeps}
         self.layers = {s.name: regularized_layers(s, model) for s in plan.substeps}
@@ -182,6 +184,11 @@ class Steps:
             "at_rate": rates.at_rate,
             "climb": ascending.climb,
             "gradients_at": ascending.gradients_at,
+            "added": per_example.added,
+            "clipped_sums": per_example.clipped_sums,
+            "examples_in": per_example.examples_in,
+            "means": per_example.means,
+            "terms_of_weights": per_example.terms_of_weights,
             "forget_added_losses": objectives.forget_added_losses,
             "in_inference": inference.in_inference,
             "loss_and_parts": objectives.loss_and_parts,
@@ -219,6 +226,7 @@ class Steps:
             "loss_weights": None if losses is None else losses.weights,
             "accumulated": self.remembered.accumulations.get(substep.name),
             "skipped": self.remembered.skipped.get(substep.action),
+            "noise": self.remembered.noises.get(substep.name),
             "averaged": self.remembered.averages.get(substep.name),
             "value_of": functools.partial(_value_of, substep.expressions, self.state.progress),
             "optimizer": self.optimizers.applying(substep),
@@ -276,6 +284,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(Average)
     if "gradients_at(" in texts:
         found += [ascending.climb, ascending.gradients_at]
+    if "clipped_sums(" in texts:
+        found += per_example.called(texts)
     if "skipped.count(" in texts:
         found += [skipping.all_finite, skipping.Skipped]
     if "at_rate(" in texts:

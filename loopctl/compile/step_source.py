@@ -7,6 +7,7 @@ into it.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from loopctl.compile.source_ground import Ground, indented
@@ -14,6 +15,7 @@ from loopctl.compile.update_source import update_lines
 from loopctl.config import Action, Number, Substep, place, weight_key
 
 _UNPACKED = "    x, y, sample_weight = unpack_x_y_sample_weight(data)"
+_SCALED = "return optimizer.scale_loss(loss)"
 
 
 def substep_source(
@@ -36,12 +38,9 @@ def substep_source(
         f"def {name}(self, data):",
         f'    """Substep of {_quoted(substep.place())}."""',
         *([] if substep.objective is not None else [_UNPACKED]),
-        "    with tf.GradientTape(watch_accessed_variables=False) as tape:",
-        "        for variable in variables:",
-        "            tape.watch(variable)",
-        *indented(_passes(substep, ground, statistics), 2),
-        *indented(_whole_loss(substep, ground), 2),
+        *indented(_recorded(substep, ground, statistics), 1),
         *indented(_uphill(substep, ground), 1),
+        *indented(_loss_of(substep, ground), 1),
         *indented(update_lines(substep, ground), 1),
         *indented(_measure(ground, measures, statistics, substep.objective is not None), 1),
         "    return loss, parts" if substep.objective is not None else "    return loss",
@@ -85,6 +84,34 @@ def shared_source(
     return "\n".join(lines) + "\n"
 
 
+def _recorded(substep: Substep, ground: Ground, statistics: bool | None) -> list[str]:
+    """The forward pass, on a tape where anything is differentiated by way of it."""
+    lines = [*_passes(substep, ground, statistics), *_whole_loss(substep, ground)]
+    if substep.per_example is not None:
+        told = "# What is reported and measured is of this pass; examples have passes of their own."
+        if not substep.regularize:
+            return [told, *lines]
+        lines = [told, *lines]
+    return [
+        "with tf.GradientTape(watch_accessed_variables=False) as tape:",
+        "    for variable in variables:",
+        "        tape.watch(variable)",
+        *indented(lines, 1),
+    ]
+
+
+def _loss_of(substep: Substep, ground: Ground) -> list[str]:
+    """The data loss as a function of a batch, to be called with one example."""
+    if substep.per_example is None:
+        return []
+    alone = dataclasses.replace(substep, regularize=False)
+    lines = [_UNPACKED.strip(), *_passes(alone, ground, statistics=True)]
+    if ground.replicas > 1:
+        lines.append("# Keras makes it a part of a mean over the replicas.")
+        lines.append(f"loss = loss * {ground.replicas}")
+    return ["", "def loss_of(data):", *indented([*lines, _SCALED], 1), ""]
+
+
 def _uphill(substep: Substep, ground: Ground) -> list[str]:
     """The same loss as a function, to be called at other weights."""
     if substep.ascend is None:
@@ -111,7 +138,10 @@ def _forward(ground: Ground, substeps: list[Substep], statistics: bool | None) -
     for substep in substeps:
         if substep.regularize:
             prefix = _prefix(substep, substeps)
-            if substep.regularize is True:
+            if substep.per_example is not None:
+                chosen = "[self]" if substep.regularize is True else "layers"
+                lines.append(f"terms = terms_of_weights({chosen})")
+            elif substep.regularize is True:
                 lines.append(f"{prefix}terms = self.losses")
             else:
                 lines.append(
@@ -195,9 +225,16 @@ def _data_loss(substep: Substep, ground: Ground) -> list[str]:
 
 def _whole_loss(substep: Substep, ground: Ground, prefix: str = "") -> list[str]:
     lines = []
+    share = f" / {ground.replicas}" if ground.replicas > 1 else ""
+    term = f"tf.cast(term, loss.dtype){share} for term in {prefix}terms"
+    if substep.per_example is not None:
+        lines = [
+            f"penalty = sum(({term}), tf.zeros_like(loss))",
+            "loss = loss + penalty",
+            "scaled_penalty = optimizer.scale_loss(penalty)",
+        ]
+        return lines if substep.regularize else []
     if substep.regularize:
-        share = f" / {ground.replicas}" if ground.replicas > 1 else ""
-        term = f"tf.cast(term, loss.dtype){share} for term in {prefix}terms"
         lines.append(f"{prefix}loss = sum(({term}), loss)")
     elif prefix:
         lines.append(f"{prefix}loss = loss")

@@ -13,11 +13,14 @@ _EACH = "for gradient in gradients]"
 def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str]:
     """Backward pass, treatment of the gradients, optimizer."""
     zero, lines = "", []
-    if substep.name in ground.accumulating and substep.has_loss:
+    if substep.per_example is not None:
+        lines = _of_examples(substep, ground)
+    elif substep.name in ground.accumulating and substep.has_loss:
         zero = ", unconnected_gradients=tf.UnconnectedGradients.ZERO"
         lines.append("# Accumulated gradients are lost of what an update does not mention.")
+    if substep.per_example is None:
+        lines.append(f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables{zero})")
     lines += [
-        f"gradients = tape.gradient({prefix}scaled_loss, {prefix}variables{zero})",
         "# A variable that the loss does not depend on has no gradient and is left alone.",
         "reached = [i for i, gradient in enumerate(gradients) if gradient is not None]",
         "gradients = [gradients[i] for i in reached]",
@@ -34,6 +37,43 @@ def update_lines(substep: Substep, ground: Ground, prefix: str = "") -> list[str
     if treatment:
         lines += ["if gradients:", *indented([_DENSE, *treatment], 1)]
     return lines + _apply(substep, prefix)
+
+
+def _of_examples(substep: Substep, ground: Ground) -> list[str]:
+    """The mean of the gradients of all examples, each clipped, with noise."""
+    per_example = substep.per_example
+    if per_example is None:
+        return []
+
+    def value(key: str, given: Any) -> str:
+        return f"value_of({key!r})" if isinstance(given, Number) else repr(given)
+
+    lines = [f"# {key}: {one!r}" for key, one in per_example.expressions.items()]
+    lines.append(f"clip = {value('clip', per_example.clip)}")
+    scaled = ""
+    if (scale := ground.scaling.get(substep.name)) is not None:
+        lines.append(f"scale = tf.convert_to_tensor({scale})")
+        scaled = ", scale"
+    lines.append(f"sums = clipped_sums(loss_of, self, data, weights, clip{scaled})")
+    if per_example.noisy:
+        steps = ""
+        if substep.accumulate > 1:
+            lines.append("# Variances add up: all steps of an update have that of one.")
+            steps = f", {substep.accumulate}"
+        lines.append(f"sums = noise.add(sums, {value('noise', per_example.noise)} * clip{steps})")
+    lines.append(f"gradients = means(sums, examples_in(data), weights{scaled})")
+    if substep.regularize:
+        lines += [
+            "# Regularisation is of no example: it is neither clipped nor blurred.",
+            "gradients = added(gradients, tape.gradient(scaled_penalty, variables))",
+        ]
+    if substep.name in ground.accumulating:
+        lines += [
+            "# Accumulated gradients are lost of what an update does not mention.",
+            "zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]",
+            "gradients = added(gradients, zeros)",
+        ]
+    return lines
 
 
 def _ascent(substep: Substep, ground: Ground) -> list[str]:

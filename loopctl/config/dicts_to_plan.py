@@ -14,6 +14,7 @@ from loopctl.config.averages import average
 from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.loss_weights import loss_weights
 from loopctl.config.optimizer_groups import OptimizerGroups, optimizer
+from loopctl.config.per_example import check_company, per_example
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 from loopctl.config.predicates import Number
 from loopctl.config.rates import learning_rate
@@ -28,6 +29,7 @@ BRANCH_KEYS = (
     "variables",
     "excluded_variables",
     "ascend",
+    "per_example",
     "gradients",
     "clipping",
     "optimizer",
@@ -116,6 +118,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
             f'{where} has "inference": True, in which statistics don\'t move, and '
             '"update_statistics": True: leave one out, or name the layers that infer'
         )
+    check_company(entry, where)
     if "repeat" in entry and "accumulate" in entry:
         raise ConfigError(
             f'{where} has both "repeat" and "accumulate": gradients of one batch need no mean'
@@ -143,6 +146,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         variables=read("variables", values.selector),
         excluded_variables=read("excluded_variables", values.selector),
         ascend=read("ascend", values.ascent),
+        per_example=read("per_example", per_example),
         gradients=read("gradients", values.function),
         clipping=read("clipping", values.clipping),
         optimizer=own,

@@ -160,6 +160,8 @@ def _value(key: str, value: Any, where: str) -> Any:
             return [_value(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
     if key == "ascend":
         return _condition(value, where, parse_value)
+    if key == "per_example" and isinstance(value, dict):
+        return {k: _condition(v, f"{where}[{k!r}]", parse_value) for k, v in value.items()}
     if key == "loss_weights":
         return _weights(value, where)
     if key == "learning_rate":

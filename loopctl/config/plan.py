@@ -12,6 +12,7 @@ from loopctl.config.averages import Average
 from loopctl.config.errors import place
 from loopctl.config.loss_weights import LossWeights
 from loopctl.config.losses import same_loss
+from loopctl.config.per_example import PerExample
 from loopctl.config.predicates import Condition, Expression, Number
 from loopctl.config.rates import LearningRate
 
@@ -44,7 +45,8 @@ class Substep:
     `objective` is a function ``(model, data)`` that takes the place of forward pass and loss.
     `regularize` is a bool or chooses layers, and so does `inference`, which is about their mode. At
     most one of `variables` and `excluded_variables` is set. `ascend` is the radius within which
-    gradients are taken uphill, or a function that says where. `optimizer` is None for the compiled
+    gradients are taken uphill, or a function that says where; `per_example` what is done to the
+    gradient of each example. `optimizer` is None for the compiled
     one, `learning_rate` None for its rate. `accumulate` is of how many train steps the gradients
     are averaged for one update, and `average` an average of weights that follows these.
     `skip_nonfinite`: an update whose gradients are not finite is left out. `update_statistics` is
@@ -63,6 +65,7 @@ class Substep:
     variables: Selector | None
     excluded_variables: Selector | None
     ascend: float | Number | Callable[[list[Any], list[Any]], Any] | None
+    per_example: PerExample | None
     gradients: Callable[[list[Any], list[Any]], Any] | None
     clipping: Clipping | None
     optimizer: Any
@@ -91,10 +94,15 @@ class Substep:
         return self.gradients is not None or self.clipping is not None
 
     @property
+    def noisy(self) -> bool:
+        """Whether noise is added to gradients."""
+        return self.per_example is not None and self.per_example.noisy
+
+    @property
     def alone(self) -> bool:
         """Whether a forward pass, or an update under a condition, is the branch's own."""
         own_pass = self.objective is not None or self.inference is not False
-        own_pass = own_pass or self.ascend is not None
+        own_pass = own_pass or self.ascend is not None or self.per_example is not None
         return own_pass or self.conditional or self.loss_weights is not None
 
     @property
@@ -110,7 +118,7 @@ class Substep:
             found["average"] = self.average.start
         if isinstance(self.ascend, Number):
             found["ascend"] = self.ascend
-        for values in (self.loss_weights, self.learning_rate):
+        for values in (self.loss_weights, self.learning_rate, self.per_example):
             found |= {} if values is None else values.expressions
         return found
 

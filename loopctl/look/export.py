@@ -149,6 +149,9 @@ class _Writer:
             lines.append(f"    objective = {self._named(substep.objective, where)}")
         if substep.accumulate > 1:
             lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
+        if substep.noisy:
+            lines.append("    noise = Noise()")
+            self.modules.add("random")
         if substep.average is not None:
             lines += self._average(substep)
         if substep.learning_rate is not None:

@@ -131,6 +131,8 @@ def _gradients(substep: Substep) -> str:
     treatment = [f"mean of {substep.accumulate} steps"] if substep.accumulate > 1 else []
     if substep.ascend is not None:
         treatment.insert(0, f"uphill: {_ascent(substep.ascend)}")
+    if substep.per_example is not None:
+        treatment.insert(0, str(substep.per_example))
     if substep.gradients is not None:
         treatment.append(_named(substep.gradients))
     if substep.clipping is not None:

@@ -37,12 +37,12 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
 
             - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
             - ``loss_weights``: as of ``compile``: numbers, numbers of `loopctl.when`, variables
-            - ``objective``: instead, ``fn(model, data)`` -> a scalar loss, ``(loss, y_pred)`` or a
-              dict of scalars that are added: a forward pass of the branch's own
+            - ``objective``: ``fn(model, data)`` -> a loss, ``(loss, y_pred)`` or a dict of losses
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
             - ``inference``: layers that run with ``training=False``, said as for ``regularize``
             - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, globs over paths
             - ``ascend``: radius (SAM), or ``fn(gradients, variables) -> offsets``
+            - ``per_example``: ``{"clip": c, "noise": s}``: clips each example's gradient (DP-SGD)
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
             - ``optimizer``: this branch's own, or ``{glob: optimizer}``

@@ -20,7 +20,7 @@ STEPS, SIZE = 5, 8
 # What branches that share don't have, or one of them only.
 UNSHARED = (
     *("repeat", "objective", "loss_weights", "accumulate", "inference", "average"),
-    *("skip_nonfinite", "ascend"),
+    *("skip_nonfinite", "ascend", "per_example"),
 )
 
 

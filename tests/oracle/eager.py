@@ -16,6 +16,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tests.oracle.examples import mean_of_clipped
+
 
 @dataclasses.dataclass
 class Context:
@@ -161,6 +163,13 @@ def substep(
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     scale = float(optimizer.dynamic_scale) if scales else 1.0
     total, parts, found = slopes(context, settings, batch, variables, scale)
+    if "per_example" in settings:
+
+        def gradients_of(said: Mapping[str, Any], some: Any) -> list[Any]:
+            return slopes(context, said, some, variables, scale)[2]
+
+        bound = number(context, settings["per_example"]["clip"])
+        found = mean_of_clipped(gradients_of, settings, batch, bound)
     if "ascend" in settings:
         chosen = [(g, v) for g, v in zip(found, variables, strict=True) if g is not None]
         offsets = climbs(context, settings["ascend"], chosen)

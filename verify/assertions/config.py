@@ -103,8 +103,8 @@ def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Ex
             follows = followed_in(model, average, _selected(model, settings)) or UNSET
         values = {**expectation_of(reference, rest).values, "unwatched": UNSET}
         return Expectation.of({**values, "follows": follows})
-    if "ascend" in settings:
-        # The loss is there twice, at weights that no variable has.
+    if "ascend" in settings or "per_example" in settings:
+        # The loss is there twice, at weights that no variable has, or of each example by itself.
         return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
     if settings.get("accumulate", 1) > 1:
         # What is updated is so from sums that wait in variables. What a function of the user's

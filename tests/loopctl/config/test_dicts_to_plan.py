@@ -89,6 +89,23 @@ BAD = [
         '["learning_rate"] is 0.1, one rate for the 1 of "optimizer": set theirs, or give factors',
     ),
     (branch(ascend=0), '["ascend"] is 0: a positive radius, such as 0.05, a value of `when`, or'),
+    (branch(per_example=1.0), '["per_example"] is 1.0: a dict such as {"clip": 1.0, "noise": 1.1}'),
+    (branch(per_example={}), '["per_example"]["clip"] is None: a positive number, such as 1.0, or'),
+    (branch(per_example={"clip": 0}), '["per_example"]["clip"] is 0: a positive number'),
+    (branch(per_example={"clip": 1, "noise": -1}), '["noise"] is -1: a number of at least 0'),
+    (
+        branch(per_example={"clip": 1, "nois": 1}),
+        "unknown key 'nois': allowed are 'clip', 'noise'. Did you mean 'noise'?",
+    ),
+    (branch(per_example={"clip": 1}, loss=None), 'no loss of an example: "loss" is None'),
+    (
+        branch(per_example={"clip": 1}, ascend=0.1),
+        'both "per_example" and "ascend": grad',
+    ),
+    (
+        branch(per_example={"clip": 1}, objective=nothing),
+        'both "per_example" and "objective": an objective is of a batch, and may mix its examples',
+    ),
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),

@@ -34,6 +34,7 @@ gradients = "{NAMES}.halved"
 loss = "{NAMES}.HUBER"
 loss_weights = ["piecewise([3], [0.5, 1])"]
 variables = "{NAMES}.kernels"
+per_example = {{ clip = 0.5, noise = "linear(1, 0.5, over=20)" }}
 clipping = {{ global_norm = 0.5 }}
 optimizer = {{ class_name = "SGD", config = {{ learning_rate = 0.5 }} }}
 learning_rate = {{ "*kernel" = "linear(1, 0.1, over=20)" }}
@@ -130,6 +131,7 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
             repr(c["late"][True].pop("ascend")),
             repr(c["late"][True].pop("learning_rate")),
             repr(c["gate"][False].pop("learning_rate")),
+            repr(c["gate"][False].pop("per_example")),
         )
         for c in (config, original)
     ]
@@ -275,6 +277,8 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"loss_weights": []}}},
         {"gate": {"cond": "every(2)", "true": {"optimizer": {}}}},
         {"gate": {"cond": "every(2)", "true": {"ascend": 0}}},
+        {"gate": {"cond": "every(2)", "true": {"per_example": {"noise": 1}}}},
+        {"gate": {"cond": "every(2)", "true": {"per_example": {"clip": 1}, "ascend": 0.1}}},
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},

@@ -89,6 +89,13 @@ FREE = {
     "average": {"decay": 0.5},
 }
 FALLING = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
+# Noise of no size: how much there is, tests/loopctl/compile/test_per_example.py asks.
+EACH = {
+    "per_example": {"clip": 0.5, "noise": when.piecewise([99], [0, 1])},
+    "inference": "batch*",
+    "regularize": ["below"],
+    "variables": ["below/*", "a/*"],
+}
 CONFIG: dict[str, Any] = {
     "gate": {
         "cond": file_config.often,
@@ -122,6 +129,7 @@ CONFIG: dict[str, Any] = {
         },
     },
     "free": {"cond": when.every(3), False: FREE},
+    "each": {"cond": when.every(2), True: EACH},
 }
 
 

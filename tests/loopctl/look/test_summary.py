@@ -58,10 +58,11 @@ def test_what_an_update_is(model: keras.Model) -> None:
                 "learning_rate": rates,
             },
             False: {"ascend": when.linear(0, 1, over=3), "learning_rate": 0.25},
-        }
+        },
+        "blur": {"cond": when.always, True: {"per_example": {"clip": 0.5, "noise": 1.1}}},
     }
     text = summary(LoopControllerCallback(config).attach(model), line_length=400)
-    on, off = (line for line in text.splitlines() if line.startswith("│"))
+    on, off, blur = (line for line in text.splitlines() if line.startswith("│"))
     for told in (
         "weighed by 0.5",
         "uphill: 0.05, if finite",
@@ -70,6 +71,7 @@ def test_what_an_update_is(model: keras.Model) -> None:
         assert told in on
     assert "uphill: when.linear(0, 1, over=3)" in off
     assert "compiled, at 0.25" in off
+    assert "each example's clipped to 0.5, noise of 1.1 times that" in blur
 
 
 def test_every_substep_has_a_row(model: keras.Model) -> None:
