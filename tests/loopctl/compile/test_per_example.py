@@ -236,7 +236,7 @@ class Penalised(keras.layers.Layer):
             "'mean_squared_error' with reduction 'sum': the mean over the examples is taken of",
         ),
     ],
-    ids=str,
+    ids=["statistics", "add_loss", "activities", "sum"],
 )
 def test_what_is_no_sum_over_examples_is_refused(layer: Any, changes: Any, message: str) -> None:
     model = compiled([layer, keras.layers.Dense(1)])
