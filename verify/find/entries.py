@@ -242,10 +242,17 @@ class Entries:
         if not any(update.variable.key == key for update in self.of.observed.flow.decayed):
             return False
         if len(changes) <= _FREE:
-            return True  # so few numbers are any sum of both
+            # So few numbers are any sum of both: they are taken to be as others are.
+            others = {k: distinct(u.sums) for k, u in self.updated.items()}
+            large = {k: own[-1] for k, own in others.items() if own and self._is_large(k)}
+            return bool(large) and all(self._is_plain(k, own) for k, own in large.items())
         columns = np.stack([entered, np.concatenate(held)], axis=1)
         share: Array = np.linalg.lstsq(columns, changes, rcond=None)[0][1]
         return multiple(changes - share * columns[:, 1], entered) is not None
+
+    def _is_large(self, key: Key) -> bool:
+        shape = self.updated[key].update.variable.shape
+        return math.prod(size or 0 for size in shape) > _FREE
 
     def _rates(self, update: Update) -> list[float]:
         """Numbers that variables hold, and that decide an update: a learning rate is one."""
