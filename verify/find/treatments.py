@@ -80,6 +80,7 @@ class Treatments:
         """By key of the variable."""
         found: dict[int | str, Treatment] = {}
         left: dict[int | str, _Pairs] = {}
+        numbers: dict[int | str, _Pairs] = {}
         rules, groups = self.optimizers.rules, self.observed.alike
         for one, keys in groups.items():
             if one not in rules or not self._is_told(one):
@@ -90,10 +91,15 @@ class Treatments:
                 treatment = pairs.multiple() or pairs.within_bounds() or pairs.decayed()
             if treatment is not None:
                 found |= dict.fromkeys(keys, treatment)
+                if pairs is not None and treatment.kind == "value" and pairs.before[0].size == 1:
+                    each = {key: self._pairs(key) for key in keys}
+                    numbers |= {key: own for key, own in each.items() if own is not None}
             else:
                 each = {key: self._pairs(key) for key in keys}
                 left |= {key: pairs for key, pairs in each.items() if pairs is not None}
-        found |= _to_norms(left)
+        # Of single numbers, a few that are clipped by a common norm may look like two bounds.
+        norms = _to_norms(left | numbers)
+        found |= {k: one for k, one in norms.items() if k in left or one.kind == "global_norm"}
         undecided = {key for key, rule in self.optimizers.rules.items() if not rule.decided}
         return {
             key: dataclasses.replace(one, factor=None, scale=one.factor or 1.0)
