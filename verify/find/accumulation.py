@@ -82,8 +82,7 @@ class Accumulation:
         """
         if self.steps is None:
             return False
-        sources = [[source for source, _ in one.data] for one in self.flat.nodes]
-        above = reached([update.node.index], sources)
+        above = reached([update.node.index], self.flow.sources)
         if node in above:
             return False
         read = {v.key for one, v in self.flat.reads() if one.index in above}

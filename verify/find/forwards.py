@@ -219,7 +219,7 @@ class Forwards:
                         continue
                     if self._reads(index):
                         return True
-                    stack += self.gradients.sources[index]
+                    stack += self.flow.sources[index]
         return False
 
     def _summands(self, loss: Tensor, after: Set[int]) -> Iterator[int]:
@@ -232,7 +232,7 @@ class Forwards:
             if index not in after:
                 continue
             if node.op in _JOINS or (node.op in _PRODUCTS and len(decided) == 1):
-                stack += self.gradients.sources[index]
+                stack += self.flow.sources[index]
             else:
                 yield index
 

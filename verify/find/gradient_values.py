@@ -35,12 +35,7 @@ class GradientValues:
 
     def above(self, ends: Iterable[int]) -> set[int]:
         """All that some nodes are computed from, but for what was written before it was read."""
-        return reached(ends, self.sources)
-
-    @functools.cached_property
-    def sources(self) -> list[list[int]]:
-        """What each node takes."""
-        return [[source for source, _ in node.data] for node in self.flat.nodes]
+        return reached(ends, self.flow.sources)
 
     @functools.cached_property
     def fed(self) -> dict[str, Tensor]:

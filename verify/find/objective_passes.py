@@ -13,7 +13,7 @@ from verify.find.gradient_values import GradientValues
 from verify.find.observed import Array
 from verify.find.passes import Both, Pass
 from verify.find.step_feeds import LATER
-from verify.find.witnesses import Sides, Witness
+from verify.find.witnesses import Sides, Witness, largest
 from verify.flow import Update
 from verify.graphs import Tensor
 from verify.match import NoValueError
@@ -100,9 +100,9 @@ class ObjectivePass:
             every = [one for sides in values.values() for one in (sides.found, sides.expected)]
             if not all(np.isfinite(value).all() for value in every):
                 continue
-            largest = max(float(np.abs(value).max(initial=0)) for value in every) or 1.0
+            size = max(map(largest, every)) or 1.0
             for update, sides in values.items():
-                both[update].append(_Sample(draw, sides, largest))
+                both[update].append(_Sample(draw, sides, size))
             if enough or len(both[update]) == _ENOUGH:
                 enough = {update: _comparison(samples) for update, samples in both.items()}
                 if any(one.factor is None for one in enough.values()):
@@ -134,17 +134,10 @@ def _comparison(samples: Sequence[_Sample]) -> Comparison:
         return apart
     ours = np.concatenate([one.sides.found.reshape(-1) / one.largest for one in samples])
     theirs = np.concatenate([one.sides.expected.reshape(-1) / one.largest for one in samples])
-    off, size = _largest(ours - theirs), max(_largest(ours), _largest(theirs))
+    off, size = largest(ours - theirs), max(largest(ours), largest(theirs))
     if off <= _TOLERANCE * size + _NOTHING:
         return Comparison(1.0, zero=size <= _NOTHING)
     factor = float(ours @ theirs / (theirs @ theirs)) if theirs.any() else 0.0
-    if (
-        _largest(theirs)
-        and _largest(ours - factor * theirs) <= _TOLERANCE * _largest(ours) + _NOTHING
-    ):
+    if largest(theirs) and largest(ours - factor * theirs) <= _TOLERANCE * largest(ours) + _NOTHING:
         return Comparison(factor)
     return apart
-
-
-def _largest(values: Array) -> float:
-    return float(np.abs(values).max(initial=0))

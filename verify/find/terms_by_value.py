@@ -7,6 +7,7 @@ is held against what the regulariser has on the same. Equal up to a constant: th
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -130,8 +131,7 @@ class TermsByValue:
     def _candidates(self, update: Update) -> list[Tensor]:
         """What a variable alone decides of its gradient, and that it may be all of it."""
         variable = update.variable
-        reads = [node.index for node, read in self.flat.reads() if read.key == variable.key]
-        below = self.flow.descendants(reads, without=self.search.of_data)
+        below = self.flow.descendants(self._reads[variable.key], without=self.search.of_data)
         # Where backpropagation ends; after that, an optimizer multiplies by its rate.
         end = dict(ways(self.flow, [update])).get(update)
         last = self.flow.propagated if end is None else self.flow.ancestors([end[0][0]])
@@ -164,6 +164,14 @@ class TermsByValue:
             self._known_sums[update.node.index] = [*((tensor,) for tensor in every), *sums]
         return self._known_sums[update.node.index]
 
+    @functools.cached_property
+    def _reads(self) -> Mapping[int | str, list[int]]:
+        """By key of each variable, the nodes that read it."""
+        found = collections.defaultdict[int | str, list[int]](list)
+        for node, variable in self.flat.reads():
+            found[variable.key].append(node.index)
+        return found
+
     def _held(self, update: Update, draw: int) -> Array:
         shape = update.variable.shape
         return drawn((shape, "float64"), Domain.REAL, draw, "regularised")
@@ -178,7 +186,7 @@ class TermsByValue:
         key = update.variable.key, draw, *sorted(numbers.items(), key=str)
         if key not in self._values:
             held = tf.constant(self._held(update, draw))
-            reads = (node.index for node, v in self.flat.reads() if v.key == update.variable.key)
+            reads = self._reads[update.variable.key]
             cut: Mapping[Tensor, Any] = dict.fromkeys(((index, 0) for index in reads), held)
             evaluation = Evaluation(self._plan, NumbersFed(draw, numbers), cut)
 
@@ -201,7 +209,7 @@ class TermsByValue:
                 yield summands, factor
 
     def _found(self, update: Update, summands: Summands, factor: float) -> Found:
-        reads = [node.index for node, v in self.flat.reads() if v.key == update.variable.key]
+        reads = self._reads[update.variable.key]
         nodes = frozenset(index for index, _ in summands)
         of_it = self.flow.descendants(reads)
         return self.search.found(nodes, (min(reads), 0), None, factor, of_it)

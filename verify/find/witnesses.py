@@ -32,8 +32,8 @@ class Sides:
         """The largest difference, as a share of the largest element; infinite of other shapes."""
         if self.found.shape != self.expected.shape:
             return float("inf")
-        largest = max(_largest(self.found), _largest(self.expected))
-        return _largest(self.found - self.expected) / largest if largest else 0.0
+        size = max(largest(self.found), largest(self.expected))
+        return largest(self.found - self.expected) / size if size else 0.0
 
     def __str__(self) -> str:
         if self.found.shape != self.expected.shape:
@@ -56,5 +56,6 @@ class Witness:
         return f"for example, {self.sides} (draw {self.draw}; verify.replay shows both sides)"
 
 
-def _largest(values: Array) -> float:
+def largest(values: Array) -> float:
+    """The size of the largest element, 0 of none."""
     return float(np.abs(values).max(initial=0.0))

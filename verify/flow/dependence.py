@@ -75,6 +75,11 @@ class Dependence:
         return consumers
 
     @functools.cached_property
+    def sources(self) -> list[list[int]]:
+        """Per node, the nodes that it takes outputs of; not those that wrote what it reads."""
+        return [[source for source, _ in node.data] for node in self.flat.nodes]
+
+    @functools.cached_property
     def users(self) -> list[list[int]]:
         """Per node, the nodes that take its outputs; not those that read what it wrote."""
         users: list[list[int]] = [[] for _ in self.flat.nodes]
