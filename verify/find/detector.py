@@ -85,6 +85,10 @@ class Detector:
         """
         return self._losses.sides(loss, draw)
 
+    def makes(self, loss: Any, found: Found, tensor: Tensor) -> bool:
+        """Whether a tensor is a multiple of a loss that was found."""
+        return self._losses.makes(loss, found, tensor)
+
     def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
         """Whether the value of a variable is what a loss is multiplied by."""
         return self._losses.is_weighed_by(found, variable)

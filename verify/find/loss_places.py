@@ -190,10 +190,12 @@ class Places:
         """Of what is added up, several but not all: the parts, perhaps, of one loss of many."""
         seen = set[Summands]()
         for total in sums:
-            parts = dict.fromkeys(itertools.islice(self._summands(total), _MOST_SUMMANDS + 1))
-            if not all(index in complete for index, _ in parts) or len(parts) > _MOST_SUMMANDS:
+            every = dict.fromkeys(itertools.islice(self._summands(total), _MOST_SUMMANDS + 1))
+            if len(every) > _MOST_SUMMANDS:
                 continue
-            for size in range(2, len(parts)):
+            # What is added up here may also be where the gradient of another part begins.
+            parts = [part for part in every if part[0] in complete]
+            for size in range(2, min(len(parts) + 1, len(every))):
                 for some in itertools.combinations(parts, size):
                     if some not in seen:
                         seen.add(some)

@@ -129,6 +129,10 @@ class Losses:
         """The gradient of a loss by each prediction that it may be of, and what is there."""
         return self._by_value.sides(loss, draw)
 
+    def makes(self, loss: Any, found: Found, tensor: Tensor) -> bool:
+        """Whether a tensor is a multiple of a loss that was found."""
+        return self._by_value.makes(loss, found, tensor)
+
     def is_weighed_by(self, found: Found, variable: VariableRef) -> bool:
         """Whether the value of a variable is what a loss is multiplied by."""
         return self._by_value.weighed(found, variable) == 2.0

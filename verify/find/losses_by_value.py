@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from verify.find.loss_draws import Comparison, Kept, LossDraw, NumbersFed, Value
 from verify.find.loss_places import Place, Places, alike, may_label
@@ -45,6 +46,8 @@ class _Hit:
 
 
 _OF_KERAS = Kept()
+_SHIFT = 1e-2  # of a prediction, to see how a tensor changes with it
+_CHANGE = 0.05  # how exact that is
 
 
 class LossesByValue:
@@ -139,6 +142,51 @@ class LossesByValue:
             return None
         return float(value) if value.size == 1 else None
 
+    def makes(self, loss: Any, found: Found, tensor: Tensor) -> bool:
+        """Whether a tensor is a multiple of a loss, going by how both change with the prediction.
+
+        The loss is known by its gradient alone, which may be a part of that of several sums.
+        """
+        prediction, target = found.predicted, found.target or found.made_up
+        if prediction is None:
+            return False
+        ratios = list[float]()
+        for weight in (None, *self.weights):
+            for gradient in self._forms(loss, prediction, target, weight):
+                for domains in gradient.domains:
+                    specs = self._specs(prediction, target, weight)
+                    for draw in range(DRAWS):
+                        drawn = LossDraw(domains, target, weight, draw, *specs)
+                        ratio = self._change(found, prediction, drawn, tensor)
+                        ratios += [] if ratio is None else [ratio]
+                    if len(ratios) > 1:
+                        return bool(np.allclose(ratios, ratios[0], rtol=_CHANGE, atol=0))
+        return False
+
+    def _change(
+        self, found: Found, prediction: Tensor, drawn: LossDraw, tensor: Tensor
+    ) -> float | None:
+        """By how much more a tensor changes in some direction than the gradient says, in a draw."""
+        base = np.asarray(drawn.given[1], np.float64)
+        rng = np.random.default_rng([drawn.draw, 1])
+        direction = rng.normal(size=base.shape) * (np.abs(base).mean() or 1.0)
+        cut = drawn.cut(prediction)
+        ends = list[float]()
+        try:
+            there = [self._numbers(prediction, drawn)((node, 0)) for node in sorted(found.nodes)]
+            for sign in (1, -1):
+                moved = (base + sign * _SHIFT * direction).astype(drawn.given[1].dtype)
+                fed = {**cut, prediction: tf.constant(moved)}
+                value = Evaluation(self._plan, NumbersFed(drawn.draw), fed).value(tensor)
+                ends.append(float(value.numpy()))
+        except NoValueError:
+            return None
+        if any(part.shape != base.shape for part in there):
+            return None
+        expected = float(np.sum(np.sum(there, axis=0) * direction)) * 2 * _SHIFT
+        change = ends[0] - ends[1]
+        return change / expected if np.isfinite([change, expected]).all() and expected else None
+
     @property
     def tells(self) -> bool:
         """Whether there is a place for a loss, and each could be looked at."""
@@ -169,13 +217,15 @@ class LossesByValue:
         self, loss: Any, place: Place, target: Tensor | float, weight: Tensor | None, draw: int
     ) -> Sides | None:
         """None where the loss has no value, or what is there can't be computed."""
-        every = self._forms(loss, place, target, weight)
+        every = self._forms(loss, place.prediction, target, weight)
         for gradient, domains in ((form, domains) for form in every for domains in form.domains):
-            drawn = LossDraw(domains, target, weight, draw, *self._specs(place, target, weight))
+            drawn = LossDraw(
+                domains, target, weight, draw, *self._specs(place.prediction, target, weight)
+            )
             expected = self._expected(LossKey(loss), gradient, drawn) if drawn.tells else None
             if expected is None or not np.isfinite(expected[0]).all() or gradient.activated:
                 continue
-            numbers = self._numbers(place, drawn)
+            numbers = self._numbers(place.prediction, drawn)
             try:
                 there = [numbers(tensor) for (tensor,) in place.whole]
             except NoValueError:
@@ -197,9 +247,9 @@ class LossesByValue:
         weight: Tensor | None,
         by_row: bool = False,
     ) -> list[_Hit]:
-        fed, prediction, given = self._specs(place, target, weight)
+        fed, prediction, given = self._specs(place.prediction, target, weight)
         key = LossKey(loss)
-        for gradient in self._forms(loss, place, target, weight):
+        for gradient in self._forms(loss, place.prediction, target, weight):
             for domains in gradient.domains:
                 # Some summands of a loss are one of another target that is but a number.
                 there = place.whole if isinstance(target, float) else place.gradients
@@ -213,7 +263,7 @@ class LossesByValue:
                         if gradient.alike and draw == 0:  # nor will it be of these shapes later
                             break
                     elif not gradient.activated or self._is_computed(place, drawn, expected[1]):
-                        comparison.add(expected[0], self._numbers(place, drawn))
+                        comparison.add(expected[0], self._numbers(place.prediction, drawn))
                     elif draw == 0:  # something else follows the prediction
                         break
                     if not comparison.left:
@@ -235,24 +285,24 @@ class LossesByValue:
         return []
 
     def _specs(
-        self, place: Place, target: Tensor | float | None, weight: Tensor | None
+        self, of: Tensor, target: Tensor | float | None, weight: Tensor | None
     ) -> tuple[Spec, Spec, Spec | None]:
         """Of a target, a prediction and a sample weight."""
-        prediction = self.flow.spec(place.prediction)
+        prediction = self.flow.spec(of)
         fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
         return fed, prediction, None if weight is None else self.flow.spec(weight)
 
     def _forms(
-        self, loss: Any, place: Place, target: Tensor | float | None, weight: Tensor | None
+        self, loss: Any, of: Tensor, target: Tensor | float | None, weight: Tensor | None
     ) -> Iterator[LossGradient]:
-        """The forms in which a loss may be at a place."""
-        specs = self._specs(place, target, weight)
+        """The forms in which a loss may be of a prediction."""
+        specs = self._specs(of, target, weight)
         if specs[1][0] == () and is_of_keras(loss):
             return  # they take the mean over the last axis
         for gradient in loss_gradients(loss, *specs, self.flow.matcher.by_op):
             if gradient.weighted != (weight is not None):
                 continue
-            if not gradient.activated or self._may_be_activated(loss, place.prediction):
+            if not gradient.activated or self._may_be_activated(loss, of):
                 yield gradient
 
     def _may_be_activated(self, loss: Any, prediction: Tensor) -> bool:
@@ -263,18 +313,16 @@ class LossesByValue:
         kept = _OF_KERAS if gradient.alike else self._references
         return kept.value((loss, gradient.form, drawn.key), lambda: gradient.of(*drawn.given))
 
-    def _evaluation(self, place: Place, drawn: LossDraw) -> Evaluation:
-        key = place.prediction, drawn.place_key
+    def _evaluation(self, of: Tensor, drawn: LossDraw) -> Evaluation:
+        key = of, drawn.place_key
         if key not in self._evaluations:
-            self._evaluations[key] = Evaluation(
-                self._plan, NumbersFed(drawn.draw), drawn.cut(place.prediction)
-            )
+            self._evaluations[key] = Evaluation(self._plan, NumbersFed(drawn.draw), drawn.cut(of))
         return self._evaluations[key]
 
-    def _numbers(self, place: Place, drawn: LossDraw) -> Callable[[Tensor], Array]:
+    def _numbers(self, of: Tensor, drawn: LossDraw) -> Callable[[Tensor], Array]:
         """What tensors are in a draw; many a loss asks for it."""
-        evaluation = self._evaluation(place, drawn)
-        known = self._arrays.setdefault((place.prediction, drawn.place_key), {})
+        evaluation = self._evaluation(of, drawn)
+        known = self._arrays.setdefault((of, drawn.place_key), {})
 
         def number(tensor: Tensor) -> Array:
             if tensor not in known:
@@ -285,7 +333,7 @@ class LossesByValue:
 
     def _is_computed(self, place: Place, drawn: LossDraw, wanted: Array | None) -> bool:
         """Whether what follows a prediction's logits is computed on the way forward."""
-        evaluation = self._evaluation(place, drawn)
+        evaluation = self._evaluation(place.prediction, drawn)
         spec = self.flow.spec(place.prediction)
         for index in sorted(place.after):
             if alike(self.flow.spec((index, 0)), spec):

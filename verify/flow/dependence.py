@@ -46,7 +46,6 @@ class Dependence:
         self.folder = Folder(flat)
         self.matcher = Matcher(flat, self.folder)
         self._known_below: dict[int, set[int]] = {}
-        self._known_taken: dict[int, frozenset[int]] = {}
 
     def is_trainable(self, variable: VariableRef) -> bool:
         if self._trainable is not None:
@@ -108,34 +107,11 @@ class Dependence:
             self._known_below[index] = self.descendants([index])
         return self._known_below[index]
 
-    def sums(self, seed: int, loss: Tensor) -> list[Tensor]:
-        """A loss, and the sums that it is a part of where the backward pass from `seed` is not."""
-        found, below = [loss], self.below(seed)
-        for tensor in found:
-            for user in self.consumers[tensor[0]]:
-                node = self.flat.nodes[user]
-                if node.op in SUMS and tensor in node.data and user not in below:
-                    found += [(user, 0)] if (user, 0) not in found else []
-        return found
-
-    def whole_of(self, seed: int, loss: Tensor) -> tuple[Tensor, int]:
-        """The smallest of those sums that leaves out least of what the backward pass takes.
-
-        With how much it leaves out.
-        """
-        sums = self.sums(seed, loss)
-        taken = self._taken(seed)
-        above = {tensor: self.ancestors([tensor[0]]) for tensor in sums}
-        best = min(sums, key=lambda t: (len(taken - above[t]), len(above[t])))
-        return best, len(taken - above[best])
-
-    def _taken(self, seed: int) -> frozenset[int]:
-        if seed not in self._known_taken:
-            below = self.below(seed)
-            taken = {source for index in below for source, _ in self.flat.nodes[index].data}
-            # What the pass takes may be computed for it alone: of a power, another power.
-            self._known_taken[seed] = frozenset(self.ancestors(taken - below) & self.of_weights)
-        return self._known_taken[seed]
+    @functools.cached_property
+    def used(self) -> set[int]:
+        """What is written or returned, and what that is made of."""
+        written = {node.index for node, _ in self.flat.writes()}
+        return self.ancestors(written | {index for index, _ in self.flat.outputs})
 
     def after(self, tensors: Iterable[Tensor]) -> set[int]:
         """All that depends on any of these very tensors: not on the other outputs of their ops."""

@@ -16,6 +16,7 @@ from verify.flow.dependence import SUMS, Dependence
 from verify.flow.round_trips import round_trips
 from verify.flow.rows import numbers_of, placing, tables
 from verify.flow.seeds import REAL, Seed, Seeds
+from verify.flow.wholes import Wholes
 from verify.graphs import (
     IDENTITIES,
     RESHAPES,
@@ -56,16 +57,21 @@ class Flow(Dependence):
     @functools.cached_property
     def seeds(self) -> list[Seed]:
         """Where backward passes of this region start."""
-        return Seeds(self).found()
+        return Seeds(self, self.wholes).found()
+
+    @functools.cached_property
+    def wholes(self) -> Wholes:
+        """Which tensors backward passes go back from."""
+        return Wholes(self)
 
     def sums_of(self, seed: Seed) -> list[Tensor]:
         """A loss, and the sums that it is a part of on the way forward: one is differentiated."""
-        return self.sums(seed.node, seed.loss)
+        return self.wholes.sums(seed.node, seed.loss)
 
     @functools.cached_property
     def whole(self) -> dict[Seed, Tensor]:
         """What each backward pass differentiates: a loss, or the sum that it is a part of."""
-        return {seed: self.whole_of(seed.node, seed.loss)[0] for seed in self.seeds}
+        return {seed: self.wholes.of(seed.node, seed.loss) for seed in self.seeds}
 
     @functools.cached_property
     def backward(self) -> set[int]:

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from verify.flow.dependence import Dependence
+from verify.flow.wholes import VJP, Wholes
 from verify.graphs import FlatGraph, Node, Tensor, exclusive, same_branch
 from verify.match import Match
-from verify.references import Operand, VjpReferences
+from verify.references import Operand
 
-_VJP = VjpReferences()
 REAL = ("float16", "bfloat16", "float32", "float64")
-_DEPTH = 12  # how far below a seed the first gradient op's root may lie
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Seed:
 class Seeds:
     """Finds the seeds in one graph, or in one branch of it."""
 
-    def __init__(self, flow: Dependence) -> None:
-        self.flow, self.flat = flow, flow.flat
+    def __init__(self, flow: Dependence, wholes: Wholes) -> None:
+        self.flow, self.flat, self.wholes = flow, flow.flat, wholes
         self._makers: dict[Any, list[_Makers]] = {}
         self._made: dict[int, set[int]] = {}  # by how many seeds are known
 
@@ -72,9 +71,7 @@ class Seeds:
         op hands its upstream gradient on unchanged (a sum of losses), that is the tensor behind it.
         `earlier`: other seeds, whose losses and gradients may look like this loss.
         """
-        near: dict[str, list[tuple[int, int]]] = {}
-        for index, hops in self.flow.distances(seed.index, _DEPTH).items():
-            near.setdefault(self.flat.nodes[index].op, []).append((index, hops))
+        near = self.wholes.near(seed.index)
         if not near:
             return None
         below: set[int] | None = None
@@ -104,7 +101,8 @@ class Seeds:
                         found[loss] = None
         if len(found) < 2:
             return next(iter(found), None)
-        return min(found, key=lambda t: (t[0] > seed.index, self.flow.whole_of(seed.index, t)[1]))
+        # The gradient by a denominator, ``-x / y / y``, divides as the loss ``x / y`` does.
+        return min(found, key=lambda t: (t[0] > seed.index, self.wholes.least_doubt(seed.index, t)))
 
     def _made_by(self, earlier: list[Seed]) -> set[int]:
         """What the backward passes of other seeds take or make, but for their losses."""
@@ -129,10 +127,10 @@ class Seeds:
                         continue
                     if self.flat.through(loss) != loss:
                         continue
-                    operands = [self._operand(tensor) for tensor in node.data]
+                    operands = [self.wholes.operand(tensor) for tensor in node.data]
                     if any(o.spec[1] in ("", "resource", "variant") for o in operands):
                         continue
-                    key = _VJP.key(node, output, operands)
+                    key = VJP.key(node, output, operands)
                     groups.setdefault(key, _Makers(operands, output)).add(node)
             known = self._makers[shape, dtype] = list(groups.values())
         return known
@@ -145,7 +143,7 @@ class Seeds:
         Yields the position of the input it is the gradient by, and the inputs it was found with.
         """
         example = self.flat.nodes[makers.nodes[0]]
-        for position, reference in _VJP.of(example, makers.output, makers.operands):
+        for position, reference in VJP.of(example, makers.output, makers.operands):
             if reference is None:
                 continue
             root = reference.roots[0]
@@ -167,10 +165,6 @@ class Seeds:
                             if role != "upstream"
                         },
                     )
-
-    def _operand(self, tensor: Tensor) -> Operand:
-        value = self.flow.folder.value(tensor)
-        return Operand(self.flow.spec(tensor), None if value is None else value.tobytes())
 
 
 class _Makers:

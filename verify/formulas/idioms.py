@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verify.formulas.expressions import Expression, call, infix, name, number, weighted
+from verify.formulas.expressions import Expression, call, infix, number, weighted
 
 _ZERO, _ONE, _TWO = number(0), number(1), number(2)
 
@@ -99,6 +99,5 @@ def _normalised(made: Expression) -> Expression:
         return made
     summed = limited.parts[0]
     if summed.kind == "call" and summed.text == "sum" and summed.parts[0] == infix("^", x, _TWO):
-        last = summed.parts[1:] in ((), (name("axis=-1"),))
-        return call("l2_normalize", x, *(() if last else summed.parts[1:]))
+        return call("l2_normalize", x, *summed.parts[1:])
     return made

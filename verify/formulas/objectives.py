@@ -104,8 +104,9 @@ class _Names:
     def __init__(self, formulas: _Formulas, seed: Seed) -> None:
         self.flow = formulas.flow
         below = formulas.search.below(seed.node)
+        self._makes = formulas.detector.makes
         self.losses = [
-            (known_name(loss), found)
+            (loss, found)
             for loss, found in formulas.losses
             if found.weight and not below.isdisjoint(found.nodes)
         ]
@@ -120,7 +121,9 @@ class _Names:
             if (ends := _ends(one[1])) and ends <= above
             if not self.flow.ancestors([tensor[0]], without=ends) & self._weights
         ]
-        return there[0] if len(there) == 1 else None
+        if len(there) != 1 or not self._makes(*there[0], tensor):
+            return None
+        return known_name(there[0][0]), there[0][1]
 
 
 def _is_plain(loss: Expression) -> bool:

@@ -107,7 +107,7 @@ SQUARES = call("sum", infix("^", X, number(2)), name("axis=-1"))
         (call("min", call("max", X, number(0)), number(1)), "clip(x, 0, 1)"),
         (
             infix("/", X, call("sqrt", call("max", SQUARES, number(1e-12)))),
-            "l2_normalize(x)",
+            "l2_normalize(x, axis=-1)",
         ),
         (root(SQUARES), "norm(x, axis=-1)"),
         (
