@@ -12,9 +12,10 @@ import numpy as np
 from verify.find.loss_draws import Summands
 from verify.find.outputs import Outputs
 from verify.find.search import Search
-from verify.flow import REAL, SUMS, Seed
+from verify.flow import REAL, SUMS, Flow, Seed
 from verify.graphs import Guard, Spec, Tensor
 from verify.match import NUMBERS, concrete
+from verify.references import PREDICTION_FORMS
 
 _MOST_PREDICTIONS = 48  # that are looked at before a loss, but for what layers make
 _FURTHEST = 4096  # tensors before a loss among which a layer's output is looked for
@@ -259,6 +260,16 @@ def alike(spec: Spec, other: Spec) -> bool:
     if a is None or b is None or len(a) != len(b) or dtype != same:
         return False
     return all(None in (n, m) or n == m for n, m in zip(a, b, strict=True))
+
+
+def activations(flow: Flow, spec: Spec) -> set[str]:
+    """The activations, by op type, that may have made a prediction of this spec."""
+    by_op = flow.matcher.by_op
+    return {
+        op
+        for op in PREDICTION_FORMS
+        if any(alike(flow.spec((index, 0)), spec) for index in by_op.get(op, ()))
+    }
 
 
 def may_label(target: Shape, prediction: Shape) -> bool:

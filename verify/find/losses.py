@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 
-from verify.find.loss_places import Places, may_label
+from verify.find.loss_places import Places, activations, alike, may_label
 from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
@@ -152,10 +152,13 @@ class Losses:
     def _patterns(self, loss: Any, masked: bool) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
         weight = self.flow.spec(weights[0]) if weights else None
-        ops, by_keras = self.flow.matcher.by_op, is_of_keras(loss)
+        by_keras = is_of_keras(loss)
         for target, prediction in self._meeting_specs:
+            if masked and not any(self._is_mask_of(mask, prediction) for mask in self._masks):
+                continue
             # Anybody's loss may take what it likes.
             if not by_keras or may_label(target[0], prediction[0]):
+                ops = activations(self.flow, prediction)
                 yield from loss_patterns(loss, target, prediction, weight, ops, masked)
 
     def _predicates(self, pattern: Pattern, loss: Any) -> dict[str, Predicate]:
@@ -235,6 +238,11 @@ class Losses:
             and tensor[0] in self.flow.of_data
             and tensor[0] not in self.flow.of_weights
         )
+
+    def _is_mask_of(self, mask: Tensor, prediction: Spec) -> bool:
+        """Whether there is a truth value for each row."""
+        rows = None if prediction[0] is None else prediction[0][:-1]
+        return alike((self.flat.shape(mask), "bool"), (rows, "bool"))
 
     @functools.cached_property
     def _of_sample_weight(self) -> set[int]:

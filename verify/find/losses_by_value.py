@@ -9,27 +9,24 @@ expected loss has on the same. Equal up to a constant: that constant is its weig
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from verify.find.loss_draws import Comparison, Kept, LossDraw, NumbersFed, Value
-from verify.find.loss_places import Place, Places, alike, may_label
+from verify.find.loss_draws import Comparison, LossDraw, NumbersFed
+from verify.find.loss_evaluations import LossEvaluations
+from verify.find.loss_places import Place, Places, may_label
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.find.witnesses import Sides
-from verify.graphs import Node, Spec, Tensor, VariableRef, exclusive
-from verify.match import DRAWS, Evaluation, NoValueError, Plan
+from verify.graphs import Node, Tensor, VariableRef, exclusive
+from verify.match import DRAWS, Evaluation, NoValueError
 from verify.references import (
-    LossGradient,
     LossKey,
-    is_of_keras,
     is_of_labels,
     is_of_numbers,
-    loss_gradients,
-    takes_activated,
+    mixes_rows,
 )
 
 Array = np.ndarray[Any, Any]
@@ -45,8 +42,6 @@ class _Hit:
     target: Tensor | float | None
 
 
-_OF_KERAS = Kept()
-_SHIFT = 1e-2  # of a prediction, to see how a tensor changes with it
 _CHANGE = 0.05  # how exact that is
 
 
@@ -63,13 +58,10 @@ class LossesByValue:
         self.search, self.flow, self.flat = search, search.flow, search.flat
         self.weights = tuple(sorted(search.step.weights or ()))
         self._outputs, self._places = outputs, places
-        self._plan = Plan(self.flat)
-        self._evaluations: dict[Any, Evaluation] = {}
-        self._arrays: dict[Any, dict[Tensor, Array]] = {}
+        self._values = LossEvaluations(search, outputs)
         self._blind: set[Tensor] = set()
         self._compared: set[LossKey] = set()
         self._left_besides: dict[frozenset[int], list[Place]] = {}
-        self._references = Kept()
 
     def of(self, loss: Any) -> list[Found]:
         """Where the gradient of a loss reaches an update, by what it computes."""
@@ -137,7 +129,7 @@ class LossesByValue:
         """What a gradient is multiplied by while a variable is 2; None if that is not known."""
         fed = NumbersFed(0, {by.key: 2.0})
         try:
-            value = Evaluation(self._plan, fed).value((found.upstream, 0)).numpy()
+            value = Evaluation(self._values.plan, fed).value((found.upstream, 0)).numpy()
         except NoValueError:
             return None
         return float(value) if value.size == 1 else None
@@ -152,40 +144,16 @@ class LossesByValue:
             return False
         ratios = list[float]()
         for weight in (None, *self.weights):
-            for gradient in self._forms(loss, prediction, target, weight):
+            for gradient in self._values.forms(loss, prediction, target, weight):
                 for domains in gradient.domains:
-                    specs = self._specs(prediction, target, weight)
+                    specs = self._values.specs(prediction, target, weight)
                     for draw in range(DRAWS):
                         drawn = LossDraw(domains, target, weight, draw, *specs)
-                        ratio = self._change(found, prediction, drawn, tensor)
+                        ratio = self._values.change(found, prediction, drawn, tensor)
                         ratios += [] if ratio is None else [ratio]
                     if len(ratios) > 1:
                         return bool(np.allclose(ratios, ratios[0], rtol=_CHANGE, atol=0))
         return False
-
-    def _change(
-        self, found: Found, prediction: Tensor, drawn: LossDraw, tensor: Tensor
-    ) -> float | None:
-        """By how much more a tensor changes in some direction than the gradient says, in a draw."""
-        base = np.asarray(drawn.given[1], np.float64)
-        rng = np.random.default_rng([drawn.draw, 1])
-        direction = rng.normal(size=base.shape) * (np.abs(base).mean() or 1.0)
-        cut = drawn.cut(prediction)
-        ends = list[float]()
-        try:
-            there = [self._numbers(prediction, drawn)((node, 0)) for node in sorted(found.nodes)]
-            for sign in (1, -1):
-                moved = (base + sign * _SHIFT * direction).astype(drawn.given[1].dtype)
-                fed = {**cut, prediction: tf.constant(moved)}
-                value = Evaluation(self._plan, NumbersFed(drawn.draw), fed).value(tensor)
-                ends.append(float(value.numpy()))
-        except NoValueError:
-            return None
-        if any(part.shape != base.shape for part in there):
-            return None
-        expected = float(np.sum(np.sum(there, axis=0) * direction)) * 2 * _SHIFT
-        change = ends[0] - ends[1]
-        return change / expected if np.isfinite([change, expected]).all() and expected else None
 
     @property
     def tells(self) -> bool:
@@ -217,15 +185,17 @@ class LossesByValue:
         self, loss: Any, place: Place, target: Tensor | float, weight: Tensor | None, draw: int
     ) -> Sides | None:
         """None where the loss has no value, or what is there can't be computed."""
-        every = self._forms(loss, place.prediction, target, weight)
+        every = self._values.forms(loss, place.prediction, target, weight)
         for gradient, domains in ((form, domains) for form in every for domains in form.domains):
             drawn = LossDraw(
-                domains, target, weight, draw, *self._specs(place.prediction, target, weight)
+                domains, target, weight, draw, *self._values.specs(place.prediction, target, weight)
             )
-            expected = self._expected(LossKey(loss), gradient, drawn) if drawn.tells else None
+            expected = (
+                self._values.expected(LossKey(loss), gradient, drawn) if drawn.tells else None
+            )
             if expected is None or not np.isfinite(expected[0]).all() or gradient.activated:
                 continue
-            numbers = self._numbers(place.prediction, drawn)
+            numbers = self._values.numbers(place.prediction, drawn)
             try:
                 there = [numbers(tensor) for (tensor,) in place.whole]
             except NoValueError:
@@ -247,9 +217,9 @@ class LossesByValue:
         weight: Tensor | None,
         by_row: bool = False,
     ) -> list[_Hit]:
-        fed, prediction, given = self._specs(place.prediction, target, weight)
-        key = LossKey(loss)
-        for gradient in self._forms(loss, place.prediction, target, weight):
+        fed, prediction, given = self._values.specs(place.prediction, target, weight)
+        key, rows_mixed = LossKey(loss), mixes_rows(loss)
+        for gradient in self._values.forms(loss, place.prediction, target, weight):
             for domains in gradient.domains:
                 # Some summands of a loss are one of another target that is but a number.
                 there = place.whole if isinstance(target, float) else place.gradients
@@ -258,12 +228,17 @@ class LossesByValue:
                     drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
                     if not drawn.tells:
                         break
-                    expected = self._expected(key, gradient, drawn)
+                    if rows_mixed and draw == 0 and not self._values.mixes_rows(place, drawn):
+                        self._compared.add(key)
+                        break
+                    expected = self._values.expected(key, gradient, drawn)
                     if expected is None:
                         if gradient.alike and draw == 0:  # nor will it be of these shapes later
                             break
-                    elif not gradient.activated or self._is_computed(place, drawn, expected[1]):
-                        comparison.add(expected[0], self._numbers(place.prediction, drawn))
+                    elif not gradient.activated or self._values.is_computed(
+                        place, drawn, expected[1]
+                    ):
+                        comparison.add(expected[0], self._values.numbers(place.prediction, drawn))
                     elif draw == 0:  # something else follows the prediction
                         break
                     if not comparison.left:
@@ -283,69 +258,6 @@ class LossesByValue:
                 if comparison.draws and not gradient.alike:
                     break
         return []
-
-    def _specs(
-        self, of: Tensor, target: Tensor | float | None, weight: Tensor | None
-    ) -> tuple[Spec, Spec, Spec | None]:
-        """Of a target, a prediction and a sample weight."""
-        prediction = self.flow.spec(of)
-        fed = self.flow.spec(target) if isinstance(target, tuple) else prediction
-        return fed, prediction, None if weight is None else self.flow.spec(weight)
-
-    def _forms(
-        self, loss: Any, of: Tensor, target: Tensor | float | None, weight: Tensor | None
-    ) -> Iterator[LossGradient]:
-        """The forms in which a loss may be of a prediction."""
-        specs = self._specs(of, target, weight)
-        if specs[1][0] == () and is_of_keras(loss):
-            return  # they take the mean over the last axis
-        for gradient in loss_gradients(loss, *specs, self.flow.matcher.by_op):
-            if gradient.weighted != (weight is not None):
-                continue
-            if not gradient.activated or self._may_be_activated(loss, of):
-                yield gradient
-
-    def _may_be_activated(self, loss: Any, prediction: Tensor) -> bool:
-        return takes_activated(loss) or not self._outputs.is_returned(prediction)
-
-    def _expected(self, loss: LossKey, gradient: LossGradient, drawn: LossDraw) -> Value:
-        # Keras' own losses are the same for every step that has them at all; see `LossKey`.
-        kept = _OF_KERAS if gradient.alike else self._references
-        return kept.value((loss, gradient.form, drawn.key), lambda: gradient.of(*drawn.given))
-
-    def _evaluation(self, of: Tensor, drawn: LossDraw) -> Evaluation:
-        key = of, drawn.place_key
-        if key not in self._evaluations:
-            self._evaluations[key] = Evaluation(self._plan, NumbersFed(drawn.draw), drawn.cut(of))
-        return self._evaluations[key]
-
-    def _numbers(self, of: Tensor, drawn: LossDraw) -> Callable[[Tensor], Array]:
-        """What tensors are in a draw; many a loss asks for it."""
-        evaluation = self._evaluation(of, drawn)
-        known = self._arrays.setdefault((of, drawn.place_key), {})
-
-        def number(tensor: Tensor) -> Array:
-            if tensor not in known:
-                known[tensor] = evaluation.value(tensor).numpy().astype(np.float64)
-            return known[tensor]
-
-        return number
-
-    def _is_computed(self, place: Place, drawn: LossDraw, wanted: Array | None) -> bool:
-        """Whether what follows a prediction's logits is computed on the way forward."""
-        evaluation = self._evaluation(place.prediction, drawn)
-        spec = self.flow.spec(place.prediction)
-        for index in sorted(place.after):
-            if alike(self.flow.spec((index, 0)), spec):
-                try:
-                    value = evaluation.value((index, 0)).numpy()
-                except NoValueError:
-                    continue
-                if wanted is None or value.shape != wanted.shape:
-                    continue
-                if np.allclose(value, wanted, rtol=1e-3, atol=1e-5):
-                    return True
-        return False
 
     # -- what was found ----------------------------------------------------------------------------
 

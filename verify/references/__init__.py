@@ -19,9 +19,11 @@ from verify.references.loss_values import (
     is_of_labels,
     is_of_numbers,
     loss_gradients,
+    mixes_rows,
     takes_activated,
 )
 from verify.references.losses import (
+    PREDICTION_FORMS,
     LossKey,
     is_of_keras,
     known_name,
@@ -67,6 +69,7 @@ from verify.references.whole_losses import losses_of_outputs
 
 __all__ = [
     "FAMILIES",
+    "PREDICTION_FORMS",
     "AddedLoss",
     "Domains",
     "Forward",
@@ -96,6 +99,7 @@ __all__ = [
     "loss_name",
     "loss_patterns",
     "losses_of_outputs",
+    "mixes_rows",
     "norm_patterns",
     "objective_gradients",
     "objective_name",

@@ -46,6 +46,8 @@ _LABELS: dict[str, tuple[Domains, ...]] = {
     "circle": ((Domain.REAL, Domain.CLASSES),),
     "ctc": ((Domain.REAL, Domain.CLASSES),),
 }
+# Of these the gradient by one row depends on others; of Keras' other losses it does not.
+_OF_SEVERAL_ROWS = ("circle", "ctc", "dice", "tversky")
 # Of anybody's loss: the first in which it has a value at all.
 _NUMBERS = ((Domain.REAL, Domain.REAL), (Domain.UNIT, Domain.UNIT), (Domain.ROWS, Domain.ONE_HOT))
 _CLASS_NUMBERS = ((Domain.REAL, Domain.CLASSES), (Domain.ROWS, Domain.CLASSES))
@@ -132,6 +134,11 @@ def is_of_labels(loss: Any) -> bool:
     return any(labels not in (Domain.REAL, Domain.POSITIVE) for _, labels in domains)
 
 
+def mixes_rows(loss: Any) -> bool:
+    """Whether a loss of Keras has a gradient by each row of a prediction that others decide."""
+    return is_of_keras(loss) and any(part in _name(loss) for part in _OF_SEVERAL_ROWS)
+
+
 def is_of_numbers(loss: Any) -> bool:
     """Whether a loss of Keras is one that all examples may have the same target for.
 
@@ -143,11 +150,16 @@ def is_of_numbers(loss: Any) -> bool:
 def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
     """Where a loss of Keras has values, and whether it takes logits."""
     made = keras.losses.get(loss) if isinstance(loss, str) else loss
-    name = getattr(made, "__name__", type(made).__name__).replace("_", "").lower()
+    name = _name(loss)
     found = next((own for part, own in _LABELS.items() if part in name), None)
     if found is None:
         found = ((Domain.REAL, Domain.CLASSES if integer else Domain.REAL),)
     return found, is_loss(made) and bool(settings_of(made).get("from_logits"))
+
+
+def _name(loss: Any) -> str:
+    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return getattr(made, "__name__", type(made).__name__).replace("_", "").lower()
 
 
 class _Run:
