@@ -102,7 +102,8 @@ def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Ar
     alike = prediction.shape == target.shape
     if domain in (Domain.CLASSES, Domain.ONE_HOT, Domain.ROWS) and prediction.ndim:
         classes = target if domain is Domain.CLASSES else target.argmax(axis=-1)
-        if classes.size != np.prod(prediction.shape[:-1]):
+        fits = domain is Domain.CLASSES or alike
+        if not fits or classes.size != np.prod(prediction.shape[:-1]):
             return prediction, target
         identity = np.eye(prediction.shape[-1])
         right = identity[classes.astype(int).reshape(prediction.shape[:-1])]
