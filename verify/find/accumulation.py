@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from verify.find.calls import Call, Calls
+from verify.find.calls import Calls
 from verify.find.entries import Entries, Updated
 from verify.find.gradient_sums import GradientSum, gradient_sum
 from verify.find.observed import Array, Shapes
+from verify.find.one_call import Call
 from verify.find.single_writes import Key
 from verify.flow import Update, reached
 from verify.graphs import key_of
@@ -24,6 +25,9 @@ from verify.match import NoValueError
 
 _UPDATES = 3  # that are waited for: what lies between two of them is looked at
 _MOST_CALLS = 64  # to an update, where it is not known how many there are
+
+_MEAN = "the mean of their gradients"
+_BETWEEN = "in each of the calls between it is changed without one, as by a decay"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +160,11 @@ class Accumulation:
                     sums = self._sums(key, update, [calls[n] for n in at[1:]], at, calls)
                     updated[key] = Updated(update, (*at,), (*sums,))
         entries = Entries(self.calls, shapes, calls, updated)
-        for key in updated:
-            found[key] = dataclasses.replace(found[key], told=entries.told(key))
+        for key, one in updated.items():
+            told = entries.told(key)
+            if any(key in call.drifted for call in calls[one.at[0] : one.at[-1]]):
+                told = f"{told or _MEAN}; and {_BETWEEN}"
+            found[key] = dataclasses.replace(found[key], told=told)
         return found
 
     def _sums(

@@ -9,15 +9,16 @@ drawn.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from verify.find.observed import Array, Held, Observed, Shapes
+from verify.find.one_call import Call
 from verify.find.single_writes import Key, SingleWrites
 from verify.flow import REAL, Update, reached, ways
 from verify.graphs import Node, Tensor, VariableRef, is_stateful
@@ -26,40 +27,9 @@ from verify.match import Domain, Evaluation, NoValueError, drawn
 _SMALL = 1e-3  # gradients: clips of the usual bounds leave such as they are
 _DEPTH = 6  # of ops that two branches have each for itself
 _DRAW = 2  # of what is kept before the first call
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """One call: the gradients that it was fed, and the keys of what it has changed.
-
-    `before`: what it found, `evaluation`: of the call itself, where it has changed a trained
-    variable; of others nothing is kept.
-    """
-
-    gradients: Mapping[Tensor, Array]
-    changed: frozenset[Key]
-    before: Mapping[Key, Array]
-    evaluation: Evaluation | None
-
-    def value(self, tensor: Tensor) -> Array:
-        """(n,), what a tensor was in it.
-
-        Raises:
-            NoValueError: that can't be computed.
-        """
-        assert self.evaluation is not None  # a trained variable was changed
-        found: Array = np.asarray(self.evaluation.value(tensor), np.float64)
-        return found.reshape(-1)
-
-    def after(self, variable: VariableRef) -> Array:
-        """(n,), what it has left in a variable.
-
-        Raises:
-            NoValueError: that can't be computed.
-        """
-        assert self.evaluation is not None  # a trained variable was changed
-        found: Array = np.asarray(self.evaluation.final(variable), np.float64)
-        return found.reshape(-1)
+# Of a variable's values: Keras' constraints make less of what they have been made of before, by a
+# small number that they add to a norm; its decays more, of 4e-6 by default.
+_DRIFT = 1e-6
 
 
 class Calls:
@@ -276,8 +246,8 @@ class Calls:
                 for t, one in gradients.items()
                 for tensor in (t, *self._again[t])
             }
-            feed = _Kept(self, shapes, state)
-            evaluation = Evaluation(self.observed.plan, feed, {**cut, **self._rows(shapes), **fed})
+            fed = {**cut, **self._rows(shapes), **fed}
+            evaluation = Evaluation(self.observed.plan, _Kept(self, shapes, state), fed)
             after = {
                 key: _as_kept(evaluation.final(variable), state[key], variable)
                 for key, variable in self.kept.items()
@@ -285,12 +255,28 @@ class Calls:
             changed = frozenset(k for k in state if not np.array_equal(state[k], after[k]))
             # What a constraint does to a variable in each call is no update.
             idle = {k for k in changed & self.updates.keys() if not self._is_updated(evaluation, k)}
+            left = {**state, **{key: after[key] for key in idle}}
+            drifted = self._drifted(idle, _Kept(self, shapes, left), fed)
             changed -= idle
             updated = not changed.isdisjoint(self.updates)
-            yield Call(
-                gradients, changed, state if updated else {}, evaluation if updated else None
-            )
+            kept = (state, evaluation) if updated else ({}, None)
+            yield Call(gradients, changed, drifted, *kept)
             state, number = after, number + 1
+
+    def _drifted(
+        self, idle: Iterable[Key], left: _Kept, fed: Mapping[Tensor, Any]
+    ) -> frozenset[Key]:
+        """Those of variables that the same call changes once more, beginning with what it left."""
+        if not idle:
+            return frozenset()
+        again = Evaluation(self.observed.plan, left, fed)
+        found = set[Key]()
+        for key in idle:
+            before = left.state[key]
+            after = _as_kept(again.final(self.kept[key]), before, self.kept[key])
+            if np.abs(after - before).max() > _DRIFT * np.abs(before).max():
+                found.add(key)
+        return frozenset(found)
 
     def _is_updated(self, evaluation: Evaluation, key: Key) -> bool:
         """Whether a variable is changed by the write that its gradient decides."""

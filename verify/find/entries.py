@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.calls import Call, Calls
+from verify.find.calls import Calls
 from verify.find.gradient_sums import GradientSum, distinct, is_one, multiple
 from verify.find.observed import Array, Shapes
+from verify.find.one_call import Call
 from verify.find.single_writes import Key
 from verify.flow import Dependence, Update
 from verify.graphs import Tensor, VariableRef

@@ -179,6 +179,17 @@ class AppliesTheLast(Accumulates):
         self.optimizer.apply(gradients, variables)
 
 
+# Keras' optimizers once decayed so: keras-team/keras#19990.
+@planted("accumulated", "in each of the calls between it is changed", also=("decayed",))
+class DecaysEachCall(Accumulates):
+    """A decay of weights in each call, though only some of them update."""
+
+    def apply(self, gradients: Gradients, variables: Sequence[Any]) -> None:
+        for variable in variables:
+            variable.assign_sub(1e-3 * variable)
+        super().apply(gradients, variables)
+
+
 class AppliesAtOnce(Training):
     """Nothing is accumulated."""
 
