@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from verify.find import Detector, Found, known_losses
 from verify.flow import Seed
 from verify.formulas.calls import TAPE, Calls
 from verify.formulas.expressions import Expression, written
 from verify.formulas.terms import Terms
-from verify.graphs import Tensor
+from verify.graphs import Tensor, same_branch
 from verify.references import known_name
 
 
@@ -19,11 +19,14 @@ class ObjectiveFact:
     """What one backward pass differentiates, as a formula, and which variables it trains.
 
     `known`: whether it is a sum of losses that have a name, of a model's output and a target.
+    `moved`: the variables that the step has written before the pass looks at them, for another
+    pass or by hand: sharpness-aware steps do, and those who train one model after another.
     """
 
     formula: str
     variables: tuple[str, ...]
     known: bool
+    moved: tuple[str, ...] = ()
 
 
 def formulas(detector: Detector) -> list[ObjectiveFact]:
@@ -43,10 +46,10 @@ class _Formulas:
         ends = {index for index, _ in whole.values()}
         # Another backward pass goes back through these.
         inner = [seed for seed in whole if ends & self.search.below(seed.node)]
-        found: dict[tuple[str, tuple[str, ...]], ObjectiveFact] = {}
         outer = [seed for seed in whole if seed not in inner]
         forward = self.flow.ancestors(index for index, _ in whole.values())
         calls, named = Calls(self.detector.step, self.flow, forward), self._named
+        passes: dict[ObjectiveFact, list[Seed]] = {}
         for seed in outer:
             below = self.search.below(seed.node)
             paths = {u.variable.path for u in self.flow.trained if u.node.index in below}
@@ -57,8 +60,26 @@ class _Formulas:
             parts = made.parts if made.kind == "sum" else (made,)
             known = all(part in terms.named_losses and _is_plain(part) for part in parts)
             one = ObjectiveFact(written(made), tuple(sorted(paths)), known)
-            found[one.formula, one.variables] = one
-        return list(found.values())
+            passes.setdefault(one, []).append(seed)
+        return [
+            dataclasses.replace(one, moved=tuple(sorted(self._moved(seeds, whole))))
+            for one, seeds in passes.items()
+        ]
+
+    def _moved(self, seeds: Sequence[Seed], whole: Mapping[Seed, Tensor]) -> set[str]:
+        """What is read for passes that are alike after it was written by anything but these."""
+        own = set[int]().union(*(self.search.below(seed.node) for seed in seeds))
+        own &= {update.node.index for update in self.flow.trained}
+        written = [one for one in self.flat.writes() if one[0].index not in own]
+        above = self.flow.ancestors(whole[seed][0] for seed in seeds)
+        return {
+            variable.path
+            for index in self.flow.weights.keys() & above
+            if (variable := self.flat.variable(read := self.flat.nodes[index])) is not None
+            for node, other in written
+            if (other.key, other.replica) == (variable.key, variable.replica)
+            if node.index < index and same_branch(node.path, read.path)
+        }
 
     @property
     def _seeds(self) -> list[Seed]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from verify.find import Comparison, Detector, Sides, Witness
 from verify.flow import Update
-from verify.formulas import formulas
+from verify.formulas import ObjectiveFact, formulas
 from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts
 from verify.kinds.gradients import compared
@@ -195,6 +195,16 @@ def _read(place: str, said: Any, _: Read) -> Any:
     return imported(place, said)
 
 
+def _of_some(one: ObjectiveFact, facts: Facts) -> str:
+    if set(one.variables) == set(facts.watched):
+        return ""
+    return f", for {by_model(one.variables, facts.watched)}"
+
+
+def _where(one: ObjectiveFact, facts: Facts) -> str:
+    return f", with {by_model(one.moved, facts.watched)} as written before" if one.moved else ""
+
+
 class _Objective(Kind):
     keywords = (
         Keyword("objective", str | dict[str, str], _check, rank=2, read=_read, sides=_sides),
@@ -205,20 +215,18 @@ class _Objective(Kind):
 
     def page(self, facts: Facts) -> list[Row]:
         # A single loss that has a name is told as such.
-        several = len(facts.objectives) > 1 or not all(one.known for one in facts.objectives)
+        plain = len(facts.objectives) == 1 and facts.objectives[0].known
         told = (
-            one.formula
-            + (
-                ""
-                if set(one.variables) == set(facts.watched)
-                else f", for {by_model(one.variables, facts.watched)}"
-            )
+            one.formula + _of_some(one, facts) + _where(one, facts)
             for one in facts.objectives
+            if one.moved or not plain
         )
-        return [Row.of("objective", told if several else ())]
+        return [Row.of("objective", told)]
 
     def snapshot(self, facts: Facts) -> list[Row]:
-        return []  # the same in another spelling is no change: losses have fingerprints
+        # The same in another spelling is no change: losses have fingerprints.
+        moved = (_where(one, facts).removeprefix(", ") for one in facts.objectives)
+        return [Row.of("passes", filter(None, moved))]
 
 
 KIND = _Objective()
