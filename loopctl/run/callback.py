@@ -151,7 +151,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         # One without a call, whose layers are built: among replicas `fit` would call it to see.
         model.built = True
         super().set_model(model)
-        self._known_states, self._stale = {}, True
+        self._known_states, self._stale, self._anew = {}, True, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
         # neither its weights nor what it saves.
         object.__setattr__(model, CONTROLLER, self)
@@ -283,9 +283,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             main, logs = self.steps.plain_main, self.steps.logs
             prepare = functools.partial(first_batch.prepare, self.steps)
             self._function = TrainFunction(self.model, main, logs, self._record, prepare)
-        if self._stale:
-            self.steps.state.progress.load(self._counters, self.reinit_history, self.validation)
-            self._stale = False
+        self._tell(self.steps.state.progress)
         reported = self._function(iterator)
         self._differences.of_losses(self.model)
         if self.plan.always_runs or self.steps.state.loss.seen:

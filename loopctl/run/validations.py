@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from loopctl.config import ConfigError, ControlPlan, closest
+from loopctl.config import ConfigError, ControlPlan, Expression, closest
 from loopctl_shared import warn_user
 
 
@@ -17,7 +17,12 @@ class Validations:
     """
 
     def __init__(self, plan: ControlPlan) -> None:
-        self._asked = sorted({s.name for p in plan.predicates for s in p.statistics if s.validated})
+        conditions: list[Any] = [action.cond for action in plan.async_actions]
+        read = [
+            *plan.predicates,
+            *(c for c in conditions if isinstance(c, Expression)),
+        ]
+        self._asked = sorted({s.name for p in read for s in p.statistics if s.validated})
         self._told = False
 
     def check(self, validation: Mapping[str, Any], columns: Collection[str]) -> None:
