@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from loopctl.config import VALIDATION
 from loopctl.run.history import Array, StepHistory
 
 COUNTERS = ("epochs", "batches", "batches_in_epochs", "reinit_epochs", "reinit_batches")
@@ -58,9 +57,8 @@ class Tracked:
     def _record_validation(self, logs: Mapping[str, Any]) -> None:
         """Keeps what an epoch's validation has measured."""
         for name, value in logs.items():
-            if name.startswith(VALIDATION):
-                self._validation.setdefault(name, []).append(float(value))
-                self._stale = True
+            self._validation.setdefault(name, []).append(float(value))
+            self._stale = True
 
     def _tracked_state(self) -> dict[str, Any]:
         """Everything tracked, as plain numbers and arrays."""

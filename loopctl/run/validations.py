@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from loopctl.config import ConfigError, ControlPlan, Expression, closest
@@ -25,8 +25,8 @@ class Validations:
         self._asked = sorted({s.name for p in read for s in p.statistics if s.validated})
         self._told = False
 
-    def check(self, validation: Mapping[str, Any], columns: Collection[str]) -> None:
-        """When an epoch has ended: whether what is read was measured in it, or by a train step.
+    def check(self, validation: Collection[str], columns: Collection[str]) -> None:
+        """When an epoch has ended: whether what is read was ever measured, or by a train step.
 
         Raises:
             ConfigError: a validation has no such value.
@@ -35,7 +35,7 @@ class Validations:
         if missing and validation:
             raise ConfigError(
                 f"a graph predicate reads when.{missing[0]}, but a validation has no such value: "
-                f"it has {', '.join(validation)}.{closest(missing[0], validation)}"
+                f"it has {', '.join(sorted(validation))}.{closest(missing[0], validation)}"
             )
         if missing and not self._told:
             self._told = True
