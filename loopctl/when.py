@@ -12,6 +12,8 @@ NaN and a comparison with it False (``!=``: True).
 ``when.val_<name>`` is what ``fit`` measures on validation data: a value for each epoch that was
 validated, known when that epoch has ended and throughout the next.
 
+``when.plateau(column, patience)`` holds while no value has been better than the best for so long.
+
 Numbers may also follow a counter, for weights and rates: `linear`, `cosine`, `piecewise`, with
 arithmetic, `minimum` and `maximum`.
 
@@ -22,7 +24,17 @@ on the host, so that it serves an async action as well.
 from __future__ import annotations
 
 from loopctl import config as _config
-from loopctl.config import cosine, every, linear, maximum, minimum, parse_value, piecewise
+from loopctl.config import (
+    cosine,
+    every,
+    linear,
+    maximum,
+    minimum,
+    parse_value,
+    piecewise,
+    plateau,
+    since_best,
+)
 from loopctl.config import parse_predicate as parse
 
 __all__ = [
@@ -37,6 +49,8 @@ __all__ = [
     "parse",
     "parse_value",
     "piecewise",
+    "plateau",
+    "since_best",
 ]
 
 batches = _config.Counter("batches")

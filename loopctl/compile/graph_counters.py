@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from loopctl.config import ConfigError, Expression, Statistic, closest
+from loopctl.config import Best, ConfigError, Expression, Statistic, bests, closest
 
 PER_STEP = ("batches", "batches_in_epochs", "reinit_batches")  # counters that a step increases
 
@@ -59,6 +59,28 @@ class Window:
         self._seen.assign(len(last))
 
 
+class Record:
+    """The best value of a column, and how many came after it: scalars, float64 and int64."""
+
+    def __init__(self, best: Best) -> None:
+        self.best, self.name = best, best.name
+        self._best = _variable(np.float64(np.inf), f"{best.name}_best")
+        self.since = _variable(np.int64(0), f"{best.name}_since_best")
+        self.load(np.array([]))
+
+    def append(self, value: Any) -> None:
+        sign = tf.constant(1.0 if self.best.mode == "min" else -1.0, tf.float64)
+        better = sign * value < sign * self._best - tf.constant(self.best.delta, tf.float64)
+        self._best.assign(tf.where(better, value, self._best))
+        self.since.assign(tf.where(better, tf.zeros((), tf.int64), self.since + 1))
+
+    def load(self, column: np.ndarray[Any, Any]) -> None:
+        """As if just these values had been seen."""
+        best, since = self.best.seen(column)
+        self._best.assign(best)
+        self.since.assign(since)
+
+
 class Progress:
     """Gives predicates their values in the graph, from the counters and windows they read."""
 
@@ -68,6 +90,7 @@ class Progress:
         statistics = dict.fromkeys(s for p in predicates for s in p.statistics)
         self._counters = {name: _variable(np.int64(0), name) for name in counters}
         self._windows = {statistic: Window(statistic) for statistic in statistics}
+        self._records = {b: Record(b) for p in predicates for b in bests(p)}
 
     def constant(self, value: float) -> Any:
         return tf.constant(value, tf.int64 if isinstance(value, int) else tf.float64)
@@ -77,6 +100,9 @@ class Progress:
 
     def statistic(self, statistic: Statistic) -> Any:
         return self._windows[statistic].mean()
+
+    def since_best(self, best: Best) -> Any:
+        return self._records[best].since.read_value()
 
     def real(self, value: Any) -> Any:
         return tf.cast(value, tf.float64)
@@ -101,14 +127,23 @@ class Progress:
                     f"value: it has {', '.join(values)}.{closest(window.name, values)}"
                 )
             window.append(values[window.name])
+        for best, record in self._records.items():
+            if best.name in values:
+                record.append(self._windows[Statistic(best.name, best.window)].mean())
 
     def load(
         self,
         counters: Mapping[str, int],
         history: Columns,
         validation: Mapping[str, Sequence[float]],
+        anew: bool = True,
     ) -> None:
-        """Takes over the host's counters and what was seen since the last reinitialisation."""
+        """Takes over the host's counters and what was seen since the last reinitialisation.
+
+        Args:
+            anew: whether the history is another than what was seen here. If it is not, records of
+                it stay: the host's means are rounded otherwise, which would be better by nothing.
+        """
         for name, variable in self._counters.items():
             variable.assign(counters[name])
         for window in self._windows.values():
@@ -116,6 +151,11 @@ class Progress:
                 window.load(history.column(window.name, window.size))
             else:
                 window.load(np.asarray(validation.get(window.name, ()), np.float64))
+        for record in self._records.values():
+            if record.name not in history.names:
+                record.load(np.asarray(validation.get(record.name, ()), np.float64))
+            elif anew:
+                record.load(history.column(record.name))
 
 
 def _variable(value: Any, name: str) -> Any:

@@ -79,7 +79,28 @@ def select(substep: Substep, model: keras.Model) -> list[Any]:
         selected = trainable
     if not selected:
         raise ConfigError(f"{where} leaves no variable of model {model.name!r} to train")
+    _check_overwritten(substep, selected)
     return selected
+
+
+def _check_overwritten(substep: Substep, selected: list[Any]) -> None:
+    """Refuses to change what a variable takes as its new value: it only looks like a gradient."""
+    # Not all versions of Keras know of such variables.
+    odd = [v for v in selected if getattr(v, "overwrite_with_gradient", False)]
+    changes = {
+        "ascend": substep.ascend is not None,
+        "per_example": substep.per_example is not None,
+        "accumulate": substep.accumulate > 1,
+        "gradients": substep.gradients is not None,
+        "clipping": substep.clipping is not None,
+    }
+    changing = [key for key, given in changes.items() if given]
+    if odd and changing:
+        raise ConfigError(
+            f"{substep.place(changing[0])} would change what {odd[0].path} takes as its new value "
+            "in the place of a gradient (overwrite_with_gradient, as in layers of float8): leave "
+            f"such variables out of the branch, or {changing[0]!r}"
+        )
 
 
 def _variables(chosen: Selector, model: keras.Model, trainable: list[Any], where: str) -> list[Any]:

@@ -13,9 +13,10 @@ from loopctl.config.loss_weights import LossWeights, weight_key
 from loopctl.config.losses import losses_in, map_losses
 from loopctl.config.optimizer_groups import OptimizerGroups
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
+from loopctl.config.plateaus import bests, plateau, since_best
 from loopctl.config.predicate_text import parse as parse_predicate
 from loopctl.config.predicate_text import parse_value
-from loopctl.config.predicate_values import COUNTERS, VALIDATION, Statistic
+from loopctl.config.predicate_values import COUNTERS, VALIDATION, Best, Statistic
 from loopctl.config.predicates import (
     Always,
     Condition,
@@ -34,6 +35,7 @@ __all__ = [
     "Action",
     "Always",
     "AsyncAction",
+    "Best",
     "Condition",
     "ConfigError",
     "ControlPlan",
@@ -47,6 +49,7 @@ __all__ = [
     "Series",
     "Statistic",
     "Substep",
+    "bests",
     "closest",
     "cosine",
     "every",
@@ -63,8 +66,10 @@ __all__ = [
     "parse_value",
     "piecewise",
     "place",
+    "plateau",
     "rate_key",
     "save_config",
     "serialized",
+    "since_best",
     "weight_key",
 ]

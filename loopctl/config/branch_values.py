@@ -12,7 +12,7 @@ import keras
 from loopctl.config.errors import ConfigError, closest
 from loopctl.config.losses import losses_in
 from loopctl.config.plan import Clipping, Selector
-from loopctl.config.predicates import Number
+from loopctl.config.predicates import Condition, Number
 
 NORMS = ("norm", "global_norm")
 
@@ -22,6 +22,20 @@ def function(value: Any, where: str) -> Callable[..., Any]:
         raise ConfigError(f"{where} is {value!r}: a callable is needed")
     found: Callable[..., Any] = value
     return found
+
+
+def graph_predicate(value: Any, where: str) -> Condition:
+    if isinstance(value, Condition):
+        return value
+    if isinstance(value, Number):
+        raise ConfigError(
+            f"{where} is {value!r}, a number: compare it with something, as in {value < 1!r}"
+        )
+    raise ConfigError(
+        f"{where} is {value!r}: a graph predicate such as when.every(100) is needed, which is "
+        "asked after each step; a Python function can be asked after each execution of steps, by "
+        '"when": "batch_end"'
+    )
 
 
 def flag(value: Any, where: str) -> bool:

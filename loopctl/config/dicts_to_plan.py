@@ -16,7 +16,7 @@ from loopctl.config.loss_weights import loss_weights
 from loopctl.config.optimizer_groups import OptimizerGroups, optimizer
 from loopctl.config.per_example import check_company, per_example
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
-from loopctl.config.predicates import Number
+from loopctl.config.predicates import Always, Number
 from loopctl.config.rates import learning_rate
 
 ACTION_KEYS = ("cond", True, False)
@@ -40,8 +40,8 @@ BRANCH_KEYS = (
     "skip_nonfinite",
     "update_statistics",
 )
-ASYNC_KEYS = ("cond", "model", "callback", "when", "reset_optimizer")
-MOMENTS = ("epoch_end", "batch_end", "train_begin")
+ASYNC_KEYS = ("cond", "model", "callback", "when", "step", "reset_optimizer")
+MOMENTS = ("epoch_end", "validation_end", "batch_end", "train_begin")
 
 
 def parse(config: Any, async_config: Any = None) -> ControlPlan:
@@ -173,8 +173,10 @@ def _check_weights(entry: Mapping[Any, Any], where: str) -> None:
 def _async(name: Any, entry: Any) -> AsyncAction:
     where = place(name, root="async_config")
     _known_keys(_mapping(entry, where), ASYNC_KEYS, where)
-    if "cond" not in entry:
+    if "cond" not in entry and "step" not in entry:
         raise ConfigError(f'{where} has no "cond": a callable is needed')
+    if "when" in entry and "step" in entry:
+        raise ConfigError(f'{where} has both "when" and "step": give one')
     if "model" not in entry and "callback" not in entry:
         raise ConfigError(f'{where} does nothing: "model", "callback" or both are needed')
     moment = entry.get("when", "epoch_end")
@@ -184,15 +186,16 @@ def _async(name: Any, entry: Any) -> AsyncAction:
             f'{where}["when"] is {moment!r}: allowed are {choices}.{closest(moment, MOMENTS)}'
         )
 
-    def read(key: str) -> Any:
-        return values.function(entry[key], f'{where}["{key}"]') if key in entry else None
+    def read(key: str, default: Any = None) -> Any:
+        return values.function(entry[key], f'{where}["{key}"]') if key in entry else default
 
     return AsyncAction(
         name=str(name),
-        cond=read("cond"),
+        cond=read("cond", Always()),
         model=read("model"),
         callback=read("callback"),
-        when=moment,
+        when="step" if "step" in entry else moment,
+        step=values.graph_predicate(entry["step"], f'{where}["step"]') if "step" in entry else None,
         reset_optimizer=values.flag(
             entry.get("reset_optimizer", False), f'{where}["reset_optimizer"]'
         ),

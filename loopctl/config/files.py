@@ -135,7 +135,9 @@ def _async(name: str, entry: Any) -> Any:
     read = {}
     for key, value in entry.items():
         where = place(name, key, root="async_config")
-        read[key] = _condition(value, where) if key == "cond" else _value(key, value, where)
+        read[key] = (
+            _condition(value, where) if key in ("cond", "step") else _value(key, value, where)
+        )
     return read
 
 

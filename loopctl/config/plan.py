@@ -164,13 +164,17 @@ class Action:
 
 @dataclasses.dataclass(frozen=True)
 class AsyncAction:
-    """What happens between train steps when its condition holds; `when` says between which."""
+    """What happens between train steps when its condition holds; `when` says between which.
+
+    `step`: after each step after which this graph predicate holds.
+    """
 
     name: str
     cond: Callable[[Any], Any]
     model: Callable[[keras.Model], Any] | None
     callback: Callable[[Any], Any] | None
     when: str
+    step: Condition | None
     reset_optimizer: bool
 
 
@@ -211,7 +215,13 @@ class ControlPlan:
         conditions: tuple[Expression, ...] = tuple(
             a.predicate for a in self.actions if a.predicate is not None
         )
-        return conditions + tuple(e for s in self.substeps for e in s.expressions.values())
+        pauses = tuple(action.step for action in self.stepping if action.step is not None)
+        return conditions + tuple(e for s in self.substeps for e in s.expressions.values()) + pauses
+
+    @property
+    def stepping(self) -> tuple[AsyncAction, ...]:
+        """The async actions that come after some train steps, as the graph decides."""
+        return tuple(action for action in self.async_actions if action.step is not None)
 
     @property
     def host_actions(self) -> tuple[Action, ...]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from loopctl.config import predicates, schedules
+from loopctl.config import plateaus, predicates, schedules
 from loopctl.config.errors import ConfigError, closest
 from loopctl.config.predicate_values import COUNTERS
 
@@ -31,10 +31,12 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 _ALLOWED = (
     "counters (" + ", ".join(COUNTERS) + "), every(n), always, <name>.last(), "
     '<name>.mean(n), column("<name>"), linear(a, b, over=n), cosine(a, b, over=n), '
-    "piecewise([n, ...], [a, b, ...]), minimum(a, b), maximum(a, b), numbers, + - * / // %, "
+    "piecewise([n, ...], [a, b, ...]), minimum(a, b), maximum(a, b), plateau(<name>, n), "
+    "since_best(<name>), numbers, + - * / // %, "
     "comparisons, & | ~ (or: and, or, not)"
 )
 _SCHEDULES = {f.__name__: f for f in (schedules.linear, schedules.cosine, schedules.piecewise)}
+_BESTS = {f.__name__: f for f in (plateaus.plateau, plateaus.since_best)}
 _EXTREMES = {f.__name__: f for f in (schedules.minimum, schedules.maximum)}
 
 
@@ -155,6 +157,10 @@ def _call(node: ast.Call) -> Any:
             str(k.arg): _build(k.value) if k.arg == "of" else _plain(k.value) for k in node.keywords
         }
         return _SCHEDULES[name](*map(_plain, node.args), **options)
+    if name in _BESTS and node.args:
+        column, *numbers = node.args
+        options = {str(k.arg): _literal(k.value) for k in node.keywords}
+        return _BESTS[name](_series(column), *map(_literal, numbers), **options)
     if name in _EXTREMES and not node.keywords:
         return _EXTREMES[name](*map(_build, node.args))
     arguments: list[Any] = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
@@ -163,7 +169,7 @@ def _call(node: ast.Call) -> Any:
         return series.last(*arguments) if function.attr == "last" else series.mean(*arguments)
     if name == "every" and not node.keywords:
         return predicates.every(*arguments)
-    hint = closest(name, ["every", "column", *_SCHEDULES, *_EXTREMES])
+    hint = closest(name, ["every", "column", *_SCHEDULES, *_EXTREMES, *_BESTS])
     raise ValueError(f"{ast.unparse(node)!r} is not understood.{hint}")
 
 
@@ -179,6 +185,11 @@ def _plain(node: ast.expr) -> Any:
     if not isinstance(built, predicates.Constant):
         raise ValueError(f"{ast.unparse(node)!r} is no number")
     return built.value
+
+
+def _literal(node: ast.expr) -> Any:
+    """A number or a text that is written out."""
+    return node.value if isinstance(node, ast.Constant) else _plain(node)
 
 
 def _series(node: ast.expr) -> predicates.Series:

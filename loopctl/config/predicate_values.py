@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
+
 VALIDATION = "val_"
 """How ``fit`` begins the names of what it measures on validation data, once an epoch."""
 
@@ -31,6 +33,44 @@ class Statistic:
         return self.name.startswith(VALIDATION)
 
 
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best value of a history's column so far, by which others are judged.
+
+    Means of `window` values are compared. A better one is less by more than `delta` (`mode` "min"),
+    or greater ("max").
+    """
+
+    name: str
+    window: int
+    delta: float
+    mode: str
+
+    def seen(self, values: Array) -> tuple[float, int]:
+        """The best of values that came one after another, and how many came after it."""
+        sign = 1.0 if self.mode == "min" else -1.0
+        means = sign * _means(np.asarray(values, np.float64), self.window)
+        # Better than the best is at least better than all before; NaN is never better.
+        known = np.where(np.isnan(means), np.inf, means)
+        before = np.minimum.accumulate(np.concatenate([[np.inf], known]))[:-1]
+        best, at = np.inf, -1
+        for i in np.flatnonzero(known < before):
+            if known[i] < best - self.delta:
+                best, at = known[i], int(i)
+        return float(sign * best), len(means) - 1 - at if len(means) else 0
+
+
+def _means(values: Array, window: int) -> Array:
+    """After each value, the mean of the last `window`, or of as many as there are."""
+    if window == 1 or not len(values):
+        return values
+    first = [np.mean(values[: i + 1]) for i in range(min(window - 1, len(values)))]
+    if len(values) < window:
+        return np.array(first)
+    full = np.lib.stride_tricks.sliding_window_view(values, window).mean(axis=-1)
+    return np.concatenate([first, full])
+
+
 class Values(Protocol):
     """Gives a predicate its values: tensors in the graph, NumPy scalars on the host."""
 
@@ -42,6 +82,9 @@ class Values(Protocol):
 
     def statistic(self, statistic: Statistic) -> Any:
         """Scalar float64."""
+
+    def since_best(self, best: Best) -> Any:
+        """How many values have come since the best one, scalar int64."""
 
     def real(self, value: Any) -> Any:
         """`value` as float64."""
@@ -66,13 +109,19 @@ class HostValues:
         return np.int64(getattr(self.callback, name))
 
     def statistic(self, statistic: Statistic) -> Any:
+        values = self._values(statistic.name, statistic.window)
+        return np.mean(values, dtype=np.float64) if len(values) else np.float64("nan")
+
+    def since_best(self, best: Best) -> Any:
+        return np.int64(best.seen(self._values(best.name))[1])
+
+    def _values(self, name: str, last: int | None = None) -> Array:
+        """The (last) values of a column since the last reinitialisation."""
         history = self.callback.reinit_history
-        if statistic.validated and statistic.name not in history.names:
-            values = self.callback.validation.get(statistic.name, ())[-statistic.window :]
-            return np.mean(values, dtype=np.float64) if values else np.float64("nan")
-        if not len(history):
-            return np.float64("nan")
-        return np.mean(history.column(statistic.name, statistic.window), dtype=np.float64)
+        if name.startswith(VALIDATION) and name not in history.names:
+            values = self.callback.validation.get(name, ())
+            return np.array(values if last is None else values[-last:], np.float64)
+        return history.column(name, last) if len(history) else np.array([])
 
     def real(self, value: Any) -> Any:
         return np.float64(value)

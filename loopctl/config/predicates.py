@@ -15,7 +15,7 @@ RESERVED = frozenset(
     (
         *COUNTERS,
         *("always", "annotations", "column", "every", "parse", "parse_value"),
-        *("cosine", "linear", "maximum", "minimum", "piecewise"),
+        *("cosine", "linear", "maximum", "minimum", "piecewise", "plateau", "since_best"),
     )
 )
 """Names in `loopctl.when` that are no columns of the history."""

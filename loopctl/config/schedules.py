@@ -134,8 +134,8 @@ def piecewise(
     for given in (boundaries, values):
         if not isinstance(given, list | tuple):
             raise TypeError(f"{shown}: two lists of numbers are needed, not {given!r}")
-    bounds = tuple(_plain(bound, shown) for bound in boundaries)
-    steps = tuple(_plain(value, shown) for value in values)
+    bounds = tuple(finite_number(bound, shown) for bound in boundaries)
+    steps = tuple(finite_number(value, shown) for value in values)
     if not bounds or len(steps) != len(bounds) + 1:
         raise ValueError(
             f"{shown} has {len(bounds)} boundaries and {len(steps)} values: at least one boundary "
@@ -158,14 +158,20 @@ def maximum(left: Any, right: Any) -> Number:
 
 def _ramp(form: str, start: float, end: float, over: float, of: Number) -> Number:
     shown = f"when.{form}({start!r}, {end!r}, over={over!r})"
-    length = _plain(over, shown)
+    length = finite_number(over, shown)
     if length <= 0:
         raise ValueError(f"{shown}: over has to be above zero")
-    return Ramp(form, _plain(start, shown), _plain(end, shown), length, _count(of, shown))
+    return Ramp(
+        form, finite_number(start, shown), finite_number(end, shown), length, _count(of, shown)
+    )
 
 
-def _plain(value: Any, shown: str) -> float:
-    """A finite number as Python's own: its text becomes source."""
+def finite_number(value: Any, shown: str) -> float:
+    """A finite number as Python's own: its text becomes source.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
     if isinstance(value, np.integer | np.floating):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):

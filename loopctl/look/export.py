@@ -60,10 +60,16 @@ def module_text(compiled: Steps, module: str) -> str:
         module: its name, for its docstring.
 
     Raises:
-        ConfigError: the config holds what has no dotted name, or trains several replicas.
+        ConfigError: the config holds what has no dotted name, or trains several replicas, or
+            reads of validations.
     """
     if compiled.ground.replicas > 1:
         raise ConfigError("an exported train step is for one replica: this model has several")
+    read = [s.name for p in compiled.plan.predicates for s in p.statistics if s.validated]
+    if read:
+        raise ConfigError(
+            f"a graph predicate reads when.{read[0]}, but an exported module validates nothing"
+        )
     model = compiled.model
     writer = _Writer(model, compiled)
     body = writer.factories() + writer.trainer()

@@ -56,6 +56,19 @@ class When:
     def maximum(self, left: Any, right: Any) -> Any:
         return np.maximum(left, right)
 
+    def since_best(
+        self, column: Column, window: int = 1, delta: float = 0.0, mode: str = "min"
+    ) -> Any:
+        sign = 1.0 if mode == "min" else -1.0
+        best, since = np.inf, 0
+        for i in range(len(column.values)):
+            value = sign * float(np.mean(column.values[max(i + 1 - window, 0) : i + 1]))
+            best, since = (value, 0) if value < best - delta else (best, since + 1)
+        return np.int64(since)
+
+    def plateau(self, column: Column, patience: int, **settings: Any) -> Any:
+        return self.since_best(column, **settings) >= patience
+
     def column(self, name: str) -> Column:
         return Column([float(step[name]) for step in self.trainer.reinit_history])
 

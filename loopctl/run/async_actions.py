@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from loopctl.compile import Steps
-from loopctl.config import AsyncAction, ConfigError, ControlPlan, place
+from loopctl.config import AsyncAction, ConfigError, place
 
 
 class Controlling(Protocol):
     """What is used of the callback whose async actions these are; they are called with it."""
 
-    plan: ControlPlan
     verbose: int
 
     @property
@@ -26,11 +26,9 @@ class Controlling(Protocol):
         """Compiled for `model`."""
 
 
-def run_async(callback: Controlling, moment: str, when: str) -> None:
-    """Runs the async actions of a moment whose condition holds; `when` is for the reader."""
-    for action in callback.plan.async_actions:
-        if action.when != moment:
-            continue
+def run_async(callback: Controlling, actions: Iterable[AsyncAction], when: str) -> None:
+    """Runs those of `actions` whose condition holds; `when` is for the reader."""
+    for action in actions:
         if as_bool(action.cond(callback), place(action.name, "cond", root="async_config")):
             if callback.verbose:
                 print(f"\nloopctl: {action.name} {when}")  # noqa: T201  # `verbose` asks for it

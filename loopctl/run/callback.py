@@ -15,18 +15,18 @@ from loopctl.compile import GraphState, Steps, check_names, compiled_loss, is_bu
 from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
 from loopctl.run import first_batch, saved_state
-from loopctl.run.async_actions import as_bool, run_async
+from loopctl.run.async_actions import as_bool
 from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
-from loopctl.run.host_counters import Tracked
+from loopctl.run.moments import Moments
+from loopctl.run.pauses import Pauses
 from loopctl.run.train_function import TrainFunction
-from loopctl.run.validations import Validations
 from loopctl_shared import CONTROLLER
 
 _SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
 
 
-class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
+class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
     """Compiles a dict of named actions into the train step of an ordinary ``model.fit``.
 
     Args:
@@ -55,7 +55,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
             - ``update_statistics``: whether moving statistics move; else once per train step
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
             "callback": fn(callback), "when": "epoch_end", "reset_optimizer": False}}``, evaluated
-            in order at each epoch's end, or at ``"batch_end"`` or ``"train_begin"``;
+            in order at each epoch's end, or at ``"validation_end"``, ``"batch_end"`` or
+            ``"train_begin"``; ``"step": when.every(100)`` instead: after such train steps;
             ``reset_optimizer`` resets the slots of the variables that ``model`` has changed.
         verbose: 0 silent; 1 says when async actions happen.
         optimize: let branches of an action share one forward pass where they can.
@@ -83,11 +84,11 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         *,
         optimize: bool = True,
     ) -> None:
-        super().__init__()
         self.plan = parse(config, async_config)
+        super().__init__()
         self.config, self.async_config, self.verbose = config, async_config, verbose
         self.optimize = optimize
-        self._differences, self._validations = Differences(self.plan), Validations(self.plan)
+        self._differences = Differences(self.plan)
         self._steps: Steps | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
@@ -95,7 +96,6 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._restored: saved_state.State | None = None  # for the next fit to go on from
         self._saved = saved_state.SavedWithModel(self.get_state, self._load)
         self.tracker = saved_state.Tracker(self.get_state, self.set_state)
-        self._epoch: int | None = None  # index of the epoch under way
         self._begun = False  # whether an epoch of this fit has begun
         self._known_states: dict[str, bool] = {}  # control states as the host last set them
 
@@ -151,7 +151,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         # One without a call, whose layers are built: among replicas `fit` would call it to see.
         model.built = True
         super().set_model(model)
-        self._known_states, self._stale = {}, True
+        self._known_states, self._stale, self._anew = {}, True, True
         # Past Keras' attribute tracking: what belongs to the training of a model must change
         # neither its weights nor what it saves.
         object.__setattr__(model, CONTROLLER, self)
@@ -232,6 +232,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         model = self.model
         self._restart()
         self._differences.begin()
+        self._forget_validations()
         self._epoch, self._known_states = None, {}
         current = self._is_current(model)
         try:
@@ -257,7 +258,7 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._fit = getattr(model, "history", None)  # made anew by every fit
         model.train_function = self._run
         object.__setattr__(model, _SAVED, self._saved)
-        run_async(self, "train_begin", "as training begins")
+        self._at("train_begin", "as training begins")
 
     def _run(self, iterator: Any) -> Mapping[str, Any]:
         """Stands in for ``model.train_function`` while `fit` runs under this callback."""
@@ -282,10 +283,9 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         if self._function is None or not self._function.serves(self.model):
             main, logs = self.steps.plain_main, self.steps.logs
             prepare = functools.partial(first_batch.prepare, self.steps)
-            self._function = TrainFunction(self.model, main, logs, self._record, prepare)
-        if self._stale:
-            self.steps.state.progress.load(self._counters, self.reinit_history, self.validation)
-            self._stale = False
+            pauses = Pauses(self.plan, self.steps, self._after_step)
+            self._function = TrainFunction(self.model, main, logs, self._record, prepare, pauses)
+        self._tell(self.steps.state.progress)
         reported = self._function(iterator)
         self._differences.of_losses(self.model)
         if self.plan.always_runs or self.steps.state.loss.seen:
@@ -374,23 +374,8 @@ class LoopControllerCallback(Tracked, Inspected, keras.callbacks.Callback):
         self._restore()
         self._decide()
         logs = self._execute(iter([batch]))
-        run_async(self, "batch_end", f"after batch {self.batches}")
+        self._at("batch_end", f"after batch {self.batches}")
         return {name: float(value) for name, value in logs.items()}
-
-    # -- async actions ----------------------------------------------------------------------------
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        run_async(self, "batch_end", f"after batch {self.batches}")
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._record_validation(logs or {})
-        self._validations.check(self.validation, self._history.names)
-        self._end_epoch(epoch)
-
-    def _end_epoch(self, epoch: int) -> None:
-        self._epoch = None
-        self._count_epoch()
-        run_async(self, "epoch_end", f"after epoch {epoch + 1}")
 
     def on_train_end(self, logs: Any = None) -> None:
         self._restore()  # loaded by a callback that comes after this one, with no epoch left

@@ -13,8 +13,14 @@ Step = Callable[[Any], Any]  # batch -> values, (names,) float64
 _AT_ONCE = 2**28
 
 
-def one_by_one(step: Step, iterator: Any, count: int) -> tuple[Any, Any]:
+def one_by_one(
+    step: Step, iterator: Any, count: int, left: Any = None, pauses: int = 0
+) -> tuple[Any, Any]:
     """Up to `count` steps, each after its batch was drawn.
+
+    Args:
+        left: do no more steps than that, scalar int32.
+        pauses: of the last so many values of a step, one that is not 0 makes it the last.
 
     Returns:
         Values (count, names) float64, and the number of steps. Rows beyond it hold nothing.
@@ -22,20 +28,31 @@ def one_by_one(step: Step, iterator: Any, count: int) -> tuple[Any, Any]:
     Raises:
         tf.errors.OutOfRangeError: there is no more data.
     """
-    values = step(iterator.get_next())
+    first = iterator.get_next()
+    values = step(first)
     if count == 1:
         return values[None], tf.constant(1)
     rows = tf.TensorArray(values.dtype, count, element_shape=values.shape)
+    most = tf.constant(count) if left is None else left
 
-    def body(done: Any, batch: Any, rows: Any) -> Any:
-        rows = rows.write(done, step(batch.get_value()))
+    def more(done: Any, values: Any) -> Any:
+        if not pauses:
+            return done < most
+        return tf.logical_and(done < most, tf.reduce_all(values[-pauses:] == 0))
+
+    def body(done: Any, goes_on: Any, batch: Any, rows: Any) -> Any:
+        values = step(batch.get_value())
+        rows = rows.write(done, values)
         done += 1
-        return done, _next(iterator, batch, done < count), rows
+        goes_on = more(done, values)
+        return done, goes_on, _next(iterator, batch, goes_on), rows
 
-    done, _, rows = tf.while_loop(
-        lambda done, batch, rows: tf.logical_and(done < count, batch.has_value()),
+    goes_on = more(tf.constant(1), values)
+    second = _next(iterator, tf.experimental.Optional.from_value(first), goes_on)
+    done, _, _, rows = tf.while_loop(
+        lambda done, goes_on, batch, rows: tf.logical_and(goes_on, batch.has_value()),
         body,
-        (tf.constant(1), iterator.get_next_as_optional(), rows.write(0, values)),
+        (tf.constant(1), goes_on, second, rows.write(0, values)),
         parallel_iterations=1,
     )
     return rows.stack(), done

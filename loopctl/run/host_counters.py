@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from loopctl.config import VALIDATION
 from loopctl.run.history import Array, StepHistory
 
 COUNTERS = ("epochs", "batches", "batches_in_epochs", "reinit_epochs", "reinit_batches")
+
+
+class Progress(Protocol):
+    """What the graph counts by."""
+
+    def load(
+        self,
+        counters: Mapping[str, int],
+        history: StepHistory,
+        validation: Mapping[str, Sequence[float]],
+        anew: bool,
+    ) -> None:
+        """Takes over all of that; `anew`: whether the history is another one."""
 
 
 class Tracked:
@@ -24,6 +36,7 @@ class Tracked:
         self._history, self._reinit_start = StepHistory(), 0
         self._validation: dict[str, list[float]] = {}
         self._stale = True  # whether they were changed otherwise than by counting steps
+        self._anew = True  # whether the history was
 
     def _record(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
         """Counts train steps: their values, (steps, names), float64; `states` hold booleans."""
@@ -31,15 +44,21 @@ class Tracked:
         for name in ("batches", "batches_in_epochs", "reinit_batches"):
             self._counters[name] += len(values)
 
+    def _tell(self, progress: Progress) -> None:
+        """Lets the graph know what was changed otherwise than by counting steps."""
+        if self._stale:
+            known = self._counters, self.reinit_history, self.validation
+            progress.load(*known, anew=self._anew)
+            self._stale = self._anew = False
+
     def _count_epoch(self) -> None:
         self._assign(epochs=self.epochs + 1, reinit_epochs=self.reinit_epochs + 1)
 
     def _record_validation(self, logs: Mapping[str, Any]) -> None:
         """Keeps what an epoch's validation has measured."""
         for name, value in logs.items():
-            if name.startswith(VALIDATION):
-                self._validation.setdefault(name, []).append(float(value))
-                self._stale = True
+            self._validation.setdefault(name, []).append(float(value))
+            self._stale = True
 
     def _tracked_state(self) -> dict[str, Any]:
         """Everything tracked, as plain numbers and arrays."""
@@ -55,7 +74,7 @@ class Tracked:
         self._counters = dict(state["counters"])
         self._history = StepHistory.from_dict(state["history"])
         self._validation = {name: list(values) for name, values in state["validation"].items()}
-        self._reinit_start, self._stale = state["reinit_start"], True
+        self._reinit_start, self._stale, self._anew = state["reinit_start"], True, True
 
     def _assign(self, **counters: int) -> None:
         self._counters.update({name: int(value) for name, value in counters.items()})
@@ -108,7 +127,7 @@ class Tracked:
     @history.setter
     def history(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._history = StepHistory(rows)
-        self._reinit_start, self._stale = len(self._history), True
+        self._reinit_start, self._stale, self._anew = len(self._history), True, True
         self._validation = {}
 
     @property
@@ -126,7 +145,7 @@ class Tracked:
     @reinit_history.setter
     def reinit_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
         kept = list(rows)
-        self._reinit_start, self._stale = len(self._history), True
+        self._reinit_start, self._stale, self._anew = len(self._history), True, True
         self._validation = {}
         for row in kept:
             self._history.append(row)

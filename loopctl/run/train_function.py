@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl.run.execution_loops import AtOnce, one_by_one, takes
+from loopctl.run.pauses import Pauses
 
 Record = Callable[[tuple[str, ...], Any, frozenset[str]], None]
 _ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
@@ -25,6 +26,7 @@ class TrainFunction:
         record: takes names, values (steps, names) as float64, and which names hold booleans.
         prepare: called with the first batch, if steps run eagerly: a step reads all metrics, even
             if no substep has updated them yet.
+        pauses: what the host has to do after some steps, for which an execution is interrupted.
 
     Attributes:
         batch: specs of the batches that were seen, None before the first.
@@ -37,8 +39,9 @@ class TrainFunction:
         logs: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         record: Record,
         prepare: Callable[[Any], object],
+        pauses: Pauses,
     ) -> None:
-        self._prepare = prepare
+        self._prepare, self._pauses = prepare, pauses
         self._main_step, self._logs, self._record = main_step, logs, record
         self.batch: Any = None
         self._model = model
@@ -51,7 +54,8 @@ class TrainFunction:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
-        program = model.jit_compile and not model.run_eagerly and self._count > 1
+        # The host's turn is between programs.
+        program = model.jit_compile and not (model.run_eagerly or pauses) and self._count > 1
         self._at_once = AtOnce(self._one, self._count) if program else None
 
     def serves(self, model: keras.Model) -> bool:
@@ -64,18 +68,34 @@ class TrainFunction:
         Raises:
             StopIteration: there is no more data.
         """
-        if isinstance(iterator, _ITERATORS):
+        if not isinstance(iterator, _ITERATORS):
+            data = zip(range(self._count), iterator, strict=False)
+            values = [self._one(batch) for _, batch in data]
+            if not values:
+                raise StopIteration
+            self._take(np.asarray(values))
+            return self._report(values[-1])
+        logs, left = None, self._count
+        while left > 0 and not (logs and self._model.stop_training):
+            limit = (tf.constant(left),) if self._pauses else ()
             try:
-                values, logs, count = self._several(iterator)
+                rows, reported, count = self._several(iterator, *limit)
             except tf.errors.OutOfRangeError:
-                raise StopIteration from None
-            self._record(self._names, np.asarray(values)[: int(count)], self._states)
-            return logs
-        values = [self._one(data) for _, data in zip(range(self._count), iterator, strict=False)]
-        if not values:
-            raise StopIteration
-        self._record(self._names, np.asarray(values), self._states)
-        return self._report(values[-1])
+                if logs is None:
+                    raise StopIteration from None
+                break  # there was no more after a pause
+            logs, done = reported, int(count)
+            paused = self._take(np.asarray(rows)[:done])
+            left = left - done if paused else 0
+        return logs or {}
+
+    def _take(self, rows: Any) -> bool:
+        """Records steps; whether the host has had something to do after the last of them."""
+        names = len(self._names)
+        self._record(self._names, rows[:, :names], self._states)
+        due = rows[-1, names:] != 0
+        self._pauses.after(due)
+        return bool(due.any())
 
     def _one_step(self, data: Any) -> Any:
         """All values of a step in one tensor, (names,) float64, so that they travel together."""
@@ -89,19 +109,20 @@ class TrainFunction:
         # Before a metric has measured, Keras 3.8 gives its result as a plain number.
         values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
         self._states = frozenset(n for n, value in values.items() if value.dtype == tf.bool)
-        return tf.stack([tf.cast(value, tf.float64) for value in values.values()])
+        row = [*values.values(), *self._pauses.due()]
+        return tf.stack([tf.cast(value, tf.float64) for value in row])
 
     def _report(self, row: Any) -> Mapping[str, Any]:
         """Logs as float32 scalars: control states too, of which progress bars take means."""
-        values = tf.unstack(tf.cast(row, tf.float32), len(self._names))
+        values = tf.unstack(tf.cast(row[: len(self._names)], tf.float32), len(self._names))
         return self._logs(dict(zip(self._names, values, strict=True)))
 
-    def _in_graph(self, iterator: Any) -> tuple[Any, Mapping[str, Any], Any]:
+    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, Mapping[str, Any], Any]:
         """Up to `count` steps: values (count, names), the last logs, the number of steps."""
         if self._at_once and takes(iterator):
             rows, done = self._at_once(iterator)
         else:
-            rows, done = one_by_one(self._one, iterator, self._count)
+            rows, done = one_by_one(self._one, iterator, self._count, left, len(self._pauses))
         return rows, self._report(rows[done - 1]), done
 
 

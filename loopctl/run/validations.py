@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from loopctl.config import ConfigError, ControlPlan, closest
+from loopctl.config import ConfigError, ControlPlan, Expression, closest
 from loopctl_shared import warn_user
 
 
@@ -17,11 +17,16 @@ class Validations:
     """
 
     def __init__(self, plan: ControlPlan) -> None:
-        self._asked = sorted({s.name for p in plan.predicates for s in p.statistics if s.validated})
+        conditions: list[Any] = [action.cond for action in plan.async_actions]
+        read = [
+            *plan.predicates,
+            *(c for c in conditions if isinstance(c, Expression)),
+        ]
+        self._asked = sorted({s.name for p in read for s in p.statistics if s.validated})
         self._told = False
 
-    def check(self, validation: Mapping[str, Any], columns: Collection[str]) -> None:
-        """When an epoch has ended: whether what is read was measured in it, or by a train step.
+    def check(self, validation: Collection[str], columns: Collection[str]) -> None:
+        """When an epoch has ended: whether what is read was ever measured, or by a train step.
 
         Raises:
             ConfigError: a validation has no such value.
@@ -30,7 +35,7 @@ class Validations:
         if missing and validation:
             raise ConfigError(
                 f"a graph predicate reads when.{missing[0]}, but a validation has no such value: "
-                f"it has {', '.join(validation)}.{closest(missing[0], validation)}"
+                f"it has {', '.join(sorted(validation))}.{closest(missing[0], validation)}"
             )
         if missing and not self._told:
             self._told = True

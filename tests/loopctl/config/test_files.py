@@ -142,6 +142,18 @@ def test_round_trip(suffix: str, tmp_path: Path, schema: Any) -> None:
         jsonschema.validate(json.loads(path.read_text()), schema)
 
 
+def test_a_moment_of_an_async_action_is_text(tmp_path: Path, schema: Any) -> None:
+    stop = {"step": when.every(3) & (when.loss.last() > 9), "callback": file_config.halt}
+    extra = {"stop": stop, "end": {**stop, "when": "validation_end", "cond": when.always}}
+    del extra["end"]["step"]
+    path = tmp_path / "moments.json"
+    save_config({"all": {"cond": when.always, True: {}}}, path, extra)
+    jsonschema.validate(json.loads(path.read_text()), schema)
+    read = load_async_config(path)
+    assert repr(read["stop"]["step"]) == "when.every(3) & (when.loss.last() > 9)"
+    assert (read["end"]["when"], repr(read["end"]["cond"])) == ("validation_end", "when.always")
+
+
 @settings(max_examples=settings.default.max_examples // 3)
 @given(strategies.setups(strategies.predicate_pairs()))
 def test_random_configs_train_the_same_from_a_file(
@@ -282,6 +294,8 @@ def test_the_schema_knows_every_key(schema: Any) -> None:
         {"gate": {"cond": "every(2)", "true": {"variables": "a", "excluded_variables": "b"}}},
         {"two words": {"cond": "every(2)", "true": {}}},
         {"async": {"stop": {"cond": "every(2)"}}},
+        {"async": {"stop": {"model": "a.b"}}},
+        {"async": {"stop": {"step": "every(2)", "when": "batch_end", "model": "a.b"}}},
     ],
 )
 def test_the_schema_refuses_what_loopctl_refuses(
