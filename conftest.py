@@ -108,7 +108,7 @@ def pytest_collection_finish() -> None:
     What tests leave mostly hangs together in graphs that live for a whole test: passes are rarer.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 20, 100)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,7 +3,8 @@
 On an idle machine: ``HYPOTHESIS_PROFILE=default ci/test --every-case -n 0 --cov --cov-context=test
 --cov-report= --junitxml=run.xml``, then ``python ci/thorough.py run.xml``. It rewrites
 ``tests/thorough.txt``: of the cases of one test, those that take long and run nothing that other
-tests do not run as well. A branch that several tests run is left to several.
+tests do not run as well. A branch that several tests run is left to several, and a value that
+several cases have is left to one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import math
+import re
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +21,11 @@ from xml.etree import ElementTree
 LIST = Path(__file__).parents[1] / "tests" / "thorough.txt"
 HEAD = "# Cases that only the thorough profile runs. Written by ci/thorough.py, which says how.\n"
 # Their cases stay: each is an example, or a fault, of its own.
-WHOLE = ("test_what_is_meant_holds", "test_a_fault_is_caught_and_its_correct_twin_passes")
+WHOLE = (
+    "test_what_is_meant_holds",
+    "test_the_page_of_how_tos_says_what_is_meant",
+    "test_a_fault_is_caught_and_its_correct_twin_passes",
+)
 Arc = tuple[int, int, int]
 
 
@@ -71,17 +77,31 @@ def left_out(
         function, bracket, _ = name.partition("[")
         if bracket and not function.endswith(WHOLE):
             cases[function].append(name)
+    having = collections.Counter(
+        value for of in cases.values() for name in of for value in values(name)
+    )
+    once = {value for value, times in having.items() if times == 1}
     may_go = {function: len(of) - math.ceil(len(of) * share) for function, of in cases.items()}
     found = []
     for name in sorted(seconds, key=lambda name: (-seconds[name], name)):
         function = name.partition("[")[0]
         if seconds[name] < limit or not may_go.get(function) or name == cases[function][0]:
             continue
+        common = values(name) - once
+        if any(having[value] == 1 for value in common):
+            continue
         if all(running[arc] > tests for arc in ran.get(name, ())):
             running.subtract(ran.get(name, ()))
+            having.subtract(common)
             may_go[function] -= 1
             found.append(name)
     return sorted(found)
+
+
+def values(name: str) -> set[tuple[str, int, str]]:
+    """Of a test, by their places: what its id has between hyphens, or before a colon."""
+    function, _, case = name.partition("[")
+    return {(function, i, part) for i, part in enumerate(re.split("-|: ", case.removesuffix("]")))}
 
 
 def main() -> None:

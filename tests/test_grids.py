@@ -41,3 +41,7 @@ def test_a_case_goes_if_others_run_all_that_it_runs() -> None:
     assert thorough.left_out(seconds, ran, limit=1.0, tests=7, share=0.0) == ["b[1]"]
     # Half of them stay: four of seven.
     assert thorough.left_out(seconds, ran, limit=1.0, tests=1, share=0.5) == gone[:3]
+    # Each value of two of them is left to one.
+    seconds = dict.fromkeys((f"b[{row}-{column}]" for row in "xyz" for column in "uv"), 1.0)
+    gone = thorough.left_out(seconds, {}, limit=0.5, tests=0, share=0.0)
+    assert {*seconds} - {*gone} == {"b[x-u]", "b[y-v]", "b[z-v]"}
