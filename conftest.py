@@ -57,7 +57,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Of the processor's time, between two passes of the collector after modules; the last so far.
-_BETWEEN_PASSES = 15.0
+_BETWEEN_PASSES = 60.0
 _passed = time.process_time()
 
 # What `--quick` leaves out, and what all but the thorough profile do.
@@ -115,7 +115,7 @@ def pytest_collection_finish() -> None:
 def _forget_graphs() -> Iterator[None]:
     """After a module nothing is kept of what it traced: a run of the suite came to hold 9 GiB.
 
-    A pass over all that is there takes half a second: modules that take little share one.
+    A pass over all that is there takes half a second, or three after trainings: modules share one.
     """
     global _passed
     known = memory.traced_gradients()

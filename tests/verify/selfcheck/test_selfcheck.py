@@ -24,11 +24,10 @@ from verify.selfcheck.training import Training
 Case = tuple[Fault, str, str]
 
 
-# The default profile plants each fault once as well, ten of one correct step in one place, where
-# they share its verdict: in the model that is read most quickly, and only as many elsewhere as
-# there are other models and optimizers. `thorough` takes each model in turn.
-QUICK = "dense"
-TOGETHER = 10
+# The default profile plants each fault once as well: one in each place, and all others in the one
+# that is read most quickly, where those of one correct step share its verdict. `thorough` takes
+# each model and each optimizer in turn.
+QUICK = ("dense", "SGD")
 
 
 def in_turn() -> list[Case]:
@@ -43,35 +42,24 @@ def in_turn() -> list[Case]:
 def together() -> list[Case]:
     left = list(FAULTS)
     cases = []
-    others = [kind for kind in KINDS if kind != QUICK]
-    for turn, (kind, optimizer) in enumerate(itertools.product(others, OPTIMIZERS)):
+    others = [place for place in itertools.product(KINDS, OPTIMIZERS) if place != QUICK]
+    for turn, place in enumerate(others):
         # From all over the catalogue.
-        start = turn * len(FAULTS) // (len(others) * len(OPTIMIZERS))
+        start = turn * len(FAULTS) // len(others)
         fault = next(
             fault
             for fault in [*FAULTS[start:], *FAULTS[:start]]
-            if fault in left and fits(fault, kind, optimizer)
+            if fault in left and fits(fault, *place)
         )
         left.remove(fault)
-        cases.append((fault, kind, optimizer))
+        cases.append((fault, *place))
     of_step: dict[type[Training], list[Fault]] = {}
     for fault in left:
         of_step.setdefault(fault.correct, []).append(fault)
-    groups = [
-        faults[i : i + TOGETHER]
-        for faults in of_step.values()
-        for i in range(0, len(faults), TOGETHER)
-    ]
-    for turn, group in enumerate(groups):
-        following = [*list(OPTIMIZERS)[turn % len(OPTIMIZERS) :], *OPTIMIZERS]
-        for fault in group:
-            kind, optimizer = next(
-                (kind, optimizer)
-                for kind in (QUICK, *others)
-                for optimizer in following
-                if fits(fault, kind, optimizer)
-            )
-            cases.append((fault, kind, optimizer))
+    for faults in of_step.values():
+        for fault in faults:
+            place = next(place for place in (QUICK, *others) if fits(fault, *place))
+            cases.append((fault, *place))
     return cases
 
 
