@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("report", type=Path, help="what --junitxml wrote")
     parser.add_argument("--coverage", type=Path, nargs="+", default=[Path(".coverage")])
     parser.add_argument("--limit", type=float, default=0.2, help="seconds below which a case stays")
-    parser.add_argument("--tests", type=int, default=3, help="that run a branch still")
+    parser.add_argument("--tests", type=int, default=2, help="that run a branch still")
     parser.add_argument("--share", type=float, default=0.3, help="of a test's cases that stay")
     options = parser.parse_args()
     seconds, ran = durations(options.report), branches(options.coverage)

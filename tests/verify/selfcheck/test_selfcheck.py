@@ -156,7 +156,7 @@ SIMPLE = [
 @hypothesis.given(
     st.sampled_from(SIMPLE),
     st.sampled_from(SIMPLE),
-    st.sampled_from(list(KINDS)),
+    st.sampled_from(list(KINDS) if EVERY else QUICK[:1]),
     st.sampled_from(list(OPTIMIZERS)),
 )
 @hypothesis.settings(max_examples=hypothesis.settings.default.max_examples // 3)
