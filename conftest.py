@@ -25,6 +25,7 @@ import pytest
 import tensorflow as tf
 
 from tests import memory
+from tests.grids import is_thorough, left_to_thorough
 
 # Two devices, so that tests of several replicas need no process of their own.
 tf.config.set_logical_device_configuration(
@@ -56,11 +57,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Of the processor's time, between two passes of the collector after modules; the last so far.
-_BETWEEN_PASSES = 15.0
+_BETWEEN_PASSES = 60.0
 _passed = time.process_time()
 
-# What `--quick` leaves out.
+# What `--quick` leaves out, and what all but the thorough profile do.
 _SLOW = {*(Path(__file__).parent / "tests" / "slow.txt").read_text().splitlines()}
+_THOROUGH = left_to_thorough()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,18 +71,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="the first case of every test that takes well under a second (ci/slow.py)",
     )
+    parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="also the cases that tests/thorough.txt leaves to the thorough profile",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--quick"):
-        return
-    first: dict[tuple[str, str], pytest.Item] = {}
-    for item in items:
-        name = getattr(item, "originalname", None) or item.name
-        first.setdefault((str(item.path), name), item)
-    kept = {item for (_, name), item in first.items() if name not in _SLOW}
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
+    kept = {*items}
+    if not config.getoption("--every-case") and not is_thorough():
+        # Those that are asked for by name run.
+        left = _THOROUGH - {*config.args}
+        kept = {item for item in items if item.nodeid not in left}
+    if config.getoption("--quick"):
+        first: dict[tuple[str, str], pytest.Item] = {}
+        for item in items:
+            name = getattr(item, "originalname", None) or item.name
+            first.setdefault((str(item.path), name), item)
+        kept &= {item for (_, name), item in first.items() if name not in _SLOW}
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
 
 
 @pytest.fixture(autouse=True)
@@ -96,14 +108,14 @@ def pytest_collection_finish() -> None:
     What tests leave mostly hangs together in graphs that live for a whole test: passes are rarer.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 20, 100)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_graphs() -> Iterator[None]:
     """After a module nothing is kept of what it traced: a run of the suite came to hold 9 GiB.
 
-    A pass over all that is there takes half a second: modules that take little share one.
+    A pass over all that is there takes half a second, or three after trainings: modules share one.
     """
     global _passed
     known = memory.traced_gradients()

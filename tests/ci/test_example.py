@@ -94,7 +94,7 @@ def test_the_gate_is_open_while_nothing_changes(python: Path, shop: Path) -> Non
         check=True,
     )
     assert origin.stdout.startswith(str(python.parents[1]))  # the wheel's, not this checkout's
-    status, told = run(shop, str(python), *PYTEST, "-n", "2")
+    status, told = run(shop, str(python), *PYTEST)
     assert status == 0, told
     assert "5 passed" in told
     status, told = run(shop, str(python.with_name("loopctl-verify")), *CHECK)

@@ -110,18 +110,21 @@ def test_figure_5_4_control_variables(model: keras.Model, data_dp: tf.data.Datas
     assert not history.history["gate"][1]
 
 
-def test_figure_5_5_regularisation(model: keras.Model, data_dp: tf.data.Dataset) -> None:
+@pytest.mark.parametrize("is_known", [True, False], ids=["model known", "graph alone"])
+def test_figure_5_5_regularisation(
+    model: keras.Model, data_dp: tf.data.Dataset, is_known: bool
+) -> None:
     """One term for each of the five weights of each of the three layers, or none."""
     config = {"reg": {"cond": cond, True: {"regularize": True}, False: {}}}
     LoopControllerCallback(config).attach(model)
     batch = next(iter(data_dp))
-    for known in ({"model": model}, {}):
-        verify.assert_graph(model.reg_on, batch, regularization=15, loss="mse", **known)
-        verify.assert_graph(model.reg_off, batch, regularization=0, loss="mse", **known)
-        with pytest.raises(verify.GraphAssertionError, match="regularization: expected 15"):
-            verify.assert_graph(model.reg_off, batch, regularization=15, **known)
-        with pytest.raises(verify.GraphAssertionError, match="regularization: expected 0"):
-            verify.assert_graph(model.reg_on, batch, regularization=False, **known)
+    known = {"model": model} if is_known else {}
+    verify.assert_graph(model.reg_on, batch, regularization=15, loss="mse", **known)
+    verify.assert_graph(model.reg_off, batch, regularization=0, loss="mse", **known)
+    with pytest.raises(verify.GraphAssertionError, match="regularization: expected 15"):
+        verify.assert_graph(model.reg_off, batch, regularization=15, **known)
+    with pytest.raises(verify.GraphAssertionError, match="regularization: expected 0"):
+        verify.assert_graph(model.reg_on, batch, regularization=False, **known)
 
 
 def test_figure_5_6_clipping(model: keras.Model, data_dp: tf.data.Dataset) -> None:

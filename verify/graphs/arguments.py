@@ -37,12 +37,15 @@ class Arguments:
 
     `positional`, `by_name`: specs in their structure; what is no tensor, as it was when the step
     was traced. `tensors`: those in which they come, in the order of ``tf.nest.flatten``, where a
-    ragged or sparse one is several; None where one has been cut off with a branch.
+    ragged or sparse one is several; None where one has been cut off with a branch. `again`: the
+    graph of the step's function traced on them once more, if it has been; a step's branches share
+    it.
     """
 
     positional: tuple[Any, ...]
     by_name: Mapping[str, Any]
     tensors: tuple[Tensor | None, ...]
+    again: list[FlatGraph] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @property
     def specs(self) -> tuple[Any, ...]:

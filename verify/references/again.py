@@ -28,4 +28,7 @@ def traced_again(owner: Any, arguments: Arguments | None) -> FlatGraph:
         function = getattr(owner, "python_function", owner)
     if not callable(function) or arguments is None:
         raise Untraced("the Python function of the step, or what it is handed, is not known")
-    return flatten(traced(function, *arguments.positional, **arguments.by_name))
+    if not arguments.again:
+        made = flatten(traced(function, *arguments.positional, **arguments.by_name))
+        arguments.again.append(made)
+    return arguments.again[0]

@@ -133,6 +133,6 @@ def test_near_misses() -> None:
     assert {name: told[name] for name, (_, kind) in NEAR.items() if kind} == {
         name: kind for name, (_, kind) in NEAR.items() if kind
     }
-    for name in NEAR:
+    for name, (term, _) in NEAR.items():
         with pytest.raises(verify.GraphAssertionError):
-            verify.assert_graph(train, BATCH, regularization=[(name, R.L2(0.01))])
+            verify.assert_graph(step_of({name: term}), BATCH, regularization=[(name, R.L2(0.01))])

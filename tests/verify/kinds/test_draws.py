@@ -103,6 +103,20 @@ def test_a_plain_function_is_traced_again_as_well() -> None:
     assert "it was made while tracing" in rejected(step, *SPECS, draws="fresh")
 
 
+def test_branches_share_the_second_trace() -> None:
+    traced, flag = [], tf.Variable(True, trainable=False, name="flag")
+    in_a_branch = step_of(FRESH["by a counter"]).python_function
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> None:
+        traced.append(x)
+        tf.cond(flag, lambda: in_a_branch(x, y), lambda: in_a_branch(x, y))
+
+    wish = {"draws": "fresh"}
+    verify.assert_graph(step, *SPECS, draws="fresh", guards=[(flag, {True: wish, False: wish})])
+    assert len(traced) == 2
+
+
 def test_none_at_all() -> None:
     step = step_of(lambda _: 0.0)
     verify.assert_graph(step, *SPECS, draws=None)
