@@ -16,10 +16,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from verify.graphs import READS, flatten, key_of, resource
+from verify.graphs import READS, flatten, is_model, key_of, resource
 from verify.match import Pattern
 from verify.references.regularisers import regulariser_name
 from verify.references.users_code import traced
+
+# That is what the first is for; the other runs what anybody has written.
+_ADDING = (keras.layers.ActivityRegularization, keras.layers.Lambda)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,35 @@ class ModelCall:
     added: tuple[AddedLoss, ...] = ()
     outputs: tuple[Pattern | None, ...] = ()
     names: tuple[str, ...] = ()
+
+
+def may_add_losses(model: Any) -> bool:
+    """Whether a model may add losses when it is called; that it does not is told without a call.
+
+    It does not where all of it is Keras' own, and none of that has a regulariser.
+    """
+    if is_model(model):
+        whole = type(model).__module__.partition(".")[0] == "keras"
+        return not whole or any(may_add_losses(layer) for layer in model.layers)
+    kind = type(model)
+    if kind is not getattr(keras.layers, kind.__name__, None) or kind in _ADDING:
+        return True
+    try:
+        config = model.get_config()
+    except NotImplementedError:  # of somebody's cell within it, say, that does not tell its own
+        return True
+    return any(_tells_of_losses(key, said) for key, said in config.items())
+
+
+def _tells_of_losses(key: str, said: Any) -> bool:
+    """Whether a part of a layer's config is a regulariser, or a layer that is not Keras' own."""
+    if key.endswith("regularizer"):
+        return said is not None
+    if isinstance(said, dict):
+        if "class_name" in said and str(said.get("module")).partition(".")[0] != "keras":
+            return True
+        return any(_tells_of_losses(str(inner), one) for inner, one in said.items())
+    return isinstance(said, list | tuple) and any(_tells_of_losses("", one) for one in said)
 
 
 def model_call(model: Any, x: Any) -> ModelCall:

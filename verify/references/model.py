@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from verify.graphs import key_of, resource
 from verify.match import Pattern
-from verify.references.added_losses import AddedLoss, ModelCall, model_call
+from verify.references.added_losses import AddedLoss, ModelCall, may_add_losses, model_call
 from verify.references.modes import Keys, LayerVariables, layers_of, used_in
 from verify.references.users_code import Untraced, traced
 
@@ -66,7 +66,7 @@ class ModelReference:
     @property
     def added_losses(self) -> tuple[AddedLoss, ...]:
         """What the model adds when it is called, with their gradients; none if `untraced`."""
-        return self._call.added
+        return self._call.added if may_add_losses(self.model) else ()
 
     @property
     def returned(self) -> tuple[Pattern | None, ...]:
