@@ -86,8 +86,15 @@ def _may_be_chance(detector: Detector, found: Found) -> bool:
 def keras_losses() -> tuple[keras.losses.Loss, ...]:
     """Every loss that Keras ships and that needs no arguments, of predictions and of logits."""
     kinds = [kind for kind in _kinds() if not _required(kind)]
-    of_logits = [kind(from_logits=True) for kind in kinds if "from_logits" in _parameters(kind)]
-    return (*(kind() for kind in kinds), *of_logits)
+    common, others = kinds[: len(_COMMON)], kinds[len(_COMMON) :]
+    return tuple(
+        loss
+        for some in (common, others)
+        for settings in ({}, {"from_logits": True})
+        for kind in some
+        if settings.keys() <= _parameters(kind).keys()
+        for loss in [kind(**settings)]
+    )
 
 
 def _with_settings(detector: Detector) -> Iterator[keras.losses.Loss]:
