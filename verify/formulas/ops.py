@@ -10,14 +10,13 @@ import numpy as np
 
 from verify.formulas.expressions import Expression, call, infix, name, number, weighted
 from verify.formulas.idioms import idiom, root
-from verify.graphs import FlatGraph, Folder, Node, Tensor
+from verify.graphs import FlatGraph, Folder, Node
 
 # What a reader does not miss: the same numbers in another shape, dtype or place.
 SAME = {
     *("Cast", "CheckNumerics", "EnsureShape", "ExpandDims", "Identity", "IdentityN"),
     *("PreventGradient", "Reshape", "Snapshot", "Squeeze"),
 }
-_OF_SHAPES = {"Cast", "GatherV2", "Maximum", "Mul", "Pack", "Prod", "Reshape", "StridedSlice"}
 REDUCTIONS = {"All": "all", "Any": "any", "Max": "max", "Mean": "mean", "Min": "min"} | {
     "Prod": "product",
     "Sum": "sum",
@@ -147,23 +146,3 @@ def sliced(node: Node, folder: Folder) -> str | None:
     while said and said[-1] in (":", "..."):
         said.pop()
     return ", ".join(said)
-
-
-def of_shape(flat: FlatGraph, folder: Folder, tensor: Tensor) -> str:
-    """Whether a number is decided by shapes alone: "all", a count of elements; "some", of a part.
-
-    Empty where it is not.
-    """
-    node = flat.node(tensor)
-    if node.op in ("Shape", "Size"):
-        return "all" if node.op == "Size" else "some"
-    if node.op in _OF_SHAPES:
-        said = [of_shape(flat, folder, t) for t in node.data if folder.value(t) is None]
-        if not said or not all(said):
-            return ""
-        of = flat.node(node.data[0])
-        whole = of.op == "Shape" or (of.op == "Cast" and flat.node(of.data[0]).op == "Shape")
-        if node.op == "Prod" and whole:
-            return "all"
-        return said[0] if node.op == "Cast" else "some"
-    return ""

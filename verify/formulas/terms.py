@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from verify.find import Found
@@ -12,6 +12,7 @@ from verify.formulas.expressions import (
     Expression,
     call,
     derivative,
+    infix,
     mean_of,
     name,
     number,
@@ -24,9 +25,9 @@ from verify.formulas.ops import (
     constant,
     drawn,
     expression,
-    of_shape,
     sliced,
 )
+from verify.formulas.sizes import Size, Sizes
 from verify.graphs import CASES, IFS, WHILES, Node, Tensor, draws
 
 _DEEPEST = 60  # ops behind one another: of more, nobody reads
@@ -52,6 +53,7 @@ class Terms:
     ) -> None:
         self.calls, self.flow, self.flat = calls, calls.flow, calls.flat
         self.named, self.inner, self.known = named, inner, known
+        self.sizes = Sizes(self.flat, self.flow.folder)
         self.named_losses = set[Expression]()
         self._of: dict[Tensor, Expression] = {}
 
@@ -139,8 +141,8 @@ class Terms:
             return self._reduced(node, depth)
         if (added_up := self._added_up(node)) is not None:
             return mean_of(self.of(added_up, depth + 1))
-        if of_shape(self.flat, self.flow.folder, tensor):
-            return name("size")
+        if (size := self.sizes.of(tensor)) is not None:
+            return self._size(size, depth)
         if node.op in IFS | CASES:
             return call("where", *(self.of(one, depth + 1) for one in node.data))
         given = node.data
@@ -175,12 +177,21 @@ class Terms:
         total = self.flat.node(above)
         if total.op != "Sum" or axes(total, self.flat, self.flow.folder) != ():
             return None
-        shape, count = self.flat.shape(total.data[0]), self.flow.folder.value(below)
-        sizes = [size for size in shape or () if size is not None]
-        known = shape is not None and len(sizes) == len(shape)
-        if known and count is not None and count.size == 1:
-            return total.data[0] if float(count.flat[0]) == math.prod(sizes) else None
-        return total.data[0] if of_shape(self.flat, self.flow.folder, below) == "all" else None
+        count = self.sizes.of(below)
+        return total.data[0] if count and count == self.sizes.elements(total.data[0]) else None
+
+    def _size(self, size: Size, depth: int) -> Expression:
+        """A product of dimensions: ``len(x)`` is the first one."""
+        made: list[Expression] = []
+        for of, place in size.dimensions:
+            if place:
+                made.append(call("index", call("shape", self.of(of, depth + 1)), number(place)))
+            else:
+                made.append(call("len", self.of(of, depth + 1)))
+        if not made:
+            return number(size.number)
+        product = functools.reduce(lambda one, other: infix("*", one, other), made)
+        return weighted([(size.number, product)])
 
     def _gradient(self, tensor: Tensor, seed: Seed, depth: int) -> Expression:
         """A gradient that a loss is made of: of what, and by what, as far as that is known."""

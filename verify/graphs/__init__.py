@@ -35,7 +35,7 @@ from verify.graphs.op_definitions import (
 )
 from verify.graphs.reading import graph_of_fit, read
 from verify.graphs.targets import idle_iterator, is_model, model_of
-from verify.graphs.variables import key_of, numbers_in, path_of, resource
+from verify.graphs.variables import key_of, numbers_of, path_of, resource
 
 __all__ = [
     "CASES",
@@ -72,7 +72,7 @@ __all__ = [
     "key_of",
     "model_of",
     "no_collection",
-    "numbers_in",
+    "numbers_of",
     "op_definition",
     "path_of",
     "pieces",

@@ -83,6 +83,10 @@ def _without_owner(positional: Iterable[Any]) -> list[Any]:
     return listed
 
 
+def _has_tensors(part: Any) -> bool:
+    return any(isinstance(leaf, tf.TypeSpec) for leaf in tf.nest.flatten(part))
+
+
 def _element(spec: Any) -> Any:
     """The specs of what an iterator gives, None of what is no iterator.
 
@@ -101,7 +105,8 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
     """
     if signature is None or signature[1]:
         return None
-    positional = _without_owner(signature[0])
+    # Models, optimizers, variables have no role.
+    positional = [part for part in _without_owner(signature[0]) if _has_tensors(part)]
     if len(positional) == 1:
         if (element := _element(positional[0])) is not None:
             return _of_batches(element, flat)

@@ -6,20 +6,36 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
 def concrete_of(function: Any, args: Sequence[Any], name: str) -> Any:
-    if is_iterator(args):
-        return function.get_concrete_function(*args)
-    if not args and not _parameters(function):
-        return function.get_concrete_function()
+    """A function traced on a batch."""
+    return function.get_concrete_function(*positional(function, args, name))
+
+
+def positional(function: Any, args: Sequence[Any], name: str) -> tuple[Any, ...]:
+    """What a function is called with, of a batch however it was passed."""
+    if is_iterator(args) or (not args and not _parameters(function)):
+        return tuple(args)
     need_arguments(name, args)
     batch = batch_of(args)
     together = len(args) == 1 and isinstance(args[0], tuple | list)
     if together or (len(batch) > 1 and _takes_one_argument(function)):
-        batch = (batch,)
-    return function.get_concrete_function(*batch)
+        return (batch,)
+    return batch
+
+
+def handed(function: Any, given: Sequence[Any]) -> tuple[Any, ...]:
+    """All that a function gets when it is called so, defaults included; what is in lists alone."""
+    try:
+        signature = inspect.signature(getattr(function, "python_function", function))
+        bound = signature.bind(*given)
+    except (TypeError, ValueError):  # Python can't tell what it takes
+        return tuple(tf.nest.flatten(given))
+    bound.apply_defaults()
+    return tuple(tf.nest.flatten((bound.args, bound.kwargs)))
 
 
 def need_arguments(name: str, args: Sequence[Any]) -> None:
@@ -52,7 +68,13 @@ def batch_of(args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _as_traceable(value: Any) -> Any:
+    """A tensor or a spec; models, optimizers and other objects stay what they are."""
     if value is None or isinstance(value, tf.TypeSpec) or tf.is_tensor(value):
+        return value
+    if isinstance(value, keras.Variable) or not (
+        isinstance(value, bool | int | float | complex | str | bytes | list | tuple)
+        or hasattr(value, "__array__")
+    ):
         return value
     return tf.convert_to_tensor(value)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from verify.graphs.at_hand import callables_at_hand, losses_at_hand, optimizers_at_hand
 from verify.graphs.flat_graph import FlatGraph, VariableRef
 from verify.graphs.grappler import optimized_definition
+from verify.graphs.handed import with_handed
 from verify.graphs.inlining import flatten, flatten_definition, flatten_function
 from verify.graphs.targets import ran_by_fit, traced
 from verify.graphs.traced import Traced
@@ -17,7 +21,7 @@ from verify.graphs.variables import (
     Owners,
     components,
     declared_variables,
-    numbers_in,
+    numbers_of,
     weights_of,
     with_paths,
 )
@@ -63,7 +67,7 @@ def read(
     variables = [] if model is None else [*model.variables, *_others(model)]
     if model is not None and model.distribute_strategy.num_replicas_in_sync > 1:
         owners = components(variables, model.distribute_strategy)
-    flat, structure = _flat(found, owners, optimized)
+    flat, structure = with_handed(*_flat(found, owners, optimized), found.handed)
     flat = with_paths(flat, variables)
     for node, variable in flat.unread():
         raise ValueError(
@@ -77,12 +81,16 @@ def read(
     reading = Reading(name, flat, structure, model, declared, found.owner, weights=weights)
     if declared:
         return reading
+    # What a function is called with is at hand like what it closes over.
+    at_hand = functools.partial(found.owner, *found.handed) if found.handed else found.owner
+    graph = found.graph if found.concrete is None else found.concrete.graph
+    own = [one for one in found.handed if isinstance(one, tf.Variable)]
     return dataclasses.replace(
         reading,
-        losses=losses_at_hand(found.owner, model),
-        optimizers=optimizers_at_hand(found.owner, model),
-        callables=callables_at_hand(found.owner, model),
-        numbers=numbers_in(found.graph if found.concrete is None else found.concrete.graph),
+        losses=losses_at_hand(at_hand, model),
+        optimizers=optimizers_at_hand(at_hand, model),
+        callables=callables_at_hand(at_hand, model),
+        numbers=numbers_of([*graph.variables, *own]),
     )
 
 

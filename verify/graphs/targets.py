@@ -13,7 +13,14 @@ import keras
 import tensorflow as tf
 
 from loopctl_shared import CONTROLLER
-from verify.graphs.batches import batch_of, concrete_of, is_iterator, need_arguments
+from verify.graphs.batches import (
+    batch_of,
+    concrete_of,
+    handed,
+    is_iterator,
+    need_arguments,
+    positional,
+)
 from verify.graphs.graph_files import checked, from_path, of_graph
 from verify.graphs.traced import Traced
 
@@ -46,17 +53,23 @@ def traced(
     model = model or _bound_to(target)
     if hasattr(target, "get_concrete_function"):
         name = str(getattr(target, "__name__", None) or getattr(target, "name", "step"))
-        return Traced(name, concrete_of(target, args, name), model=model, owner=target)
+        return _of_function(name, target, target, args, model)
     if hasattr(target, "captured_inputs") and hasattr(target, "graph"):
         return Traced(_written_name(target.name), target, model=model, owner=target)
     if callable(target):
         name = str(getattr(target, "__name__", type(target).__name__))
-        return Traced(name, concrete_of(tf.function(target), args, name), model=model, owner=target)
+        return _of_function(name, tf.function(target), target, args, model)
     raise TypeError(
         f"can't verify {target!r}: expected a tf.function or another callable, a ConcreteFunction, "
         "a compiled Keras model or one of its functions, a FuncGraph, a GraphDef, or the path of a "
         "SavedModel or of a GraphDef file"
     )
+
+
+def _of_function(name: str, function: Any, owner: Any, args: Sequence[Any], model: Any) -> Traced:
+    given = positional(function, args, name)
+    concrete = function.get_concrete_function(*given)
+    return Traced(name, concrete, model=model, owner=owner, handed=handed(function, given))
 
 
 def _written_name(traced: str | bytes) -> str:

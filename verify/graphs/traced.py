@@ -11,7 +11,8 @@ class Traced:
     """What a target was traced to; exactly one of `concrete`, `graph` and `definition` is there.
 
     `model`: the Keras model that the step belongs to, where the target tells. `owner` is kept
-    alive with it: a graph holds its variables weakly.
+    alive with it: a graph holds its variables weakly. `handed`: all that a function was traced on,
+    its defaults included, what is in lists one by one.
     """
 
     name: str
@@ -20,3 +21,4 @@ class Traced:
     definition: Any = None
     model: Any = None
     owner: Any = None
+    handed: tuple[Any, ...] = ()

@@ -120,11 +120,11 @@ def captured_variables(
     return found
 
 
-def numbers_in(graph: Any) -> dict[int | str, float]:
-    """What the scalar variables that a traced graph captures hold now, by key."""
+def numbers_of(variables: Iterable[Any]) -> dict[int | str, float]:
+    """What those of variables that are scalars hold now, by key."""
     found: dict[int | str, float] = {}
     with tf.init_scope():
-        for variable in graph.variables:
+        for variable in variables:
             own = resource(variable)
             real = own.shape == () and (own.dtype.is_floating or own.dtype.is_integer)
             # A variable is one of a replica as well: which one, a graph of replicas does not say.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs import FlatGraph, flatten, key_of, numbers_in
+from verify.graphs import FlatGraph, flatten, key_of, numbers_of
 from verify.references.tracing import MISFIT
 
 _CLIPS = {"clipvalue": None, "clipnorm": None, "global_clipnorm": None}
@@ -58,7 +58,7 @@ def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | 
         return None
     keys = tuple(key_of(variable) for variable in variables)
     owner = concrete, variables, plain
-    return OptimizerStep(flatten(concrete), keys, numbers_in(concrete.graph), owner)
+    return OptimizerStep(flatten(concrete), keys, numbers_of(concrete.graph.variables), owner)
 
 
 def accumulators(optimizer: Any) -> tuple[int, frozenset[int | str]]:

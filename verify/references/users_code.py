@@ -21,12 +21,14 @@ class Untraced(Exception):  # noqa: N818 - no error of anybody: there is no refe
 def traced(function: Callable[..., Any], *specs: Any, **by_name: Any) -> Any:
     """The concrete function of `function`, which calls a user's model or function, on `specs`.
 
+    Variables among these are no arguments of it.
+
     Raises:
         Untraced: the model does not take them.
     """
     try:
-        made = tf.function(function, autograph=False)
-        return made.get_concrete_function(*specs, **by_name)
+        made, given = _without_variables(function, (specs, by_name))
+        return tf.function(made, autograph=False).get_concrete_function(*given[0], **given[1])
     # The step that is verified has been traced by now; this is a second trace, for what the model
     # adds by itself, and nobody has promised that the model can be called on x as it is fed: it may
     # have a `train_step` and no `call`, take shifted tokens, or several inputs. A user's `call` can
@@ -39,3 +41,18 @@ def traced(function: Callable[..., Any], *specs: Any, **by_name: Any) -> Any:
             told = told.rpartition("\n\n")[2].strip().removeprefix(f"{type(error).__name__}: ")
         text = textwrap.shorten(told, _TOLD, placeholder=" ...") or "no message"
         raise Untraced(f"{type(error).__name__}: {text}") from error
+
+
+def _without_variables(function: Callable[..., Any], given: Any) -> tuple[Callable[..., Any], Any]:
+    """A function that has what it was given as variables at hand; and what is left to give it."""
+    leaves = tf.nest.flatten(given)
+    if not any(isinstance(leaf, tf.Variable) for leaf in leaves):
+        return function, given
+
+    def called(*tensors: Any) -> Any:
+        left = iter(tensors)
+        every = [next(left) if isinstance(leaf, tf.TypeSpec) else leaf for leaf in leaves]
+        specs, by_name = tf.nest.pack_sequence_as(given, every)
+        return function(*specs, **by_name)
+
+    return called, ([leaf for leaf in leaves if isinstance(leaf, tf.TypeSpec)], {})

@@ -88,4 +88,6 @@ def test_what_adds_some(name: str) -> None:
 
 
 def test_what_does_not_tell_may() -> None:
-    assert may_add_losses(chain(layers.RNN(Cell(2))))
+    cell = Cell(2)
+    assert cell.state_size == 2
+    assert may_add_losses(chain(layers.RNN(cell)))
