@@ -17,7 +17,7 @@ def concrete_of(function: Any, args: Sequence[Any], name: str) -> Any:
 
 def positional(function: Any, args: Sequence[Any], name: str) -> tuple[Any, ...]:
     """What a function is called with, of a batch however it was passed."""
-    if is_iterator(args) or (not args and not _parameters(function)):
+    if is_iterator(args) or (not args and _needs_none(function)):
         return tuple(args)
     need_arguments(name, args)
     batch = batch_of(args)
@@ -90,6 +90,11 @@ def _parameters(function: Any) -> list[inspect.Parameter] | None:
         for p in parameters.values()
         if p.name != "self" and p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
     ]
+
+
+def _needs_none(function: Any) -> bool:
+    """Whether a function takes no arguments, or says itself on which specs it is traced."""
+    return getattr(function, "input_signature", None) is not None or not _parameters(function)
 
 
 def _takes_one_argument(function: Any) -> bool:

@@ -113,3 +113,10 @@ def test_specs_of_variables_are_told_by_what_no_other_spec_has() -> None:
     assert {variable.path for variable in flat.variables.values()} == {*PATHS}
     assert len(flat.arguments) == len(BATCH)
     assert signature[0][2] == WEIGHTS
+
+
+def test_a_function_that_says_what_it_takes_needs_no_batch() -> None:
+    step = tf.function(lambda x, y: descend(x, y, WEIGHTS), input_signature=list(BATCH))
+    verify.assert_graph(step, loss=quartic, watched="*", model=NET)
+    with pytest.raises(verify.GraphAssertionError):
+        verify.assert_graph(step, loss=None, model=NET)
