@@ -4,7 +4,7 @@ In: whatever can be traced. Out: `FlatGraph` with its nodes, variables, constant
 May import: nothing else of verify.
 """
 
-from verify.graphs.arguments import Arguments, arguments_of, roles_of
+from verify.graphs.arguments import Arguments, arguments_of, has_tensors, roles_of
 from verify.graphs.call_paths import Region, exclusive, same_branch
 from verify.graphs.collectives import REDUCTIONS, Piece, pieces
 from verify.graphs.constants import NARROW, REFUSED, Folder, call_op
@@ -65,6 +65,7 @@ __all__ = [
     "flatten",
     "graph",
     "graph_of_fit",
+    "has_tensors",
     "idle_iterator",
     "is_commutative",
     "is_model",

@@ -61,7 +61,7 @@ def arguments_of(signature: Any, flat: FlatGraph) -> Arguments | None:
     """
     if signature is None:
         return None
-    positional, by_name = _without_owner(signature[0]), dict(signature[1])
+    positional, by_name = list(signature[0]), dict(signature[1])
     tensors: list[Tensor] = [(index, 0) for index in flat.arguments]
     element = _element(positional[0]) if len(positional) == 1 else None
     if element is not None:
@@ -75,15 +75,8 @@ def arguments_of(signature: Any, flat: FlatGraph) -> Arguments | None:
     return found if len(found.specs) == len(tensors) else None
 
 
-def _without_owner(positional: Iterable[Any]) -> list[Any]:
-    """Positional arguments but for a bound `self`."""
-    listed = list(positional)
-    if listed and not isinstance(listed[0], tf.TypeSpec | tuple | list | dict):
-        return listed[1:]
-    return listed
-
-
-def _has_tensors(part: Any) -> bool:
+def has_tensors(part: Any) -> bool:
+    """Whether any part of an argument is a tensor, going by its specs."""
     return any(isinstance(leaf, tf.TypeSpec) for leaf in tf.nest.flatten(part))
 
 
@@ -106,7 +99,7 @@ def roles_of(signature: Any, flat: FlatGraph) -> Roles | None:
     if signature is None or signature[1]:
         return None
     # Models, optimizers, variables have no role.
-    positional = [part for part in _without_owner(signature[0]) if _has_tensors(part)]
+    positional = [part for part in signature[0] if has_tensors(part)]
     if len(positional) == 1:
         if (element := _element(positional[0])) is not None:
             return _of_batches(element, flat)

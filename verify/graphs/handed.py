@@ -14,13 +14,16 @@ from verify.printable import printable
 
 
 def with_handed(flat: FlatGraph, signature: Any, handed: Sequence[Any]) -> tuple[FlatGraph, Any]:
-    """A graph that knows these as variables, not as arguments; and the signature without them.
+    """A graph that knows variables as such, not as arguments; and a signature of what was handed.
 
     Args:
-        signature: ``structured_input_signature``: (positional, by name), or None. Where it says
-            that there is a variable, the variable itself is put, or None.
+        signature: ``structured_input_signature``: (positional, by name), or None. In place of what
+            is no spec of a tensor, the object itself is put; None for a variable that is not known.
         handed: what the step was traced on, as far as it is known, in the order of the signature.
     """
+    if signature is None:
+        return flat, None
+    signature = _with_objects(signature, handed)
     leaves = tf.nest.flatten(signature, expand_composites=True)
     specs = [leaf for leaf in leaves if isinstance(leaf, tf.TypeSpec)]
     of_variables = [spec for spec in specs if _is_variable(spec)]
@@ -43,6 +46,22 @@ def with_handed(flat: FlatGraph, signature: Any, handed: Sequence[Any]) -> tuple
 
     placed = tf.nest.map_structure(put, signature)
     return dataclasses.replace(flat, variables=variables, arguments=arguments), placed
+
+
+def _with_objects(signature: Any, handed: Sequence[Any]) -> Any:
+    """A signature that says which objects these are, and has no bound `self`."""
+    leaves = tf.nest.flatten(signature)
+    if len(leaves) == len(handed):
+        every = [
+            leaf if isinstance(leaf, tf.TypeSpec) else one
+            for leaf, one in zip(leaves, handed, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(signature, every)
+    positional, by_name = signature
+    # Some versions of TensorFlow have the object that a method is bound to.
+    if positional and not isinstance(positional[0], tf.TypeSpec | tuple | list | dict):
+        positional = positional[1:]
+    return positional, by_name
 
 
 def _own(

@@ -9,7 +9,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from verify.graphs import Arguments, FlatGraph, Tensor, draws, flatten, key_of, path_of
+from verify.graphs import (
+    Arguments,
+    FlatGraph,
+    Tensor,
+    draws,
+    flatten,
+    has_tensors,
+    key_of,
+    path_of,
+)
 from verify.references.users_code import Untraced, traced
 
 
@@ -83,6 +92,7 @@ def taken(function: Callable[..., Any], arguments: Arguments) -> tuple[Any, ...]
     forms = [arguments.positional]
     if len(arguments.positional) == 1 and isinstance(arguments.positional[0], tuple | list):
         forms.append((*arguments.positional[0],))
+    forms.append((*filter(has_tensors, arguments.positional),))  # no models, no optimizers
     try:
         signature = inspect.signature(function)
     except ValueError:  # some callables of C have none
@@ -93,7 +103,7 @@ def taken(function: Callable[..., Any], arguments: Arguments) -> tuple[Any, ...]
         except TypeError:
             continue
         return form
-    own = " or ".join(str(len(form)) for form in forms)
+    own = " or ".join(dict.fromkeys(str(len(form)) for form in forms))
     by_name = "".join(f", {name}" for name in arguments.by_name)
     raise Untraced(
         f"it is called with the step's arguments, {own} by position{by_name}, "

@@ -120,3 +120,22 @@ def test_a_function_that_says_what_it_takes_needs_no_batch() -> None:
     verify.assert_graph(step, loss=quartic, watched="*", model=NET)
     with pytest.raises(verify.GraphAssertionError):
         verify.assert_graph(step, loss=None, model=NET)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [lambda model, x, y, optimizer: quartic(y, model(x)), lambda x, y: quartic(y, NET(x))],
+    ids=["of all", "of tensors"],
+)
+def test_a_model_may_come_first(objective: Any) -> None:
+    @tf.function(autograph=False)
+    def step(model: Any, x: Any, y: Any, optimizer: Any) -> None:
+        apply(x, y, model, optimizer)
+
+    verify.assert_graph(step, NET, *BATCH, OPTIMIZER, objective=objective, loss=quartic, model=NET)
+    with pytest.raises(verify.GraphAssertionError, match="another gradient"):
+        verify.assert_graph(step, NET, *BATCH, OPTIMIZER, objective=lambda x, y: mean_of(NET(x)))
+
+
+def mean_of(tensor: Any) -> Any:
+    return tf.reduce_mean(tensor)
