@@ -26,7 +26,7 @@ def slow(report: Path, limit: float) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path, help="what --junitxml wrote")
-    parser.add_argument("--limit", type=float, default=0.7, help="seconds of the first case")
+    parser.add_argument("--limit", type=float, default=0.4, help="seconds of the first case")
     options = parser.parse_args()
     names = slow(options.report, options.limit)
     LIST.write_text(HEAD + "".join(f"{name}\n" for name in names))
