@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
-import keras
 import pytest
 
 import verify
 from inalu import recipe
-from inalu.layers import NALU
+from tests.inalu import unverified
 
 
 @pytest.fixture
@@ -31,12 +29,5 @@ def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chapter 6 with one layer instead of three: a third of the tracing.
-
-    For tests of what comes before and after a training, not of the stack.
-    """
-
-    def build_model(**nalu: Any) -> keras.Model:
-        return keras.Sequential([keras.Input((7,)), NALU(1, clipping=20, name="layer_1", **nalu)])
-
-    monkeypatch.setattr(recipe, "build_model", build_model)
+    """For tests of what comes before and after a training, not of the stack."""
+    monkeypatch.setattr(recipe, "build_model", unverified.one_layer)

@@ -114,7 +114,7 @@ def assert_harmless(text: str) -> None:
         assert not line.lstrip().startswith("::")
 
 
-@hypothesis.settings(max_examples=hypothesis.settings().max_examples // 2)
+@hypothesis.settings(max_examples=hypothesis.settings().max_examples // 3)
 @hypothesis.example(weight=EVIL, flag="::x\n" + EVIL, contract=EVIL)
 @hypothesis.given(weight=NAMES, flag=NAMES.map("f{}".format), contract=NAMES)
 def test_no_output_is_forged(
