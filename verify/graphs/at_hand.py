@@ -48,11 +48,10 @@ def _at_hand(target: Any, model: Any, of: _Of) -> tuple[Any, ...]:
 
 
 def _in_function(function: Any, depth: int, of: _Of) -> Iterator[Any]:
-    plain = getattr(function, "python_function", function)
-    plain = inspect.unwrap(plain) if callable(plain) else plain
-    if isinstance(plain, functools.partial):
+    plain = _plain(function)
+    while isinstance(plain, functools.partial):
         yield from _in_values(plain.keywords | dict(enumerate(plain.args)), of)
-        plain = plain.func
+        plain = _plain(plain.func)
     if not isinstance(plain, types.FunctionType | types.MethodType | type) and callable(plain):
         plain = getattr(plain, "__call__", plain)  # noqa: B004 - an object's own
     if isinstance(plain, types.MethodType):
@@ -72,6 +71,12 @@ def _in_function(function: Any, depth: int, of: _Of) -> Iterator[Any]:
             yield from _in_function(value, depth - 1, of)
         elif isinstance(value, types.FunctionType):
             yield from _in_values(inspect.getclosurevars(value).nonlocals, of)
+
+
+def _plain(function: Any) -> Any:
+    """What is behind a ``tf.function`` and decorators."""
+    plain = getattr(function, "python_function", function)
+    return inspect.unwrap(plain) if callable(plain) else plain
 
 
 def _in_values(values: Mapping[Any, Any], of: _Of, deeper: bool = True) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from verify.graphs import flatten
 from verify.graphs.handed import with_handed
 
 BATCH = tf.TensorSpec((8, 3)), tf.TensorSpec((8, 2))
-NET = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="net")
+NET = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")], name="net")
 PATHS = ("net/dense/bias", "net/dense/kernel")
 WEIGHTS = [variable.value for variable in NET.trainable_variables]
 OPTIMIZER = keras.optimizers.SGD(0.1)
