@@ -172,21 +172,41 @@ def test_views_are_predicted_and_the_target_follows() -> None:
     assert history[0]["loss_learn"] == pytest.approx(np.mean(apart), rel=1e-4)
 
 
+TRANSITIONS = {
+    "state": X,
+    "next_state": X[::-1].copy(),
+    "action": np.arange(8) % 3,
+    "reward": np.linspace(0, 1, 8).astype("float32"),
+    "done": (np.arange(8) % 2).astype("float32"),
+}
+
+
 def test_q_values_and_the_target_that_follows() -> None:
-    parts = {
-        "state": X,
-        "next_state": X[::-1].copy(),
-        "action": np.arange(8) % 3,
-        "reward": np.linspace(0, 1, 8).astype("float32"),
-        "done": (np.arange(8) % 2).astype("float32"),
-    }
     config = presets.deep_q(discount=0.5, decay=0.9)
-    moved, history = fitted(config, tf.data.Dataset.from_tensor_slices(parts))
+    moved, history = fitted(config, tf.data.Dataset.from_tensor_slices(TRANSITIONS))
     assert moved == ["online", "target"]
-    batch, model, rows = {name: part[:4] for name, part in parts.items()}, fresh(), np.arange(4)
+    batch = {name: part[:4] for name, part in TRANSITIONS.items()}
+    model, rows = fresh(), np.arange(4)
     chosen = np.asarray(model.online(batch["state"]))[rows, batch["action"]]
     best = np.argmax(model.online(batch["next_state"]), axis=1)
     later = np.asarray(model.target(batch["next_state"]))[rows, best]
     error = np.abs(batch["reward"] + 0.5 * (1 - batch["done"]) * later - chosen)
     huber = np.where(error < 1, error**2 / 2, error - 0.5)
     assert history[0]["loss_learn"] == pytest.approx(huber.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "batch"),
+    [
+        (presets.distillation(), (X, np.arange(8) % 3)),
+        (presets.adversarial_with_penalty(critic_optimizer="adam"), X),
+        (presets.bootstrapped_views(lambda x: (x, -x)), X),
+        (presets.deep_q(), TRANSITIONS),
+    ],
+    ids=["distillation", "penalty", "views", "deep q"],
+)
+def test_graphs_are_what_the_presets_say(config: dict[str, Any], batch: Any) -> None:
+    model = fresh()
+    model.compile(keras.optimizers.SGD(0.1))
+    callback = LoopControllerCallback(config).attach(model)
+    verify.assert_config(model, callback, batch)
