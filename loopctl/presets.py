@@ -6,13 +6,29 @@ graph predicates, so that they run at full speed under ``steps_per_execution``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from loopctl import when
-from loopctl.config import Condition, ConfigError, Selector
+import keras
+import tensorflow as tf
 
-__all__ = ["alternating", "delayed_regularization", "gradual_unfreezing", "inalu"]
+from loopctl import when
+from loopctl.config import Condition, ConfigError, Number, Selector
+
+__all__ = [
+    "adversarial_with_penalty",
+    "alternating",
+    "bootstrapped_views",
+    "deep_q",
+    "delayed_regularization",
+    "discriminative_fine_tuning",
+    "distillation",
+    "gradual_unfreezing",
+    "inalu",
+    "kl_annealing",
+    "private",
+    "sharpness_aware",
+]
 
 Config = dict[str, Any]
 
@@ -106,3 +122,277 @@ def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss_below: float =
             True: {"loss": False, "regularize": True},
         },
     }
+
+
+def sharpness_aware(radius: float | Number = 0.05, **branch: Any) -> Config:
+    """A config that takes gradients uphill, so that what is found is flat (SAM).
+
+    Args:
+        radius: how far uphill.
+        branch: what else the branch holds.
+
+    Source: Foret et al., Sharpness-Aware Minimization (2021), algorithm 1.
+    """
+    return {"sharp": {"cond": when.always, True: {**branch, "ascend": radius}}}
+
+
+def private(clip: float | Number, noise: float | Number, **branch: Any) -> Config:
+    """A config that clips each example's gradient and adds noise to their sum (DP-SGD).
+
+    Args:
+        clip: the norm that a gradient is clipped to.
+        noise: standard deviation, in multiples of `clip`. What privacy that gives is not computed.
+        branch: what else the branch holds.
+
+    Source: Abadi et al., Deep Learning with Differential Privacy (2016), algorithm 1.
+    """
+    each = {"clip": clip, "noise": noise}
+    return {"private": {"cond": when.always, True: {**branch, "per_example": each}}}
+
+
+def discriminative_fine_tuning(
+    factors: Mapping[str, float | Number],
+    *,
+    frozen: str | Sequence[str] = "*normalization*",
+    head: str | Sequence[str] = (),
+    head_epochs: int = 1,
+    **branch: Any,
+) -> Config:
+    """A config that tunes a trained model, slower the deeper, on statistics that stay as they are.
+
+    Args:
+        factors: of the learning rate, by globs over ``variable.path``.
+        frozen: globs over names of layers that run as in inference.
+        head: globs over paths: what is trained alone at first.
+        head_epochs: how long.
+        branch: what else the branches hold.
+
+    Source: Howard and Ruder, Universal Language Model Fine-tuning for Text Classification (2018),
+        section 3.2.
+    """
+    tuning = {**branch, "inference": frozen, "learning_rate": dict(factors)}
+    if not head:
+        return {"tune": {"cond": when.always, True: tuning}}
+    first = {**branch, "inference": frozen, "variables": head}
+    return {"tune": {"cond": when.epochs >= head_epochs, True: tuning, False: first}}
+
+
+def kl_annealing(
+    objective: Callable[[Any, Any], Any], over: int, *, part: str = "kl", **branch: Any
+) -> Config:
+    """A config that trains by an objective, one part of which counts for more and more.
+
+    Args:
+        objective: ``fn(model, data)`` -> a dict of losses, as of a variational autoencoder.
+        over: train steps until the part counts once.
+        part: its name.
+        branch: what else the branch holds.
+
+    Source: Bowman et al., Generating Sentences from a Continuous Space (2016), section 3.1.
+    """
+    weights = {part: when.linear(0, 1, over=over)}
+    return {
+        "annealed": {
+            "cond": when.always,
+            True: {**branch, "objective": objective, "loss_weights": weights},
+        }
+    }
+
+
+def distillation(
+    student: str = "student",
+    teacher: str = "teacher",
+    *,
+    temperature: float = 2.0,
+    soft: float = 0.9,
+    **branch: Any,
+) -> Config:
+    """A config that trains one submodel by labels and by what another makes of the same batch.
+
+    Both return logits, (batch, classes); labels are integers, (batch,) or (batch, 1). The parts of
+    the loss are `hard` and `soft`; metrics measure the student's logits.
+
+    Args:
+        student, teacher: attributes of the model. The teacher infers, and is not trained.
+        temperature: by which logits are divided.
+        soft: what the teacher counts, of 1.
+        branch: what else the branch holds.
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network (2015), section 2.
+    """
+
+    def objective(model: Any, data: Any) -> Any:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        logits = getattr(model, student)(x, training=True)
+        told = keras.ops.stop_gradient(getattr(model, teacher)(x, training=False))
+        labels = keras.ops.reshape(y, (-1,))
+        hard = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        near = keras.ops.softmax(told / temperature)
+        divergence = near * (
+            keras.ops.log_softmax(told / temperature) - keras.ops.log_softmax(logits / temperature)
+        )
+        close = keras.ops.mean(keras.ops.sum(divergence, axis=-1)) * temperature**2
+        return {"hard": (1 - soft) * keras.ops.mean(hard), "soft": soft * close}, logits
+
+    trained = {"objective": objective, "variables": _trained(student)}
+    return {"learn": {"cond": when.always, True: {**branch, **trained}}}
+
+
+def adversarial_with_penalty(
+    generator: str = "generator",
+    critic: str = "critic",
+    *,
+    penalty: float = 10.0,
+    every: int = 5,
+    critic_optimizer: Any = None,
+    generator_optimizer: Any = None,
+) -> Config:
+    """A config of a critic with a gradient penalty, and a generator that follows (WGAN-GP).
+
+    The generator takes noise, (batch, features), which is drawn by the model's ``seed``, a
+    ``keras.random.SeedGenerator``, if it has one.
+
+    Args:
+        generator, critic: attributes of the model.
+        penalty: what the penalty counts.
+        every: the generator is trained in one of so many train steps.
+        critic_optimizer, generator_optimizer: their own; None: the compiled one.
+
+    Source: Gulrajani et al., Improved Training of Wasserstein GANs (2017), algorithm 1.
+    """
+
+    def drawn(model: Any, real: Any) -> Any:
+        maker = getattr(model, generator)
+        shape = (keras.ops.shape(real)[0], *maker.input_shape[1:])
+        return maker(keras.random.normal(shape, seed=getattr(model, "seed", None)), training=True)
+
+    def judged(model: Any, data: Any) -> Any:
+        real, judge = keras.utils.unpack_x_y_sample_weight(data)[0], getattr(model, critic)
+        fake = drawn(model, real)
+        share = (keras.ops.shape(real)[0], *[1] * (len(real.shape) - 1))
+        between = keras.random.uniform(share, seed=getattr(model, "seed", None))
+        mixed = between * real + (1 - between) * fake
+        with tf.GradientTape() as tape:
+            tape.watch(mixed)
+            scores = judge(mixed, training=True)
+        slopes = tape.gradient(scores, mixed)
+        squares = keras.ops.sum(keras.ops.square(slopes), axis=tuple(range(1, len(mixed.shape))))
+        norms = keras.ops.sqrt(squares + 1e-12)
+        return {
+            "fake": keras.ops.mean(judge(fake, training=True)),
+            "real": -keras.ops.mean(judge(real, training=True)),
+            "penalty": penalty * keras.ops.mean(keras.ops.square(norms - 1)),
+        }
+
+    def forged(model: Any, data: Any) -> Any:
+        real = keras.utils.unpack_x_y_sample_weight(data)[0]
+        return -keras.ops.mean(getattr(model, critic)(drawn(model, real), training=True))
+
+    judging = {"objective": judged, "variables": _trained(critic), "optimizer": critic_optimizer}
+    forging = {
+        "objective": forged,
+        "variables": _trained(generator),
+        "optimizer": generator_optimizer,
+    }
+    return {
+        "judge": {"cond": when.always, True: _given(judging)},
+        "forge": {"cond": when.every(every), True: _given(forging)},
+    }
+
+
+def bootstrapped_views(
+    views: Callable[[Any], tuple[Any, Any]],
+    online: str = "online",
+    predictor: str = "predictor",
+    target: str = "target",
+    *,
+    decay: float = 0.99,
+    **branch: Any,
+) -> Config:
+    """A config that learns, without labels, to predict one view of a sample from another (BYOL).
+
+    Args:
+        views: of a batch, two: ``fn(x) -> (one, other)``.
+        online, predictor, target: attributes of the model. What the predictor makes of the online
+            network's view is held against the target network's other view.
+        decay: of the average of the online network that the target network is.
+        branch: what else the branch holds.
+
+    Source: Grill et al., Bootstrap Your Own Latent (2020), section 3.1.
+    """
+
+    def objective(model: Any, data: Any) -> Any:
+        x = keras.utils.unpack_x_y_sample_weight(data)[0]
+        one, other = views(x)
+
+        def apart(seen: Any, hidden: Any) -> Any:
+            told = getattr(model, predictor)(getattr(model, online)(seen, training=True))
+            meant = keras.ops.stop_gradient(getattr(model, target)(hidden, training=False))
+            return 2 + 2 * keras.losses.cosine_similarity(meant, told)
+
+        return keras.ops.mean(apart(one, other) + apart(other, one)) / 2
+
+    following = {"decay": decay, "into": _layer(target), "of": _layer(online)}
+    trained = {
+        "objective": objective,
+        "variables": _trained(online, predictor),
+        "average": following,
+    }
+    return {"learn": {"cond": when.always, True: {**branch, **trained}}}
+
+
+def deep_q(
+    online: str = "online",
+    target: str = "target",
+    *,
+    discount: float = 0.99,
+    decay: float = 0.99,
+    **branch: Any,
+) -> Config:
+    """A config of double Q-learning with a target network, on batches of transitions.
+
+    A batch is a dict of ``state`` and ``next_state``, (batch, ...), ``action``, integers (batch,),
+    ``reward`` and ``done``, floats (batch,). Both networks return values of actions.
+
+    Args:
+        online, target: attributes of the model.
+        discount: of later rewards.
+        decay: of the average of the online network that the target network is.
+        branch: what else the branch holds.
+
+    Source: van Hasselt et al., Deep Reinforcement Learning with Double Q-learning (2016);
+        Lillicrap et al., Continuous control with deep reinforcement learning (2016), for averages.
+    """
+
+    def objective(model: Any, data: Any) -> Any:
+        learner, teacher = getattr(model, online), getattr(model, target)
+        values = learner(data["state"], training=True)
+        count = values.shape[-1]
+        chosen = keras.ops.sum(values * keras.ops.one_hot(data["action"], count), axis=-1)
+        best = keras.ops.argmax(learner(data["next_state"], training=False), axis=-1)
+        later = teacher(data["next_state"], training=False) * keras.ops.one_hot(best, count)
+        going = 1 - data["done"]
+        wanted = data["reward"] + discount * going * keras.ops.sum(later, axis=-1)
+        error = keras.losses.huber(
+            keras.ops.stop_gradient(wanted)[:, None], keras.ops.expand_dims(chosen, -1)
+        )
+        return keras.ops.mean(error)
+
+    trained = {
+        "objective": objective,
+        "variables": _trained(online),
+        "average": {"decay": decay, "into": _layer(target), "of": _layer(online)},
+    }
+    return {"learn": {"cond": when.always, True: {**branch, **trained}}}
+
+
+def _layer(name: str) -> Callable[[Any], Any]:
+    return lambda model: getattr(model, name)
+
+
+def _trained(*names: str) -> Callable[[Any], list[Any]]:
+    return lambda model: [v for name in names for v in getattr(model, name).trainable_variables]
+
+
+def _given(branch: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in branch.items() if value is not None}

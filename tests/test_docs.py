@@ -52,7 +52,8 @@ def test_the_page_on_control_runs() -> None:
     scope: dict[str, Any] = {}
     for block in blocks("python"):
         exec(compile(block, str(CONTROL), "exec"), scope)
-    for name in ("adversarial", "thawing", "sparse", "arithmetic"):
+    presets = ("flat", "dp", "tuned", "vae", "student", "critic", "views", "values")
+    for name in ("adversarial", "thawing", "sparse", "arithmetic", *presets):
         parse(scope[name])
     assert isinstance(scope["second"], LoopControllerCallback)
 

@@ -39,6 +39,10 @@ class Window:
         self._values = _variable(np.zeros(self.size), name)
         self._seen = _variable(np.int64(0), f"{name}_seen")
 
+    @property
+    def variables(self) -> list[Any]:
+        return [self._values, self._seen]
+
     def append(self, value: Any) -> None:
         position = self._seen % self.size
         self._values.scatter_nd_update([[position]], [tf.cast(value, tf.float64)])
@@ -68,6 +72,10 @@ class Record:
         self.since = _variable(np.int64(0), f"{best.name}_since_best")
         self.load(np.array([]))
 
+    @property
+    def variables(self) -> list[Any]:
+        return [self._best, self.since]
+
     def append(self, value: Any) -> None:
         sign = tf.constant(1.0 if self.best.mode == "min" else -1.0, tf.float64)
         better = sign * value < sign * self._best - tf.constant(self.best.delta, tf.float64)
@@ -91,6 +99,13 @@ class Progress:
         self._counters = {name: _variable(np.int64(0), name) for name in counters}
         self._windows = {statistic: Window(statistic) for statistic in statistics}
         self._records = {b: Record(b) for p in predicates for b in bests(p)}
+
+    @property
+    def variables(self) -> list[Any]:
+        """All that counts and remembers."""
+        windows = (v for window in self._windows.values() for v in window.variables)
+        records = (v for record in self._records.values() for v in record.variables)
+        return [*self._counters.values(), *windows, *records]
 
     def constant(self, value: float) -> Any:
         return tf.constant(value, tf.int64 if isinstance(value, int) else tf.float64)

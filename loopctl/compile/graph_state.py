@@ -64,6 +64,12 @@ class GraphState:
         self.parts = Parts(plan)
         self.progress = Progress(plan.predicates)
 
+    @property
+    def within_epoch(self) -> dict[str, list[Any]]:
+        """The variables in which an epoch is summed up and steps are counted, by name."""
+        means = {f"means/{name}": [mean.sums] for name, mean in self.means.items()}
+        return {**means, **self.parts.within_epoch, "progress": self.progress.variables}
+
     def reset_epoch(self) -> None:
         for mean in self.means.values():
             mean.reset()

@@ -183,6 +183,11 @@ class Parts:
         """Of the steps of an epoch in which each was computed, scalar float32 by name."""
         return {name: mean.result() for name, mean in self._means.items()}
 
+    @property
+    def within_epoch(self) -> dict[str, list[Any]]:
+        """The variables of these means."""
+        return {f"parts/{name}": [mean.sums] for name, mean in self._means.items()}
+
     def reset_epoch(self) -> None:
         for mean in self._means.values():
             mean.reset()

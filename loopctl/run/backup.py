@@ -7,11 +7,15 @@ from typing import Any
 
 import keras
 
-from loopctl_shared import whole
+from loopctl.config import ConfigError
+from loopctl.run.positions import check
+from loopctl_shared import CONTROLLER, whole
+
+_SUFFIX = ".weights.h5"
 
 
 class Backup(keras.callbacks.Callback):
-    """Saves a training after each epoch, so that the next `fit` goes on from there.
+    """Saves a training, so that the next `fit` goes on from there.
 
     ``model.fit(..., initial_epoch=backup.epoch, callbacks=[control, backup])``, the backup last: it
     keeps what the others leave behind. Under control, the state of control is saved as well.
@@ -22,38 +26,98 @@ class Backup(keras.callbacks.Callback):
 
     Args:
         directory: of this training alone, made if missing. It is the caller's to remove.
+        steps: save after so many train steps, or the execution in which they end, wherever that is
+            in an epoch; None: after each epoch. Needs control. The place in the data is saved where
+            TensorFlow can save it, and a warning says where not. The next `fit` passes over the
+            steps of the epoch that are done; other callbacks hear of them as ever.
 
     Attributes:
         epoch: the first that is not trained yet, from 0.
+        step: how many train steps of it are.
         stopped: whether the training ended itself (``model.stop_training``) before the last epoch.
+
+    Raises:
+        ConfigError: `steps` is no such number; and in `fit`, if that begins with another epoch, or,
+            with `steps`, has no control, or several replicas.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, steps: int | None = None) -> None:
         super().__init__()
-        self.directory = Path(directory)
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int)):
+            raise ConfigError(f"Backup(steps={steps!r}): a number of train steps is needed")
+        if steps is not None and steps < 1:
+            raise ConfigError(f"Backup(steps={steps!r}): at least 1 is needed")
+        self.directory, self.steps = Path(directory), steps
         self.directory.mkdir(parents=True, exist_ok=True)
-        files = sorted(self.directory.glob(self._name("*", "*")), key=self._number)
+        files = sorted(self.directory.glob(f"epoch-*{_SUFFIX}"), key=_place)
         self._file = files[-1] if files else None
-        self.epoch = self._number(self._file) if self._file else 0
-        self.stopped = bool(self._file and self._file.name == self._name(self.epoch, "stopped"))
+        self.epoch, self.step = _place(self._file) if self._file else (0, 0)
+        self.stopped = bool(self._file and self._file.name.endswith(f"-stopped{_SUFFIX}"))
+        self._going_on = False  # whether the epoch that begins next was saved
+        self._under_way = 0  # the epoch
+        self._saved_at = 0  # train steps of this fit until the last backup
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._saved_at = 0
         if self._file:
             self.model.load_weights(self._file)
+            self._going_on = True
+        if self.steps is not None:
+            check(self.model)
+            self._controlled().position.wanted = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._under_way = epoch
+        if self.steps is not None and self._controlled().position.epoch != epoch:
+            raise ConfigError("put the LoopControllerCallback before the Backup")
+        if not self._going_on:
+            return
+        self._going_on = False
+        if epoch != self.epoch:
+            raise ConfigError(
+                f"fit begins with epoch {epoch}, but the backup in {self.directory} goes on with "
+                f"epoch {self.epoch}: say fit(..., initial_epoch=backup.epoch)"
+            )
+        if self.step:
+            self._controlled().go_on_in_epoch(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.steps is None:
+            return
+        position = self._controlled().position
+        if position.total - self._saved_at >= self.steps:
+            self._saved_at = position.total
+            with position.kept():
+                self._save(self._under_way, f"step-{position.done}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch, self.stopped = epoch + 1, self.model.stop_training
-        old, state = self._file, "stopped" if self.stopped else "going"
-        self._file = self.directory / self._name(self.epoch, state)
-        with whole(self._file) as part:
+        stopped = bool(self.model.stop_training)
+        # In the middle of the epoch before, the data's own state is known; that of those which
+        # have been drawn to the end is not.
+        if self.steps is None or stopped or epoch + 1 == self.params.get("epochs"):
+            self._save(epoch + 1, "stopped" if stopped else "going")
+            self.stopped = stopped
+
+    def _save(self, epoch: int, state: str) -> None:
+        file = self.directory / f"epoch-{epoch}-{state}{_SUFFIX}"
+        with whole(file) as part:
             self.model.save_weights(part)
-        if old and old != self._file:
+        old, self._file = self._file, file
+        self.epoch, self.step = _place(file)
+        if old and old != file:
             old.unlink()
 
-    @staticmethod
-    def _name(epoch: int | str, state: str) -> str:
-        return f"epoch-{epoch}-{state}.weights.h5"
+    def _controlled(self) -> Any:
+        control = getattr(self.model, CONTROLLER, None)
+        if control is None:
+            raise ConfigError(
+                "a backup after some steps knows where the training under control of a model that "
+                "is built is: put a LoopControllerCallback before it, or leave steps out"
+            )
+        return control
 
-    @staticmethod
-    def _number(path: Path) -> int:
-        return int(path.name.split("-")[1])
+
+def _place(file: Path) -> tuple[int, int]:
+    """The epoch that a file goes on with, and how many steps of it are done."""
+    _, epoch, *rest = file.name.removesuffix(_SUFFIX).split("-")
+    return int(epoch), int(rest[1]) if rest[0] == "step" else 0

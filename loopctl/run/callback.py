@@ -8,25 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from loopctl.compile import GraphState, Steps, check_names, compiled_loss, is_built
 from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
-from loopctl.run import first_batch, saved_state
+from loopctl.run import first_batch
 from loopctl.run.async_actions import as_bool
 from loopctl.run.class_weights import sample_weights
 from loopctl.run.differences import Differences
-from loopctl.run.moments import Moments
 from loopctl.run.pauses import Pauses
+from loopctl.run.positions import last_logs
+from loopctl.run.resuming import Resumable
 from loopctl.run.train_function import TrainFunction
 from loopctl_shared import CONTROLLER
 
 _SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves with it
 
 
-class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
+class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
     """Compiles a dict of named actions into the train step of an ordinary ``model.fit``.
 
     Args:
@@ -93,10 +93,6 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
         self._function: TrainFunction | None = None  # what runs an execution, once traced
         self._fit: Any = None  # tells one fit from another
         self._armed = False  # whether the next step is one of a fit with this callback
-        self._restored: saved_state.State | None = None  # for the next fit to go on from
-        self._saved = saved_state.SavedWithModel(self.get_state, self._load)
-        self.tracker = saved_state.Tracker(self.get_state, self.set_state)
-        self._begun = False  # whether an epoch of this fit has begun
         self._known_states: dict[str, bool] = {}  # control states as the host last set them
 
     # -- compiling --------------------------------------------------------------------------------
@@ -172,51 +168,6 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
     def _bound_names(self) -> frozenset[str]:
         return frozenset() if self._steps is None else frozenset(self._steps.substeps)
 
-    # -- saving -----------------------------------------------------------------------------------
-
-    def get_state(self) -> saved_state.State:
-        """What a training under control has come to, apart from the model: see `saved_state`."""
-        steps = self._steps
-        own = [] if steps is None else steps.optimizers.own
-        controls = {} if steps is None else steps.state.controls
-        return {
-            **self._tracked_state(),
-            "epoch": self._epoch,
-            "controls": {name: bool(variable) for name, variable in controls.items()},
-            "optimizers": [[np.asarray(v) for v in optimizer.variables] for optimizer in own],
-            "branches": {} if steps is None else steps.remembered.values(),
-        }
-
-    def set_state(self, state: saved_state.State) -> None:
-        """Lets the next ``fit`` go on from `state`, where it would begin anew."""
-        self._restored = state
-
-    def _load(self, state: saved_state.State) -> None:
-        """Takes the state from a file of the model's weights, unless training has begun already."""
-        if not self._begun:
-            self._restored = state
-
-    def _restore(self) -> None:
-        """Takes up the state to go on from, if there is one."""
-        if self._restored is None or self._steps is None:
-            return
-        state, self._restored = self._restored, None
-        own = self._steps.optimizers.own
-        if state["controls"].keys() != self.plan.names or len(state["optimizers"]) != len(own):
-            raise ConfigError(
-                f"the state is of actions {', '.join(state['controls']) or 'that were released'} "
-                f"with {len(state['optimizers'])} optimizers of their own: this config has "
-                f"{', '.join(sorted(self.plan.names))} with {len(own)}"
-            )
-        self._track_from(state)
-        self._epoch = state["epoch"]
-        for name, control in state["controls"].items():
-            self._steps.state.controls[name].assign(control)
-        for optimizer, values in zip(own, state["optimizers"], strict=True):
-            for variable, value in zip(optimizer.variables, values, strict=True):
-                variable.assign(value)
-        self._steps.remembered.load(state.get("branches", {}))
-
     # -- training ---------------------------------------------------------------------------------
 
     def set_model(self, model: keras.Model) -> None:
@@ -231,6 +182,8 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         self._restart()
+        self._within = {}
+        self.position.begin_training()
         self._differences.begin()
         self._forget_validations()
         self._epoch, self._known_states = None, {}
@@ -273,6 +226,8 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
         try:
             if self._steps is None:
                 self._build(iterator)
+            if self.position.pass_over(iterator, int(model.steps_per_execution)):
+                return self._reported(last_logs(self.steps, [*self.history[-1:], {}][0]))
             return self._execute(iterator)
         except ConfigError:  # found while tracing: nothing has run yet, and nothing is to stay
             self._uninstall(model)
@@ -284,10 +239,15 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
             main, logs = self.steps.plain_main, self.steps.logs
             prepare = functools.partial(first_batch.prepare, self.steps)
             pauses = Pauses(self.plan, self.steps, self._after_step)
-            self._function = TrainFunction(self.model, main, logs, self._record, prepare, pauses)
+            self._function = TrainFunction(
+                self.model, main, logs, self._count_steps, prepare, pauses
+            )
         self._tell(self.steps.state.progress)
         reported = self._function(iterator)
         self._differences.of_losses(self.model)
+        return self._reported(reported)
+
+    def _reported(self, reported: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.plan.always_runs or self.steps.state.loss.seen:
             return reported
         # Nothing has run in this epoch: a NaN would tell other callbacks of a failure.
@@ -315,6 +275,7 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
             self._validations.restored_early(self._epoch)
             self._end_epoch(self._epoch)
         self._epoch = epoch
+        self.position.begin(epoch)
         self.batches_in_epochs = 0
         if self._steps is not None:
             self._steps.state.reset_epoch()
@@ -323,7 +284,8 @@ class LoopControllerCallback(Moments, Inspected, keras.callbacks.Callback):
         if self._steps is not None:
             if self.batches_in_epochs == 0:  # every callback has had its turn in this epoch
                 self._differences.of_rates(self._steps.optimizers)
-            self._decide()
+            if not self.position.ahead:
+                self._decide()
         self._armed = True
 
     def _decide(self) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from loopctl.config import VALIDATION, AsyncAction, ControlPlan
 from loopctl.run.async_actions import run_async
+from loopctl.run.history import Array
 from loopctl.run.host_counters import Tracked
+from loopctl.run.positions import Position
 from loopctl.run.validations import Validations
 
 
@@ -26,6 +28,7 @@ class Moments(Tracked):
     def __init__(self) -> None:
         super().__init__()
         self._validations = Validations(self.plan)
+        self.position = Position(self)
         self._epoch: int | None = None  # index of the epoch under way
         self._measured = set[str]()  # what its validation has measured
         self._ever = set[str]()  # what one of this training has
@@ -44,8 +47,14 @@ class Moments(Tracked):
         if self.steps is not None:
             self._tell(self.steps.state.progress)
 
+    def _count_steps(self, names: tuple[str, ...], values: Array, states: frozenset[str]) -> None:
+        """Takes in steps that were trained."""
+        self._record(names, values, states)
+        self.position.count(len(values))
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._at("batch_end", f"after batch {self.batches}")
+        if not self.position.passing:
+            self._at("batch_end", f"after batch {self.batches}")
 
     def on_test_end(self, logs: Any = None) -> None:
         """Also called by an ``evaluate`` outside of an epoch, which is none of this training."""

@@ -8,6 +8,8 @@ It is made of plain numbers and arrays, so that it can be kept in any way:
 - ``controls``: control states by action
 - ``optimizers``: of each optimizer of a branch's own, its variables
 - ``branches``: what branches remember from step to step, lists of arrays by name
+- ``random``: likewise, the seeds of the model's layers
+- ``within``: likewise, where the training is in an epoch, if that was kept (`positions`)
 """
 
 from __future__ import annotations
@@ -23,16 +25,18 @@ import tensorflow as tf
 
 State = dict[str, Any]
 _PLAIN = ("counters", "epoch", "reinit_start", "validation", "controls")
+_LISTS = ("branches", "random", "within")
 
 
 def to_bytes(state: Mapping[str, Any]) -> bytes:
     arrays = {f"history/{name}": column for name, column in state["history"].items()}
     for i, variables in enumerate(state["optimizers"]):
         arrays |= {f"optimizers/{i}/{j}": value for j, value in enumerate(variables)}
-    for name, values in state["branches"].items():
-        arrays |= {f"branches/{name}/{j}": value for j, value in enumerate(values)}
+    for key in _LISTS:
+        for name, values in state[key].items():
+            arrays |= {f"{key}/{name}/{j}": value for j, value in enumerate(values)}
     plain = {key: state[key] for key in _PLAIN} | {"optimizers": len(state["optimizers"])}
-    plain["branches"] = list(state["branches"])
+    plain |= {key: list(state[key]) for key in _LISTS}
     arrays["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -51,8 +55,9 @@ def from_bytes(data: bytes) -> State:
         count = state["optimizers"]
         state["history"] = below("history/")
         state["optimizers"] = [list(below(f"optimizers/{i}/").values()) for i in range(count)]
-        names = state.get("branches", [])  # not in what version 0.1 has saved
-        state["branches"] = {name: list(below(f"branches/{name}/").values()) for name in names}
+        for key in _LISTS:
+            names = state.get(key, [])  # not in what version 0.1 has saved
+            state[key] = {name: list(below(f"{key}/{name}/").values()) for name in names}
     return state
 
 

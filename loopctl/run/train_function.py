@@ -99,7 +99,7 @@ class TrainFunction:
 
     def _one_step(self, data: Any) -> Any:
         """All values of a step in one tensor, (names,) float64, so that they travel together."""
-        data = _without_optionals(data)
+        data = without_optionals(data)
         one = self._model.distribute_strategy.num_replicas_in_sync == 1
         if one and self.batch is None and self._model.run_eagerly:
             self._prepare(data)
@@ -137,7 +137,7 @@ def _manner(model: keras.Model) -> tuple[Any, ...]:
     return model.run_eagerly, model.jit_compile, int(model.steps_per_execution)
 
 
-def _without_optionals(data: Any) -> Any:
+def without_optionals(data: Any) -> Any:
     """Keras' data adapters mark a missing element of a batch by an Optional; models want None."""
     return keras.tree.map_structure(
         lambda part: None if isinstance(part, tf.experimental.Optional) else part, data

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 import verify
-from examples import arithmetic, delayed, gan, unfreezing
+from examples import (
+    annealed,
+    arithmetic,
+    corridor,
+    delayed,
+    distilled,
+    flat,
+    gan,
+    penalty,
+    private,
+    tuning,
+    unfreezing,
+    views,
+)
 
 
 def test_a_gan_learns_a_ring() -> None:
@@ -51,3 +64,72 @@ def test_an_inalu_layer_learns_to_multiply() -> None:
     x, y = arithmetic.data(10, 15)
     # `predict` would trace a hundred steps at once, as many as are trained.
     assert np.abs(np.asarray(model(x)) - y).max() < 0.1, "outside of the training range"
+
+
+def test_a_critic_with_a_penalty_teaches_a_ring() -> None:
+    model, control = penalty.train(25)
+    points = np.asarray(model.sample(2000))
+    radius = np.linalg.norm(points, axis=1)
+    assert radius.mean() == pytest.approx(penalty.RADIUS, abs=0.3)
+    quadrants = (points[:, 0] > 0) * 2 + (points[:, 1] > 0)
+    assert np.bincount(quadrants, minlength=4).min() > 100, "all around the ring"
+    told = control.history[0]
+    assert {"judge_fake", "judge_real", "judge_penalty"} <= told.keys()
+    assert told["judge_penalty"] > 0
+
+
+def test_views_tell_clusters_without_labels() -> None:
+    model, _ = views.train(10)
+    assert views.told(lambda x: x) < 0.6
+    assert views.told(lambda x: model.online(x, training=False)) > 0.9
+
+
+def test_a_student_learns_from_its_teacher() -> None:
+    """More than from labels of which nine in ten are drawn at random."""
+    alone, _ = distilled.train(20, soft=0.0)
+    model, control = distilled.train(20)
+    taught = distilled.accuracy(model.student)
+    assert taught > 0.95
+    assert taught > distilled.accuracy(alone.student) + 0.03
+    assert {"learn_hard", "learn_soft", "accuracy"} <= control.history[0].keys()
+
+
+def test_values_of_a_corridor_are_those_of_its_discount() -> None:
+    model, _ = corridor.train(30)
+    values = corridor.values(model)
+    worth = corridor.DISCOUNT ** np.arange(corridor.CELLS - 2, -1, -1)
+    np.testing.assert_allclose(values[:, 1], worth, atol=0.05)
+    assert (values[:, 1] > values[:, 0]).all()
+
+
+def test_an_annealed_autoencoder_makes_a_ring() -> None:
+    model, control = annealed.train(25)
+    radius = np.linalg.norm(annealed.sample(model, 2000), axis=1)
+    assert radius.mean() == pytest.approx(annealed.RADIUS, abs=0.35)
+    divergence = control.history.column("annealed_kl")
+    assert divergence[:200].max() > 1.5 * divergence[-1] > 0, "free at first, less when it counts"
+
+
+def test_tuning_moves_the_head_and_no_statistics() -> None:
+    before, (model, control) = tuning.pretrained(), tuning.train(20)
+    assert tuning.error(model) < 0.8 * tuning.error(before)
+    moved = {
+        new.path: float(np.abs(new.numpy() - old.numpy()).mean())
+        for old, new in zip(before.weights, model.weights, strict=True)
+    }
+    assert moved["net/normalization/moving_mean"] == 0
+    assert moved["net/deep/kernel"] < moved["net/middle/kernel"] < moved["net/head/kernel"]
+    assert not control.history[15]["tune"]
+    assert control.history[16]["tune"]
+
+
+def test_sam_finds_what_is_flat() -> None:
+    sharp, soft = flat.train(60, None), flat.train(60)
+    assert flat.sharpness(soft) < 0.7 * flat.sharpness(sharp)
+
+
+def test_no_single_example_decides_in_private() -> None:
+    _, plainly = private.train(5, private=False)
+    _, privately = private.train(5)
+    assert plainly < 0.6
+    assert privately > 0.95

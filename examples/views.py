@@ -1,0 +1,80 @@
+"""Which cluster a sample is of is learned without labels, from what two views share (BYOL)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import keras
+import numpy as np
+
+from loopctl import LoopControllerCallback, presets
+
+CLUSTERS, SIGNAL, NUISANCE = 4, 4, 12
+
+
+class Learner(keras.Model):
+    """Three networks: of views, of what one tells of another, and a slow one of views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        dense = keras.layers.Dense
+
+        def network(name: str) -> keras.Model:
+            layers = [dense(64), keras.layers.BatchNormalization(), keras.layers.ReLU(), dense(8)]
+            return keras.Sequential([keras.Input((SIGNAL + NUISANCE,)), *layers], name=name)
+
+        self.online, self.target = network("online"), network("target")
+        self.target.set_weights(self.online.get_weights())
+        self.target.trainable = False
+        self.predictor = keras.Sequential([keras.Input((8,)), dense(32, "relu"), dense(8)])
+
+
+def samples(count: int, seed: int = 0) -> tuple[Any, Any]:
+    """(count, features), whose first few tell the cluster and whose others are large noise."""
+    generator = np.random.default_rng(seed)
+    cluster = np.arange(count) % CLUSTERS
+    signal = 2 * np.eye(SIGNAL)[cluster] + generator.normal(0, 0.3, (count, SIGNAL))
+    noise = generator.normal(0, 2, (count, NUISANCE))
+    return np.concatenate([signal, noise], axis=1).astype("float32"), cluster
+
+
+def two_views(x: Any) -> tuple[Any, Any]:
+    """The same signal, each with noise of another sample of the batch."""
+
+    def view(shift: int) -> Any:
+        other = keras.ops.roll(x[:, SIGNAL:], shift, axis=0)
+        return keras.ops.concatenate([x[:, :SIGNAL], other], axis=1)
+
+    return view(1), view(2)
+
+
+def train(epochs: int) -> tuple[Learner, LoopControllerCallback]:
+    keras.utils.set_random_seed(0)
+    model = Learner()
+    model.compile(keras.optimizers.Adam(3e-3), steps_per_execution=16)
+    control = LoopControllerCallback(presets.bootstrapped_views(two_views))
+    x, _ = samples(4096)
+    model.fit(x, batch_size=128, epochs=epochs, verbose=0, callbacks=[control])
+    return model, control
+
+
+def told(seen: Any, seed: int = 1) -> float:
+    """How many of new samples have the nearest of forty labelled ones in their own cluster."""
+    x, y = samples(840, seed)
+    codes = np.asarray(seen(x))
+    codes = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+    near = np.argmax(codes[40:] @ codes[:40].T, axis=1)
+    return float(np.mean(y[:40][near] == y[40:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=20)
+    model, _ = train(parser.parse_args().epochs)
+    print(f"clusters told by raw samples: {told(lambda x: x):.3f}")
+    print(f"by what was learned:          {told(lambda x: model.online(x, training=False)):.3f}")
+
+
+if __name__ == "__main__":
+    main()
