@@ -9,7 +9,7 @@ from loopctl.compile.compiled_steps import Steps, called_by_source, separated
 from loopctl.compile.data_losses import compiled_loss, output_weights
 from loopctl.compile.graph_state import GraphState
 from loopctl.compile.main_step_source import moved_lines, step_loss
-from loopctl.compile.objectives import has_call, is_built
+from loopctl.compile.objectives import has_call, is_built, unbuilt_layers
 from loopctl.compile.selection import check_names, layers_of
 from loopctl.compile.weighed_losses import weighed_loss
 
@@ -26,5 +26,6 @@ __all__ = [
     "output_weights",
     "separated",
     "step_loss",
+    "unbuilt_layers",
     "weighed_loss",
 ]

@@ -117,6 +117,17 @@ def is_built(model: keras.Model) -> bool:
     return bool(layers) and all(layer.built for layer in layers)
 
 
+def unbuilt_layers(model: keras.Model) -> list[str]:
+    """The names of layers that have no variables yet, of a model that says it is built.
+
+    Keras takes a subclassed model for built when `build` was called, though its layers make their
+    variables in its first call.
+    """
+    if not (model.built and has_call(model)):
+        return []
+    return [layer.name for layer in layers_of(model) if not layer.built]
+
+
 def rehearse(plan: ControlPlan, model: keras.Model, parts: Parts, data: Any) -> None:
     """Runs every objective once, to no effect: so that its parts are known, and metrics are built.
 

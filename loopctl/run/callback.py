@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from loopctl.compile import GraphState, Steps, check_names, compiled_loss, is_built
+from loopctl.compile import GraphState, Steps, check_names, compiled_loss, is_built, unbuilt_layers
 from loopctl.config import ConfigError, parse, place
 from loopctl.look import Inspected
 from loopctl.run import first_batch
@@ -91,6 +91,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         self._differences = Differences(self.plan)
         self._steps: Steps | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
+        self._called: Any = None  # the model that has been built by a first batch
         self._fit: Any = None  # tells one fit from another
         self._armed = False  # whether the next step is one of a fit with this callback
         self._known_states: dict[str, bool] = {}  # control states as the host last set them
@@ -110,6 +111,12 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
             ConfigError: the model is not compiled or built, or is being trained under another
                 callback, or the plan does not fit it.
         """
+        if unbuilt := unbuilt_layers(model):
+            warnings.warn(
+                f"model {model.name!r} has layers without variables yet, which are not trained "
+                f"until `fit` has built them: {', '.join(unbuilt)}; call it on a batch first",
+                stacklevel=2,
+            )
         self._bind(model, self._compile(model))
         return self
 
@@ -187,12 +194,16 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         self._differences.begin()
         self._forget_validations()
         self._epoch, self._known_states = None, {}
-        current = self._is_current(model)
+        # What is unbuilt after a call is not used at all.
+        complete = is_built(model) and (model is self._called or not unbuilt_layers(model))
+        current = complete and self._is_current(model)
         try:
-            if is_built(model) and model.trainable_variables and not current:
+            if complete and model.trainable_variables and not current:
                 self._bind(model, self._compile(model))
             elif not current:  # a model that is built by its first batch
-                check_names(self.plan, model, frozenset())
+                owner = getattr(model, CONTROLLER, None)
+                bound = frozenset[str]() if owner is None else owner._bound_names()
+                check_names(self.plan, model, bound)
                 self.release()
         except ConfigError:
             self._uninstall(model)
@@ -256,6 +267,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
     def _build(self, iterator: Any) -> None:
         """Builds a model from its first batch and completes the attachment."""
         first_batch.build(self.model, iterator)
+        self._called = self.model
         self._bind(self.model, self._compile(self.model))
         self._restore()
         self._decide()

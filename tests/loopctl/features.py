@@ -13,7 +13,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+from tests.loopctl.replicas import mirrored
 
 PAGE = Path(__file__).parents[2] / "docs" / "keras.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of the table -->\n"
@@ -74,7 +75,7 @@ def quantized_with_lora(model: keras.Model) -> None:
 
 
 def replicas() -> Any:
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
+    return mirrored().scope()
 
 
 def data_parallel() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import socket
 import time
@@ -20,17 +19,12 @@ import verify
 from loopctl import ConfigError, LoopControllerCallback, distributed, when
 from tests import forked
 from tests.loopctl import resumed, worker
+from tests.loopctl.replicas import mirrored
 from tests.oracle import eager
 from tests.verify.steps import batch, dense
 from verify import strategies
 
 STEPS, SIZE = 6, 8
-
-
-@functools.cache
-def mirrored() -> tf.distribute.Strategy:
-    """One for all tests: TensorFlow numbers the collectives of each strategy from the start."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 @pytest.mark.parametrize(

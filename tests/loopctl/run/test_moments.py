@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from loopctl import ConfigError, LoopControllerCallback, when
+from tests.loopctl.replicas import mirrored
 from tests.oracle import eager
 
 ALWAYS: dict[str, Any] = {"all": {"cond": when.always, True: {}}}
@@ -146,7 +147,7 @@ def test_a_step_that_ends_the_data_ends_the_execution() -> None:
 
 def test_of_two_replicas() -> None:
     seen: list[int] = []
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with mirrored().scope():
         model = build(steps_per_execution=5)
     action = {"step": when.every(4), "model": halve, "callback": lambda s: seen.append(s.batches)}
     fit(model, LoopControllerCallback(ALWAYS, {"slow": action}))

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from loopctl import Backup, ConfigError, LoopControllerCallback, when
+from tests.loopctl.replicas import mirrored
 
 X = np.random.default_rng(0).normal(size=(44, 3)).astype("float32")
 Y = X.sum(axis=1, keepdims=True)
@@ -251,7 +252,7 @@ def test_without_control_or_before_it(tmp_path: Path) -> None:
 
 
 def test_several_replicas(tmp_path: Path) -> None:
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with mirrored().scope():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         model.compile("adam", "mse")
     control = LoopControllerCallback({"all": {"cond": when.always, True: {}}})

@@ -1,0 +1,62 @@
+"""Models that say they are built, and make variables in their first call: all are trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from loopctl import LoopControllerCallback, when
+
+CONFIG = {"all": {"cond": when.always, True: {"clipping": (-1.0, 1.0)}}}
+X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+Y = X.sum(axis=1, keepdims=True)
+
+
+class Stacked(keras.Model):
+    """Of three layers, one is built with the model, one in its first call, and one not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "tanh")])
+        self.head, self.unused = keras.layers.Dense(1, name="head"), keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.below(x))
+
+
+def stacked() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    model = Stacked()
+    with pytest.warns(UserWarning, match="build"):  # Keras' own advice
+        model.build((None, 3))
+    model.compile(keras.optimizers.SGD(0.1, clipvalue=None), "mse")
+    return model
+
+
+def fitted(*callbacks: Any, model: keras.Model | None = None) -> list[Any]:
+    model = model or stacked()
+    for _ in range(2):
+        model.fit(X, Y, batch_size=8, shuffle=False, verbose=0, callbacks=list(callbacks))
+    weights: list[Any] = model.get_weights()
+    return weights
+
+
+def test_what_is_made_in_the_first_call_is_trained() -> None:
+    wide = {"all": {"cond": when.always, True: {"clipping": (-100.0, 100.0)}}}
+    callback = LoopControllerCallback(wide)
+    for ours, plain in zip(fitted(callback), fitted(), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
+    assert len(callback.history) == 2
+
+
+def test_what_is_attached_before_says_so() -> None:
+    model, callback = stacked(), LoopControllerCallback(CONFIG)
+    with pytest.warns(UserWarning, match="head"):
+        callback.attach(model)
+    before = len(model.weights)
+    fitted(callback, model=model)
+    assert len(model.trainable_variables) > before
+    assert all(np.abs(np.asarray(v)).max() > 0 for v in model.head.trainable_variables)
