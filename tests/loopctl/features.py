@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tests.loopctl.replicas import mirrored
+from tests.replicas import mirrored
 
 PAGE = Path(__file__).parents[2] / "docs" / "keras.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of the table -->\n"

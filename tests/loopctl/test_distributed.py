@@ -19,8 +19,8 @@ import verify
 from loopctl import ConfigError, LoopControllerCallback, distributed, when
 from tests import forked
 from tests.loopctl import resumed, worker
-from tests.loopctl.replicas import mirrored
 from tests.oracle import eager
+from tests.replicas import mirrored
 from tests.verify.steps import batch, dense
 from verify import strategies
 

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from loopctl import ConfigError, LoopControllerCallback, when
-from tests.loopctl.replicas import mirrored
 from tests.oracle import eager
+from tests.replicas import mirrored
 
 ALWAYS: dict[str, Any] = {"all": {"cond": when.always, True: {}}}
 X = np.random.default_rng(0).normal(size=(44, 3)).astype("float32")

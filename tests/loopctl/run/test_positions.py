@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from loopctl import Backup, ConfigError, LoopControllerCallback, when
-from tests.loopctl.replicas import mirrored
+from tests.replicas import mirrored
 
 X = np.random.default_rng(0).normal(size=(44, 3)).astype("float32")
 Y = X.sum(axis=1, keepdims=True)

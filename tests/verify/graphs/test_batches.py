@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import verify
 from loopctl import LoopControllerCallback, when
+from tests.replicas import mirrored
 from tests.verify.steps import batch, dense
 
 MSE = keras.losses.MeanSquaredError()
@@ -89,7 +90,7 @@ def test_a_compiled_method_of_a_model_knows_its_model() -> None:
 
 def test_uneven_last_batches_among_replicas() -> None:
     """A replica for which nothing is left is fed an empty batch, chosen within the step."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored()
     with strategy.scope():
         model = dense()
         model.compile("sgd", "mse")

@@ -13,6 +13,7 @@ import tf_keras
 from tensorflow.python.grappler import tf_optimizer
 
 import verify
+from tests.replicas import mirrored
 from tests.verify.steps import batch, dense, step
 
 MSE = keras.losses.MeanSquaredError()
@@ -50,7 +51,7 @@ def test_the_train_function_of_a_model(steps: int, jit: bool) -> None:
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_model_of_two_replicas(steps: int) -> None:
     """Each replica's part of the batch has its own loss, half of it; both are one loss."""
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with mirrored().scope():
         model = dense(kernel=L2)
         model.compile("adam", "mse", metrics=["mae"], steps_per_execution=steps)
     model.make_train_function()
@@ -65,7 +66,7 @@ def test_a_model_of_two_replicas(steps: int) -> None:
 def test_the_sum_of_two_replicas_is_the_whole_sum() -> None:
     """While each has a share of a mean."""
     summed = keras.losses.MeanSquaredError(reduction="sum")
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with mirrored().scope():
         model = dense()
         model.compile("sgd", summed)
     verify.assert_graph(model, batch(), loss=summed, watched="*")
@@ -75,7 +76,7 @@ def test_the_sum_of_two_replicas_is_the_whole_sum() -> None:
 
 def test_a_clip_of_each_replicas_part_is_no_clip_of_the_gradient() -> None:
     """Keras clips before it reduces: two replicas' sum may be twice the bound."""
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with mirrored().scope():
         model = compiled()
     with pytest.raises(verify.GraphAssertionError, match="only parts of its gradient"):
         verify.assert_graph(model, *batch(), clipping=(-0.5, 0.5))
