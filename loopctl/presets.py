@@ -332,12 +332,8 @@ def bootstrapped_views(
 
         return keras.ops.mean(apart(one, other) + apart(other, one)) / 2
 
-    following = {"decay": decay, "into": _layer(target), "of": _layer(online)}
-    trained = {
-        "objective": objective,
-        "variables": _trained(online, predictor),
-        "average": following,
-    }
+    following = _following(target, online, decay)
+    trained = {"objective": objective, "variables": _trained(online, predictor), **following}
     return {"learn": {"cond": when.always, True: {**branch, **trained}}}
 
 
@@ -378,12 +374,14 @@ def deep_q(
         )
         return keras.ops.mean(error)
 
-    trained = {
-        "objective": objective,
-        "variables": _trained(online),
-        "average": {"decay": decay, "into": _layer(target), "of": _layer(online)},
-    }
+    following = _following(target, online, decay)
+    trained = {"objective": objective, "variables": _trained(online), **following}
     return {"learn": {"cond": when.always, True: {**branch, **trained}}}
+
+
+def _following(target: str, online: str, decay: float) -> Config:
+    """A target network takes the average of the online one."""
+    return {"average": {"decay": decay, "into": _layer(target), "of": _layer(online)}}
 
 
 def _layer(name: str) -> Callable[[Any], Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from loopctl.config.errors import ConfigError, closest
+from loopctl.config.errors import ConfigError, check_keys
 from loopctl.config.predicates import Condition
 
 KEYS = ("decay", "start", "into", "of")
@@ -43,11 +43,7 @@ def average(value: Any, where: str) -> Average:
             f'{where} is {value!r}: a dict such as {{"decay": 0.999}} is needed, with "start" '
             '(a graph predicate), "into" and "of" (models) if need be'
         )
-    for key in value:
-        if key not in KEYS:
-            choices = ", ".join(map(repr, KEYS))
-            hint = closest(key, KEYS)
-            raise ConfigError(f"{where} has the unknown key {key!r}: allowed are {choices}.{hint}")
+    check_keys(value, KEYS, where)
     decay = value.get("decay")
     number = isinstance(decay, int | float) and not isinstance(decay, bool)
     if decay is None or not number or not 0 <= decay < 1:

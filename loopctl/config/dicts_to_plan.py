@@ -11,7 +11,7 @@ import keras
 
 from loopctl.config import branch_values as values
 from loopctl.config.averages import average
-from loopctl.config.errors import ConfigError, closest, place
+from loopctl.config.errors import ConfigError, check_keys, closest, place
 from loopctl.config.loss_weights import loss_weights
 from loopctl.config.optimizer_groups import OptimizerGroups, optimizer
 from loopctl.config.per_example import check_company, per_example
@@ -63,15 +63,6 @@ def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
     return value
 
 
-def _known_keys(entry: Mapping[Any, Any], allowed: tuple[Any, ...], where: str) -> None:
-    for key in entry:
-        # True == 1: the type decides as well, so that 1 is no spelling of True.
-        if not any(key == other and type(key) is type(other) for other in allowed):
-            choices = ", ".join(map(repr, allowed))
-            hint = closest(key, allowed)
-            raise ConfigError(f"{where} has the unknown key {key!r}: allowed are {choices}.{hint}")
-
-
 def _action(name: Any, entry: Any) -> Action:
     where = place(name)
     # It is written into source: a subclass of str could write something else, and Python reads
@@ -85,7 +76,7 @@ def _action(name: Any, entry: Any) -> Action:
     for attribute in (name, f"{name}_on", f"{name}_off"):
         if hasattr(keras.Model, attribute):
             raise ConfigError(f"{where}: {attribute!r} shadows an attribute of keras.Model")
-    _known_keys(_mapping(entry, where), ACTION_KEYS, where)
+    check_keys(_mapping(entry, where), ACTION_KEYS, where)
     if "cond" not in entry:
         raise ConfigError(f'{where} has no "cond": a callable or a graph predicate is needed')
     branches = {
@@ -104,7 +95,7 @@ def _action(name: Any, entry: Any) -> Action:
 
 def _substep(action: str, branch: bool, entry: Any) -> Substep:
     where = place(action, branch)
-    _known_keys(_mapping(entry, where), BRANCH_KEYS, where)
+    check_keys(_mapping(entry, where), BRANCH_KEYS, where)
     if "variables" in entry and "excluded_variables" in entry:
         raise ConfigError(f'{where} has both "variables" and "excluded_variables": give one')
     if "loss" in entry and "objective" in entry:
@@ -172,7 +163,7 @@ def _check_weights(entry: Mapping[Any, Any], where: str) -> None:
 
 def _async(name: Any, entry: Any) -> AsyncAction:
     where = place(name, root="async_config")
-    _known_keys(_mapping(entry, where), ASYNC_KEYS, where)
+    check_keys(_mapping(entry, where), ASYNC_KEYS, where)
     if "cond" not in entry and "step" not in entry:
         raise ConfigError(f'{where} has no "cond": a callable is needed')
     if "when" in entry and "step" in entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from loopctl_shared import near_spellings
 
@@ -15,6 +16,16 @@ def place(*keys: object, root: str = "config") -> str:
     """How a person would address an entry: ``config["gate"][True]["clipping"]``."""
     shown = (f'["{key}"]' if isinstance(key, str) else f"[{key!r}]" for key in keys)
     return root + "".join(shown)
+
+
+def check_keys(given: Iterable[Any], allowed: tuple[Any, ...], where: str) -> None:
+    """Raises a ConfigError if a key is none of those allowed."""
+    for key in given:
+        # True == 1: the type decides as well, so that 1 is no spelling of True.
+        if not any(key == other and type(key) is type(other) for other in allowed):
+            choices = ", ".join(map(repr, allowed))
+            hint = closest(key, allowed)
+            raise ConfigError(f"{where} has the unknown key {key!r}: allowed are {choices}.{hint}")
 
 
 def closest(found: object, allowed: Iterable[object]) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from loopctl.config.errors import ConfigError, closest
+from loopctl.config.errors import ConfigError, check_keys
 from loopctl.config.predicates import Number
 
 KEYS = ("clip", "noise")
@@ -51,11 +51,7 @@ def per_example(value: Any, where: str) -> PerExample:
         raise ConfigError(
             f'{where} is {value!r}: a dict such as {{"clip": 1.0, "noise": 1.1}} is needed'
         )
-    for key in value:
-        if key not in KEYS:
-            choices = ", ".join(map(repr, KEYS))
-            hint = closest(key, KEYS)
-            raise ConfigError(f"{where} has the unknown key {key!r}: allowed are {choices}.{hint}")
+    check_keys(value, KEYS, where)
     clip: Any = value.get("clip")
     noise: Any = value.get("noise", 0)
     if not isinstance(clip, Number) and not (_is_number(clip) and clip > 0):

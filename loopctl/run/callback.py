@@ -132,8 +132,13 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
                 f"model {model.name!r} is being trained under another LoopControllerCallback: "
                 "put all actions into one config"
             )
-        check_names(self.plan, model, frozenset() if owner is None else owner._bound_names())
+        self._check_names(model)
         return Steps(self.plan, model, GraphState(self.plan, model), self.optimize)
+
+    def _check_names(self, model: keras.Model) -> None:
+        """Whether the names of actions are free, but for those that control has taken itself."""
+        owner = getattr(model, CONTROLLER, None)
+        check_names(self.plan, model, frozenset() if owner is None else owner._bound_names())
 
     def _is_current(self, model: keras.Model) -> bool:
         """Whether the compiled steps are those of `model` as it is compiled now."""
@@ -201,9 +206,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
             if complete and model.trainable_variables and not current:
                 self._bind(model, self._compile(model))
             elif not current:  # a model that is built by its first batch
-                owner = getattr(model, CONTROLLER, None)
-                bound = frozenset[str]() if owner is None else owner._bound_names()
-                check_names(self.plan, model, bound)
+                self._check_names(model)
                 self.release()
         except ConfigError:
             self._uninstall(model)
