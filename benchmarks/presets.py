@@ -119,8 +119,6 @@ class Adversaries(keras.Model):
         super().__init__()
         self.generator, self.critic = dense(NOISE, FEATURES), dense(FEATURES, 1)
         self.seed = keras.random.SeedGenerator(1)
-        # Made before the step is traced; each trains what it is for.
-        self.judging, self.forging = (keras.optimizers.Adam(1e-4, beta_1=0.5) for _ in range(2))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         return self.critic(x, training=training)
@@ -132,6 +130,8 @@ class AdversariesByHand(Adversaries):
     def __init__(self) -> None:
         super().__init__()
         self.steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="steps")
+        # Made before the step is traced; each trains what it is for.
+        self.judging, self.forging = (keras.optimizers.Adam(1e-4, beta_1=0.5) for _ in range(2))
         self.judging.build(self.critic.trainable_variables)
         self.forging.build(self.generator.trainable_variables)
 

@@ -11,8 +11,6 @@ from hypothesis import settings
 # What conftest.py draws in the thorough profile; the others have less.
 THOROUGH = 500
 # One a line; written by ci/thorough.py.
-
-
 LEFT = Path(__file__).parent / "thorough.txt"
 
 

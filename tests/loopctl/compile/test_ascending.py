@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-import verify
 from loopctl import ConfigError, when
-from tests.loopctl.compile.test_accumulation import BATCHES, SIZE, X, assert_alike, build, fitted
-from tests.loopctl.test_distributed import mirrored
-from tests.oracle import eager
+from tests.loopctl.compile.test_accumulation import BATCHES, SIZE, X, build, fitted
+from tests.loopctl.compile.twins import assert_trains_as_its_twin
 
 
 def against(gradients: list[Any], variables: list[Any]) -> list[Any]:
@@ -47,19 +44,9 @@ TWIN = config(lambda self: self.batches % 3 < 1, lambda self: max(0.5 - self.bat
     ids=str,
 )
 def test_weights_stay_where_they_are_meanwhile(replicas: int, scaled: bool, options: Any) -> None:
-    reference = build(keras.optimizers.SGD(0.1, momentum=0.9))
-    expected = eager.train(reference, TWIN, BATCHES)
-    with mirrored().scope() if replicas == 2 else contextlib.nullcontext():
-        optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 8.0) if scaled else optimizer
-        model = build(optimizer, **options)
-    callback = fitted(model, CONFIG)
-    for name in ("loss", "loss_more"):
-        losses = [step[name] for step in expected]
-        np.testing.assert_allclose(callback.history.column(name), losses, rtol=1e-4)
-    assert_alike(model, reference)
+    way = replicas, scaled, options
+    callback = assert_trains_as_its_twin(build, fitted, (CONFIG, TWIN), BATCHES, way)
     if not options:
-        verify.assert_config(model, callback, BATCHES[0])
         assert "offsets = climb(gradients, value_of('ascend'))" in callback.source("all", False)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import verify
 from loopctl import ConfigError, LoopControllerCallback, when
 from loopctl.compile import per_example
 from tests.loopctl.compile.test_accumulation import SIZE, X, Y, assert_alike
-from tests.loopctl.test_distributed import mirrored
+from tests.loopctl.compile.twins import assert_trains_as_its_twin
 from tests.oracle import eager
+from tests.replicas import mirrored
 
 WEIGHTS = np.random.default_rng(1).uniform(0, 2, len(X)).astype("float32")
 BATCHES = [
@@ -69,19 +69,9 @@ TWIN = config(lambda self: self.batches % 3 < 1, lambda self: max(0.5 - self.bat
     ids=str,
 )
 def test_it_is_a_loop_over_examples(replicas: int, scaled: bool, options: Any) -> None:
-    reference = build(keras.optimizers.SGD(0.1, momentum=0.9))
-    expected = eager.train(reference, TWIN, BATCHES)
-    with mirrored().scope() if replicas == 2 else contextlib.nullcontext():
-        optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 8.0) if scaled else optimizer
-        model = build(optimizer, **options)
-    callback = fitted(model, CONFIG)
-    for name in ("loss", "loss_more"):
-        losses = [step[name] for step in expected]
-        np.testing.assert_allclose(callback.history.column(name), losses, rtol=1e-4)
-    assert_alike(model, reference)
+    way = replicas, scaled, options
+    callback = assert_trains_as_its_twin(build, fitted, (CONFIG, TWIN), BATCHES, way)
     if not options:
-        verify.assert_config(model, callback, BATCHES[0])
         assert "clip = value_of('clip')" in callback.source("all", False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -252,18 +252,21 @@ WRONG: dict[str, tuple[Apply | Any, str]] = {
 }
 
 
-@functools.cache
-def told() -> dict[str, str]:
-    """What is said of each variable, all of one step."""
-    every = RIGHT | {name: one for name, (one, _) in WRONG.items()}
+def told_of(every: Mapping[str, Any], calls: int) -> dict[str, str]:
+    """What is said of each variable, by how it is updated; all in one step."""
     step = step_of({name.replace(" ", "_"): how for name, how in every.items()}, SHAPE)
     found = dict.fromkeys(every, "")
-    for violation in KEYWORDS["accumulated"].check(
-        Detector(capture(step, BATCH)), CALLS, Expectation()
-    ):
+    detector = Detector(capture(step, BATCH))
+    for violation in KEYWORDS["accumulated"].check(detector, calls, Expectation()):
         what, _, paths = violation.found.rpartition(": ")
         found |= {path.replace("_", " "): what for path in paths.split(", ")}
     return found
+
+
+@functools.cache
+def told() -> dict[str, str]:
+    """What is said of each variable, all of one step."""
+    return told_of(RIGHT | {name: one for name, (one, _) in WRONG.items()}, CALLS)
 
 
 @pytest.mark.parametrize("name", RIGHT)

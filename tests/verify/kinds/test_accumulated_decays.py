@@ -10,15 +10,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tests.verify.kinds.test_accumulated import descend, summed
-from tests.verify.updates import BATCH, step_of
-from verify.assertions import Expectation
-from verify.find import Detector
-from verify.kinds import KEYWORDS
-from verify.step import capture
+from tests.verify.kinds.test_accumulated import descend, summed, told_of
 
 CALLS = 2  # so that each call between is one after an update
-SHAPE = (2, 3)
 
 
 def due(seen: Any) -> Any:
@@ -74,14 +68,7 @@ WRONG = {
 
 @functools.cache
 def told() -> dict[str, str]:
-    every = RIGHT | WRONG
-    step = step_of({name.replace(" ", "_"): how for name, how in every.items()}, SHAPE)
-    found = dict.fromkeys(every, "")
-    detector = Detector(capture(step, BATCH))
-    for violation in KEYWORDS["accumulated"].check(detector, CALLS, Expectation()):
-        what, _, paths = violation.found.rpartition(": ")
-        found |= {path.replace("_", " "): what for path in paths.split(", ")}
-    return found
+    return told_of(RIGHT | WRONG, CALLS)
 
 
 @pytest.mark.parametrize("name", RIGHT)
