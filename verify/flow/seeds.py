@@ -18,7 +18,6 @@ import numpy as np
 from verify.flow.dependence import Dependence
 from verify.flow.wholes import VJP, Wholes
 from verify.graphs import FlatGraph, Node, Tensor, exclusive, same_branch
-from verify.match import Match
 from verify.references import Operand
 
 REAL = ("float16", "bfloat16", "float32", "float64")
@@ -71,15 +70,14 @@ class Seeds:
         op hands its upstream gradient on unchanged (a sum of losses), that is the tensor behind it.
         `earlier`: other seeds, whose losses and gradients may look like this loss.
         """
-        near = self.wholes.near(seed.index)
-        if not near:
+        if not self.wholes.near(seed.index):
             return None
         below: set[int] | None = None
         found: dict[Tensor, None] = {}
         known = {other.loss for other in earlier}
         start = (seed.index, 0)
         for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
-            for position, bound in self._gradients(makers, seed, near):
+            for position, bound in self._gradients(makers, seed):
                 # What is written after the seed is part of a gradient, be it computed alike; so is
                 # what an earlier pass takes or makes: a mean and its gradient divide alike.
                 alike = makers.with_inputs(self.flat, bound)
@@ -135,9 +133,7 @@ class Seeds:
             known = self._makers[shape, dtype] = list(groups.values())
         return known
 
-    def _gradients(
-        self, makers: _Makers, seed: Node, near: dict[str, list[tuple[int, int]]]
-    ) -> Iterator[tuple[int, dict[int, Tensor]]]:
+    def _gradients(self, makers: _Makers, seed: Node) -> Iterator[tuple[int, dict[int, Tensor]]]:
         """Where the gradient of such an op, fed with `seed`, is in the graph.
 
         Yields the position of the input it is the gradient by, and the inputs it was found with.
@@ -146,25 +142,9 @@ class Seeds:
         for position, reference in VJP.of(example, makers.output, makers.operands):
             if reference is None:
                 continue
-            root = reference.roots[0]
-            op = reference.flat.node(reference.flat.through(root)).op
-            there = near.get(op, ())
-            least = reference.hops("upstream", root) if there else None
-            for index, hops in there:
-                if least is None or hops > least:  # it takes the seed by a shorter way
-                    continue
-                result = self.flow.matcher.unify(
-                    reference, root, (index, root[1]), {}, {"upstream": (seed.index, 0)}
-                )
-                if isinstance(result, Match):
-                    yield (
-                        position,
-                        {
-                            int(role.removeprefix("input ")): tensor
-                            for role, tensor in result.leaves.items()
-                            if role != "upstream"
-                        },
-                    )
+            for match in self.wholes.fed(reference, (seed.index, 0)):
+                inputs = ((r, tensor) for r, tensor in match.leaves.items() if r != "upstream")
+                yield position, {int(r.removeprefix("input ")): tensor for r, tensor in inputs}
 
 
 class _Makers:

@@ -110,6 +110,21 @@ class Wholes:
             self._near[index] = found
         return self._near[index]
 
+    def fed(self, reference: Pattern, upstream: Tensor) -> Iterator[Match]:
+        """Where the gradient of an op is, of this gradient by what it makes."""
+        root = reference.roots[0]
+        op = reference.flat.node(reference.flat.through(root)).op
+        there = self.near(upstream[0]).get(op, ())
+        least = reference.hops("upstream", root) if there else None
+        for index, hops in there:
+            if least is None or hops > least:  # it takes the upstream by a shorter way
+                continue
+            match = self.flow.matcher.unify(
+                reference, root, (index, root[1]), {}, {"upstream": upstream}
+            )
+            if isinstance(match, Match):
+                yield match
+
     def operand(self, tensor: Tensor) -> Operand:
         """An op's input, as references of gradients are told apart by."""
         value = self.flow.folder.value(tensor)
@@ -155,17 +170,8 @@ class Wholes:
 
     def _matches(self, reference: Pattern, node: Node, upstream: Tensor) -> Iterator[Match]:
         """Where a gradient of this op is, of that by what it makes."""
-        root = reference.roots[0]
-        op = reference.flat.node(reference.flat.through(root)).op
-        least = reference.hops("upstream", root) or 0
         for start in self._with_sums(upstream):
-            for index, hops in self.near(start[0]).get(op, ()):
-                if hops >= least:
-                    match = self.flow.matcher.unify(
-                        reference, root, (index, root[1]), {}, {"upstream": start}
-                    )
-                    if isinstance(match, Match) and self._takes(node, match):
-                        yield match
+            yield from (match for match in self.fed(reference, start) if self._takes(node, match))
 
     def _followed(self, by: Tensor, matches: Iterator[Match], ahead: int) -> Match | None:
         """Of gradients that are alike, of several means say, the one that goes on as it should."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from verify.find import Detector, Found, known_losses
@@ -10,7 +11,7 @@ from verify.flow import Seed
 from verify.formulas.calls import TAPE, Calls
 from verify.formulas.expressions import Expression, written
 from verify.formulas.terms import Terms
-from verify.graphs import Tensor, same_branch
+from verify.graphs import Node, Tensor, same_branch
 from verify.references import known_name
 
 
@@ -70,16 +71,22 @@ class _Formulas:
         """What is read for passes that are alike after it was written by anything but these."""
         own = set[int]().union(*(self.search.below(seed.node) for seed in seeds))
         own &= {update.node.index for update in self.flow.trained}
-        written = [one for one in self.flat.writes() if one[0].index not in own]
         above = self.flow.ancestors(whole[seed][0] for seed in seeds)
         return {
             variable.path
             for index in self.flow.weights.keys() & above
             if (variable := self.flat.variable(read := self.flat.nodes[index])) is not None
-            for node, other in written
-            if (other.key, other.replica) == (variable.key, variable.replica)
-            if node.index < index and same_branch(node.path, read.path)
+            for node in self._written.get((variable.key, variable.replica), ())
+            if node.index < index and node.index not in own and same_branch(node.path, read.path)
         }
+
+    @functools.cached_property
+    def _written(self) -> dict[tuple[int | str, int], list[Node]]:
+        """What writes each component of a variable, in the order of the graph."""
+        found: dict[tuple[int | str, int], list[Node]] = {}
+        for node, variable in self.flat.writes():
+            found.setdefault((variable.key, variable.replica), []).append(node)
+        return found
 
     @property
     def _seeds(self) -> list[Seed]:

@@ -198,11 +198,11 @@ def _read(place: str, said: Any, _: Read) -> Any:
 def _of_some(one: ObjectiveFact, facts: Facts) -> str:
     if set(one.variables) == set(facts.watched):
         return ""
-    return f", for {by_model(one.variables, facts.watched)}"
+    return f"for {by_model(one.variables, facts.watched)}"
 
 
 def _where(one: ObjectiveFact, facts: Facts) -> str:
-    return f", with {by_model(one.moved, facts.watched)} as written before" if one.moved else ""
+    return f"with {by_model(one.moved, facts.watched)} as written before" if one.moved else ""
 
 
 class _Objective(Kind):
@@ -217,7 +217,7 @@ class _Objective(Kind):
         # A single loss that has a name is told as such.
         plain = len(facts.objectives) == 1 and facts.objectives[0].known
         told = (
-            one.formula + _of_some(one, facts) + _where(one, facts)
+            ", ".join(filter(None, (one.formula, _of_some(one, facts), _where(one, facts))))
             for one in facts.objectives
             if one.moved or not plain
         )
@@ -225,7 +225,7 @@ class _Objective(Kind):
 
     def snapshot(self, facts: Facts) -> list[Row]:
         # The same in another spelling is no change: losses have fingerprints.
-        moved = (_where(one, facts).removeprefix(", ") for one in facts.objectives)
+        moved = (_where(one, facts) for one in facts.objectives)
         return [Row.of("passes", filter(None, moved))]
 
 
