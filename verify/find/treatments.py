@@ -125,31 +125,34 @@ class Treatments:
     def _pairs(self, key: int | str, start: Tensor | None = None) -> _Pairs | None:
         """Gradients, or what was made of them on the way, with what enters the optimizer."""
         begun, entry = start or self.observed.ways[key][0], self.optimizers.rules[key].entry
-        variable = self.observed.updates[key].variable
         for shapes in self._shapes:
-            before, after, weights = list[Array](), list[Array](), list[Array]()
+            before, after = list[Array](), list[Array]()
             try:
                 for draw in range(DRAWS):
                     evaluation = self.observed.evaluation(draw, shapes)
                     before.append(np.asarray(evaluation.value(begun), np.float64).reshape(-1))
-                    held = self.observed.feed(draw, shapes).variable(variable)
-                    weights.append(np.asarray(held, np.float64).reshape(-1))
                     after.append(np.asarray(evaluation.value(entry), np.float64).reshape(-1))
             except NoValueError:
                 continue
             alike = all(a.shape == b.shape for a, b in zip(before, after, strict=True))
             if alike and all(np.isfinite(a).all() for a in after):
-                return _Pairs(before, after, weights)
+                return _Pairs(before, after, functools.partial(self._held, key, shapes))
         return None
+
+    def _held(self, key: int | str, shapes: Shapes) -> list[Array]:
+        """What a variable holds in each draw."""
+        feeds = (self.observed.feed(draw, shapes) for draw in range(DRAWS))
+        variable = self.observed.updates[key].variable
+        return [np.asarray(feed.variable(variable), np.float64).reshape(-1) for feed in feeds]
 
 
 class _Pairs:
-    """Gradients of several draws, what is made of them, and what the variable holds."""
+    """Gradients of several draws, what is made of them, and what the variable holds, if asked."""
 
     def __init__(
-        self, before: Sequence[Array], after: Sequence[Array], weights: Sequence[Array]
+        self, before: Sequence[Array], after: Sequence[Array], held: Callable[[], list[Array]]
     ) -> None:
-        self.before, self.after, self.weights = before, after, weights
+        self.before, self.after, self._held = before, after, held
 
     def multiple(self) -> Treatment | None:
         """Whether all are multiplied by one number."""
@@ -160,7 +163,7 @@ class _Pairs:
 
     def decayed(self) -> Treatment | None:
         """Whether all are multiplied by one number, and a share of the variable is added."""
-        columns = [np.stack([x, w], axis=1) for x, w in zip(self.before, self.weights, strict=True)]
+        columns = [np.stack([x, w], axis=1) for x, w in zip(self.before, self._held(), strict=True)]
         scale = [np.abs(x).max(initial=1.0) for x in self.before]
         rows = np.concatenate([c / s for c, s in zip(columns, scale, strict=True)])
         wanted = np.concatenate([y / s for y, s in zip(self.after, scale, strict=True)])

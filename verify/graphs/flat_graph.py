@@ -33,6 +33,7 @@ RESHAPES = {"ExpandDims", "Reshape", "Squeeze"}
 # variable's handle is held to be a write.
 READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
 QUERIES = {"VarIsInitializedOp", "VariableShape", "VariableShapeV2"}
+_NO_WRITES = READS | QUERIES | IFS | CASES | WHILES | IDENTITIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,9 +327,7 @@ class FlatGraph:
 
     def writes(self) -> Iterator[tuple[Node, VariableRef]]:
         for node in self.nodes:
-            if node.op in READS | QUERIES | IFS | CASES | WHILES | IDENTITIES:
-                continue
-            if (variable := self.variable(node)) is not None:
+            if node.op not in _NO_WRITES and (variable := self.variable(node)) is not None:
                 yield node, variable
 
     def without(self, left_out: Set[int]) -> FlatGraph:

@@ -9,9 +9,9 @@ from verify.match.assigning import assigned
 from verify.match.changes import same_change
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.pattern import Pattern, Predicate
-from verify.match.plan import Plan
+from verify.match.plan import Plan, wide
 from verify.match.structure import Match, Matcher, Miss, shown_apart
-from verify.match.values import Evaluation, NoValueError, wide
+from verify.match.values import Evaluation, NoValueError
 
 __all__ = [
     "DRAWS",

@@ -1,11 +1,16 @@
-"""What evaluating one graph needs to know of it: its writes and loops."""
+"""What evaluating one graph needs to know of it: its writes, loops and constants."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
-from verify.graphs import WHILES, FlatGraph, Node, Tensor
+import tensorflow as tf
+
+from verify.graphs import NARROW, WHILES, FlatGraph, Node, Tensor
+
+_NARROW = frozenset(dtype.name for dtype in NARROW)  # comparing dtypes takes long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +45,15 @@ class Plan:
             loop = Loop(guard.predicate, sites, tuple(heads.get((guard.path, guard.name), ())))
             self._loop_at.update(dict.fromkeys(sites, loop))
             self.loop_of_head.update(dict.fromkeys(loop.heads, loop))
+        self.loops = bool(self._loop_at)
         self._around: dict[tuple[str, ...], tuple[Loop, ...]] = {}
+        self._constants: dict[Tensor, Any] = {}
+
+    def constant(self, tensor: Tensor) -> Any:
+        """What a ``Const`` node holds, as an eager tensor: the same for all evaluations."""
+        if tensor not in self._constants:
+            self._constants[tensor] = wide(tf.constant(self.flat.constant(tensor)))
+        return self._constants[tensor]
 
     def loops_around(self, path: tuple[str, ...]) -> tuple[Loop, ...]:
         """The loops that a call path lies in, innermost last."""
@@ -67,3 +80,8 @@ class Plan:
                 yield index
             elif any(nodes[index].path[: len(s)] == s for s in loop.sites):
                 stack.extend(source for source, _ in nodes[index].data)
+
+
+def wide(value: Any) -> Any:
+    """A tensor as evaluations hold it."""
+    return tf.cast(value, tf.float64) if value.dtype.name in _NARROW else value

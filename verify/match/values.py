@@ -20,7 +20,6 @@ import tensorflow as tf
 from verify.graphs import (
     CASES,
     IFS,
-    NARROW,
     READS,
     REFUSED,
     WHILES,
@@ -33,7 +32,7 @@ from verify.graphs import (
     is_stateful,
 )
 from verify.match.assigning import assigned
-from verify.match.plan import Loop, Plan
+from verify.match.plan import Loop, Plan, wide
 
 _MOST_TURNS = 10_000  # of a loop
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault", "_Arg"}
@@ -95,6 +94,7 @@ class Evaluation:
         self.plan, self.flat, self.feed, self._recorded = plan, plan.flat, feed, recorded
         self._cut = dict(cut or {})
         self._first: dict[tuple[Loop, ...], _Frame] = {(): _Frame(None, None, ())}
+        self._outside = self._first[()].known  # of what no loop is around
         self._states: dict[tuple[int | str, int, int], State] = {}
         self.taken: dict[tuple[str, ...], set[int]] = {}
         """Per branching op, by call path and name: the branches that were taken."""
@@ -120,6 +120,8 @@ class Evaluation:
         Raises:
             NoValueError: it depends on what can't be computed here.
         """
+        if tensor in self._outside:
+            return self._outside[tensor]
         try:
             with self._eagerly(), tf.device("CPU:0"):
                 return self._value(tensor, self._first_turn(self.flat.node(tensor).path))
@@ -169,7 +171,7 @@ class Evaluation:
 
     def _home(self, tensor: Tensor, frame: _Frame) -> _Frame:
         """The frame that a tensor has its value in."""
-        if tensor in self._cut:
+        if tensor in self._cut or not self.plan.loops:
             return self._first[()]
         own = self.plan.loop_of_head.get(tensor[0])
         around = self.plan.loop_around(self.flat.node(tensor).path)
@@ -186,7 +188,7 @@ class Evaluation:
         if tensor in self._cut:
             frame.known[tensor] = wide(self._cut[tensor])
         elif node.op == "Const":
-            frame.known[tensor] = wide(tf.constant(self.flat.constant(tensor)))
+            frame.known[tensor] = self.plan.constant(tensor)
         elif node.op in IFS | CASES and node.position is not None:
             return self._choose(tensor, node, frame)
         elif node.op in WHILES and frame.loop is self.plan.loop_of_head[node.index]:
@@ -368,11 +370,6 @@ class Evaluation:
         if (after := assigned(write, state, values)) is not None:
             return after
         raise NoValueError(f"{write.id} writes {variable.path} before it is read")
-
-
-def wide(value: Any) -> Any:
-    """A tensor as evaluations hold it."""
-    return tf.cast(value, tf.float64) if value.dtype in NARROW else value
 
 
 def _branch(op: str, predicate: Any, branches: int) -> int:
