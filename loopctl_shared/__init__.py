@@ -8,7 +8,14 @@ May import: the standard library.
 
 from loopctl_shared.files import whole, write_whole
 from loopctl_shared.loss_scaling import inner_optimizer
-from loopctl_shared.names import CONTRACT_SUFFIX, CONTROLLER, DISTRIBUTION, how_to_install, version
+from loopctl_shared.names import (
+    CONTRACT_SUFFIX,
+    CONTROLLER,
+    DISTRIBUTION,
+    MONITOR,
+    how_to_install,
+    version,
+)
 from loopctl_shared.on_demand import imported_on_demand
 from loopctl_shared.spelling import near_spellings
 from loopctl_shared.user_warnings import warn_user
@@ -17,6 +24,7 @@ __all__ = [
     "CONTRACT_SUFFIX",
     "CONTROLLER",
     "DISTRIBUTION",
+    "MONITOR",
     "how_to_install",
     "imported_on_demand",
     "inner_optimizer",

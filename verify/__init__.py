@@ -16,12 +16,15 @@ if TYPE_CHECKING:
         replay,
     )
     from verify.graphs import graph
+    from verify.guard import Guard, GuardWarning
     from verify.step_facts import StepFacts, facts
 
     __version__: str
 
 __all__ = [
     "GraphAssertionError",
+    "Guard",
+    "GuardWarning",
     "Replay",
     "StepFacts",
     "assert_config",
@@ -40,6 +43,8 @@ __getattr__ = imported_on_demand(
     ("strategies",),
     {
         "GraphAssertionError": "verify.assertions",
+        "Guard": "verify.guard",
+        "GuardWarning": "verify.guard",
         "Replay": "verify.assertions",
         "StepFacts": "verify.step_facts",
         "assert_config": "verify.assertions",

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from loopctl.run.execution_loops import AtOnce, one_by_one, takes
 from loopctl.run.pauses import Pauses
+from loopctl_shared import MONITOR
 
 Record = Callable[[tuple[str, ...], Any, frozenset[str]], None]
 _ITERATORS = (tf.data.Iterator, tf.distribute.DistributedIterator)
@@ -42,6 +43,8 @@ class TrainFunction:
         pauses: Pauses,
     ) -> None:
         self._prepare, self._pauses = prepare, pauses
+        monitors = _monitors(model)
+        main_step = main_step if monitors is None else monitors.around(main_step)
         self._main_step, self._logs, self._record = main_step, logs, record
         self.batch: Any = None
         self._model = model
@@ -134,7 +137,13 @@ def build_metrics(model: keras.Model, batch: Any) -> None:
 
 
 def _manner(model: keras.Model) -> tuple[Any, ...]:
-    return model.run_eagerly, model.jit_compile, int(model.steps_per_execution)
+    return model.run_eagerly, model.jit_compile, int(model.steps_per_execution), _monitors(model)
+
+
+def _monitors(model: keras.Model) -> Any:
+    """What watches each step of a model, as `verify.Guard` does; None if nothing does."""
+    guard = getattr(model, MONITOR, None)
+    return None if guard is None else guard.monitors_of(model)
 
 
 def without_optionals(data: Any) -> Any:

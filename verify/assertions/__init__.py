@@ -7,7 +7,7 @@ May import: kinds, and what kinds may.
 from verify.assertions.both_sides import Replay, replay
 from verify.assertions.config import assert_config
 from verify.assertions.expectation import Expectation
-from verify.assertions.failure import GraphAssertionError, user_line
+from verify.assertions.failure import GraphAssertionError, listing, user_line
 from verify.assertions.graph import assert_graph
 from verify.assertions.retrace import assert_no_retrace
 from verify.assertions.same_step import assert_same_step, changed_ops, differences
@@ -22,6 +22,7 @@ __all__ = [
     "assert_same_step",
     "changed_ops",
     "differences",
+    "listing",
     "replay",
     "user_line",
 ]

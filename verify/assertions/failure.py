@@ -38,13 +38,19 @@ def fail(name: str, violations: Sequence[Violation]) -> None:
     __tracebackhide__ = True  # pytest shows the test's own line
     if not violations:
         return
+    message = listing(name, violations)
+    if (line := user_line()) is not None:
+        message += f"\n{line}"
+    raise GraphAssertionError(message, violations)
+
+
+def listing(name: str, violations: Sequence[Violation]) -> str:
+    """All violations of a step, numbered, as text."""
     count = f"{len(violations)} violation{'s' if len(violations) > 1 else ''}"
     lines = [f"{name}: {count}"]
     for number, violation in enumerate(violations, 1):
         lines.append(f"{number}. " + str(violation).replace("\n", "\n   "))
-    if (line := user_line()) is not None:
-        lines.append(line)
-    raise GraphAssertionError("\n".join(lines), violations)
+    return "\n".join(lines)
 
 
 def user_line() -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from verify.cli.places import in_repository, line_of
+from verify.cli.places import in_repository
 from verify.contracts import Verdict
 from verify.printable import printable_text
 
@@ -164,7 +164,7 @@ def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool
         if not written:
             told += [(slack.keyword, str(slack.said), str(slack)) for slack in verdict.slack]
         for keyword, expected, text in told:
-            uri, line = _uri(contract.path), line_of(contract, keyword)
+            uri, line = _uri(contract.path), contract.line_of(keyword)
             # What was expected stays as long as the contract does; what was found, and lines, move.
             identity = f"{uri} {contract.name} {keyword} {expected}"
             seen[identity] += 1
@@ -221,9 +221,9 @@ def _github(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: boo
     lines = []
     for verdict in verdicts:
         contract = verdict.contract
-        told = [(line_of(contract, v.keyword), str(v)) for v in verdict.violations]
+        told = [(contract.line_of(v.keyword), str(v)) for v in verdict.violations]
         if not written:
-            told += [(line_of(contract, one.keyword), str(one)) for one in verdict.slack]
+            told += [(contract.line_of(one.keyword), str(one)) for one in verdict.slack]
         if verdict.error is not None:
             told.append((contract.line, verdict.error))
         file = _property(in_repository(contract.path).as_posix())

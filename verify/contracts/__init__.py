@@ -11,6 +11,7 @@ from loopctl_shared import imported_on_demand
 if TYPE_CHECKING:
     from verify.contracts.automatic_names import fresh_names
     from verify.contracts.baseline import contract_text
+    from verify.contracts.expectation import expected_of
     from verify.contracts.files import Contract, read
     from verify.contracts.ratchet import tighten
     from verify.contracts.snapshots import GraphSnapshot
@@ -24,6 +25,7 @@ __all__ = [
     "Verdict",
     "captured",
     "contract_text",
+    "expected_of",
     "forget",
     "fresh_names",
     "judge",
@@ -43,6 +45,7 @@ __getattr__ = imported_on_demand(
         "Verdict": "verify.contracts.verdict",
         "captured": "verify.contracts.subject",
         "contract_text": "verify.contracts.baseline",
+        "expected_of": "verify.contracts.expectation",
         "forget": "verify.contracts.subject",
         "fresh_names": "verify.contracts.automatic_names",
         "judge": "verify.contracts.verdict",

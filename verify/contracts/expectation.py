@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from verify.assertions import Expectation
+from verify.contracts.files import Contract
 from verify.kinds import KEYWORDS
 
 
@@ -26,3 +27,12 @@ def expectation(place: str, expected: Any) -> Expectation:
             if value is not None
         }
     )
+
+
+def expected_of(contract: Contract) -> Expectation:
+    """What a contract of a file says.
+
+    Raises:
+        ContractError: as for `expectation`.
+    """
+    return expectation(f"{contract.place}: contracts.{contract.label}", contract.promise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from verify.kinds import FORMS, factory_meant
 from verify.printable import printable, printable_text
 
 _MAX_BYTES = 4 << 20  # a contract is written by people; larger files are something else
+# How a violation within a branch names it.
+_GUARD = re.compile(r"""guards\[(?:'([^']*)'|"([^"]*)"): (\w+)\]""")
 _FIELDS = {
     "File": list(File.model_fields),
     "Promise": list(Promise.model_fields),
@@ -37,6 +40,15 @@ class Contract:
     @property
     def line(self) -> int:
         return self.lines.get((), 1)
+
+    def line_of(self, keyword: str) -> int:
+        """The line of the key that a violation is about; of the contract, if that is not found."""
+        path: list[str] = []
+        for single, double, value in _GUARD.findall(keyword):
+            path += ["guards", single or double, value.lower()]
+        path.append(keyword.rpartition(" ")[2])
+        known = (self.lines.get((*path[:end],)) for end in range(len(path), 0, -1))
+        return next((line for line in known if line is not None), self.line)
 
     @property
     def place(self) -> str:

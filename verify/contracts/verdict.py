@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 from verify.assertions import Expectation
-from verify.contracts.expectation import expectation
+from verify.contracts.expectation import expected_of
 from verify.contracts.files import Contract
 from verify.contracts.ratchet import Slack, slack
 from verify.contracts.subject import detector_of, subject_of
@@ -61,7 +61,7 @@ def judge(contract: Contract, ratchet: bool = False) -> Verdict:
     place = f"contracts.{contract.label}"
     begun = time.perf_counter()
     try:
-        expected = expectation(f"{contract.place}: {place}", contract.promise)
+        expected = expected_of(contract)
         detector = detector_of(subject_of(contract))
     except ContractError as error:
         return Verdict(contract, error=str(error), seconds=(time.perf_counter() - begun, 0.0))

@@ -34,7 +34,7 @@ from verify.graphs.op_definitions import (
     seed_inputs,
 )
 from verify.graphs.reading import graph_of_fit, read
-from verify.graphs.targets import idle_iterator, is_model, model_of
+from verify.graphs.targets import idle_iterator, is_model, model_of, one_step_of
 from verify.graphs.variables import key_of, numbers_of, path_of, resource
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "model_of",
     "no_collection",
     "numbers_of",
+    "one_step_of",
     "op_definition",
     "path_of",
     "pieces",

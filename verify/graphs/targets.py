@@ -193,13 +193,28 @@ def _outermost(function: Any) -> Any:
     return next((one for one in compiled if id(one) not in inner), None)
 
 
+def one_step_of(function: Any) -> Any:
+    """The ``tf.function`` of one batch that a train function runs; None if it runs eagerly.
+
+    It is the one that runs no other.
+    """
+    compiled = [value for value in _closure(function) if hasattr(value, "get_concrete_function")]
+    inner = [
+        one
+        for one in compiled
+        if not any(hasattr(v, "get_concrete_function") for v in _closure(one))
+    ]
+    return next(iter(inner), None)
+
+
 def _closure(function: Any) -> list[Any]:
     """What a function closes over, and what the functions that it closes over do."""
     found: list[Any] = []
     functions, seen = [function], set[int]()
     while functions:
         plain = functions.pop()
-        plain = inspect.unwrap(getattr(plain, "python_function", plain))
+        plain = getattr(plain, "python_function", plain)
+        functions += [wrapped for wrapped in [getattr(plain, "__wrapped__", None)] if wrapped]
         if isinstance(plain, types.FunctionType) and id(plain) not in seen:
             seen.add(id(plain))
             values = list(inspect.getclosurevars(plain).nonlocals.values())

@@ -1,0 +1,226 @@
+"""`Guard`: a callback that holds what ``fit`` runs against a contract, before and while it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from loopctl_shared import MONITOR
+from verify.assertions import GraphAssertionError, listing
+from verify.graphs import no_collection
+from verify.guard.alarms import Alarms
+from verify.guard.board import Board
+from verify.guard.monitors import Monitors
+from verify.guard.promises import Promise, promise_of
+from verify.guard.running import is_controlled, monitored_train_function, step_that_runs
+from verify.guard.watching import watched_by
+from verify.kinds import Violation
+from verify.step import Step, capture
+
+OnViolation = str | Callable[[Sequence[Violation]], object]
+_WAYS = ("raise", "warn")
+
+
+class GuardWarning(UserWarning):
+    """What a `Guard` found that only warns."""
+
+
+class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Holds the step that ``fit`` runs against a contract, and refuses to train another one.
+
+    Before the first batch of each ``fit``, and whenever the model has another train function since,
+    the very step that is about to run is checked: of plain Keras, under a `LoopControllerCallback`,
+    or in `loopctl.distributed.fit`. For a loop of your own there is `check`.
+
+    With `every`, steps are watched while they run, in the graph: every watched variable moves, no
+    other of the contract does (``unwatched``, ``unchanged``), loss and trained variables are
+    finite, updates are of a size (`ratio`), and replicas agree. Steps may be compiled by XLA, and
+    be many in one execution. What is looked at is told after the execution that it is in.
+
+    Args:
+        contract: the path of a ``*.graph.toml``, with ``#name`` if it has several contracts, or of
+            a snapshot that the fixture `graph_snapshot` has kept. Else give keywords.
+        every: look at every so many steps; None: only check before training.
+        within: a watched variable has to move once in so many steps. Take more than the longest
+            pause of what trains in turns, or is accumulated.
+        ratio: bounds of the norm of an update over that of the weights it updates, such as
+            ``(1e-6, 0.1)``; of trained variables with two axes or more. None: unchecked.
+        on_violation: ``"raise"`` a `GraphAssertionError`, ``"warn"``, or a function of the list of
+            violations, after which training goes on.
+        log_dir: where TensorBoard finds what was looked at: ``guard/ratio/<path>``, if `ratio` is
+            given, and every violation as text.
+        expected: keywords of `verify.assert_graph`, instead of `contract`.
+
+    Raises:
+        ContractError: `contract` can't be read, or names none of its contracts.
+        TypeError: a contract and keywords, or neither; an unknown keyword.
+        ValueError: `every`, `within` or `ratio` is no such number, or `on_violation` no such way.
+    """
+
+    def __init__(
+        self,
+        contract: str | Path | None = None,
+        every: int | None = None,
+        *,
+        within: int = 100,
+        ratio: tuple[float, float] | None = None,
+        on_violation: OnViolation = "raise",
+        log_dir: str | Path | None = None,
+        **expected: Any,
+    ) -> None:
+        super().__init__()
+        _check(every, within, ratio, on_violation)
+        self.promise: Promise = promise_of(contract, expected)
+        self.every, self.within, self.ratio = every, within, ratio
+        self.on_violation = on_violation
+        self._board = None if log_dir is None else Board(Path(log_dir))
+        self._fit: Any = None  # tells one fit from another
+        self._plain: Any = None  # the train function that is there without this callback
+        self._checked: Any = None  # the one that was checked, or what stands in for it
+        self._watched: Any = None  # the one that is watched
+        self._monitors: Monitors | None = None
+        self._alarms: Alarms | None = None
+        self._ran = self._looked = 0  # steps
+
+    # -- a loop of one's own -----------------------------------------------------------------------
+
+    def check(self, step: Any, *args: Any, model: Any = None, signature: str | None = None) -> None:
+        """Checks one step, as of a loop of your own, before it runs.
+
+        Args:
+            step, args, model, signature: as for `verify.assert_graph`.
+
+        Raises:
+            GraphAssertionError: it breaks the contract, unless `on_violation` says otherwise.
+        """
+        with no_collection():
+            self._hold(capture(step, *args, model=model, signature=signature))
+
+    # -- Keras' hooks ------------------------------------------------------------------------------
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._checked = self._plain = self._monitors = None
+        self._fit = getattr(self.model, "history", None)  # made anew by every fit
+        self._ran = self._looked = 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.model.train_function != self._checked:
+            self._plain = self.model.train_function
+            self.model.train_function = self._first
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        monitors = self._monitors
+        if monitors is None:
+            return
+        # How many steps there were at most; how many there were in truth takes a look at the graph.
+        self._ran += int(self.model.steps_per_execution)
+        if self._ran - self._looked >= monitors.every:
+            self._ran = monitors.steps
+            if self._ran - self._looked >= monitors.every:
+                self._looked = self._ran - self._ran % monitors.every
+                self._look()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._monitors is not None and self._monitors.steps >= self._monitors.every:
+            self._look(ended=True)
+        self._leave()
+
+    def monitors_of(self, model: keras.Model) -> Monitors | None:
+        """What is to watch the steps of a model now; `loopctl` asks, who makes its own steps."""
+        watches = model is self.model and getattr(model, "history", None) is self._fit
+        return self._monitors if watches else None
+
+    # -- what they do ------------------------------------------------------------------------------
+
+    def _first(self, iterator: Any) -> Any:
+        """Stands in for ``model.train_function`` until that has been checked."""
+        model, plain = self.model, self._plain
+        model.train_function = self._checked = plain
+        if getattr(model, "history", None) is self._fit:  # else left of a fit that raised
+            with no_collection():
+                step = step_that_runs(model, plain, iterator)
+                self._hold(step)
+                if self.every is not None:
+                    self._watch(step)
+        return model.train_function(iterator)
+
+    def _watch(self, step: Step) -> None:
+        model = self.model
+        watched = watched_by(self.promise, step, model)
+        ratios, compiled = self.ratio is not None, bool(model.jit_compile)
+        strategy = model.distribute_strategy
+        self._monitors = Monitors(strategy, watched, self.every or 1, ratios, compiled)
+        self._alarms = Alarms(self._monitors, self.within, self.ratio)
+        if is_controlled(model):
+            object.__setattr__(model, MONITOR, self)
+        else:
+            self._watched = monitored_train_function(model, self._monitors)
+            model.train_function = self._checked = self._run
+
+    def _run(self, iterator: Any) -> Any:
+        """Stands in for ``model.train_function`` while steps are watched."""
+        if self.monitors_of(self.model) is None:  # left of a fit that raised
+            self._leave()
+            return self.model.train_function(iterator)
+        return self._watched(iterator)
+
+    def _leave(self) -> None:
+        """Leaves the model as it would be without this callback."""
+        model = self.model
+        if model.train_function in (self._run, self._first):
+            model.train_function = self._plain
+        if getattr(model, MONITOR, None) is self:
+            object.__delattr__(model, MONITOR)
+        self._watched = self._checked = self._monitors = self._fit = None
+
+    def _look(self, ended: bool = False) -> None:
+        assert self._alarms is not None  # made with what it is about
+        found = self._alarms.violations(ended)
+        if self._board is not None:
+            self._board.write(self._looked, self._alarms.ratios, found)
+        self._tell(f"{self.model.name} at step {self._looked}", found)
+
+    def _hold(self, step: Step) -> None:
+        self._tell(step.name, self.promise.violations(step))
+
+    def _tell(self, name: str, found: Sequence[Violation]) -> None:
+        placed = [self._placed(violation) for violation in found]
+        if not placed:
+            return
+        if callable(self.on_violation):
+            self.on_violation(placed)
+        elif self.on_violation == "warn":
+            warnings.warn(listing(name, placed), GuardWarning, stacklevel=2)
+        else:
+            self._leave()
+            raise GraphAssertionError(listing(name, placed), placed)
+
+    def _placed(self, violation: Violation) -> Violation:
+        """A violation that says where what it breaks is written, if that is in a file."""
+        place = self.promise.place(violation.keyword)
+        if place is None:
+            return violation
+        return dataclasses.replace(violation, hints=(*violation.hints, f"promised at {place}"))
+
+
+def _check(every: Any, within: Any, ratio: Any, on_violation: Any) -> None:
+    for name, value in (("every", every), ("within", within)):
+        if name == "every" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}: it has to be a number of steps, 1 or more")
+    if ratio is not None:
+        if len(tuple(ratio)) != 2 or not 0 <= ratio[0] < ratio[1]:
+            raise ValueError(f"ratio is {ratio!r}: it has to be two numbers, 0 <= low < high")
+        if every is None:
+            raise ValueError("ratio is looked at while training: say every=n, too")
+    if not callable(on_violation) and on_violation not in _WAYS:
+        raise ValueError(
+            f"on_violation is {on_violation!r}: it may be 'raise', 'warn' or a function of the "
+            "violations"
+        )

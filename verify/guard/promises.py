@@ -1,0 +1,122 @@
+"""What a guard holds a step against: a contract of a file, keywords, or a snapshot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from loopctl_shared import CONTRACT_SUFFIX, near_spellings
+from verify.assertions import Expectation
+from verify.contracts import Contract, expected_of, read
+from verify.errors import ContractError
+from verify.find import Detector
+from verify.kinds import Violation
+from verify.step import Step
+from verify.step_facts import changes, lines_of, step_facts
+
+SNAPSHOT_SUFFIX = ".graph"
+
+
+class Promise(Protocol):
+    """What a step has to be."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The keywords of `verify.assert_graph` that it says, where it says any."""
+
+    def violations(self, step: Step) -> list[Violation]:
+        """Every way in which a step breaks it."""
+
+    def place(self, keyword: str) -> str | None:
+        """Where that is written, as ``file:line``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """A promise by keywords, of Python or of a contract's file."""
+
+    expectation: Expectation
+    contract: Contract | None = None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self.expectation.values
+
+    def violations(self, step: Step) -> list[Violation]:
+        return self.expectation.violations_of(Detector(step))
+
+    def place(self, keyword: str) -> str | None:
+        contract = self.contract
+        return None if contract is None else f"{contract.path}:{contract.line_of(keyword)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A promise by the facts that a snapshot of the pytest fixture has kept."""
+
+    path: Path
+    text: str
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return {"watched": [line[9:] for line in self._lines("watched: ")] or None}
+
+    def violations(self, step: Step) -> list[Violation]:
+        changed = changes(self.text, lines_of(step_facts(step)))
+        if not changed:
+            return []
+        kept = [line[2:] for line in changed if line.startswith("- ")]
+        found = [line[2:] for line in changed if line.startswith("+ ")]
+        told = "\n".join(kept) or "nothing of", "\n".join(found) or "nothing of it"
+        return [Violation("snapshot", *told)]
+
+    def place(self, keyword: str) -> str | None:
+        return str(self.path)
+
+    def _lines(self, begin: str) -> list[str]:
+        return [line for line in self.text.splitlines() if line.startswith(begin)]
+
+
+def promise_of(said: str | Path | None, keywords: Mapping[str, Any]) -> Promise:
+    """A promise from the path of a file, with ``#name`` of one contract of several, or keywords.
+
+    Raises:
+        ContractError: the file can't be read, or does not say which of its contracts is meant.
+        TypeError: both are given, or neither, or a keyword that nothing knows.
+    """
+    if (said is None) == (not keywords):
+        told = "neither" if said is None else f"both {str(said)!r} and {', '.join(keywords)}"
+        raise TypeError(
+            "a Guard takes a contract's or a snapshot's path, or keywords of verify.assert_graph: "
+            f"{told} given"
+        )
+    if said is None:
+        return Said(Expectation.of(keywords))
+    name, _, chosen = str(said).partition("#")
+    path = Path(name)
+    if path.name.endswith(SNAPSHOT_SUFFIX):
+        try:
+            return Kept(path, path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ContractError(f"{path}: can't be read: {error}") from None
+    if not path.name.endswith(CONTRACT_SUFFIX):
+        raise ContractError(
+            f"{path} is neither a contract (*{CONTRACT_SUFFIX}) nor a snapshot (*{SNAPSHOT_SUFFIX})"
+        )
+    contract = _chosen(path, read(path), chosen)
+    return Said(expected_of(contract), contract)
+
+
+def _chosen(path: Path, contracts: Sequence[Contract], name: str) -> Contract:
+    if not name and len(contracts) == 1:
+        return contracts[0]
+    names = [contract.name for contract in contracts]
+    if name in names:
+        return contracts[names.index(name)]
+    if not name:
+        raise ContractError(f"{path} has several contracts: say one, {path}#{names[0]}")
+    near = near_spellings(name, names)
+    meant = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(names)}"
+    raise ContractError(f"{path} has no contract {name!r}{meant}")

@@ -1,0 +1,65 @@
+"""The one step of a model that ``fit`` is about to run, and the same step with monitors."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from loopctl_shared import CONTROLLER
+from verify.graphs import one_step_of
+from verify.guard.monitors import Monitors
+from verify.step import Step, capture
+
+
+def is_controlled(model: keras.Model) -> bool:
+    """Whether a `LoopControllerCallback` makes the steps of a model."""
+    return getattr(model, CONTROLLER, None) is not None
+
+
+def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step:
+    """The step that a train function runs on each batch of an iterator.
+
+    It is the function's own trace, where it has one: it is not traced again to run.
+
+    Raises:
+        TypeError: what is iterated over does not say what its batches are.
+    """
+    given = getattr(iterator, "element_spec", None)
+    if given is None:
+        raise TypeError(
+            f"a Guard can't tell what the batches of {type(iterator).__name__} are: train on "
+            "arrays, on a keras.utils.PyDataset or on a tf.data.Dataset"
+        )
+    # Keras marks a missing element of a batch by an Optional, and hands steps None.
+    spec = keras.tree.map_structure(
+        lambda part: None if isinstance(part, tf.OptionalSpec) else part, given
+    )
+    one = None if is_controlled(model) else one_step_of(function)
+    if one is None:
+        return capture(model, _of_one_replica(spec, model.distribute_strategy))
+    step = capture(one.get_concrete_function(spec), model=model)
+    return dataclasses.replace(step, name=f"{model.name}.train_function")
+
+
+def monitored_train_function(model: keras.Model, monitors: Monitors) -> Any:
+    """A train function, as Keras makes it, of the model's own train step with monitors around."""
+    plain = model.train_function
+    # Past Keras' attribute tracking, and only while Keras looks.
+    object.__setattr__(model, "train_step", monitors.around(model.train_step))
+    try:
+        model.make_train_function(force=True)
+        return model.train_function
+    finally:
+        object.__delattr__(model, "train_step")
+        model.train_function = plain
+
+
+def _of_one_replica(spec: Any, strategy: Any) -> Any:
+    if strategy.num_replicas_in_sync == 1:
+        return spec
+    return tf.nest.map_structure(
+        lambda part: tf.nest.flatten(part, expand_composites=True)[0], spec
+    )
