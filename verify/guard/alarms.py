@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
 from verify.guard.monitors import Monitors, Seen, Watched
-from verify.kinds import Violation
+from verify.kinds import Violation, names
+
+
+@dataclasses.dataclass(frozen=True)
+class _Alarm:
+    """What is wrong with one variable. `expected` says what has to be, of ``{}``, its path."""
+
+    keyword: str
+    path: str
+    expected: str
+    found: str
 
 
 class Alarms:
@@ -27,48 +38,48 @@ class Alarms:
 
     def violations(self, ended: bool = False) -> list[Violation]:
         """What is wrong and was not told before. `ended`: no more steps are to come."""
-        seen = self._monitors.seen()
-        steps = self._monitors.steps
+        seen, steps = self._monitors.seen(), self._monitors.steps
         looked = steps - steps % self._monitors.every
-        found = [*self._of_loss(), *self._among_replicas(seen)]
+        found = [*self._of_losses(), *self._of_clips(), *self._among_replicas(seen)]
         for index, watched in enumerate(self._monitors.watched):
             found += self._of(watched, [replica[index] for replica in seen], looked, ended)
-        fresh = [(about, one) for about, one in found if (one.keyword, about) not in self._told]
-        self._told |= {(violation.keyword, about) for about, violation in fresh}
-        return [violation for _, violation in fresh]
+        fresh = [one for one in found if (one.keyword, one.path) not in self._told]
+        self._told |= {(one.keyword, one.path) for one in fresh}
+        alike: dict[tuple[str, str, str], list[str]] = {}
+        for one in fresh:
+            alike.setdefault((one.keyword, one.expected, one.found), []).append(one.path)
+        return [
+            Violation(keyword, expected.format(names(paths)), found)
+            for (keyword, expected, found), paths in alike.items()
+        ]
 
-    def _of_loss(self) -> Iterator[tuple[str, Violation]]:
+    def _of_losses(self) -> Iterator[_Alarm]:
         if step := self._monitors.infinite_loss:
-            yield "loss", Violation("finite", "a finite loss", f"it is not at {self._by(step)}")
+            yield _Alarm("finite", "loss", "a finite {}", f"none at {self._by(step)}")
 
-    def _of(
-        self, watched: Watched, seen: list[Seen], looked: int, ended: bool
-    ) -> Iterator[tuple[str, Violation]]:
+    def _of_clips(self) -> Iterator[_Alarm]:
+        clips = self._monitors.clips
+        if clips is not None and (step := int(clips.broken.numpy())):
+            found = f"{float(clips.worst.numpy()):.4g} at step {step}"
+            yield _Alarm("clipping", "clipping", clips.told, found)
+
+    def _of(self, watched: Watched, seen: list[Seen], looked: int, ended: bool) -> Iterator[_Alarm]:
         path = watched.path
         if written := min((one.written for one in seen if one.written), default=0):
-            found = f"step {written} writes it"
-            yield path, Violation("unwatched", f"{path} is not written", found)
+            found = f"step {written} writes to it"
+            yield _Alarm(watched.still, path, "no step writes to {}", found)
         if infinite := min((one.infinite for one in seen if one.infinite), default=0):
-            found = f"it is not after {self._by(infinite)}"
-            yield path, Violation("finite", f"{path} is finite", found)
+            found = f"others after {self._by(infinite)}"
+            yield _Alarm("finite", path, "finite numbers in {}", found)
         moved = min(one.moved for one in seen)
-        over = looked - moved >= self._within or (ended and not moved)
-        if watched.moves and over:
-            since = f"since step {moved}" if moved else "at all"
-            yield (
-                path,
-                Violation(
-                    "watched",
-                    f"{path} moves at least once in {self._within} steps",
-                    f"in {looked} steps it has not moved {since}",
-                ),
-            )
+        if watched.moves and (looked - moved >= self._within or (ended and not moved)):
+            found = f"none since step {moved}" if moved else "none"
+            expected = f"a move at least once in {self._within} steps, of {{}}"
+            yield _Alarm("watched", path, expected, f"{found}, in {looked} steps")
         if watched.trained and self._ratio is not None and len(watched.variable.shape) > 1:
             yield from self._of_ratio(path, seen, looked)
 
-    def _of_ratio(
-        self, path: str, seen: list[Seen], looked: int
-    ) -> Iterator[tuple[str, Violation]]:
+    def _of_ratio(self, path: str, seen: list[Seen], looked: int) -> Iterator[_Alarm]:
         assert self._ratio is not None  # asked for
         low, high = self._ratio
         ratio = max((one.ratio for one in seen), key=lambda r: -1.0 if math.isnan(r) else r)
@@ -77,21 +88,17 @@ class Alarms:
         self.ratios[path] = ratio
         # A step that leaves a variable alone, as one of another branch, has no update to measure.
         if ratio and not low <= ratio <= high:
-            yield (
-                path,
-                Violation(
-                    "ratio",
-                    f"updates of {path} of {low:g} to {high:g} times its norm",
-                    f"{ratio:.3g} times at step {looked}",
-                ),
-            )
+            expected = f"updates of {low:g} to {high:g} times the norm of {{}}"
+            yield _Alarm("ratio", path, expected, f"{ratio:.3g} times at step {looked}")
 
-    def _among_replicas(self, seen: list[list[Seen]]) -> Iterator[tuple[str, Violation]]:
+    def _among_replicas(self, seen: list[list[Seen]]) -> Iterator[_Alarm]:
         for index, watched in enumerate(self._monitors.watched):
             sums = {replica[index].checksum for replica in seen}
             if watched.trained and len(sums) > 1:
                 found = f"{len(sums)} of {len(seen)} replicas hold something else"
-                yield watched.path, Violation("replicas", f"{watched.path} is the same", found)
+                yield _Alarm(
+                    "replicas", watched.path, "the same numbers on all replicas, in {}", found
+                )
 
     def _by(self, step: int) -> str:
         every = self._monitors.every

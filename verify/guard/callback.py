@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from loopctl_shared import MONITOR
+from loopctl_shared import MONITOR, inner_optimizer
 from verify.assertions import GraphAssertionError, listing
 from verify.graphs import no_collection
 from verify.guard.alarms import Alarms
@@ -151,10 +151,15 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     def _watch(self, step: Step) -> None:
         model = self.model
-        watched = watched_by(self.promise, step, model)
-        ratios, compiled = self.ratio is not None, bool(model.jit_compile)
-        strategy = model.distribute_strategy
-        self._monitors = Monitors(strategy, watched, self.every or 1, ratios, compiled)
+        clipping = self.promise.values.get("clipping")
+        self._monitors = Monitors(
+            model.distribute_strategy,
+            watched_by(self.promise, step, model),
+            self.every or 1,
+            ratios=self.ratio is not None,
+            compiled=bool(model.jit_compile),
+            clipping=(inner_optimizer(model.optimizer), clipping) if clipping else None,
+        )
         self._alarms = Alarms(self._monitors, self.within, self.ratio)
         if is_controlled(model):
             object.__setattr__(model, MONITOR, self)
@@ -172,6 +177,8 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     def _leave(self) -> None:
         """Leaves the model as it would be without this callback."""
         model = self.model
+        if model is None:  # in a loop of one's own
+            return
         if model.train_function in (self._run, self._first):
             model.train_function = self._plain
         if getattr(model, MONITOR, None) is self:

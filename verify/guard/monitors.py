@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs import resource
+from verify.graphs import key_of, resource
+from verify.guard.clip_bounds import ClipBounds
 
 _SMALL = 4096  # elements; what is smaller is put together, since each op costs more than they do
 _MOVED, _WRITTEN, _INFINITE, _RATIO = range(4)  # columns
@@ -23,12 +24,15 @@ _MOVED, _WRITTEN, _INFINITE, _RATIO = range(4)  # columns
 
 @dataclasses.dataclass(frozen=True)
 class Watched:
-    """A variable that is watched. `still`: no step may write it; `moves`: steps have to."""
+    """A variable that is watched.
+
+    `moves`: steps have to change it; `still`: the keyword that says that none may, "" for none.
+    """
 
     path: str
     variable: Any
     moves: bool = False
-    still: bool = False
+    still: str = ""
     trained: bool = False
 
 
@@ -58,33 +62,56 @@ class Monitors:
         every: look at every so many steps.
         ratios: whether to compare updates with what they update, for which a copy is made.
         compiled: whether steps are compiled by XLA.
+        clipping: the optimizer whose gradients are promised to be clipped, and how; None: not.
     """
 
     def __init__(
-        self, strategy: Any, watched: Sequence[Watched], every: int, ratios: bool, compiled: bool
+        self,
+        strategy: Any,
+        watched: Sequence[Watched],
+        every: int,
+        *,
+        ratios: bool = False,
+        compiled: bool = False,
+        clipping: tuple[Any, Any] | None = None,
     ) -> None:
-        self.watched, self.every, self._strategy = tuple(watched), every, strategy
+        self.watched, self.every = tuple(watched), every
         parts = [strategy.experimental_local_results(resource(one.variable)) for one in watched]
         replicas = [*zip(*parts, strict=True)] if parts else []
         self._replicas = [_Replica(one, self, ratios, compiled) for one in replicas]
+        self.clips: ClipBounds | None = None
+        if clipping is not None and replicas:
+            self.clips = ClipBounds(*clipping, replicas[0])
 
     def around(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A step that does the same, watched: on its replica, or on all where it is of all."""
 
         @functools.wraps(step)
         def watched(data: Any) -> Any:
-            context = tf.distribute.get_replica_context()
-            own = self._replicas
-            if context is not None and len(own) > 1:
-                own = [own[int(context.replica_id_in_sync_group) % len(own)]]
+            own = self._running()
             before = [replica.before() for replica in own]
-            made = step(data)
+            first = self._replicas[0]
+            if self.clips is None or first not in own:
+                made = step(data)
+            else:
+                with self.clips.looking(first.is_due):
+                    made = step(data)
+                first.look_if_due(self.clips.look)
             loss = made.get("loss") if isinstance(made, Mapping) else None
             for replica, known in zip(own, before, strict=True):
                 replica.after(known, loss)
             return made
 
         return watched
+
+    def _running(self) -> list[_Replica]:
+        """The replica that runs this code; all, where they are told what to run."""
+        inside = tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
+        if len(self._replicas) <= 1 or not inside:
+            return self._replicas
+        # There, a variable is the component of the replica.
+        here = key_of(self.watched[0].variable)
+        return [one for one in self._replicas if key_of(one.variables[0]) == here]
 
     @property
     def steps(self) -> int:
@@ -133,7 +160,7 @@ class _Replica:
         self._large = [i for i in range(len(variables)) if i not in {*self._small}]
         order = [*self._small, *self._large]
         self._order = np.argsort(order)
-        self._still = np.asarray([one.still for one in monitors.watched])
+        self._still = np.asarray([bool(one.still) for one in monitors.watched])
         self._trained = np.asarray([one.trained for one in monitors.watched]) & np.asarray(floats)
         count = len(variables)
         with tf.device(variables[0].device):
@@ -147,28 +174,39 @@ class _Replica:
         """What a step that is looked at finds."""
         if not self._ratios:
             nothing = tf.zeros([len(self.variables)], tf.int64)
-            return tf.cond(self._is_due(), lambda: self._sums(self._values()), lambda: nothing)
+            return tf.cond(self.is_due(), lambda: self._sums(self._values()), lambda: nothing)
         if self._compiled:  # which keeps what is read
             return [variable.read_value() for variable in self.variables]
         empty = [tf.zeros([0] * v.shape.rank, v.dtype) for v in self.variables]
         # A copy: what is merely read is kept by copying all of it when it is written.
         return tf.cond(
-            self._is_due(), lambda: [tf.identity(v) for v in self._values()], lambda: empty
+            self.is_due(), lambda: [tf.identity(v) for v in self._values()], lambda: empty
         )
 
     def after(self, before: Any, loss: Any) -> None:
         """Looks at what a step has done, if it is one to look at."""
-        tf.cond(self._is_due(), lambda: self._look(before, loss), lambda: tf.constant(0, tf.int64))
+        self.look_if_due(lambda step: self._look(step, before, loss))
         self.count.assign_add(1)
 
-    def _is_due(self) -> Any:
+    def look_if_due(self, look: Callable[[Any], object]) -> None:
+        """Calls a function of the step's number, if the step is one to look at."""
+        step = self.count + 1
+
+        def looked() -> Any:
+            look(step)
+            return tf.constant(True)
+
+        tf.cond(self.is_due(), looked, lambda: tf.constant(False))
+
+    def is_due(self) -> Any:
+        """Whether the step is one to look at."""
         return (self.count + 1) % self.every == 0
 
     def _values(self) -> list[Any]:
         return [variable.read_value() for variable in self.variables]
 
-    def _look(self, before: Any, loss: Any) -> Any:
-        step, now = self.count + 1, self._values()
+    def _look(self, step: Any, before: Any, loss: Any) -> None:
+        now = self._values()
         sums = self._sums(now)
         found = self._sums(before) if self._ratios else before
         table = self.table.read_value()
@@ -182,7 +220,6 @@ class _Replica:
             bad = ~tf.reduce_all(tf.math.is_finite(tf.cast(loss, tf.float64)))
             known = self.infinite_loss.read_value()
             self.infinite_loss.assign(tf.where(bad & (known == 0), step, known))
-        return step
 
     def _first(self, now: Any, known: Any, step: Any) -> Any:
         return tf.where(now & (known == 0), tf.cast(step, tf.float64), known)

@@ -20,14 +20,16 @@ def watched_by(promise: Promise, step: Step, model: keras.Model) -> list[Watched
     detector = Detector(step)
     values = promise.values
     moves = _paths(detector, values.get("watched"), "watched")
-    still = _paths(detector, values.get("unchanged"), "unchanged", trainable=False)
+    unchanged = _paths(detector, values.get("unchanged"), "unchanged", trainable=False)
+    still = dict.fromkeys(unchanged, "unchanged")
     if not values.get("allow_writes"):
-        still |= _paths(detector, values.get("unwatched"), "unwatched")
+        unwatched = _paths(detector, values.get("unwatched"), "unwatched")
+        still |= dict.fromkeys(unwatched, "unwatched")
     trained = {update.variable.path for update in detector.flow.trained}
     return [
-        Watched(path, variable, path in moves, path in still, path in trained)
+        Watched(path, variable, path in moves, still.get(path, ""), path in trained)
         for path, variable in {path_of(v): v for v in _variables(model)}.items()
-        if path in moves | still | trained
+        if path in {*moves, *still, *trained}
     ]
 
 

@@ -43,7 +43,7 @@ from verify.kinds.facts import (
     TreatmentFact,
 )
 from verify.kinds.kind import Keyword, Kind, Row
-from verify.kinds.selection import select
+from verify.kinds.selection import names, select
 from verify.kinds.violation import Violation
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "factory_meant",
     "imported",
     "literal",
+    "names",
     "select",
 ]
 

@@ -1,0 +1,80 @@
+"""What a guard holds steps against: a file's contract, keywords, a snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import verify
+from tests.verify.guard.trained import BATCH, fit, model
+from verify import GraphAssertionError, Guard
+from verify.contracts import fresh_names
+from verify.errors import ContractError
+from verify.step_facts import lines_of
+
+CONTRACTS = """\
+[contracts.right]
+target = "anywhere:step"
+loss = "mse"
+
+[contracts.wrong]
+target = "anywhere:step"
+watched = ["*/hidden/*", "*/head/*"]
+loss = "mae"
+"""
+
+
+@pytest.fixture
+def contracts(tmp_path: Path) -> Path:
+    path = tmp_path / "train.graph.toml"
+    path.write_text(CONTRACTS, "utf-8")
+    return path
+
+
+def test_that_one_contract_of_a_file_is_held(contracts: Path) -> None:
+    fit(model(), Guard(f"{contracts}#right"), epochs=1)
+    with pytest.raises(GraphAssertionError) as raised:
+        fit(model(), Guard(f"{contracts}#wrong"), epochs=1)
+    assert f"promised at {contracts}:8" in str(raised.value)
+
+
+def test_that_a_snapshot_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "train.graph"
+    fresh_names()
+    path.write_text(lines_of(verify.facts(model(), BATCH)), "utf-8")
+    fresh_names()
+    fit(model(), Guard(path), epochs=1)
+    with pytest.raises(GraphAssertionError, match=r"(?s)snapshot: expected.*MeanSquared.*Absolute"):
+        fit(model(loss="mae"), Guard(path), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{0}", "has several contracts: say one, .*#right"),
+        ("{0}#rigth", "no contract 'rigth'; did you mean right?"),
+        ("{0}#other", "no contract 'other'; it has right, wrong"),
+        ("{0}.txt", "neither a contract .* nor a snapshot"),
+        ("{0}/none.graph", "can't be read"),
+    ],
+)
+def test_that_a_file_that_says_nothing_clear_is_refused(
+    contracts: Path, given: str, told: str
+) -> None:
+    with pytest.raises(ContractError, match=told):
+        Guard(given.format(contracts))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "neither given"),
+        ({"contract": "a.graph.toml", "loss": "mse"}, "both 'a.graph.toml' and loss given"),
+        ({"losses": "mse"}, "no expectation is called 'losses'"),
+    ],
+)
+def test_that_one_of_them_is_asked_for(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        Guard(**given)
