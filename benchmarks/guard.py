@@ -82,7 +82,9 @@ def compare(make: Callable[[], Made], steps: int, at_once: int, rounds: int) -> 
     for _ in range(rounds):
         for way, every in _WAYS.items():
             timed = Timed()
-            guards = [] if every is None else [verify.Guard(every=every, watched="*", within=10**6)]
+            guards = (
+                [] if every is None else [verify.Guard(every=every, watched="*", on_violation=len)]
+            )
             size = len(x) // steps
             callbacks = [*guards, timed]
             model.fit(x, y, size, 2, verbose=0, shuffle=False, callbacks=callbacks)

@@ -25,21 +25,22 @@ class Alarms:
 
     Args:
         monitors: that see it.
-        within: in how many steps what has to move has to have moved.
-        ratio: bounds of updates over what they update.
     """
 
-    def __init__(self, monitors: Monitors, within: int, ratio: tuple[float, float] | None) -> None:
-        self._monitors, self._ratio = monitors, ratio
-        self._within = max(within, monitors.every)
+    def __init__(self, monitors: Monitors) -> None:
+        self._monitors = monitors
         self._told = set[tuple[str, str]]()
         self.ratios: dict[str, float] = {}
         """What was seen last of each variable whose updates are compared with it."""
 
-    def violations(self, ended: bool = False) -> list[Violation]:
-        """What is wrong and was not told before. `ended`: no more steps are to come."""
-        seen, steps = self._monitors.seen(), self._monitors.steps
-        looked = steps - steps % self._monitors.every
+    def violations(self, looked: int, ended: bool = False) -> list[Violation]:
+        """What is wrong and was not told before.
+
+        Args:
+            looked: the step that was looked at last.
+            ended: no more steps are to come.
+        """
+        seen = self._monitors.seen()
         found = [*self._of_losses(), *self._of_clips(), *self._among_replicas(seen)]
         for index, watched in enumerate(self._monitors.watched):
             found += self._of(watched, [replica[index] for replica in seen], looked, ended)
@@ -72,16 +73,17 @@ class Alarms:
             found = f"others after {self._by(infinite)}"
             yield _Alarm("finite", path, "finite numbers in {}", found)
         moved = min(one.moved for one in seen)
-        if watched.moves and (looked - moved >= self._within or (ended and not moved)):
+        within = self._monitors.within
+        if watched.moves and (looked - moved >= within or (ended and not moved)):
             found = f"none since step {moved}" if moved else "none"
-            expected = f"a move at least once in {self._within} steps, of {{}}"
+            expected = f"a move at least once in {within} steps, of {{}}"
             yield _Alarm("watched", path, expected, f"{found}, in {looked} steps")
-        if watched.trained and self._ratio is not None and len(watched.variable.shape) > 1:
+        if watched.trained and self._monitors.ratio is not None and len(watched.variable.shape) > 1:
             yield from self._of_ratio(path, seen, looked)
 
     def _of_ratio(self, path: str, seen: list[Seen], looked: int) -> Iterator[_Alarm]:
-        assert self._ratio is not None  # asked for
-        low, high = self._ratio
+        assert self._monitors.ratio is not None  # asked for
+        low, high = self._monitors.ratio
         ratio = max((one.ratio for one in seen), key=lambda r: -1.0 if math.isnan(r) else r)
         if math.isnan(ratio):
             return

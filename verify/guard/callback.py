@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from loopctl_shared import MONITOR, inner_optimizer
+from loopctl_shared import MONITOR, inner_optimizer, warn_user
 from verify.assertions import GraphAssertionError, listing
 from verify.graphs import no_collection
 from verify.guard.alarms import Alarms
@@ -119,14 +118,16 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             return
         # How many steps there were at most; how many there were in truth takes a look at the graph.
         self._ran += int(self.model.steps_per_execution)
+        if self._ran - self._looked < monitors.every:
+            return
+        self._ran, tells = monitors.status()
         if self._ran - self._looked >= monitors.every:
-            self._ran = monitors.steps
-            if self._ran - self._looked >= monitors.every:
-                self._looked = self._ran - self._ran % monitors.every
+            self._looked = self._ran - self._ran % monitors.every
+            if tells or self._board is not None:
                 self._look()
 
     def on_train_end(self, logs: Any = None) -> None:
-        if self._monitors is not None and self._monitors.steps >= self._monitors.every:
+        if self._monitors is not None and self._looked:
             self._look(ended=True)
         self._leave()
 
@@ -141,13 +142,27 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         """Stands in for ``model.train_function`` until that has been checked."""
         model, plain = self.model, self._plain
         model.train_function = self._checked = plain
-        if getattr(model, "history", None) is self._fit:  # else left of a fit that raised
-            with no_collection():
-                step = step_that_runs(model, plain, iterator)
+        if getattr(model, "history", None) is not self._fit:  # left of a fit that raised
+            return model.train_function(iterator)
+        if self._holds(plain, iterator):
+            return model.train_function(iterator)
+        logs = model.train_function(iterator)
+        if not self._holds(model.train_function, iterator):
+            raise TypeError(
+                f"a Guard can't tell what the train function of {model.name!r} runs: it is neither "
+                "Keras' own nor that of a LoopControllerCallback"
+            )
+        return logs
+
+    def _holds(self, function: Any, iterator: Any) -> bool:
+        """Checks what a train function runs; whether that could be told."""
+        with no_collection():
+            step = step_that_runs(self.model, function, iterator)
+            if step is not None:
                 self._hold(step)
                 if self.every is not None:
                     self._watch(step)
-        return model.train_function(iterator)
+        return step is not None
 
     def _watch(self, step: Step) -> None:
         model = self.model
@@ -156,11 +171,13 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             model.distribute_strategy,
             watched_by(self.promise, step, model),
             self.every or 1,
-            ratios=self.ratio is not None,
+            within=self.within,
+            ratio=self.ratio,
             compiled=bool(model.jit_compile),
+            idle=is_controlled(model),
             clipping=(inner_optimizer(model.optimizer), clipping) if clipping else None,
         )
-        self._alarms = Alarms(self._monitors, self.within, self.ratio)
+        self._alarms = Alarms(self._monitors)
         if is_controlled(model):
             object.__setattr__(model, MONITOR, self)
         else:
@@ -187,7 +204,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     def _look(self, ended: bool = False) -> None:
         assert self._alarms is not None  # made with what it is about
-        found = self._alarms.violations(ended)
+        found = self._alarms.violations(self._looked, ended)
         if self._board is not None:
             self._board.write(self._looked, self._alarms.ratios, found)
         self._tell(f"{self.model.name} at step {self._looked}", found)
@@ -202,7 +219,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         if callable(self.on_violation):
             self.on_violation(placed)
         elif self.on_violation == "warn":
-            warnings.warn(listing(name, placed), GuardWarning, stacklevel=2)
+            warn_user(listing(name, placed), GuardWarning)
         else:
             self._leave()
             raise GraphAssertionError(listing(name, placed), placed)

@@ -1,8 +1,8 @@
 """What each step does to variables, watched in the graph that runs it.
 
-Every so many steps, before and after a step, a checksum of every watched variable is taken: an
-integer made of the bits of all elements, so that a change of any of them shows. The host reads a
-small table. Steps in between only count.
+Every so many steps, a checksum of every watched variable is taken: an integer made of the bits of
+all elements, so that a change of any of them shows. If there is something to tell, a flag says so,
+which is all that the host reads each time. Steps in between only count.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from verify.graphs import key_of, resource
+from verify.guard.checksums import Checksums, norms
 from verify.guard.clip_bounds import ClipBounds
 
-_SMALL = 4096  # elements; what is smaller is put together, since each op costs more than they do
 _MOVED, _WRITTEN, _INFINITE, _RATIO = range(4)  # columns
 
 
@@ -60,9 +60,11 @@ class Monitors:
         strategy: that the model is trained under.
         watched: the variables.
         every: look at every so many steps.
-        ratios: whether to compare updates with what they update, for which a copy is made.
+        within: in how many steps what has to move has to have moved.
+        ratio: bounds of the norm of an update over that of what it updates; None: unchecked.
         compiled: whether steps are compiled by XLA.
         clipping: the optimizer whose gradients are promised to be clipped, and how; None: not.
+        idle: whether a step may have no loss, which it tells as NaN.
     """
 
     def __init__(
@@ -71,14 +73,18 @@ class Monitors:
         watched: Sequence[Watched],
         every: int,
         *,
-        ratios: bool = False,
+        within: int = 100,
+        ratio: tuple[float, float] | None = None,
         compiled: bool = False,
         clipping: tuple[Any, Any] | None = None,
+        idle: bool = False,
     ) -> None:
-        self.watched, self.every = tuple(watched), every
+        self.idle = idle
+        self.watched, self.every, self.within = tuple(watched), every, max(within, every)
+        self.ratio = ratio
         parts = [strategy.experimental_local_results(resource(one.variable)) for one in watched]
         replicas = [*zip(*parts, strict=True)] if parts else []
-        self._replicas = [_Replica(one, self, ratios, compiled) for one in replicas]
+        self._replicas = [_Replica(one, self, compiled) for one in replicas]
         self.clips: ClipBounds | None = None
         if clipping is not None and replicas:
             self.clips = ClipBounds(*clipping, replicas[0])
@@ -113,10 +119,14 @@ class Monitors:
         here = key_of(self.watched[0].variable)
         return [one for one in self._replicas if key_of(one.variables[0]) == here]
 
-    @property
-    def steps(self) -> int:
-        """How many steps were done."""
-        return int(self._replicas[0].count.numpy()) if self._replicas else 0
+    def status(self) -> tuple[int, bool]:
+        """How many steps were done, and whether there may be something to tell."""
+        told = [replica.status.numpy() for replica in self._replicas]
+        # Whether replicas agree, no replica knows.
+        tells = len(told) > 1 or any(flag for _, flag in told)
+        if self.clips is not None:
+            tells = tells or bool(self.clips.broken.numpy())
+        return (int(told[0][0]) if told else 0), tells
 
     @property
     def infinite_loss(self) -> int:
@@ -141,56 +151,51 @@ class Monitors:
 class _Replica:
     """The monitors of one replica."""
 
-    def __init__(
-        self, variables: Sequence[Any], monitors: Monitors, ratios: bool, compiled: bool
-    ) -> None:
-        self.variables, self.every = variables, monitors.every
-        self._ratios, self._compiled = ratios, compiled
-        sizes = [int(np.prod(variable.shape)) for variable in variables]
-        floats = [variable.dtype.is_floating for variable in variables]
-        # What is put together has to be of one dtype.
-        self._small = [
-            i
-            for i, (size, variable) in enumerate(zip(sizes, variables, strict=True))
-            if size <= _SMALL and variable.dtype == tf.float32
-        ]
-        small = [sizes[i] for i in self._small]
-        self._ids = np.repeat(np.arange(len(small)), small).astype(np.int32)
-        self._odd = np.concatenate([_odd(size) for size in small] or [_odd(0)])
-        self._large = [i for i in range(len(variables)) if i not in {*self._small}]
-        order = [*self._small, *self._large]
-        self._order = np.argsort(order)
-        self._still = np.asarray([bool(one.still) for one in monitors.watched])
-        self._trained = np.asarray([one.trained for one in monitors.watched]) & np.asarray(floats)
-        count = len(variables)
+    def __init__(self, variables: Sequence[Any], monitors: Monitors, compiled: bool) -> None:
+        self.variables, self._monitors, self._compiled = variables, monitors, compiled
+        watched = monitors.watched
+        self._moves = np.asarray([one.moves for one in watched])
+        self._trained = np.asarray([one.trained for one in watched])
+        self._still = [i for i, one in enumerate(watched) if one.still]
+        self._sums = Checksums(variables)
+        self._sums_of_still = Checksums([variables[i] for i in self._still])
         with tf.device(variables[0].device):
             # Of no model: nothing that is trained, saved or told.
-            self.count = tf.Variable(0, trainable=False, dtype=tf.int64)
+            self.status = tf.Variable([0, 0], trainable=False, dtype=tf.int64)
             self.infinite_loss = tf.Variable(0, trainable=False, dtype=tf.int64)
-            self.table = tf.Variable(tf.zeros([count, 4], tf.float64), trainable=False)
-            self.checksums = tf.Variable(self._sums(self._values()), trainable=False)
+            self.table = tf.Variable(tf.zeros([len(variables), 4], tf.float64), trainable=False)
+            self.checksums = tf.Variable(self._sums.of(_read(variables)), trainable=False)
 
-    def before(self) -> Any:
-        """What a step that is looked at finds."""
-        if not self._ratios:
-            nothing = tf.zeros([len(self.variables)], tf.int64)
-            return tf.cond(self.is_due(), lambda: self._sums(self._values()), lambda: nothing)
-        if self._compiled:  # which keeps what is read
-            return [variable.read_value() for variable in self.variables]
+    def before(self) -> tuple[Any, Any]:
+        """What a step that is looked at finds: checksums, and copies, where they are asked for."""
+        sums, copies = None, None
+        if self._still:
+            still = [self.variables[i] for i in self._still]
+            none = tf.zeros([len(still)], tf.int64)
+            sums = tf.cond(
+                self.is_due(), lambda: self._sums_of_still.of(_read(still)), lambda: none
+            )
+        if self._monitors.ratio is not None:
+            copies = self._copies()
+        return sums, copies
+
+    def _copies(self) -> Any:
+        if self._compiled:  # XLA keeps what is read
+            return _read(self.variables)
         empty = [tf.zeros([0] * v.shape.rank, v.dtype) for v in self.variables]
-        # A copy: what is merely read is kept by copying all of it when it is written.
+        # What is merely read is kept by copying all of it whenever it is written.
         return tf.cond(
-            self.is_due(), lambda: [tf.identity(v) for v in self._values()], lambda: empty
+            self.is_due(), lambda: [tf.identity(v) for v in _read(self.variables)], lambda: empty
         )
 
-    def after(self, before: Any, loss: Any) -> None:
+    def after(self, before: tuple[Any, Any], loss: Any) -> None:
         """Looks at what a step has done, if it is one to look at."""
-        self.look_if_due(lambda step: self._look(step, before, loss))
-        self.count.assign_add(1)
+        self.look_if_due(lambda step: self._look(step, *before, loss))
+        self.status.assign_add([1, 0])
 
     def look_if_due(self, look: Callable[[Any], object]) -> None:
         """Calls a function of the step's number, if the step is one to look at."""
-        step = self.count + 1
+        step = self.status[0] + 1
 
         def looked() -> Any:
             look(step)
@@ -200,94 +205,40 @@ class _Replica:
 
     def is_due(self) -> Any:
         """Whether the step is one to look at."""
-        return (self.count + 1) % self.every == 0
+        return (self.status[0] + 1) % self._monitors.every == 0
 
-    def _values(self) -> list[Any]:
-        return [variable.read_value() for variable in self.variables]
-
-    def _look(self, step: Any, before: Any, loss: Any) -> None:
-        now = self._values()
-        sums = self._sums(now)
-        found = self._sums(before) if self._ratios else before
-        table = self.table.read_value()
-        moved = tf.where(sums != self.checksums, tf.cast(step, tf.float64), table[:, _MOVED])
-        written = self._first(self._still & (sums != found), table[:, _WRITTEN], step)
-        infinite = self._first(self._trained & ~self._are_finite(now), table[:, _INFINITE], step)
-        ratio = self._ratio(before, now) if self._ratios else table[:, _RATIO] * np.nan
+    def _look(self, step: Any, sums_before: Any, copies: Any, loss: Any) -> None:
+        now, at = _read(self.variables), tf.cast(step, tf.float64)
+        sums, finite = self._sums.of(now), self._sums.are_finite(now)
+        moved, written, infinite, ratio = tf.unstack(self.table.read_value(), axis=1)
+        moved = tf.where(sums != self.checksums, at, moved)
+        infinite = tf.where(self._trained & ~finite & (infinite == 0), at, infinite)
+        tells = tf.reduce_any(infinite > 0)
+        if self._moves.any():
+            late = self._moves & (at - moved >= self._monitors.within)
+            tells |= tf.reduce_any(late)
+        if sums_before is not None:
+            other = tf.gather(sums, self._still) != sums_before
+            first = other & (tf.gather(written, self._still) == 0)
+            places = tf.constant(self._still)[:, None]
+            hit = tf.scatter_nd(places, tf.cast(first, tf.float64), tf.shape(written, tf.int32))
+            written += hit * at
+            tells |= tf.reduce_any(written > 0)
+        if copies is not None:
+            ratio = norms(copies, now)
+            low, high = self._monitors.ratio or (0.0, 0.0)
+            tells |= tf.reduce_any(self._trained & ((ratio < low) | (ratio > high)))
         self.table.assign(tf.stack([moved, written, infinite, ratio], axis=1))
         self.checksums.assign(sums)
         if loss is not None:
-            bad = ~tf.reduce_all(tf.math.is_finite(tf.cast(loss, tf.float64)))
+            loss = tf.cast(loss, tf.float64)
+            is_bad = tf.math.is_inf(loss) if self._monitors.idle else ~tf.math.is_finite(loss)
+            bad = tf.reduce_any(is_bad)
             known = self.infinite_loss.read_value()
             self.infinite_loss.assign(tf.where(bad & (known == 0), step, known))
-
-    def _first(self, now: Any, known: Any, step: Any) -> Any:
-        return tf.where(now & (known == 0), tf.cast(step, tf.float64), known)
-
-    # -- of all variables at once ------------------------------------------------------------------
-
-    def _sums(self, values: Sequence[Any]) -> Any:
-        """Checksums, (variables,) int64, that are equal where all bits are."""
-        return self._each(values, self._sum_of_small, _sum)
-
-    def _sum_of_small(self, packed: Any) -> Any:
-        return self._by_variable(_bits(packed) * self._odd)
-
-    def _are_finite(self, values: Sequence[Any]) -> Any:
-        """(variables,) bool."""
-        return self._each(values, self._of_small_finite, _finite)
-
-    def _of_small_finite(self, packed: Any) -> Any:
-        return self._by_variable(tf.cast(~tf.math.is_finite(packed), tf.int32)) == 0
-
-    def _ratio(self, before: Sequence[Any], now: Sequence[Any]) -> Any:
-        """Norms of updates over norms of what they update, (variables,) float64."""
-        change = [_wide(a) - _wide(b) for a, b in zip(now, before, strict=True)]
-        norms = [
-            [tf.reduce_sum(tf.square(value)) for value in values]
-            for values in (change, [_wide(b) for b in before])
-        ]
-        of_change, of_value = (tf.sqrt(tf.stack(one)) for one in norms)
-        safe = tf.where(of_value > 0, of_value, tf.ones_like(of_value))
-        return tf.where(of_value > 0, of_change / safe, np.nan * tf.ones_like(of_value))
-
-    def _each(
-        self, values: Sequence[Any], small: Callable[[Any], Any], large: Callable[[Any], Any]
-    ) -> Any:
-        found = []
-        if self._small:
-            packed = tf.concat([tf.reshape(values[i], [-1]) for i in self._small], axis=0)
-            found.append(small(packed))
-        if self._large:
-            found.append(tf.stack([large(values[i]) for i in self._large]))
-        return tf.gather(tf.concat(found, axis=0), self._order)
-
-    def _by_variable(self, values: Any) -> Any:
-        return tf.math.unsorted_segment_sum(values, self._ids, len(self._small))
+            tells |= bad | (known > 0)
+        self.status.assign(tf.stack([step - 1, tf.cast(tells, tf.int64)]))
 
 
-def _odd(size: int) -> Any:
-    return 2 * np.arange(size, dtype=np.int64) + 1
-
-
-def _sum(value: Any) -> Any:
-    """A checksum of one variable, () int64: what overflows wraps, and no bit of it is lost."""
-    flat = tf.reshape(_bits(value), [-1])
-    return tf.reduce_sum(flat * (2 * tf.range(tf.size(flat, tf.int64)) + 1))
-
-
-def _bits(value: Any) -> Any:
-    """The bits of numbers, as int64 of the same shape."""
-    if value.dtype.is_floating:
-        value = tf.bitcast(value, {2: tf.int16, 4: tf.int32, 8: tf.int64}[value.dtype.size])
-    return tf.cast(value, tf.int64)
-
-
-def _finite(value: Any) -> Any:
-    if not value.dtype.is_floating:
-        return tf.constant(True)
-    return tf.reduce_all(tf.math.is_finite(value))
-
-
-def _wide(value: Any) -> Any:
-    return tf.cast(value, tf.float64)
+def _read(variables: Sequence[Any]) -> list[Any]:
+    return [variable.read_value() for variable in variables]

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from loopctl_shared import CONTROLLER
-from verify.graphs import one_step_of
+from verify.graphs import model_of, one_step_of
 from verify.guard.monitors import Monitors
 from verify.step import Step, capture
 
@@ -19,8 +19,8 @@ def is_controlled(model: keras.Model) -> bool:
     return getattr(model, CONTROLLER, None) is not None
 
 
-def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step:
-    """The step that a train function runs on each batch of an iterator.
+def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step | None:
+    """The step that a train function runs on each batch of an iterator; None if it can't be told.
 
     It is the function's own trace, where it has one: it is not traced again to run.
 
@@ -37,7 +37,10 @@ def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step:
     spec = keras.tree.map_structure(
         lambda part: None if isinstance(part, tf.OptionalSpec) else part, given
     )
-    one = None if is_controlled(model) else one_step_of(function)
+    controlled = is_controlled(model)
+    if not controlled and model_of(function) is not model:
+        return None  # a controlled model has no step before its first batch has built it, say
+    one = None if controlled else one_step_of(function)
     if one is None:
         return capture(model, _of_one_replica(spec, model.distribute_strategy))
     step = capture(one.get_concrete_function(spec), model=model)

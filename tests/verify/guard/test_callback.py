@@ -64,6 +64,27 @@ def test_that_what_runs_under_control_is_checked(first: bool) -> None:
         train(clipping=None)
 
 
+def test_that_a_controlled_model_that_is_built_by_its_first_batch_is_checked_after_it() -> None:
+    def train(**promised: Any) -> None:
+        unbuilt = keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+        unbuilt.compile("adam", "mse")
+        control = LoopControllerCallback({"clip": {"cond": when.batches < 9, True: {}}})
+        fit(unbuilt, Guard(every=1, **promised), control)
+
+    train(watched="*")
+    with pytest.raises(GraphAssertionError, match="watched: expected none"):
+        train(watched=None)
+
+
+def test_that_a_train_function_that_nobody_knows_is_no_step_that_was_checked() -> None:
+    class Replaces(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.model.train_function = lambda iterator: {"loss": len(next(iterator))}
+
+    with pytest.raises(TypeError, match="can't tell what the train function of 'right' runs"):
+        fit(model(), Guard(**PROMISED), Replaces())
+
+
 def test_that_each_fit_is_checked_and_a_model_that_was_compiled_again() -> None:
     guard, trained = Guard(**PROMISED), model()
     fit(trained, guard)
