@@ -61,8 +61,7 @@ def norms(before: Sequence[Any], now: Sequence[Any]) -> Any:
     """Norms of changes over those of what changed, (variables,) float64; NaN where that was 0."""
     of_change = [tf.norm(_wide(a) - _wide(b)) for a, b in zip(now, before, strict=True)]
     of_value = tf.stack([tf.norm(_wide(value)) for value in before])
-    none = of_value == 0
-    return tf.where(none, np.nan, tf.stack(of_change) / tf.where(none, 1.0, of_value))
+    return tf.where(of_value > 0, tf.stack(of_change) / of_value, tf.constant(np.nan, tf.float64))
 
 
 def _squares(value: Any) -> Any:
