@@ -81,7 +81,11 @@ class Parts:
         told: dict[str, str] = {}  # by which action
         for (action, _), group in self._groups.items():
             for name, value in group.take().items():
-                if name in self._taken or name in metrics or told.setdefault(name, action) != action:
+                if (
+                    name in self._taken
+                    or name in metrics
+                    or told.setdefault(name, action) != action
+                ):
                     raise ConfigError(
                         f"a part of an objective would be reported as {name!r} (<action>_<name>), "
                         "which is a name in fit's logs already: give it another name"
