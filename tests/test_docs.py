@@ -14,6 +14,7 @@ import pytest
 import inalu
 import loopctl
 import verify
+from examples.__main__ import PROGRAMS
 from loopctl import LoopControllerCallback, presets
 from loopctl.config import load_config, parse
 
@@ -72,6 +73,15 @@ def test_the_file_on_the_page_is_the_config_on_the_page(tmp_path: Path) -> None:
     assert config["late"] == {True: {"loss": False, "regularize": ["hidden"]}}
     path.write_text(other)
     assert load_config(path)["learn"][True] == presets.distillation(temperature=3.0)["learn"][True]
+
+
+def test_each_picture_of_a_preset_is_there_and_shown() -> None:
+    pages = (CONTROL.parent / "howto.md").read_text()
+    names = [program.__name__.rpartition(".")[2] for program in PROGRAMS]
+    assert sorted(re.findall(r"\]\(presets/(\w+)\.png\)", pages)) == names
+    for name in names:
+        assert 5_000 < (CONTROL.parent / "presets" / f"{name}.png").stat().st_size <= 60_000
+        assert f"`examples/{name}.py`" in pages
 
 
 def test_the_page_on_architecture_names_modules_that_are_there() -> None:

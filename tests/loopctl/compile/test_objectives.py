@@ -228,7 +228,9 @@ def test_a_part_takes_no_name_that_is_taken() -> None:
         fitted(pair(), two)
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 3}, {"run_eagerly": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"steps_per_execution": 3}, {"run_eagerly": True}], ids=str
+)
 def test_branches_share_some_of_their_parts(options: dict[str, Any]) -> None:
     """Which of them has computed a part is told by nothing but its value."""
 
