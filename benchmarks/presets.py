@@ -1,5 +1,8 @@
 """What presets cost over the same steps written by hand: ratios of medians, measured in turns.
 
+The steps by hand report what control reports: means over an epoch of each loss and its named parts,
+by `keras.metrics.Mean`, as the examples of Keras do.
+
 ``ci/bench presets`` takes a few minutes.
 """
 
@@ -36,8 +39,34 @@ def values(model: Any) -> list[Any]:
 # -- sharpness-aware -------------------------------------------------------------------------------
 
 
+class Means:
+    """Means over an epoch, of losses by name."""
+
+    def __init__(self, *names: str) -> None:
+        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def update(self, **losses: Any) -> None:
+        for name, loss in losses.items():
+            self.means[name].update_state(loss)
+
+    def result(self) -> dict[str, Any]:
+        return {name: mean.result() for name, mean in self.means.items()}
+
+    def reset(self) -> None:
+        for mean in self.means.values():
+            mean.reset_state()
+
+
 class Flat(keras.Model):
     """Gradients are taken uphill, and applied where the weights were."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.told = Means("loss")
+
+    def reset_metrics(self) -> None:
+        super().reset_metrics()
+        self.told.reset()
 
     def train_step(self, data: Any) -> Any:
         x, y = data
@@ -58,7 +87,8 @@ class Flat(keras.Model):
         for weight, climb in zip(weights, climbs, strict=True):
             weight.assign_sub(climb)
         self.optimizer.apply(second, self.trainable_variables)
-        return {**self.compute_metrics(x, y, prediction), "loss": loss}
+        self.told.update(loss=loss)
+        return {**self.compute_metrics(x, y, prediction), **self.told.result()}
 
 
 def flat(cls: type, **options: Any) -> keras.Model:
@@ -86,6 +116,14 @@ class Pair(keras.Model):
 class PairByHand(Pair):
     """Learns from labels, and from what the teacher makes of the same batch."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = Means("loss", "hard", "soft")
+
+    def reset_metrics(self) -> None:
+        super().reset_metrics()
+        self.told.reset()
+
     def train_step(self, data: Any) -> Any:
         x, y = data
         labels = tf.reshape(y, (-1,))
@@ -95,11 +133,13 @@ class PairByHand(Pair):
             hard = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
             near = tf.nn.softmax(told / 2.0)
             apart = tf.nn.log_softmax(told / 2.0) - tf.nn.log_softmax(logits / 2.0)
-            soft = tf.reduce_mean(tf.reduce_sum(near * apart, -1)) * 4.0
-            loss = 0.1 * tf.reduce_mean(hard) + 0.9 * soft
+            soft = 0.9 * tf.reduce_mean(tf.reduce_sum(near * apart, -1)) * 4.0
+            hard = 0.1 * tf.reduce_mean(hard)
+            loss = hard + soft
         gradients = tape.gradient(loss, values(self.student))
         self.optimizer.apply(gradients, self.student.trainable_variables)
-        return {**self.compute_metrics(x, y, logits), "loss": loss}
+        self.told.update(loss=loss, hard=hard, soft=soft)
+        return {**self.compute_metrics(x, y, logits), **self.told.result()}
 
 
 def pair(cls: type, **options: Any) -> keras.Model:
@@ -134,6 +174,11 @@ class AdversariesByHand(Adversaries):
         self.judging, self.forging = (keras.optimizers.Adam(1e-4, beta_1=0.5) for _ in range(2))
         self.judging.build(self.critic.trainable_variables)
         self.forging.build(self.generator.trainable_variables)
+        self.told = Means("loss", "fake", "real", "penalty", "forge")
+
+    def reset_metrics(self) -> None:
+        super().reset_metrics()
+        self.told.reset()
 
     def drawn(self, real: Any) -> Any:
         shape = (tf.shape(real)[0], NOISE)
@@ -150,9 +195,12 @@ class AdversariesByHand(Adversaries):
                 scores = self.critic(mixed, training=True)
             slopes = inner.gradient(scores, mixed)
             norms = tf.sqrt(tf.reduce_sum(slopes**2, axis=1) + 1e-12)
-            loss = tf.reduce_mean(self.critic(fake, training=True))
-            loss -= tf.reduce_mean(self.critic(real, training=True))
-            loss += 10.0 * tf.reduce_mean((norms - 1) ** 2)
+            parts = {
+                "fake": tf.reduce_mean(self.critic(fake, training=True)),
+                "real": -tf.reduce_mean(self.critic(real, training=True)),
+                "penalty": 10.0 * tf.reduce_mean((norms - 1) ** 2),
+            }
+            loss = parts["fake"] + parts["real"] + parts["penalty"]
         weights = values(self.critic)
         self.judging.apply(tape.gradient(loss, weights), self.critic.trainable_variables)
 
@@ -161,11 +209,13 @@ class AdversariesByHand(Adversaries):
                 loss = -tf.reduce_mean(self.critic(self.drawn(real), training=True))
             gradients = tape.gradient(loss, values(self.generator))
             self.forging.apply(gradients, self.generator.trainable_variables)
+            self.told.update(forge=loss)
             return tf.constant(0)
 
         self.steps.assign_add(1)
         tf.cond(self.steps.value % 5 == 0, forge, lambda: tf.constant(0))
-        return {"loss": loss}
+        self.told.update(loss=loss, **parts)
+        return self.told.result()
 
 
 def adversaries(cls: type, **options: Any) -> keras.Model:
@@ -173,6 +223,12 @@ def adversaries(cls: type, **options: Any) -> keras.Model:
     model.build((None, FEATURES))
     model.compile(keras.optimizers.Adam(1e-4, beta_1=0.5), **options)
     return model
+
+
+def penalized() -> Any:
+    """With an optimizer of its own, which belongs to one model."""
+    generator_optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5)
+    return presets.adversarial_with_penalty(generator_optimizer=generator_optimizer)
 
 
 def main() -> None:
@@ -184,31 +240,22 @@ def main() -> None:
     print(f"{steps} steps, batch {BATCH}\n")
     numbers = dataset((FEATURES,), CLASSES, BATCH, steps)
     labels = numbers.map(lambda x, y: (x, tf.argmax(y, -1))).cache()
-    made: dict[str, tuple[Callable[..., Any], type, type, Any, Any]] = {
-        "sharpness-aware": (flat, keras.Model, Flat, presets.sharpness_aware(), numbers),
-        "distillation": (pair, Pair, PairByHand, presets.distillation(), labels),
-        "GAN with a penalty": (
-            adversaries,
-            Adversaries,
-            AdversariesByHand,
-            presets.adversarial_with_penalty(
-                generator_optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5)
-            ),
-            numbers,
-        ),
+    made: dict[str, tuple[Callable[..., Any], type, type, Callable[[], Any], Any]] = {
+        "sharpness-aware": (flat, keras.Model, Flat, presets.sharpness_aware, numbers),
+        "distillation": (pair, Pair, PairByHand, presets.distillation, labels),
+        "GAN with a penalty": (adversaries, Adversaries, AdversariesByHand, penalized, numbers),
     }
     for name, (build, controlled, by_hand, config, data) in made.items():
         for many in (1, 100):
+            options = {"steps_per_execution": many}
             compare(
                 f"{name}, steps_per_execution={many}",
                 GOAL,
                 steps,
                 rounds,
                 {
-                    "loopctl": Variant(build(controlled, steps_per_execution=many), data, config),
-                    "hand-written train_step": Variant(
-                        build(by_hand, steps_per_execution=many), data
-                    ),
+                    "loopctl": Variant(build(controlled, **options), data, config()),
+                    "hand-written train_step": Variant(build(by_hand, **options), data),
                 },
             )
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from examples import figures
 from examples.gan import BATCH, RADIUS, ring
 from loopctl import LoopControllerCallback, presets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OVER = 1000  # train steps
 
@@ -49,6 +53,46 @@ def train(epochs: int) -> tuple[VAE, LoopControllerCallback]:
 def sample(model: VAE, count: int) -> Any:
     """Points from normal codes, (count, 2)."""
     return np.asarray(model.decoder(np.random.default_rng(0).normal(size=(count, 2))))
+
+
+def draw(model: VAE, control: LoopControllerCallback) -> Figure:
+    titles = ("parts of the loss", "codes of real points", "points of new codes")
+    figure, (curve, codes, points) = figures.panels(*titles)
+    width = 16
+    parts = {
+        name: figures.smoothed(control.history.column(f"annealed_{name}"), width)
+        for name in ("lost", "kl")
+    }
+    steps = width * np.arange(len(parts["kl"]))
+    figures.lines(curve, "train step", "", {n: (steps, part) for n, part in parts.items()})
+    curve.set_yscale("log")
+    curve.axvline(OVER, color=figures.GREY, linestyle="--")
+    curve.annotate(
+        "kl counts once",
+        (OVER, 0.97),
+        xycoords=("data", "axes fraction"),
+        fontsize=8,
+        xytext=(3, 0),
+        textcoords="offset points",
+        va="top",
+    )
+    curve.legend(fontsize=8, loc="center right")
+    real = ring(600)
+    mean = np.asarray(model.encoder(real))[:, :2]
+    normal = np.random.default_rng(0).normal(size=(600, 2))
+    figures.scatter(codes, normal, color=figures.GREY, label="normal")
+    figures.scatter(codes, mean, color=figures.BLUE, label="mean codes")
+    codes.set(xlim=(-4, 4), ylim=(-4, 4))
+    codes.legend(fontsize=8, markerscale=3, loc="upper right")
+    figures.scatter(points, real, color=figures.GREY, label="real")
+    figures.scatter(points, sample(model, 600), color=figures.BLUE, label="new")
+    points.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4))
+    points.legend(fontsize=8, markerscale=3, loc="upper right")
+    return figure
+
+
+def picture(epochs: int = 40) -> Figure:
+    return draw(*train(epochs))
 
 
 def main() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from examples import figures
 from loopctl import LoopControllerCallback, presets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLASSES = 3
 
@@ -59,6 +63,30 @@ def train(epochs: int, soft: float = 0.9) -> tuple[Pair, LoopControllerCallback]
 def accuracy(network: keras.Model) -> float:
     x, y = spirals(1024, seed=3)
     return float(np.mean(np.argmax(network(x), axis=-1) == y))
+
+
+def draw(alone: Pair, taught: Pair) -> Figure:
+    """What each network tells of the plane, and new samples."""
+    networks = {
+        "the teacher": taught.teacher,
+        "a student of labels": alone.student,
+        "a student of both": taught.student,
+    }
+    figure, axes = figures.panels(*(f"{k}: {accuracy(n):.0%} right" for k, n in networks.items()))
+    side = np.linspace(-2.4, 2.4, 97)
+    plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    x, y = spirals(450, seed=3)
+    for one, network in zip(axes, networks.values(), strict=True):
+        told = np.argmax(network(plane), axis=-1).reshape(len(side), -1)
+        figures.regions(one, side, told)
+        for i, color in enumerate(figures.COLORS[:CLASSES]):
+            figures.scatter(one, x[y == i], color=color, markersize=3)
+        one.set(xticks=[], yticks=[])
+    return figure
+
+
+def picture(epochs: int = 30) -> Figure:
+    return draw(train(epochs, soft=0.0)[0], train(epochs)[0])
 
 
 def main() -> None:

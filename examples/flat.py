@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from examples import figures
 from loopctl import LoopControllerCallback, presets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RADIUS = 0.1
 
@@ -37,19 +41,45 @@ def train(epochs: int, radius: float | None = RADIUS) -> keras.Model:
     return model
 
 
-def sharpness(model: keras.Model, radius: float = 0.5) -> float:
-    """By how much the loss rises, at most, in twenty random directions of that length."""
+def nearby(model: keras.Model, radii: Any, directions: int = 20) -> Any:
+    """The loss so far away in random directions, (directions, radii)."""
     x, y = data()
-    kept = model.get_weights()
-    here, rises = float(model.evaluate(x, y, verbose=0)), []
+    kept, found = model.get_weights(), []
     generator = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(directions):
         step = [generator.normal(size=w.shape) for w in kept]
         size = np.sqrt(sum(np.sum(part**2) for part in step))
-        model.set_weights([w + radius * part / size for w, part in zip(kept, step, strict=True)])
-        rises.append(float(model.evaluate(x, y, verbose=0)) - here)
+        for radius in radii:
+            moved = [w + radius * part / size for w, part in zip(kept, step, strict=True)]
+            model.set_weights(moved)
+            found.append(float(model.loss(y, model(x))))
     model.set_weights(kept)
-    return max(rises)
+    return np.reshape(found, (directions, -1))
+
+
+def sharpness(model: keras.Model, radius: float = 0.5) -> float:
+    """By how much the loss rises, at most, in twenty random directions of that length."""
+    here, there = nearby(model, (0.0, radius)).T
+    return float(np.max(there - here))
+
+
+def draw(models: dict[str, keras.Model]) -> Figure:
+    """By how much losses rise around weights, by name: the mean over directions, and the range."""
+    figure, (axes,) = figures.panels("rise of the loss along random directions", height=3.2)
+    figure.set_size_inches(4.6, 3.2)
+    radii = np.linspace(-1, 1, 21)
+    losses = {name: nearby(model, radii) for name, model in models.items()}
+    found = {name: loss - loss[:, len(radii) // 2, None] for name, loss in losses.items()}
+    series = {name: (radii, rises.mean(0)) for name, rises in found.items()}
+    figures.lines(axes, "distance from the weights", "loss there - loss here", series)
+    for rises, color in zip(found.values(), figures.COLORS, strict=False):
+        axes.fill_between(radii, rises.min(0), rises.max(0), color=color, alpha=0.2, linewidth=0)
+    axes.legend(fontsize=8, loc="upper center")
+    return figure
+
+
+def picture(epochs: int = 60) -> Figure:
+    return draw({"plain": train(epochs, None), "SAM": train(epochs)})
 
 
 def main() -> None:

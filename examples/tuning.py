@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from examples import figures
 from loopctl import LoopControllerCallback, presets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def task(count: int, shift: float, seed: int) -> tuple[Any, Any]:
@@ -32,7 +36,7 @@ def pretrained() -> keras.Model:
     return model
 
 
-def train(epochs: int) -> tuple[keras.Model, LoopControllerCallback]:
+def train(epochs: int, *callbacks: Any) -> tuple[keras.Model, LoopControllerCallback]:
     model = pretrained()
     model.compile(keras.optimizers.Adam(0.02), "mse", steps_per_execution=8)
     config = presets.discriminative_fine_tuning(
@@ -41,15 +45,66 @@ def train(epochs: int) -> tuple[keras.Model, LoopControllerCallback]:
         head_epochs=2,
     )
     control = LoopControllerCallback(config)
-    few = task(128, 0.5, 2)
-    model.fit(*few, batch_size=16, epochs=epochs, verbose=0, callbacks=[control])
+    tune(model, epochs, control, *callbacks)
     return model, control
+
+
+def tune(model: keras.Model, epochs: int, *callbacks: Any) -> None:
+    """To few samples of the other task."""
+    few = task(128, 0.5, 2)
+    model.fit(*few, batch_size=16, epochs=epochs, verbose=0, callbacks=list(callbacks))
 
 
 def error(model: keras.Model) -> float:
     """On new samples of the task that it is tuned to."""
     x, y = task(1024, 0.5, 3)
     return float(np.mean((np.asarray(model(x)) - y) ** 2))
+
+
+class Errors(keras.callbacks.Callback):
+    """Before the tuning, and after each epoch."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.found = [error(self.model)]
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.found.append(error(self.model))
+
+
+def plainly(epochs: int, *callbacks: Any) -> keras.Model:
+    """The same without control: all at one rate, and statistics move."""
+    model = pretrained()
+    model.compile(keras.optimizers.Adam(0.02), "mse", steps_per_execution=8)
+    tune(model, epochs, *callbacks)
+    return model
+
+
+def draw(models: dict[str, keras.Model], errors: dict[str, list[float]]) -> Figure:
+    """Of models that were tuned, by name."""
+    figure, (curve, bars) = figures.panels("error on new samples", "how far kernels moved")
+    series = {name: (np.arange(len(found)), found) for name, found in errors.items()}
+    figures.lines(curve, "epoch", "mean squared error", series)
+    curve.set_ylim(bottom=0)
+    before = {v.path: v.numpy() for v in pretrained().trainable_variables}
+    names = ("deep", "middle", "head")
+    for i, (name, model) in enumerate(models.items()):
+        kernels = [model.get_layer(layer).kernel for layer in names]
+        moved = [np.abs(kernel.numpy() - before[kernel.path]).mean() for kernel in kernels]
+        bars.bar(np.arange(3) + 0.4 * i - 0.2, moved, 0.4, color=figures.COLORS[i], label=name)
+    bars.set_xticks(range(3), names, fontsize=9)
+    bars.set_ylabel("mean change of a weight", fontsize=9)
+    bars.set_ylim(top=1.35 * bars.get_ylim()[1])
+    bars.legend(fontsize=8, loc="upper right")
+    return figure
+
+
+def picture(epochs: int = 20) -> Figure:
+    ours, plain = Errors(), Errors()
+    models = {
+        "slower the deeper": train(epochs, ours)[0],
+        "all at one rate": plainly(epochs, plain),
+    }
+    return draw(models, dict(zip(models, (ours.found, plain.found), strict=True)))
 
 
 def main() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from examples import figures
 from loopctl import LoopControllerCallback, presets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLUSTERS, SIGNAL, NUISANCE = 4, 4, 12
 
@@ -66,6 +70,29 @@ def told(seen: Any, seed: int = 1) -> float:
     codes = codes / np.linalg.norm(codes, axis=1, keepdims=True)
     near = np.argmax(codes[40:] @ codes[:40].T, axis=1)
     return float(np.mean(y[:40][near] == y[40:]))
+
+
+def draw(model: Learner) -> Figure:
+    """How alike samples are that are sorted by their cluster, as they are and as they are seen."""
+    titles = ("how alike samples are", "to what was learned")
+    figure, axes = figures.panels(*titles, height=3.2)
+    x, cluster = samples(48, 1)
+    x = x[np.argsort(cluster, kind="stable")]
+    for one, rows in zip(axes, (x, np.asarray(model.online(x, training=False))), strict=True):
+        rows = rows - rows.mean(axis=0)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        image = one.imshow(rows @ rows.T, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
+        middles = (np.arange(CLUSTERS) + 0.5) * len(rows) / CLUSTERS
+        names = [f"cluster {i + 1}" for i in range(CLUSTERS)]
+        one.set_xticks(middles, names, fontsize=8)
+        one.set_yticks(middles, names if one is axes[0] else [""] * CLUSTERS, fontsize=8)
+        one.tick_params(length=0)
+    figure.colorbar(image, ax=axes, label="cosine", shrink=0.8)
+    return figure
+
+
+def picture(epochs: int = 20) -> Figure:
+    return draw(train(epochs)[0])
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from loopctl import distributed, presets, when
+from loopctl import distributed, objectives, presets, when
 from loopctl.config import ConfigError, load_async_config, load_config, save_config
 from loopctl.run import Backup, LoopControllerCallback, StepHistory
 from loopctl_shared import imported_on_demand
@@ -21,6 +21,7 @@ __all__ = [
     "distributed",
     "load_async_config",
     "load_config",
+    "objectives",
     "presets",
     "save_config",
     "when",

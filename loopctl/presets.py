@@ -1,7 +1,8 @@
 """Configs that people ask for, each a few lines; take them as they are or as a pattern.
 
 All return plain dicts for `LoopControllerCallback`, to be changed or merged with others, and use
-graph predicates, so that they run at full speed under ``steps_per_execution``.
+graph predicates, so that they run at full speed under ``steps_per_execution``. All can be saved to
+files: what is no number or text in them has a name, or is made of settings (`loopctl.objectives`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
-import tensorflow as tf
-
 from loopctl import when
 from loopctl.config import Condition, ConfigError, Number, Selector
+from loopctl.objectives import (
+    Adversary,
+    Bootstrapped,
+    Critic,
+    Distilled,
+    DoubleQ,
+    Submodel,
+    Trained,
+)
 
 __all__ = [
     "adversarial_with_penalty",
@@ -221,20 +228,8 @@ def distillation(
     Source: Hinton et al., Distilling the Knowledge in a Neural Network (2015), section 2.
     """
 
-    def objective(model: Any, data: Any) -> Any:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        logits = getattr(model, student)(x, training=True)
-        told = keras.ops.stop_gradient(getattr(model, teacher)(x, training=False))
-        labels = keras.ops.reshape(y, (-1,))
-        hard = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        near = keras.ops.softmax(told / temperature)
-        divergence = near * (
-            keras.ops.log_softmax(told / temperature) - keras.ops.log_softmax(logits / temperature)
-        )
-        close = keras.ops.mean(keras.ops.sum(divergence, axis=-1)) * temperature**2
-        return {"hard": (1 - soft) * keras.ops.mean(hard), "soft": soft * close}, logits
-
-    trained = {"objective": objective, "variables": _trained(student)}
+    objective = Distilled(student, teacher, temperature, soft)
+    trained = {"objective": objective, "variables": Trained((student,))}
     return {"learn": {"cond": when.always, True: {**branch, **trained}}}
 
 
@@ -261,37 +256,11 @@ def adversarial_with_penalty(
     Source: Gulrajani et al., Improved Training of Wasserstein GANs (2017), algorithm 1.
     """
 
-    def drawn(model: Any, real: Any) -> Any:
-        maker = getattr(model, generator)
-        shape = (keras.ops.shape(real)[0], *maker.input_shape[1:])
-        return maker(keras.random.normal(shape, seed=getattr(model, "seed", None)), training=True)
-
-    def judged(model: Any, data: Any) -> Any:
-        real, judge = keras.utils.unpack_x_y_sample_weight(data)[0], getattr(model, critic)
-        fake = drawn(model, real)
-        share = (keras.ops.shape(real)[0], *[1] * (len(real.shape) - 1))
-        between = keras.random.uniform(share, seed=getattr(model, "seed", None))
-        mixed = between * real + (1 - between) * fake
-        with tf.GradientTape() as tape:
-            tape.watch(mixed)
-            scores = judge(mixed, training=True)
-        slopes = tape.gradient(scores, mixed)
-        squares = keras.ops.sum(keras.ops.square(slopes), axis=tuple(range(1, len(mixed.shape))))
-        norms = keras.ops.sqrt(squares + 1e-12)
-        return {
-            "fake": keras.ops.mean(judge(fake, training=True)),
-            "real": -keras.ops.mean(judge(real, training=True)),
-            "penalty": penalty * keras.ops.mean(keras.ops.square(norms - 1)),
-        }
-
-    def forged(model: Any, data: Any) -> Any:
-        real = keras.utils.unpack_x_y_sample_weight(data)[0]
-        return -keras.ops.mean(getattr(model, critic)(drawn(model, real), training=True))
-
-    judging = {"objective": judged, "variables": _trained(critic), "optimizer": critic_optimizer}
+    judged, forged = Critic(generator, critic, penalty), Adversary(generator, critic)
+    judging = {"objective": judged, "variables": Trained((critic,)), "optimizer": critic_optimizer}
     forging = {
         "objective": forged,
-        "variables": _trained(generator),
+        "variables": Trained((generator,)),
         "optimizer": generator_optimizer,
     }
     return {
@@ -321,19 +290,9 @@ def bootstrapped_views(
     Source: Grill et al., Bootstrap Your Own Latent (2020), section 3.1.
     """
 
-    def objective(model: Any, data: Any) -> Any:
-        x = keras.utils.unpack_x_y_sample_weight(data)[0]
-        one, other = views(x)
-
-        def apart(seen: Any, hidden: Any) -> Any:
-            told = getattr(model, predictor)(getattr(model, online)(seen, training=True))
-            meant = keras.ops.stop_gradient(getattr(model, target)(hidden, training=False))
-            return 2 + 2 * keras.losses.cosine_similarity(meant, told)
-
-        return keras.ops.mean(apart(one, other) + apart(other, one)) / 2
-
+    objective = Bootstrapped(views, online, predictor, target)
     following = _following(target, online, decay)
-    trained = {"objective": objective, "variables": _trained(online, predictor), **following}
+    trained = {"objective": objective, "variables": Trained((online, predictor)), **following}
     return {"learn": {"cond": when.always, True: {**branch, **trained}}}
 
 
@@ -360,36 +319,15 @@ def deep_q(
         Lillicrap et al., Continuous control with deep reinforcement learning (2016), for averages.
     """
 
-    def objective(model: Any, data: Any) -> Any:
-        learner, teacher = getattr(model, online), getattr(model, target)
-        values = learner(data["state"], training=True)
-        count = values.shape[-1]
-        chosen = keras.ops.sum(values * keras.ops.one_hot(data["action"], count), axis=-1)
-        best = keras.ops.argmax(learner(data["next_state"], training=False), axis=-1)
-        later = teacher(data["next_state"], training=False) * keras.ops.one_hot(best, count)
-        going = 1 - data["done"]
-        wanted = data["reward"] + discount * going * keras.ops.sum(later, axis=-1)
-        error = keras.losses.huber(
-            keras.ops.stop_gradient(wanted)[:, None], keras.ops.expand_dims(chosen, -1)
-        )
-        return keras.ops.mean(error)
-
+    objective = DoubleQ(online, target, discount)
     following = _following(target, online, decay)
-    trained = {"objective": objective, "variables": _trained(online), **following}
+    trained = {"objective": objective, "variables": Trained((online,)), **following}
     return {"learn": {"cond": when.always, True: {**branch, **trained}}}
 
 
 def _following(target: str, online: str, decay: float) -> Config:
     """A target network takes the average of the online one."""
-    return {"average": {"decay": decay, "into": _layer(target), "of": _layer(online)}}
-
-
-def _layer(name: str) -> Callable[[Any], Any]:
-    return lambda model: getattr(model, name)
-
-
-def _trained(*names: str) -> Callable[[Any], list[Any]]:
-    return lambda model: [v for name in names for v in getattr(model, name).trainable_variables]
+    return {"average": {"decay": decay, "into": Submodel(target), "of": Submodel(online)}}
 
 
 def _given(branch: Mapping[str, Any]) -> dict[str, Any]:

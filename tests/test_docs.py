@@ -14,7 +14,8 @@ import pytest
 import inalu
 import loopctl
 import verify
-from loopctl import LoopControllerCallback
+from examples.__main__ import PROGRAMS
+from loopctl import LoopControllerCallback, presets
 from loopctl.config import load_config, parse
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -59,7 +60,7 @@ def test_the_page_on_control_runs() -> None:
 
 
 def test_the_file_on_the_page_is_the_config_on_the_page(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
+    text, other = blocks("toml")
     assert set(tomllib.loads(text)) == {"gate", "late", "async"}
     path = tmp_path / "control.toml"
     path.write_text(text[: text.index("[async")])
@@ -70,6 +71,17 @@ def test_the_file_on_the_page_is_the_config_on_the_page(tmp_path: Path) -> None:
         assert repr(config[name].pop("cond")) == repr(action["cond"])
     assert config["gate"] == {k: v for k, v in scope["config"]["gate"].items() if k != "cond"}
     assert config["late"] == {True: {"loss": False, "regularize": ["hidden"]}}
+    path.write_text(other)
+    assert load_config(path)["learn"][True] == presets.distillation(temperature=3.0)["learn"][True]
+
+
+def test_each_picture_of_a_preset_is_there_and_shown() -> None:
+    pages = (CONTROL.parent / "howto.md").read_text()
+    names = [program.__name__.rpartition(".")[2] for program in PROGRAMS]
+    assert sorted(re.findall(r"\]\(presets/(\w+)\.png\)", pages)) == names
+    for name in names:
+        assert 5_000 < (CONTROL.parent / "presets" / f"{name}.png").stat().st_size <= 60_000
+        assert f"`examples/{name}.py`" in pages
 
 
 def test_the_page_on_architecture_names_modules_that_are_there() -> None:

@@ -29,7 +29,14 @@ ROOMS = [
 # Modules that are public as a whole, beside the packages.
 PUBLIC = [
     *PACKAGES,
-    *("loopctl.when", "loopctl.presets", "loopctl.distributed", "loopctl.plots", "loopctl.board"),
+    *(
+        "loopctl.when",
+        "loopctl.presets",
+        "loopctl.objectives",
+        "loopctl.distributed",
+        "loopctl.plots",
+        "loopctl.board",
+    ),
     *("verify.strategies", "inalu.layers", "inalu.papers", "inalu.schedules", "inalu.task"),
     "inalu.plots",
 ]

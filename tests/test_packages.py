@@ -16,7 +16,7 @@ import verify
 from loopctl_shared import DISTRIBUTION, how_to_install
 
 SUBMODULES = {
-    "loopctl": ("board", "distributed", "plots", "presets", "when"),
+    "loopctl": ("board", "distributed", "objectives", "plots", "presets", "when"),
     "verify": ("strategies",),
     "inalu": ("layers", "papers", "plots", "recipe", "schedules", "task"),
 }

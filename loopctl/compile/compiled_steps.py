@@ -104,6 +104,7 @@ class Steps:
         self._losses = {s.name: branch_loss(s, model) for s in plan.substeps}
         self.optimizers = optimizers or Optimizers(plan, model, self.selections)
         self.optimizers.build()
+        self.optimizers.check_compiled(plan)
         self.optimizers.check_averages(plan)
         self.optimizers.check_rates(plan)
         self.remembered = remembered or BranchStates(plan, model, self.selections)

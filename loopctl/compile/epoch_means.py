@@ -16,6 +16,7 @@ class EpochMean:
 
     def __init__(self, name: str) -> None:
         self.sums = tf.Variable([0.0, 0.0], trainable=False, name=f"{name}_loss_total_and_samples")
+        self._seen = False  # as far as the host has asked
 
     def update(self, loss: Any, samples: Any, ran: Any = True) -> Any:
         """Counts the loss of a step, scalar float32, if it `ran`, and returns it."""
@@ -32,7 +33,10 @@ class EpochMean:
     @property
     def seen(self) -> bool:
         """Whether there is anything to take the mean of; asked on the host."""
-        return bool(self.sums[1] > 0)
+        # A read of a variable costs as much as a small step: it is not asked again in an epoch.
+        self._seen = self._seen or bool(self.sums[1] > 0)
+        return self._seen
 
     def reset(self) -> None:
         self.sums.assign([0.0, 0.0])
+        self._seen = False

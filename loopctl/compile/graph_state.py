@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from loopctl.compile.epoch_means import EpochMean
 from loopctl.compile.graph_counters import Progress
-from loopctl.compile.objectives import Parts
+from loopctl.compile.parts import Parts
 from loopctl.compile.selection import statistics_of
 from loopctl.config import ConfigError, ControlPlan
 

@@ -1,14 +1,14 @@
-"""Objectives: a branch's own forward pass and loss, and the named parts that it reports."""
+"""Objectives: a branch's own forward pass and loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from loopctl.compile.epoch_means import EpochMean
+from loopctl.compile.parts import Parts
 from loopctl.compile.selection import layers_of
 from loopctl.config import ConfigError, ControlPlan, Substep, closest
 
@@ -142,63 +142,3 @@ def rehearse(plan: ControlPlan, model: keras.Model, parts: Parts, data: Any) -> 
                 if y_pred is not None:
                     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
                     model.compute_metrics(x, y, y_pred, sample_weight)
-
-
-class Parts:
-    """The named parts of objectives: their values in a step, and their means over an epoch.
-
-    Which names there are is known when objectives have been traced, or rehearsed. Each has its
-    variables from then on: in a step in which its action was idle, it is NaN.
-    """
-
-    def __init__(self, plan: ControlPlan) -> None:
-        self._taken = plan.names | plan.logged
-        self._values: dict[str, Any] = {}
-        self._means: dict[str, EpochMean] = {}
-
-    def of(self, action: str, results: tuple[Any, Mapping[str, Any]], samples: Any) -> Any:
-        """Keeps the parts that a substep of `action` has computed; returns its loss, float32."""
-        loss, parts = results
-        self.know(action, parts)
-        for name, part in parts.items():
-            key = f"{action}_{name}"
-            self._values[key].assign(self._means[key].update(part, samples))
-        return loss
-
-    def know(self, action: str, names: Iterable[str]) -> None:
-        """Makes the variables of parts, outside of a graph that is being traced."""
-        for key in (f"{action}_{name}" for name in names):
-            if key not in self._values:
-                with tf.init_scope():
-                    variable = tf.Variable(float("nan"), trainable=False, name="part")
-                    self._values[key], self._means[key] = variable, EpochMean("part")
-
-    def values(self, metrics: Collection[str]) -> dict[str, Any]:
-        """The parts of this step by name, scalar float32.
-
-        Raises:
-            ConfigError: a name is that of something else that a step reports.
-        """
-        found = {}
-        for name, variable in self._values.items():
-            if name in self._taken or name in metrics:
-                raise ConfigError(
-                    f"a part of an objective would be reported as {name!r} (<action>_<name>), "
-                    "which is a name in fit's logs already: give it another name"
-                )
-            found[name] = variable.read_value()
-            variable.assign(float("nan"))
-        return found
-
-    def means(self) -> dict[str, Any]:
-        """Of the steps of an epoch in which each was computed, scalar float32 by name."""
-        return {name: mean.result() for name, mean in self._means.items()}
-
-    @property
-    def within_epoch(self) -> dict[str, list[Any]]:
-        """The variables of these means."""
-        return {f"parts/{name}": [mean.sums] for name, mean in self._means.items()}
-
-    def reset_epoch(self) -> None:
-        for mean in self._means.values():
-            mean.reset()

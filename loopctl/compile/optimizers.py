@@ -197,6 +197,27 @@ class Optimizers:
             if not self.compiled.built:
                 self.compiled.build(self._model.trainable_variables)
 
+    def check_compiled(self, plan: ControlPlan) -> None:
+        """Whether the compiled optimizer knows what branches train by it.
+
+        Raises:
+            ConfigError: it was built before these variables were there, or could be trained.
+        """
+        inner = inner_optimizer(self.compiled)
+        parts = getattr(inner, "optimizers", [inner])
+        known = {id(variable) for part in parts for variable in known_to(part)}
+        for substep in plan.substeps:
+            if self.of(substep) is not self.compiled or not substep.has_loss:
+                continue
+            new = [v.path for v in self._selections[substep.name] if id(v) not in known]
+            if new:
+                raise ConfigError(
+                    f"{substep.place()} trains {', '.join(new)}, of which the compiled optimizer "
+                    "knows nothing: it was built before (by a training, or as a callback was "
+                    "attached to a model that had never been called). Give model.compile a new "
+                    'optimizer, or leave these out of "variables"'
+                )
+
     def of(self, substep: Substep) -> Any:
         if substep.optimizer is None:
             return self.compiled

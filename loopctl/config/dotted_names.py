@@ -55,5 +55,5 @@ def name_of(thing: Any, where: str) -> str:
             pass  # told below, in terms of what was to be named
     raise ConfigError(
         f"{where} is {thing!r}, which can't be named: a function or class at the top level of a "
-        "module is needed"
+        "module is needed, or an object of a dataclass there whose fields are its settings"
     )

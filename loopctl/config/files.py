@@ -4,6 +4,8 @@ A file holds one table per action, with ``cond`` and the branches ``true`` and `
 ``async`` one table per async action. Text stands for what can't be written otherwise:
 
 - ``package.module.name``: that object is imported. A config file is code, as a Python module is.
+- a callable that is made of settings, such as the objective of a preset, is a table of
+  ``class_name``, with dots, and ``config``.
 - elsewhere, ``cond`` is a graph predicate, ``learning_rate`` a number of `loopctl.when`, ``loss``
   and ``optimizer`` name Keras', variables and layers are globs; losses, optimizers and schedules
   with settings are Keras' own serialized form, a table of ``class_name`` and ``config``.
@@ -27,6 +29,7 @@ import tomlkit
 from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import is_dotted, name_of, resolve
 from loopctl.config.errors import ConfigError, place
+from loopctl.config.made_objects import is_made, is_table, made, table_of
 from loopctl.config.predicate_text import parse as parse_predicate
 from loopctl.config.predicate_text import parse_value
 from loopctl.config.predicates import Expression
@@ -142,6 +145,8 @@ def _async(name: str, entry: Any) -> Any:
 
 
 def _condition(value: Any, where: str, read: Callable[..., Any] = parse_predicate) -> Any:
+    if is_table(value):
+        return made(value, where)
     if not isinstance(value, str):
         return value
     plain = value.removeprefix("when.").isidentifier()  # such as when.always
@@ -149,6 +154,8 @@ def _condition(value: Any, where: str, read: Callable[..., Any] = parse_predicat
 
 
 def _value(key: str, value: Any, where: str) -> Any:
+    if key in (*_CALLABLES, "loss", "ascend") and is_table(value):
+        return made(value, where)
     if key == "optimizer" and isinstance(value, dict) and "class_name" not in value:
         return {k: _value(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if key in _CALLABLES or key in ("loss", "optimizer"):
@@ -195,6 +202,8 @@ def _rate(value: Any, where: str) -> Any:
 def _of_average(key: str, value: Any, where: str) -> Any:
     if key == "start":
         return _condition(value, where)
+    if is_table(value):
+        return made(value, where)
     return resolve(value, where) if is_dotted(value) else value
 
 
@@ -232,6 +241,8 @@ def _written(key: str, value: Any, where: str) -> Any:
         return [_written(key, v, f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, _SERIALIZED):
         return serialized(value, where)
+    if is_made(value):
+        return table_of(value, where)
     return name_of(value, where) if callable(value) else value
 
 

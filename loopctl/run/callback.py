@@ -258,7 +258,9 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
             )
         self._tell(self.steps.state.progress)
         reported = self._function(iterator)
-        self._differences.of_losses(self.model)
+        if self._function.python:  # else, layers have added what they did before
+            self._function.python = False
+            self._differences.of_losses(self.model)
         return self._reported(reported)
 
     def _reported(self, reported: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ class TrainFunction:
 
     Attributes:
         batch: specs of the batches that were seen, None before the first.
+        python: whether Python has run a step, to trace it or eagerly, since this was set to False.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class TrainFunction:
         self._main_step, self._logs, self._record = main_step, logs, record
         self.batch: Any = None
         self._model = model
+        self.python = False
         self._names: tuple[str, ...] = ()
+        self._logged: tuple[str, ...] = ()  # what logs are of
+        self._places: list[int] = []  # of the names in a row
         self._states: frozenset[str] = frozenset()
         self._count = int(model.steps_per_execution)
         self._manner = _manner(model)
@@ -87,7 +91,7 @@ class TrainFunction:
                 if logs is None:
                     raise StopIteration from None
                 break  # there was no more after a pause
-            logs, done = reported, int(count)
+            logs, done = dict(zip(self._logged, reported.numpy().tolist(), strict=True)), int(count)
             paused = self._take(np.asarray(rows)[:done])
             left = left - done if paused else 0
         return logs or {}
@@ -95,13 +99,14 @@ class TrainFunction:
     def _take(self, rows: Any) -> bool:
         """Records steps; whether the host has had something to do after the last of them."""
         names = len(self._names)
-        self._record(self._names, rows[:, :names], self._states)
+        self._record(self._names, rows[:, self._places], self._states)
         due = rows[-1, names:] != 0
         self._pauses.after(due)
         return bool(due.any())
 
     def _one_step(self, data: Any) -> Any:
         """All values of a step in one tensor, (names,) float64, so that they travel together."""
+        self.python = True
         data = without_optionals(data)
         one = self._model.distribute_strategy.num_replicas_in_sync == 1
         if one and self.batch is None and self._model.run_eagerly:
@@ -112,21 +117,39 @@ class TrainFunction:
         # Before a metric has measured, Keras 3.8 gives its result as a plain number.
         values = {name: tf.convert_to_tensor(value) for name, value in values.items()}
         self._states = frozenset(n for n, value in values.items() if value.dtype == tf.bool)
-        row = [*values.values(), *self._pauses.due()]
-        return tf.stack([tf.cast(value, tf.float64) for value in row])
+        row, self._places = _row(list(values.values()))
+        due = [tf.cast(flag, tf.float64) for flag in self._pauses.due()]
+        return tf.concat([row, due], 0) if due else row
 
     def _report(self, row: Any) -> Mapping[str, Any]:
         """Logs as float32 scalars: control states too, of which progress bars take means."""
         values = tf.unstack(tf.cast(row[: len(self._names)], tf.float32), len(self._names))
-        return self._logs(dict(zip(self._names, values, strict=True)))
+        pairs = zip(self._names, self._places, strict=True)
+        return self._logs({name: values[place] for name, place in pairs})
 
-    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, Mapping[str, Any], Any]:
-        """Up to `count` steps: values (count, names), the last logs, the number of steps."""
+    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, Any, Any]:
+        """Up to `count` steps: values (count, names), the last logs, the number of steps.
+
+        Logs are one tensor, (logs,) float32: the host reads it at once.
+        """
         if self._at_once and takes(iterator):
             rows, done = self._at_once(iterator)
         else:
             rows, done = one_by_one(self._one, iterator, self._count, left, len(self._pauses))
-        return rows, self._report(rows[done - 1]), done
+        logs = self._report(rows[done - 1])
+        self._logged = tuple(logs)
+        return rows, tf.stack([tf.cast(value, tf.float32) for value in logs.values()]), done
+
+
+def _row(values: list[Any]) -> tuple[Any, list[int]]:
+    """Scalars as one tensor, (values,) float64, and the place of each: those of a type together.
+
+    They are cast together, since for a small step each op counts.
+    """
+    types = dict.fromkeys(value.dtype for value in values)
+    order = [i for kind in types for i, value in enumerate(values) if value.dtype == kind]
+    stacks = [tf.stack([value for value in values if value.dtype == kind]) for kind in types]
+    return tf.concat([tf.cast(s, tf.float64) for s in stacks], 0), np.argsort(order).tolist()
 
 
 def build_metrics(model: keras.Model, batch: Any) -> None:

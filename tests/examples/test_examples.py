@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -20,6 +23,20 @@ from examples import (
     unfreezing,
     views,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def assert_drawn(figure: Figure, panels: int, lines: int) -> None:
+    """A picture that a page can hold, of panels each of which shows something."""
+    axes = figure.axes[:panels]
+    assert all(one.get_title() for one in axes)
+    assert all(np.isfinite(one.dataLim.get_points()).all() for one in axes)
+    assert sum(len(one.lines) for one in axes) == lines
+    file = io.BytesIO()
+    figure.savefig(file)
+    assert len(file.getvalue()) < 60_000
 
 
 def test_a_gan_learns_a_ring() -> None:
@@ -67,7 +84,9 @@ def test_an_inalu_layer_learns_to_multiply() -> None:
 
 
 def test_a_critic_with_a_penalty_teaches_a_ring() -> None:
-    model, control = penalty.train(25)
+    samples = penalty.Samples((1, 25))
+    model, control = penalty.train(25, samples)
+    assert_drawn(penalty.draw(samples), panels=2, lines=4)
     points = np.asarray(model.sample(2000))
     radius = np.linalg.norm(points, axis=1)
     assert radius.mean() == pytest.approx(penalty.RADIUS, abs=0.3)
@@ -80,6 +99,7 @@ def test_a_critic_with_a_penalty_teaches_a_ring() -> None:
 
 def test_views_tell_clusters_without_labels() -> None:
     model, _ = views.train(10)
+    assert_drawn(views.draw(model), panels=2, lines=0)
     assert views.told(lambda x: x) < 0.6
     assert views.told(lambda x: model.online(x, training=False)) > 0.9
 
@@ -88,6 +108,7 @@ def test_a_student_learns_from_its_teacher() -> None:
     """More than from labels of which nine in ten are drawn at random."""
     alone, _ = distilled.train(20, soft=0.0)
     model, control = distilled.train(20)
+    assert_drawn(distilled.draw(alone, model), panels=3, lines=9)
     taught = distilled.accuracy(model.student)
     assert taught > 0.95
     assert taught > distilled.accuracy(alone.student) + 0.03
@@ -95,10 +116,13 @@ def test_a_student_learns_from_its_teacher() -> None:
 
 
 def test_values_of_a_corridor_are_those_of_its_discount() -> None:
-    model, _ = corridor.train(30)
+    learned = corridor.Learned()
+    model, _ = corridor.train(30, learned)
     values = corridor.values(model)
-    worth = corridor.DISCOUNT ** np.arange(corridor.CELLS - 2, -1, -1)
-    np.testing.assert_allclose(values[:, 1], worth, atol=0.05)
+    np.testing.assert_allclose(values[:, 1], corridor.worth(), atol=0.05)
+    np.testing.assert_allclose(learned.right[-1], values[:, 1])
+    assert learned.returns[0] < learned.returns[-1] == pytest.approx(corridor.worth().mean())
+    assert_drawn(corridor.draw(model, learned), panels=3, lines=13)
     assert (values[:, 1] > values[:, 0]).all()
 
 
@@ -106,12 +130,16 @@ def test_an_annealed_autoencoder_makes_a_ring() -> None:
     model, control = annealed.train(25)
     radius = np.linalg.norm(annealed.sample(model, 2000), axis=1)
     assert radius.mean() == pytest.approx(annealed.RADIUS, abs=0.35)
+    assert_drawn(annealed.draw(model, control), panels=3, lines=7)
     divergence = control.history.column("annealed_kl")
     assert divergence[:200].max() > 1.5 * divergence[-1] > 0, "free at first, less when it counts"
 
 
 def test_tuning_moves_the_head_and_no_statistics() -> None:
-    before, (model, control) = tuning.pretrained(), tuning.train(20)
+    errors = tuning.Errors()
+    before, (model, control) = tuning.pretrained(), tuning.train(20, errors)
+    assert_drawn(tuning.draw({"ours": model}, {"ours": errors.found}), panels=2, lines=1)
+    assert errors.found[0] == pytest.approx(tuning.error(before))
     assert tuning.error(model) < 0.8 * tuning.error(before)
     moved = {
         new.path: float(np.abs(new.numpy() - old.numpy()).mean())
@@ -126,10 +154,14 @@ def test_tuning_moves_the_head_and_no_statistics() -> None:
 def test_sam_finds_what_is_flat() -> None:
     sharp, soft = flat.train(60, None), flat.train(60)
     assert flat.sharpness(soft) < 0.7 * flat.sharpness(sharp)
+    assert_drawn(flat.draw({"plain": sharp, "SAM": soft}), panels=1, lines=2)
 
 
 def test_no_single_example_decides_in_private() -> None:
     _, plainly = private.train(5, private=False)
-    _, privately = private.train(5)
+    told = private.Accuracies()
+    model, privately = private.train(5, told)
+    assert told.found[-1] == pytest.approx(privately)
+    assert_drawn(private.draw({"private": model}, {"private": told.found}), panels=2, lines=4)
     assert plainly < 0.6
     assert privately > 0.95

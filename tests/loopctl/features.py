@@ -210,7 +210,7 @@ FEATURES: tuple[Feature, ...] = (
         "works",
         lambda model, logs, _: model.run_eagerly,
         compile={"run_eagerly": True},
-        held=("tests/loopctl/run/test_callback.py",),
+        held=("tests/loopctl/run/test_fit.py",),
     ),
     Feature(
         "`tf.distribute.MirroredStrategy`",

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 import verify
 from loopctl import ConfigError, LoopControllerCallback, distributed, when
 from tests import forked
-from tests.loopctl import resumed, worker
+from tests.loopctl import all_keys, resumed, worker
 from tests.oracle import eager
 from tests.replicas import mirrored
 from tests.verify.steps import batch, dense
@@ -172,6 +172,7 @@ def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> 
     assert first["control"] == second["control"]
     assert len(set(first["control"])) == 2, "both branches should have been taken"
     assert first["weights"] == second["weights"]
+    assert first["keys"] == second["keys"]
 
     model, batches = worker.build(), worker.batches()
     callback = LoopControllerCallback(worker.CONFIG)
@@ -187,6 +188,8 @@ def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> 
     assert [bool(step["gate"]) for step in callback.history] == first["control"]
     for ours, theirs in zip(model.get_weights(), first["weights"], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    for name, found in first["keys"].items():
+        all_keys.assert_same(found, all_keys.alone(name))
     # Why `distributed.fit` is there: should this ever be empty, Keras' own fit will do.
     assert "PerReplica" in first["plain fit"]
 

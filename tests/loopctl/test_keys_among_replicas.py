@@ -2,101 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import keras
-import numpy as np
 import pytest
 
-from loopctl import LoopControllerCallback, when
-from tests.loopctl.test_distributed import mirrored
-
-SIZE, STEPS = 8, 6
-layers = keras.layers
+from loopctl.config.dicts_to_plan import BRANCH_KEYS
+from tests.loopctl import all_keys
+from tests.replicas import mirrored
 
 
-class Networks(keras.Model):
-    """Two that are trained, and one that follows the first."""
-
-    def __init__(self, norm: Any) -> None:
-        super().__init__()
-        self.body, self.target = (
-            keras.Sequential(
-                [keras.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2)], name=name
-            )
-            for name in ("body", "target")
-        )
-        self.norm, self.head = norm, layers.Dense(1)
-
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        return self.head(self.norm(self.body(x), training=training))
-
-
-def apart(model: Any, data: Any) -> Any:
-    """Squared errors of the model, and of its body from its target's outputs."""
-    x, y = data[:2]
-    followed = keras.ops.stop_gradient(model.target(x))
-    return {
-        "errors": keras.ops.mean((model(x, training=True) - y) ** 2),
-        "apart": keras.ops.mean((model.body(x) - followed) ** 2),
-    }
-
-
-BRANCHES: dict[str, dict[str, Any]] = {
-    "objective, loss_weights, average into": {
-        "objective": apart,
-        "loss_weights": {"apart": when.linear(0, 1, over=4)},
-        "excluded_variables": "target*",
-        "average": {"decay": 0.5, "into": "target", "of": "body"},
-    },
-    "accumulate, learning_rate, average": {
-        "accumulate": 2,
-        "learning_rate": when.cosine(0.1, 0.01, over=4),
-        "average": {"decay": 0.9},
-    },
-    "optimizers by glob, clipping": {
-        "optimizer": {
-            "body*": lambda: keras.optimizers.Adam(0.05),
-            "[!b]*": lambda: keras.optimizers.SGD(0.1),
-        },
-        "clipping": {"global_norm": 0.5},
-    },
-    "ascend, inference": {"ascend": 0.1, "inference": True},
-    "per_example, rates by glob": {
-        "per_example": {"clip": 0.5},
-        "inference": True,
-        "learning_rate": {"*kernel": 0.5},
-    },
-    "skip_nonfinite": {"skip_nonfinite": True, "loss": "mae"},
-}
-
-
-def trained(branch: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Weights, and losses by step."""
-    keras.utils.set_random_seed(1)
-    samples = np.random.default_rng(0)
-    x = samples.normal(size=(SIZE * STEPS, 3)).astype("float32")
-    y = x.sum(axis=1, keepdims=True)
-    # While it trains, a batch normalisation takes each replica's part of a batch for the whole.
-    norm = layers.BatchNormalization() if "inference" in branch else layers.LayerNormalization()
-    model = Networks(norm)
-    model.build((None, 3))
-    model.compile(keras.optimizers.SGD(0.1), "mse", steps_per_execution=3)
-    for weight in model.weights:  # the same for every strategy, whatever it draws
-        weight.assign(samples.uniform(0.1, 0.5, size=weight.shape))
-    if "optimizer" in branch:  # of this model alone
-        own = {glob: make() for glob, make in branch["optimizer"].items()}
-        branch = {**branch, "optimizer": own}
-    callback = LoopControllerCallback({"it": {"cond": when.always, True: branch}})
-    model.fit(x, y, batch_size=SIZE, shuffle=False, verbose=0, callbacks=[callback])
-    return model.get_weights(), [step["loss"] for step in callback.history]
-
-
-@pytest.mark.parametrize("name", BRANCHES)
+@pytest.mark.parametrize("name", all_keys.BRANCHES)
 def test_two_replicas_are_one_device(name: str) -> None:
-    alone, losses = trained(BRANCHES[name])
+    wanted = all_keys.alone(name)
     with mirrored().scope():
-        together, told = trained(BRANCHES[name])
-    np.testing.assert_allclose(told, losses, rtol=1e-4, atol=1e-6)
-    for one, other in zip(together, alone, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+        found = all_keys.alone(name)
+    all_keys.assert_same(found, wanted)
+
+
+def test_no_key_is_left_out() -> None:
+    """But for those that are tried by the random configs of test_distributed."""
+    tried = {key for branch in all_keys.BRANCHES.values() for key in branch}
+    older = {"variables", "regularize", "gradients", "repeat", "update_statistics"}
+    assert tried | older == set(BRANCH_KEYS)
+    assert not tried & older

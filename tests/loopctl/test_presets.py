@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import loopctl
 import verify
 from inalu import recipe
-from loopctl import ConfigError, LoopControllerCallback, presets, when
+from loopctl import (
+    ConfigError,
+    LoopControllerCallback,
+    load_config,
+    presets,
+    save_config,
+    when,
+)
 
 
 def conditions(config: dict[str, Any]) -> dict[str, str]:
@@ -193,6 +205,82 @@ def test_q_values_and_the_target_that_follows() -> None:
     error = np.abs(batch["reward"] + 0.5 * (1 - batch["done"]) * later - chosen)
     huber = np.where(error < 1, error**2 / 2, error - 0.5)
     assert history[0]["loss_learn"] == pytest.approx(huber.mean(), rel=1e-4)
+
+
+def reflected(x: Any) -> Any:
+    """Two views of a batch."""
+    return x, -x
+
+
+def weighed(model: Any, data: Any) -> Any:
+    """An objective with the part that `kl_annealing` asks for."""
+    return {
+        "fit": keras.ops.mean(model.online(data) ** 2),
+        "kl": keras.ops.mean(model.online(-data)),
+    }
+
+
+def shown(value: Any) -> Any:
+    """A config whose parts can be compared: predicates make predicates of that."""
+    if isinstance(value, dict):
+        return {key: shown(part) for key, part in value.items()}
+    return repr(value) if type(value).__module__.startswith("loopctl.config") else value
+
+
+X_ALONE = tf.data.Dataset.from_tensor_slices(X)
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".json", ".yaml"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        presets.alternating({"a": {"variables": "d/*"}, "b": {"loss": "mae"}}),
+        presets.gradual_unfreezing(["*/head/*", ["*/up/*", "*/down/*"]], 2),
+        presets.delayed_regularization((when.epochs >= 2) & (when.loss.mean(5) < 1)),
+        presets.inalu(),
+        presets.sharpness_aware(when.linear(0, 0.1, over=9)),
+        presets.private(1.0, 0.5),
+        presets.discriminative_fine_tuning({"*": 0.1}, head="*/head/*"),
+        presets.kl_annealing(weighed, 5),
+        presets.distillation(temperature=3.0, soft=0.25, optimizer="adam"),
+        presets.adversarial_with_penalty(critic_optimizer="adam", every=2),
+        presets.bootstrapped_views(reflected, decay=0.5),
+        presets.deep_q(discount=0.5),
+    ],
+    ids=lambda config: "-".join(config),
+)
+def test_every_preset_can_be_saved(config: dict[str, Any], suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"control{suffix}"
+    save_config(config, path)
+    assert shown(load_config(path)) == shown(config)
+    if suffix == ".json":
+        text = importlib.resources.files(loopctl).joinpath("config.schema.json").read_text()
+        jsonschema.validate(json.loads(path.read_text()), json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("config", "data"),
+    [
+        (presets.kl_annealing(weighed, 5), X_ALONE),
+        (presets.bootstrapped_views(reflected), X_ALONE),
+        (presets.adversarial_with_penalty(every=2), X_ALONE),
+        (presets.deep_q(), tf.data.Dataset.from_tensor_slices(TRANSITIONS)),
+    ],
+    ids=["annealing", "views", "penalty", "deep q"],
+)
+def test_a_saved_preset_trains_the_same(config: Any, data: Any, tmp_path: Path) -> None:
+    path = tmp_path / "control.toml"
+    save_config(config, path)
+    (moved, read), (wanted, history) = fitted(load_config(path), data), fitted(config, data)
+    assert moved == wanted
+    np.testing.assert_equal(read.to_dict(), history.to_dict())
+
+
+def test_views_without_a_name_are_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r'\["learn"\]\[True\]\["objective"\]\.views is <function'
+    ):
+        save_config(presets.bootstrapped_views(lambda x: (x, -x)), tmp_path / "control.toml")
 
 
 @pytest.mark.parametrize(

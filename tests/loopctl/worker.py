@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl import LoopControllerCallback, distributed, when
+from tests.loopctl import all_keys
 
 SIZE, STEPS, EPOCHS = 8, 6, 2
 CONFIG: dict[str, Any] = {
@@ -68,9 +69,18 @@ def main(path: Path, slowly: bool) -> None:
         slow = Slowly(path.with_suffix(".begun"))
         distributed.fit(model, data, callbacks=[callback, slow], epochs=100, verbose=0)
     distributed.fit(model, data, callbacks=[callback], epochs=EPOCHS, verbose=0)
+    weights = [weight.tolist() for weight in model.get_weights()]
+    keys = {}
+    for name in all_keys.BRANCHES:
+        with strategy.scope():
+            model, control = all_keys.made(name)
+        data = tf.data.Dataset.from_tensor_slices(all_keys.data()).batch(all_keys.SIZE)
+        distributed.fit(model, data.with_options(options), callbacks=[control], verbose=0)
+        keys[name] = all_keys.outcome(model, control)
     result = {
+        "keys": keys,
         "control": [bool(step["gate"]) for step in callback.history],
-        "weights": [weight.tolist() for weight in model.get_weights()],
+        "weights": weights,
         "plain fit": plain,
     }
     path.write_text(json.dumps(result))

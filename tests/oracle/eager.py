@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from tests.oracle.examples import mean_of_clipped
+from tests.oracle.scaling import scale_of
 
 
 @dataclasses.dataclass
@@ -161,7 +162,7 @@ def substep(
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    scale = float(optimizer.dynamic_scale) if scales else 1.0
+    scale = scale_of(optimizer)
     total, parts, found = slopes(context, settings, batch, variables, scale)
     if "per_example" in settings:
 
@@ -183,7 +184,7 @@ def substep(
     reached = [variable for _, variable in pairs]
     means = sums.mean([g for g, _ in pairs], settings.get("accumulate", 1))
     pairs = [] if means is None else list(zip(means, reached, strict=True))
-    scale = float(optimizer.dynamic_scale) if scales else 1.0
+    scale = scale_of(optimizer)
     sound = finite(pairs)
     if pairs and sound:
         if "gradients" in settings:

@@ -220,6 +220,43 @@ def test_a_part_takes_no_name_that_is_taken() -> None:
     }
     with pytest.raises(ConfigError, match="reported as 'gate_late'"):
         fitted(pair(), config)
+    two = {
+        "a": {"cond": when.every(2), True: {"objective": lambda m, x: {"b_c": forged(m, x)}}},
+        "a_b": {"cond": when.always, True: {"objective": lambda m, x: {"c": forged(m, x)}}},
+    }
+    with pytest.raises(ConfigError, match="reported as 'a_b_c'"):
+        fitted(pair(), two)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"steps_per_execution": 3}, {"run_eagerly": True}], ids=str
+)
+def test_branches_share_some_of_their_parts(options: dict[str, Any]) -> None:
+    """Which of them has computed a part is told by nothing but its value."""
+
+    def parts(*names: str) -> Any:
+        return lambda model, x: {n: (i + 1) * forged(model, x) for i, n in enumerate(names)}
+
+    config = {
+        "gate": {
+            "cond": when.batches % 3 == 0,
+            True: {"objective": parts("a", "b"), "variables": "maker/*"},
+            False: {"objective": parts("c", "a"), "variables": "maker/*"},
+        }
+    }
+    model = pair(**options)
+    callback = LoopControllerCallback(config)
+    logs = model.fit(X, batch_size=SIZE, shuffle=False, verbose=0, callbacks=[callback]).history
+    columns = callback.history.to_dict()
+    on = columns["gate"]
+    loss = columns["loss"] / 3
+    for name, wanted in (
+        ("gate_a", np.where(on, loss, 2 * loss)),
+        ("gate_b", np.where(on, 2 * loss, np.nan)),
+        ("gate_c", np.where(on, np.nan, loss)),
+    ):
+        np.testing.assert_allclose(columns[name], wanted, rtol=1e-5)
+        np.testing.assert_allclose(logs[name], [np.nanmean(wanted)], rtol=1e-5)
 
 
 def test_metrics_need_a_prediction() -> None:
