@@ -164,9 +164,13 @@ class Detector:
         """What is done to a gradient before the optimizer; None where that is not known."""
         return self._where_alone(update).treatments.of(update)
 
-    def is_updated_as(self, update: Update, optimizer: Any) -> bool:
-        """Whether an update is one that an optimizer with these settings would make."""
-        return self._where_alone(update).optimizers.is_as(update.variable.key, optimizer)
+    def made_as(self, update: Update, optimizer: Any) -> Rule | None:
+        """How an update is made, if an optimizer with these settings would make it so."""
+        return self._where_alone(update).optimizers.made_as(update.variable.key, optimizer)
+
+    def opposes(self, update: Update, rule: Rule) -> bool:
+        """Whether what enters an optimizer by this rule leads the opposite way of the gradient."""
+        return self._where_alone(update).treatments.opposes(update, rule)
 
     def _where_alone(self, update: Update) -> Detector:
         """What looks at the branch or round in which an update is the only one of its variable.

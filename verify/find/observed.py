@@ -27,6 +27,8 @@ SPREADS = (1.0, 1e9, 1e-2, 1e3, 1e7, 1e-3, 0.3, 0.1)
 _SIGNS = (-1, 1, 1, 1, -1, -1, 1, -1)
 # Steps that were made before: up to 16 of them are counted out in two draws or more.
 _COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
+# What an optimizer keeps, once so small that what it adds to a root decides.
+_KEPT = (1.0, 1.0, 1e-8, 1.0, 1.0, 1.0, 1.0, 1.0)
 DRAWS = len(SPREADS)
 LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that
 _MOST = 1 << 20  # elements of a variable that is fed whole
@@ -62,7 +64,8 @@ class Held(Drawn):
             raise NoValueError(f"{variable.path} is too large to be drawn")
         if dtype.is_floating and not self.observed.flow.is_trainable(variable):
             # Such that a variance is one: greater than the square of a mean.
-            return 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
+            kept = 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
+            return kept * tf.cast(_KEPT[self.draw], kept.dtype)
         if not dtype.is_floating:
             return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name))
         return tf.constant(self._weights(spec, name))

@@ -91,35 +91,35 @@ class Optimizers:
         """How one update is made; None where that is not known."""
         return self.rules.get(update.variable.key) if self.observed.knows(update) else None
 
-    def is_as(self, key: int | str, optimizer: Any) -> bool:
-        """Whether a variable is updated as any optimizer with these settings would do it."""
+    def made_as(self, key: int | str, optimizer: Any) -> Rule | None:
+        """How a variable is updated, if any optimizer with these settings would do it so."""
         key = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
             variable = variables_of(rule.optimizer)[key]
             both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
-            return same_settings(rule.optimizer, optimizer) and len(both) == 1
+            alike = same_settings(rule.optimizer, optimizer) and len(both) == 1
+            return rule if alike else None
         if key not in self.observed.ways:
-            return False
+            return None
         variable = self.observed.updates[key].variable
-        shape = Shapes().of(variable.shape)
-        made = stand_in(optimizer, [variable.path], [shape])
+        made = stand_in(optimizer, [variable.path], [Shapes().of(variable.shape)])
         if made is None:
-            return False
+            return None
         whole = _Reference(made, [key], self.observed)
-        mine = self._kept(key)
         rate = optimizer_settings(optimizer)["learning_rate"]
         scales = (1.0, -float(rate)) if isinstance(rate, float) and rate else (1.0,)
         kept = [v.key for v in whole.kept(key)]
-        for states, scale in itertools.product(itertools.permutations(mine, len(kept)), scales):
+        mine = itertools.permutations(self._kept(key), len(kept))
+        for states, scale in itertools.product(mine, scales):
             own = dict(zip(kept, states, strict=True))
             own[made.variables[0]] = variable
             reference = _Reference(made, [key], self.observed, own, scale)
             for rule in self._made_by(optimizer, reference).values():
                 # What the step keeps by itself is no state of the optimizer that is asked for.
                 if not self.observed.is_of_state(key, rule.entry):
-                    return True
-        return False
+                    return rule
+        return None
 
     def _kept(self, key: int | str) -> list[VariableRef]:
         """What the step writes besides a variable that is as large, and depends on its gradient."""
@@ -158,25 +158,42 @@ class Optimizers:
 
     def _made_by(self, optimizer: Any, reference: _Reference) -> dict[int | str, Rule]:
         """The variables that are updated as by this optimizer."""
+        found = self._made_with(optimizer, reference, reference.keys, self.observed.shapes)
+        # Means over all of a table are divided by its own size, where gradients are rows of it.
+        rows = self.observed.rows.keys() & reference.keys - found.keys()
+        return found | self._made_with(optimizer, reference, [*rows], self.observed.shapes[1:])
+
+    def _made_with(
+        self,
+        optimizer: Any,
+        reference: _Reference,
+        keys: Sequence[int | str],
+        shapes: Sequence[Shapes],
+    ) -> dict[int | str, Rule]:
         ways, found = self.observed.ways, dict[int | str, Rule]()
         for sooner in range(reference.steps):
             # The last that fits: what comes before it may be a clip that no draw here meets.
-            for place in reversed(range(max(len(ways[key]) for key in reference.keys))):
-                left = [k for k in reference.keys if k not in found and place < len(ways[k])]
-                for key in self._fitting(reference, left, place, sooner):
+            for place in reversed(range(max((len(ways[key]) for key in keys), default=0))):
+                left = [k for k in keys if k not in found and place < len(ways[k])]
+                for key in self._fitting(reference, left, place, sooner, shapes):
                     found[key] = Rule(optimizer, ways[key][place], place)
-            if len(found) == len(reference.keys):
+            if len(found) == len(keys):
                 break
         return found
 
     def _fitting(
-        self, reference: _Reference, keys: Sequence[int | str], place: int, sooner: int
+        self,
+        reference: _Reference,
+        keys: Sequence[int | str],
+        place: int,
+        sooner: int,
+        cuts: Sequence[Shapes],
     ) -> list[int | str]:
         left, made = list(keys), dict.fromkeys(keys, 0)
         for draw in range(DRAWS):
             if not left:
                 break
-            for shapes in self.observed.shapes:
+            for shapes in cuts:
                 try:
                     there = reference.evaluation(draw, shapes, place, sooner)
                     here = self.observed.evaluation(draw, shapes)

@@ -83,9 +83,16 @@ class Terms:
 
     def _loss(self, named: str, found: Found) -> Expression:
         made_up = () if found.made_up is None else (number(found.made_up),)
-        ends = (self.of(one) for one in (found.target, found.predicted) if one is not None)
+        ends = (self.of(one) for one in (found.target, self._judged(found)) if one is not None)
         self.named_losses.add(made := call(named, *made_up, *ends))
         return made
+
+    def _judged(self, found: Found) -> Tensor | None:
+        """What a loss is of: probabilities, unless the loss takes what its call makes them of."""
+        made, logits = found.activated, found.predicted
+        if made is None or logits is None or self.calls.of(made) is not None:
+            return made or logits
+        return logits if self.calls.makes(made, of=logits) else made
 
     def _scaled(self, node: Node) -> Iterator[tuple[Tensor, float]]:
         """What is multiplied, or divided, by a number, and the number; of a mean, nothing is."""
