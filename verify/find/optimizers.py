@@ -197,25 +197,22 @@ class Optimizers:
                 try:
                     there = reference.evaluation(draw, shapes, place, sooner)
                     here = self.observed.evaluation(draw, shapes)
-                    left = [
-                        key
+                    feed = self.observed.feed(draw, shapes)
+                    told = {
+                        key: reference.alike(key, here, there, feed)
                         for key in left
-                        if not self._is_made(key, draw, shapes)
-                        or reference.is_alike(key, here, there, self.observed.feed(draw, shapes))
-                    ]
+                        if self.observed.is_made(self.observed.updates[key], draw, shapes)
+                    }
                 except NoValueError:
                     continue
-                for key in left:
-                    made[key] += self._is_made(key, draw, shapes)
+                left = [key for key in left if told.get(key) is not False]
+                made |= {key: made[key] + 1 for key in left if told.get(key)}
                 break
             else:
                 return []
             if not reference.flat.guards and min(made[key] for key in left or keys) >= _SEVERAL:
                 break
         return [key for key in left if made[key] >= _ENOUGH]
-
-    def _is_made(self, key: int | str, draw: int, shapes: Shapes) -> bool:
-        return self.observed.is_made(self.observed.updates[key], draw, shapes)
 
     # -- plain gradient descent --------------------------------------------------------------------
 
@@ -360,8 +357,11 @@ class _Reference:
     def _own(self, key: int | str) -> VariableRef:
         return self.observed.updates[key].variable
 
-    def is_alike(self, key: int | str, here: Evaluation, there: Evaluation, feed: Any) -> bool:
-        """Whether a step writes the same to a variable, and to what is kept for it."""
+    def alike(self, key: int | str, here: Evaluation, there: Evaluation, feed: Any) -> bool | None:
+        """Whether a step writes the same to a variable, and to what is kept for it.
+
+        None where both write what is no number: at a rate of zero, say.
+        """
         for variable in self._states[key]:
             before = _flat(feed.variable(self.own.get(variable.key, variable)))
             one = _flat(here.final(self.own.get(variable.key, variable)))
@@ -369,7 +369,7 @@ class _Reference:
             if {one.shape, other.shape} != {before.shape}:
                 raise NoValueError(f"{variable.path} can't be fed in another shape")
             if not np.isfinite(other).all():
-                return False
+                return False if np.isfinite(one).all() else None
             if not same_change(one, other, before):
                 return False
         return True
