@@ -6,6 +6,7 @@ the branch's loss, where they are taken and what is made of them, in the order o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from verify.assertions.config_keys import layers_chosen
+from verify.assertions.config_updates import Counts, UnsaidError
 from verify.graphs import key_of
 from verify.references import ModelReference, objective_name
 
@@ -26,12 +28,12 @@ Pairs = list[tuple[Any, Any]]
 """The losses of outputs, in their order, each with its weight."""
 
 
-class UnsaidError(Exception):
-    """What a branch computes can't be said as a function of the batch alone: why."""
-
-
 def entering(
-    reference: ModelReference, settings: Mapping[str, Any], pairs: Pairs, chosen: list[Any]
+    reference: ModelReference,
+    settings: Mapping[str, Any],
+    pairs: Pairs,
+    chosen: list[Any],
+    counters: Mapping[str, Any],
 ) -> Loss:
     """A function whose gradients by `chosen` are what a branch hands to its optimizer.
 
@@ -40,16 +42,18 @@ def entering(
         settings: the branch.
         pairs: what it takes for the losses of the model's outputs.
         chosen: the variables that it trains.
+        counters: the variables that count, by what ``when`` calls them.
 
     Raises:
         UnsaidError: a value is computed while training, or the keys are combined in a way that is
             not known here.
     """
-    loss = _loss_of(reference, settings, pairs)
+    numbers = _Numbers(0, counters)
+    loss = _loss_of(reference, settings, pairs, numbers)
     if "per_example" in settings:
-        of_batch = _of_examples(reference.model, loss, settings, chosen)
+        of_batch = _of_examples(reference.model, loss, settings, chosen, numbers)
     elif "ascend" in settings:
-        of_batch = _uphill(reference.model, loss, settings["ascend"], chosen)
+        of_batch = _uphill(reference.model, loss, settings["ascend"], chosen, numbers)
     else:
 
         def of_batch(data: Any) -> list[Any]:
@@ -80,7 +84,27 @@ def entering(
 # -- the loss of a branch --------------------------------------------------------------------------
 
 
-def _loss_of(reference: ModelReference, settings: Mapping[str, Any], pairs: Pairs) -> Loss:
+@dataclasses.dataclass(frozen=True)
+class _Numbers(Counts):
+    """What ``when`` computes, from the variables that count."""
+
+    counters: Mapping[str, Any]
+
+    def counter(self, name: str) -> Any:
+        if name not in self.counters:
+            raise UnsaidError(f"no variable of the step is called {name}")
+        return tf.cast(self.counters[name], tf.int64)
+
+    def of(self, said: Any) -> Any:
+        """A number, a variable that holds one, or what is computed while training."""
+        if hasattr(said, "evaluate"):
+            return _wide(said.evaluate(self))
+        return _wide(said) if isinstance(said, keras.Variable | tf.Variable) else float(said)
+
+
+def _loss_of(
+    reference: ModelReference, settings: Mapping[str, Any], pairs: Pairs, numbers: _Numbers
+) -> Loss:
     model, inference = reference.model, settings.get("inference", False)
     if not isinstance(inference, bool):
         raise UnsaidError("single layers infer")
@@ -94,7 +118,9 @@ def _loss_of(reference: ModelReference, settings: Mapping[str, Any], pairs: Pair
             found = own(model, data)
             made = found[0] if isinstance(found, tuple) else found
             parts = made if isinstance(made, Mapping) else {"loss": made}
-            return tf.add_n([_weight(weights, n) * _wide(part) for n, part in parts.items()])
+            return tf.add_n(
+                [_weight(numbers, weights, n) * _wide(part) for n, part in parts.items()]
+            )
 
     else:
 
@@ -107,7 +133,7 @@ def _loss_of(reference: ModelReference, settings: Mapping[str, Any], pairs: Pair
             own = own if len(own) == len(pairs) else own * len(pairs)
             return tf.add_n(
                 [
-                    _scalar(by) * _wide(_called(loss, target, output, w))
+                    numbers.of(by) * _wide(_called(loss, target, output, w))
                     for (loss, by), target, output, w in zip(
                         pairs, targets, outputs, own, strict=True
                     )
@@ -129,24 +155,12 @@ def _called(loss: Any, target: Any, output: Any, weight: Any) -> Any:
     return tf.reduce_mean(loss(target, output))
 
 
-def _weight(weights: Any, name: str) -> Any:
+def _weight(numbers: _Numbers, weights: Any, name: str) -> Any:
     """What a part of an objective is multiplied by."""
-    if weights is None:
-        return 1.0
-    if isinstance(weights, Mapping):
-        return _scalar(weights.get(name, 1.0))
     if isinstance(weights, list | tuple):
         raise UnsaidError("parts have names")
-    return _scalar(weights)
-
-
-def _scalar(weight: Any) -> Any:
-    """A weight as a number, or a variable that holds one."""
-    if isinstance(weight, int | float):
-        return float(weight)
-    if isinstance(weight, keras.Variable | tf.Variable):
-        return _wide(weight)
-    raise UnsaidError("a weight is computed while training")
+    said = weights.get(name, 1.0) if isinstance(weights, Mapping) else weights
+    return 1.0 if said is None else numbers.of(said)
 
 
 def _wide(value: Any) -> Any:
@@ -181,10 +195,9 @@ def _gradients(loss: Loss, data: Any, chosen: list[Any]) -> list[Any]:
     return [None if g is None else tf.convert_to_tensor(g) for g in found]
 
 
-def _uphill(model: Any, loss: Loss, ascend: Any, chosen: list[Any]) -> Callable[[Any], list[Any]]:
-    if not callable(ascend) and not isinstance(ascend, int | float):
-        raise UnsaidError("the radius is computed while training")
-
+def _uphill(
+    model: Any, loss: Loss, ascend: Any, chosen: list[Any], numbers: _Numbers
+) -> Callable[[Any], list[Any]]:
     def gradients(data: Any) -> list[Any]:
         here = _gradients(loss, data, chosen)
         there = [(g, v) for g, v in zip(here, chosen, strict=True) if g is not None]
@@ -193,7 +206,7 @@ def _uphill(model: Any, loss: Loss, ascend: Any, chosen: list[Any]) -> Callable[
             offsets = ascend(slopes, variables)
         else:
             norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(slope)) for slope in slopes]))
-            offsets = [slope * (float(ascend) / (norm + _SMALL)) for slope in slopes]
+            offsets = [slope * (numbers.of(ascend) / (norm + _SMALL)) for slope in slopes]
         moved = [
             tf.convert_to_tensor(v) + tf.cast(offset, v.dtype)
             for v, offset in zip(variables, offsets, strict=True)
@@ -217,11 +230,9 @@ def _at(model: Any, loss: Loss, data: Any, variables: list[Any], moved: list[Any
 
 
 def _of_examples(
-    model: Any, loss: Loss, settings: Mapping[str, Any], chosen: list[Any]
+    model: Any, loss: Loss, settings: Mapping[str, Any], chosen: list[Any], numbers: _Numbers
 ) -> Callable[[Any], list[Any]]:
-    clip, noise = settings["per_example"].get("clip"), settings["per_example"].get("noise", 0.0)
-    if not isinstance(clip, int | float) or not isinstance(noise, int | float):
-        raise UnsaidError("the bound, or the noise, is computed while training")
+    clip, noise = settings["per_example"]["clip"], settings["per_example"].get("noise")
     if settings.get("regularize", False) is not False or "ascend" in settings:
         raise UnsaidError("another key is about the gradients of examples as well")
     if any("seed" in v.path for v in model.non_trainable_variables):
@@ -237,16 +248,12 @@ def _of_examples(
             found = _gradients(loss, one, chosen)
             there = [g for g in found if g is not None]
             norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in there]))
-            share = 1.0 / tf.maximum(1.0, norm / float(clip))
+            share = 1.0 / tf.maximum(1.0, norm / numbers.of(clip))
             sums = [
                 s if g is None else share * g + (0.0 if s is None else s)
                 for s, g in zip(sums, found, strict=True)
             ]
-        drawn = [None if s is None else _noise(s, float(noise) * float(clip)) for s in sums]
-        return [None if s is None else s / count for s in drawn]
+        # Noise is added to the sum, before that is divided: it is looked at by itself.
+        return [None if s is None else s if noise else s / count for s in sums]
 
     return gradients
-
-
-def _noise(gradient: Any, spread: float) -> Any:
-    return gradient + spread * tf.random.normal(gradient.shape) if spread else gradient

@@ -63,7 +63,7 @@ class Calls:
         return None if key is None else self._made(key)
 
     def makes(self, tensor: Tensor, of: Tensor) -> bool:
-        """Whether the call that a tensor is made in makes this of it as well, for no loss to see."""
+        """Whether the call that a tensor is made in makes this of it as well, unseen by a loss."""
         key = self._key_of.get(of[0])
         return key is not None and self._key(self.flat.node(tensor)) == key
 

@@ -108,7 +108,7 @@ def _as_they_enter(
     So a function may say what is made of gradients after they were taken: those of single examples,
     each clipped, with noise added to what they come to.
     """
-    others = [update for update, one in found.items() if one.factor is None]
+    others = [update for update, one in found.items() if _difference(one)]
     later = _at_entry(detector, others, reference)
     return {
         update: one
