@@ -1,4 +1,4 @@
-"""`assert_config`, of the keys that say what enters an optimizer, at which rate, how often, when."""
+"""`assert_config`, of keys that say what enters an optimizer, at which rate, how often, when."""
 
 from __future__ import annotations
 

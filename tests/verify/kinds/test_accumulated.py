@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.replicas import mirrored
 from tests.verify.steps import Asked, batch, dense
 from tests.verify.updates import BATCH, Apply, rejected, step_of
 from verify.assertions import Expectation
@@ -393,3 +394,33 @@ def test_nothing_is_accumulated() -> None:
     for wrong in (0, True, 2.0, "2"):
         with pytest.raises(TypeError, match="is no number of calls"):
             verify.assert_graph(model, batch(), accumulated=wrong)
+
+
+def test_on_several_replicas_it_can_not_be_told() -> None:
+    strategy = mirrored()
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        optimizer = optim.SGD(0.1)
+        optimizer.build(model.trainable_variables)
+        total = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in model.trainable_variables]
+
+    def add(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((y - model(x)) ** 2)
+        found = tape.gradient(loss, model.trainable_variables)
+        context = tf.distribute.get_replica_context()
+        for one, gradient in zip(total, context.all_reduce("SUM", found), strict=True):
+            one.assign_add(gradient / CALLS)
+
+    seen = held()
+
+    @tf.function
+    def step(x: Any, y: Any) -> None:
+        strategy.run(add, (x, y))
+        seen.assign_add(1)
+        if seen % CALLS == 0:
+            strategy.run(lambda: optimizer.apply(total, model.trainable_variables))
+
+    for calls in (CALLS, None):
+        told = rejected(step, *batch(), accumulated=calls)
+        assert "can't be told: the step runs on several replicas" in told
