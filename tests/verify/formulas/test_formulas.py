@@ -32,8 +32,8 @@ CORPUS = {
         "-mean(critic(concat(state, actor(state))))",
     ],
     "dqn": [
-        "Huber(0, sum(online(state) * one_hot(action, 2, 1, 0), axis=-1) - reward - "
-        "(0.99 - 0.99 * done) * max(target(after), axis=-1))",
+        "Huber(reward + (0.99 - 0.99 * done) * max(target(after), axis=-1), "
+        "sum(online(state) * one_hot(action, 2, 1, 0), axis=-1))",
     ],
     "triplets": [
         "mean(max(sum((a - network(like))^2, axis=-1) - sum((a - network(stranger))^2, axis=-1) "
