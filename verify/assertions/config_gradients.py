@@ -7,6 +7,7 @@ the branch's loss, where they are taken and what is made of them, in the order o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -177,9 +178,9 @@ def _terms(reference: ModelReference, regularize: Any) -> list[Callable[[], Any]
     if regularize is not True:
         layers = layers_chosen(reference.model, regularize)
         chosen = {key_of(v) for layer in layers for v in layer.trainable_variables}
-    of = {key_of(v): v for v in reference.model.trainable_variables}
+    of: dict[int | str, Any] = {key_of(v): v for v in reference.model.trainable_variables}
     return [
-        lambda key=key, regulariser=regulariser: regulariser(of[key])
+        functools.partial(regulariser, of[key])
         for key, regulariser in reference.regularisers
         if chosen is None or key in chosen
     ]

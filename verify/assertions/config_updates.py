@@ -19,6 +19,7 @@ from verify.kinds import Violation, literal
 from verify.match import NoValueError
 from verify.references import decays, optimizer_settings
 
+_ALL = "*"
 _SIGMAS = 5.0  # by which a standard deviation that is measured may be off
 
 
@@ -26,14 +27,12 @@ class UnsaidError(Exception):
     """What a key says can't be said of a substep by itself: why."""
 
 
-def optimizer_of(model: keras.Model, settings: Mapping[str, Any]) -> Any:
-    """The one optimizer of a branch."""
-    return keras.optimizers.get(settings.get("optimizer", model.optimizer))
-
-
-def grouped(optimizer: Any) -> bool:
-    """Whether an entry of a config has optimizers by globs, and is no config of one."""
-    return isinstance(optimizer, Mapping) and "class_name" not in optimizer
+def _groups(model: keras.Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The optimizers of a branch as they are given, by globs; one alone is that of all."""
+    given = settings.get("optimizer", model.optimizer)
+    if isinstance(given, Mapping) and "class_name" not in given:
+        return dict(given)
+    return {_ALL: given}
 
 
 def rated(model: keras.Model, settings: Mapping[str, Any], chosen: list[Any]) -> Any:
@@ -45,20 +44,14 @@ def rated(model: keras.Model, settings: Mapping[str, Any], chosen: list[Any]) ->
     Raises:
         UnsaidError: no optimizer of Keras has such rates.
     """
-    given, rate = settings.get("optimizer"), settings.get("learning_rate")
-    groups = given if grouped(given) else {"*": optimizer_of(model, settings)}
+    rate = settings.get("learning_rate")
+    groups = {g: keras.optimizers.get(one) for g, one in _groups(model, settings).items()}
     if rate is None:
-        return (
-            {glob: keras.optimizers.get(one) for glob, one in given.items()}
-            if (grouped(given))
-            else groups["*"]
-        )
+        return groups[_ALL] if groups.keys() == {_ALL} else groups
     found: dict[str, Any] = {}
     for variable in chosen:
         optimizer = next(
-            keras.optimizers.get(one)
-            for glob, one in groups.items()
-            if fnmatch.fnmatchcase(variable.path, glob)
+            one for glob, one in groups.items() if fnmatch.fnmatchcase(variable.path, glob)
         )
         inner = inner_optimizer(optimizer)
         if hasattr(inner, "optimizers"):
@@ -166,9 +159,8 @@ def clip_of(model: keras.Model, settings: Mapping[str, Any]) -> Any:
     """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
     if "clipping" in settings:
         return settings["clipping"]
-    given = settings.get("optimizer")
-    several = given.values() if grouped(given) else [optimizer_of(model, settings)]
-    clips = [_clip(inner_optimizer(keras.optimizers.get(one))) for one in several]
+    several = map(keras.optimizers.get, _groups(model, settings).values())
+    clips = [_clip(inner_optimizer(one)) for one in several]
     if any(one != clips[0] for one in clips):
         return UNSET
     # A transform of the user's may clip as it likes.
@@ -194,9 +186,8 @@ def applied(detector: Detector, model: keras.Model, settings: Mapping[str, Any])
     Raises:
         UnsaidError: that can't be told.
     """
-    given, repeat = settings.get("optimizer"), settings.get("repeat", 1)
-    several = given.values() if grouped(given) else [given or model.optimizer]
-    for one in several:
+    repeat = settings.get("repeat", 1)
+    for one in _groups(model, settings).values():
         if not isinstance(one, keras.optimizers.Optimizer):
             continue  # of a name, another one is made
         try:
@@ -215,14 +206,14 @@ def miscounted(
 ) -> list[Violation]:
     """Whether rates that are computed are so from the counters that they name."""
     said = settings.get("learning_rate")
-    keys = {key_of(v): v for v in chosen}
+    keys: dict[int | str, Any] = {key_of(v): v for v in chosen}
     for update in detector.flow.trained:
         variable = keys.get(update.variable.key)
         if variable is None:
             continue
-        rate = said
-        if isinstance(said, Mapping):
-            rate = next((r for g, r in said.items() if fnmatch.fnmatchcase(variable.path, g)), None)
+        groups = said if isinstance(said, Mapping) else {_ALL: said}
+        matched = (r for glob, r in groups.items() if fnmatch.fnmatchcase(variable.path, glob))
+        rate: Any = next(matched, None)
         if not hasattr(rate, "evaluate"):
             continue
         read = detector.step.flat.read_for(update.node.data)

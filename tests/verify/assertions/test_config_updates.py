@@ -16,7 +16,6 @@ import tensorflow as tf
 import verify
 from loopctl import LoopControllerCallback, when
 from tests.verify.assertions.test_config_keys import OBJECTIVE, Pair
-from verify.assertions.config import UnheldWarning
 
 ROWS = np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32")
 layers = keras.layers
@@ -191,7 +190,7 @@ def controlled(name: str, fault: str = "") -> Any:
 @pytest.mark.parametrize("name", KEYS)
 def test_what_is_as_the_config_says_is_no_fault(name: str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UnheldWarning)
+        warnings.simplefilter("error", verify.UnheldWarning)
         verify.assert_config(*controlled(name))
 
 
@@ -239,5 +238,5 @@ def test_what_is_not_held_against_the_graphs_is_said(cond: Any, settings: Any, l
     model = regular()
     model.compile("sgd", "mse")
     callback = LoopControllerCallback({"a": {"cond": cond, True: settings}}).attach(model)
-    with pytest.warns(UnheldWarning, match=left):
+    with pytest.warns(verify.UnheldWarning, match=left):
         verify.assert_config(model, callback, ROWS)
