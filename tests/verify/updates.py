@@ -78,7 +78,8 @@ class Seen:
         }
 
     def is_as(self, name: str, optimizer: Any) -> bool:
-        return self.detector.optimizers.is_as(self.updates[name].variable.key, optimizer)
+        key = self.updates[name].variable.key
+        return self.detector.optimizers.made_as(key, optimizer) is not None
 
     def rule(self, name: str) -> Any:
         return self.detector.rule_of(self.updates[name])

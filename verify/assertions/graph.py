@@ -67,7 +67,8 @@ def assert_graph(
             (multiplied by a number, with noise added to it), unless `allow_transforms` or the
             function says what enters the optimizer; clips are left to `clipping`.
         forward: a model, or a function of the step's arguments (as for `objective`) that makes a
-            real tensor, or a structure of such: what the loss judges is what this computes. A model
+            real tensor, or a structure of such: what the loss judges is what this computes.
+            ``True``: what the model that the step is known to train computes. A model
             is called in training mode, on the first argument or part of the batch; for inference
             say ``lambda x, y: model(x, training=False)``. Compared by values and precision, on what
             variables hold and with the same random numbers: activations, rates of dropout, what

@@ -10,6 +10,7 @@ from verify.find.conditions import Chosen, Condition
 from verify.find.detector import Detector
 from verify.find.fingerprints import BY_OPS
 from verify.find.followers import Follow
+from verify.find.forwards import Judged
 from verify.find.losses_by_name import known_losses
 from verify.find.objective_passes import Comparison
 from verify.find.optimizers import Rule
@@ -32,6 +33,7 @@ __all__ = [
     "Follow",
     "Found",
     "HazardFact",
+    "Judged",
     "RandomNumbers",
     "Rule",
     "Sides",

@@ -92,8 +92,8 @@ class LossEvaluations:
 
         return number
 
-    def is_computed(self, place: Place, drawn: LossDraw, wanted: Array | None) -> bool:
-        """Whether what follows a prediction's logits is computed on the way forward."""
+    def computed(self, place: Place, drawn: LossDraw, wanted: Array | None) -> Tensor | None:
+        """What follows a prediction's logits on the way forward, and has these values."""
         evaluation = self._evaluation(place.prediction, drawn)
         spec = self.flow.spec(place.prediction)
         for index in sorted(place.after):
@@ -105,8 +105,8 @@ class LossEvaluations:
                 if wanted is None or value.shape != wanted.shape:
                     continue
                 if np.allclose(value, wanted, rtol=1e-3, atol=1e-5):
-                    return True
-        return False
+                    return index, 0
+        return None
 
     def mixes_rows(self, place: Place, drawn: LossDraw) -> bool:
         """Whether the gradient by a row of a prediction depends on others, or that is not known."""

@@ -34,12 +34,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclasses.dataclass(frozen=True)
 class _Hit:
-    """Nodes that have the expected gradient by a prediction, times a constant."""
+    """Nodes that have the expected gradient by a prediction, times a constant.
+
+    `activated`: the probabilities that the loss is of, where the prediction is their logits.
+    """
 
     place: Place
     nodes: frozenset[int]
     factor: float
     target: Tensor | float | None
+    activated: Tensor | None = None
 
 
 _CHANGE = 0.05  # how exact that is
@@ -86,7 +90,11 @@ class LossesByValue:
         target = hit.target
         fed, made_up = (target, None) if isinstance(target, tuple) else (None, target)
         found = self.search.found(hit.nodes, hit.place.prediction, fed, hit.factor)
-        return dataclasses.replace(found, made=fed in hit.place.made, made_up=made_up)
+        found = dataclasses.replace(found, made=fed in hit.place.made, made_up=made_up)
+        if hit.activated is None:
+            return found
+        name = self.flat.node(hit.activated).id
+        return dataclasses.replace(found, prediction=name, activated=hit.activated)
 
     def may_be(self, loss: Any, by_row: bool, besides: frozenset[int]) -> bool:
         """Whether a gradient is that of a loss, but for a factor, or one for each row.
@@ -223,7 +231,7 @@ class LossesByValue:
             for domains in gradient.domains:
                 # Some summands of a loss are one of another target that is but a number.
                 there = place.whole if isinstance(target, float) else place.gradients
-                comparison = Comparison(there, by_row)
+                comparison, activated = Comparison(there, by_row), None
                 for draw in range(DRAWS):
                     drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
                     if not drawn.tells:
@@ -235,8 +243,8 @@ class LossesByValue:
                     if expected is None:
                         if gradient.alike and draw == 0:  # nor will it be of these shapes later
                             break
-                    elif not gradient.activated or self._values.is_computed(
-                        place, drawn, expected[1]
+                    elif not gradient.activated or (
+                        activated := self._values.computed(place, drawn, expected[1])
                     ):
                         comparison.add(expected[0], self._values.numbers(place.prediction, drawn))
                     elif draw == 0:  # something else follows the prediction
@@ -246,7 +254,9 @@ class LossesByValue:
                 if comparison.draws:
                     self._compared.add(key)
                 hits = [
-                    _Hit(place, frozenset(index for index, _ in summands), factor, target)
+                    _Hit(
+                        place, frozenset(index for index, _ in summands), factor, target, activated
+                    )
                     for summands, factor in comparison.factors()
                 ]
                 # Many a loss is linear somewhere; only of a layer is what comes before one known.

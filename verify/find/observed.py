@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -27,6 +28,10 @@ SPREADS = (1.0, 1e9, 1e-2, 1e3, 1e7, 1e-3, 0.3, 0.1)
 _SIGNS = (-1, 1, 1, 1, -1, -1, 1, -1)
 # Steps that were made before: up to 16 of them are counted out in two draws or more.
 _COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
+_OFTEN = 2  # of the counts that are fed, a branch is taken at that
+_TRIED = 65  # numbers at which a count may choose a branch: from zero
+# What an optimizer keeps, once so small that what it adds to a root decides.
+_KEPT = (1.0, 1.0, 1e-8, 1.0, 1.0, 1.0, 1.0, 1.0)
 DRAWS = len(SPREADS)
 LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that
 _MOST = 1 << 20  # elements of a variable that is fed whole
@@ -54,7 +59,8 @@ class Held(Drawn):
         name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
         if variable.shape == () and variable.key not in trained:
             if dtype.is_integer:
-                return tf.constant((_COUNTS[self.draw] + self.sooner) % (dtype.max + 1), dtype)
+                counts = self.observed.counts.get(variable.key, _COUNTS)
+                return tf.constant((counts[self.draw] + self.sooner) % (dtype.max + 1), dtype)
             if dtype.is_floating and variable.key in step.numbers:
                 return tf.constant(step.numbers[variable.key], dtype)
         spec = self.shapes.of(variable.shape), variable.dtype
@@ -62,10 +68,24 @@ class Held(Drawn):
             raise NoValueError(f"{variable.path} is too large to be drawn")
         if dtype.is_floating and not self.observed.flow.is_trainable(variable):
             # Such that a variance is one: greater than the square of a mean.
-            return 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
+            kept = 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
+            return kept * tf.cast(_KEPT[self.draw], kept.dtype)
         if not dtype.is_floating:
             return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name))
         return tf.constant(self._weights(spec, name))
+
+
+class _Counted(Drawn):
+    """Feeds one count with a number."""
+
+    def __init__(self, count: VariableRef, number: int) -> None:
+        super().__init__(0)
+        self.count, self.number = count, number
+
+    def variable(self, variable: VariableRef) -> Any:
+        if variable.key != self.count.key:
+            raise NoValueError(f"{variable.path} decides as well")
+        return tf.constant(self.number, variable.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +134,32 @@ class Observed:
             if not others
             and all(exclusive(n.path, update.node.path) for n in elsewhere.get(key, ()))
         }
+
+    @functools.cached_property
+    def counts(self) -> dict[int | str, tuple[int, ...]]:
+        """The counts that are fed, by key, where a branch that trains is at few numbers alone."""
+        found: dict[int | str, tuple[int, ...]] = {}
+        nodes = (update.node for update in self.flow.trained)
+        chosen = (one for node in nodes for one in self.flat.choices(node.path))
+        for tensor, position in dict.fromkeys((g.predicate, where) for g, where in chosen):
+            read = self.flat.read_for([tensor])
+            if len(read) != 1 or read[0].shape != () or "int" not in read[0].dtype:
+                continue
+            taken = [
+                n for n in {*range(_TRIED), *_COUNTS} if self._is_at(tensor, read[0], n, position)
+            ]
+            if taken and len({*_COUNTS}.intersection(taken)) < _OFTEN:
+                fed = itertools.chain(*zip(itertools.cycle(taken), _COUNTS, strict=False))
+                found[read[0].key] = (*itertools.islice(fed, DRAWS),)
+        return found
+
+    def _is_at(self, predicate: Tensor, count: VariableRef, number: int, position: int) -> bool:
+        """Whether a branch is taken where a count has come to a number."""
+        try:
+            value = Evaluation(self.plan, _Counted(count, number)).value(predicate)
+        except NoValueError:
+            return False
+        return bool(np.size(value) == 1 and bool(np.asarray(value)) == (position == 0))
 
     @functools.cached_property
     def is_small(self) -> bool:

@@ -91,35 +91,35 @@ class Optimizers:
         """How one update is made; None where that is not known."""
         return self.rules.get(update.variable.key) if self.observed.knows(update) else None
 
-    def is_as(self, key: int | str, optimizer: Any) -> bool:
-        """Whether a variable is updated as any optimizer with these settings would do it."""
+    def made_as(self, key: int | str, optimizer: Any) -> Rule | None:
+        """How a variable is updated, if any optimizer with these settings would do it so."""
         key = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
             variable = variables_of(rule.optimizer)[key]
             both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
-            return same_settings(rule.optimizer, optimizer) and len(both) == 1
+            alike = same_settings(rule.optimizer, optimizer) and len(both) == 1
+            return rule if alike else None
         if key not in self.observed.ways:
-            return False
+            return None
         variable = self.observed.updates[key].variable
-        shape = Shapes().of(variable.shape)
-        made = stand_in(optimizer, [variable.path], [shape])
+        made = stand_in(optimizer, [variable.path], [Shapes().of(variable.shape)])
         if made is None:
-            return False
+            return None
         whole = _Reference(made, [key], self.observed)
-        mine = self._kept(key)
         rate = optimizer_settings(optimizer)["learning_rate"]
         scales = (1.0, -float(rate)) if isinstance(rate, float) and rate else (1.0,)
         kept = [v.key for v in whole.kept(key)]
-        for states, scale in itertools.product(itertools.permutations(mine, len(kept)), scales):
+        mine = itertools.permutations(self._kept(key), len(kept))
+        for states, scale in itertools.product(mine, scales):
             own = dict(zip(kept, states, strict=True))
             own[made.variables[0]] = variable
             reference = _Reference(made, [key], self.observed, own, scale)
             for rule in self._made_by(optimizer, reference).values():
                 # What the step keeps by itself is no state of the optimizer that is asked for.
                 if not self.observed.is_of_state(key, rule.entry):
-                    return True
-        return False
+                    return rule
+        return None
 
     def _kept(self, key: int | str) -> list[VariableRef]:
         """What the step writes besides a variable that is as large, and depends on its gradient."""
@@ -158,47 +158,61 @@ class Optimizers:
 
     def _made_by(self, optimizer: Any, reference: _Reference) -> dict[int | str, Rule]:
         """The variables that are updated as by this optimizer."""
+        found = self._made_with(optimizer, reference, reference.keys, self.observed.shapes)
+        # Means over all of a table are divided by its own size, where gradients are rows of it.
+        rows = self.observed.rows.keys() & reference.keys - found.keys()
+        return found | self._made_with(optimizer, reference, [*rows], self.observed.shapes[1:])
+
+    def _made_with(
+        self,
+        optimizer: Any,
+        reference: _Reference,
+        keys: Sequence[int | str],
+        shapes: Sequence[Shapes],
+    ) -> dict[int | str, Rule]:
         ways, found = self.observed.ways, dict[int | str, Rule]()
         for sooner in range(reference.steps):
             # The last that fits: what comes before it may be a clip that no draw here meets.
-            for place in reversed(range(max(len(ways[key]) for key in reference.keys))):
-                left = [k for k in reference.keys if k not in found and place < len(ways[k])]
-                for key in self._fitting(reference, left, place, sooner):
+            for place in reversed(range(max((len(ways[key]) for key in keys), default=0))):
+                left = [k for k in keys if k not in found and place < len(ways[k])]
+                for key in self._fitting(reference, left, place, sooner, shapes):
                     found[key] = Rule(optimizer, ways[key][place], place)
-            if len(found) == len(reference.keys):
+            if len(found) == len(keys):
                 break
         return found
 
     def _fitting(
-        self, reference: _Reference, keys: Sequence[int | str], place: int, sooner: int
+        self,
+        reference: _Reference,
+        keys: Sequence[int | str],
+        place: int,
+        sooner: int,
+        cuts: Sequence[Shapes],
     ) -> list[int | str]:
         left, made = list(keys), dict.fromkeys(keys, 0)
         for draw in range(DRAWS):
             if not left:
                 break
-            for shapes in self.observed.shapes:
+            for shapes in cuts:
                 try:
                     there = reference.evaluation(draw, shapes, place, sooner)
                     here = self.observed.evaluation(draw, shapes)
-                    left = [
-                        key
+                    feed = self.observed.feed(draw, shapes)
+                    told = {
+                        key: reference.alike(key, here, there, feed)
                         for key in left
-                        if not self._is_made(key, draw, shapes)
-                        or reference.is_alike(key, here, there, self.observed.feed(draw, shapes))
-                    ]
+                        if self.observed.is_made(self.observed.updates[key], draw, shapes)
+                    }
                 except NoValueError:
                     continue
-                for key in left:
-                    made[key] += self._is_made(key, draw, shapes)
+                left = [key for key in left if told.get(key) is not False]
+                made |= {key: made[key] + 1 for key in left if told.get(key)}
                 break
             else:
                 return []
             if not reference.flat.guards and min(made[key] for key in left or keys) >= _SEVERAL:
                 break
         return [key for key in left if made[key] >= _ENOUGH]
-
-    def _is_made(self, key: int | str, draw: int, shapes: Shapes) -> bool:
-        return self.observed.is_made(self.observed.updates[key], draw, shapes)
 
     # -- plain gradient descent --------------------------------------------------------------------
 
@@ -343,8 +357,11 @@ class _Reference:
     def _own(self, key: int | str) -> VariableRef:
         return self.observed.updates[key].variable
 
-    def is_alike(self, key: int | str, here: Evaluation, there: Evaluation, feed: Any) -> bool:
-        """Whether a step writes the same to a variable, and to what is kept for it."""
+    def alike(self, key: int | str, here: Evaluation, there: Evaluation, feed: Any) -> bool | None:
+        """Whether a step writes the same to a variable, and to what is kept for it.
+
+        None where both write what is no number: at a rate of zero, say.
+        """
         for variable in self._states[key]:
             before = _flat(feed.variable(self.own.get(variable.key, variable)))
             one = _flat(here.final(self.own.get(variable.key, variable)))
@@ -352,7 +369,7 @@ class _Reference:
             if {one.shape, other.shape} != {before.shape}:
                 raise NoValueError(f"{variable.path} can't be fed in another shape")
             if not np.isfinite(other).all():
-                return False
+                return False if np.isfinite(one).all() else None
             if not same_change(one, other, before):
                 return False
         return True

@@ -25,7 +25,8 @@ class Found:
     """A recognised gradient: its nodes, the variables it trains, and its constant weight.
 
     `weight` is the factor by which the backward pass multiplies it (None: not a constant).
-    `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of.
+    `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of;
+    `activated`: the probabilities that it is of, where `predicted` are their logits.
     `made`: whether the step makes that target; `made_up`: the number that all of it is.
     `unscaled`: whether a loss scale that multiplied it divides the gradient again.
     """
@@ -41,6 +42,7 @@ class Found:
     replicas: frozenset[int] = frozenset({0})
     predicted: Tensor | None = None
     target: Tensor | None = None
+    activated: Tensor | None = None
     made: bool = False
     made_up: float | None = None
     unscaled: bool = False
@@ -123,11 +125,12 @@ class Search:
             if isinstance(whole, Miss):
                 nearest = whole if nearest is None or whole.agreed > nearest.agreed else nearest
                 continue
-            roots, constants = whole
+            roots, constants, present = whole
             updates = self.trained_by(roots)
             if updates:
                 upstream = match.leaves["upstream"]
                 prediction = match.leaves.get("prediction")
+                judged = present or prediction
                 weight = self.scaling.weight(upstream, updates)
                 found.append(
                     Found(
@@ -136,11 +139,12 @@ class Search:
                         updates,
                         weight,
                         upstream[0],
-                        "" if prediction is None else self.flat.node(prediction).id,
+                        "" if judged is None else self.flat.node(judged).id,
                         path=self.flat.node(match.root).path,
                         replicas=self._replicas(match),
                         predicted=prediction,
                         target=match.leaves.get("target"),
+                        activated=present,
                         unscaled=self.scaling.is_undone(upstream, weight),
                     )
                 )
@@ -257,8 +261,11 @@ class Search:
         others: list[Tensor],
         predicates: dict[str, Predicate],
         among: Collection[int] | None,
-    ) -> tuple[set[int], dict[str, float]] | Miss:
-        """The other summands of a gradient, which share the leaves of the first."""
+    ) -> tuple[set[int], dict[str, float], Tensor | None] | Miss:
+        """The other summands of a gradient, which share the leaves of the first.
+
+        With its constants, and what has to be present besides.
+        """
         matcher, within = self.flow.matcher, self.flow.backward
         roots, constants, leaves = {match.root[0]}, dict(match.constants), dict(match.leaves)
         for other in others:
@@ -280,15 +287,17 @@ class Search:
                     nearest = result
             else:
                 return nearest
+        present: Tensor | None = None
         for expected in pattern.present:
-            results = [
+            results = (
                 matcher.unify(pattern, expected, target, predicates, leaves)
                 for target in self._candidates(pattern, expected, leaves)
-            ]
-            if not any(isinstance(result, Match) for result in results):
+            )
+            present = next((one.root for one in results if isinstance(one, Match)), None)
+            if present is None:
                 place = self.flat.node(match.root).id
                 return Miss(0, "the activation before the loss is missing", place)
-        return roots, constants
+        return roots, constants, present
 
 
 def plain_number(factor: float) -> float:

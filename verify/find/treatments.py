@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from verify.find.observed import DRAWS, Array, Observed, Shapes
-from verify.find.optimizers import Optimizers
+from verify.find.optimizers import Optimizers, Rule
 from verify.flow import Update
 from verify.graphs import Tensor
 from verify.match import NoValueError
@@ -21,6 +21,7 @@ from verify.match import NoValueError
 _TOLERANCE = 1e-4  # of the largest value: a norm may be kept away from zero by a little
 _TWICE = 2  # draws, or elements, in which something has to be seen
 _ASTRAY = 0.3  # the cosine of the angle between a gradient and what takes its place
+_SMALL = 10.0  # beside which noise is seen
 _SMALLER = 0.1  # what has become of the largest gradients then, of that of others
 
 
@@ -65,6 +66,28 @@ class Treatments:
         pairs = self._pairs(update.variable.key, clipped) if self.observed.knows(update) else None
         treatment = None if pairs is None else pairs.multiple()
         return None if treatment is None else treatment.factor
+
+    def opposes(self, update: Update, rule: Rule) -> bool:
+        """Whether what enters an optimizer by this rule leads the opposite way of the gradient."""
+        key = update.variable.key
+        if key not in self.observed.ways or not self.observed.is_whole(key):
+            return False
+        pairs = self._pairs(key, entry=self.observed.ways[key][rule.place])
+        return pairs is not None and pairs.cosine < -_ASTRAY
+
+    def added(self, update: Update, share: float) -> Array:
+        """What enters an optimizer besides a share of the gradient, of draws where that is small.
+
+        Raises:
+            NoValueError: it is not known.
+        """
+        known = update.variable.key in self.optimizers.rules and self.observed.knows(update)
+        pairs = self._pairs(update.variable.key) if known else None
+        if pairs is None:
+            raise NoValueError("what enters the optimizer is not known")
+        both = zip(pairs.before, pairs.after, strict=True)
+        small = [y - share * x for x, y in both if np.abs(x).max(initial=0) <= _SMALL]
+        return np.concatenate(small)
 
     def entry(self, update: Update) -> Tensor:
         """What enters the optimizer."""
@@ -122,9 +145,12 @@ class Treatments:
         by_element = all(observed.is_by_element(key, rules[key].entry) for key in one_each)
         return shapes if by_element else (*reversed(shapes),)
 
-    def _pairs(self, key: int | str, start: Tensor | None = None) -> _Pairs | None:
+    def _pairs(
+        self, key: int | str, start: Tensor | None = None, entry: Tensor | None = None
+    ) -> _Pairs | None:
         """Gradients, or what was made of them on the way, with what enters the optimizer."""
-        begun, entry = start or self.observed.ways[key][0], self.optimizers.rules[key].entry
+        begun = start or self.observed.ways[key][0]
+        entry = entry or self.optimizers.rules[key].entry
         for shapes in self._shapes:
             before, after = list[Array](), list[Array]()
             try:
@@ -213,13 +239,22 @@ class _Pairs:
 
     @property
     def follows(self) -> bool:
-        """Whether what is made of gradients leads about where they do, in most draws."""
-        cosines = [
-            abs(float(x @ y)) / (np.linalg.norm(x) * np.linalg.norm(y))
+        """Whether what is made of gradients leads about where they do, or opposite, mostly."""
+        cosines = np.abs(self._cosines)
+        return not cosines.size or self.before[0].size == 1 or bool(np.median(cosines) > _ASTRAY)
+
+    @property
+    def cosine(self) -> float:
+        """Of the angle between gradients and what is made of them, in most draws; 0 of nothing."""
+        return float(np.median(self._cosines)) if self._cosines else 0.0
+
+    @functools.cached_property
+    def _cosines(self) -> list[float]:
+        return [
+            float(x @ y) / float(np.linalg.norm(x) * np.linalg.norm(y))
             for x, y in zip(self.before, self.after, strict=True)
-            if y.any()
+            if x.any() and y.any()
         ]
-        return not cosines or self.before[0].size == 1 or float(np.median(cosines)) > _ASTRAY
 
     @functools.cached_property
     def factors(self) -> list[float] | None:
@@ -256,6 +291,8 @@ def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
 
 def _to_norm(kind: str, group: list[_Pairs]) -> Treatment | None:
     factors = np.asarray(group[0].factors)
+    sign = -1.0 if (factors < 0).all() else 1.0  # what is bounded may be the opposite
+    factors = sign * factors
     draws = zip(*(pairs.before for pairs in group), strict=True)
     norms = np.asarray([np.sqrt(sum(float(x @ x) for x in draw)) for draw in draws])
     factor, norm = float(factors.max()), float((factors * norms).max())
@@ -265,7 +302,7 @@ def _to_norm(kind: str, group: list[_Pairs]) -> Treatment | None:
         factors, expected, rtol=_TOLERANCE, atol=0
     ):
         return None
-    return Treatment(kind, 0.0, norm, factor, True, len(group))
+    return Treatment(kind, 0.0, norm, sign * factor, True, len(group))
 
 
 def _ratio(x: Array, y: Array) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 import numpy as np
 
@@ -254,7 +254,10 @@ class Flow(Dependence):
 
     @functools.cached_property
     def repeated(self) -> list[Update]:
-        """The trained updates by gradients that another one, before it, applies to the variable."""
+        """The trained updates by gradients that are applied to the variable before already.
+
+        By another one, or in the turn of a loop before, where the gradient is taken outside of it.
+        """
         by_variable: dict[tuple[int | str, int], list[Update]] = {}
         for update in self.trained:
             variable = update.variable
@@ -272,7 +275,22 @@ class Flow(Dependence):
                 ):
                     found.append(update)
                 before.append((update, own))
-        return found
+        return [*found, *self._turned(seeds)]
+
+    def _turned(self, seeds: set[int]) -> Iterator[Update]:
+        """The updates in each turn of a loop in which no backward pass begins."""
+        for update in self.trained:
+            loops = self.flat.loops(update.node.path)
+            paths = (
+                [self.flat.nodes[i].path for i in self.ancestors([update.node.index]) & seeds]
+                if loops
+                else []
+            )
+            for loop in loops:
+                (body,) = loop.branches[:1]
+                if paths and all(path[: len(body)] != body for path in paths):
+                    yield update
+                    break
 
     @functools.cached_property
     def decayed(self) -> list[Update]:

@@ -62,6 +62,11 @@ class Calls:
         key = self._key_of.get(tensor[0])
         return None if key is None else self._made(key)
 
+    def makes(self, tensor: Tensor, of: Tensor) -> bool:
+        """Whether the call that a tensor is made in makes this of it as well, unseen by a loss."""
+        key = self._key_of.get(of[0])
+        return key is not None and self._key(self.flat.node(tensor)) == key
+
     def among(self, nodes: Set[int]) -> list[Call]:
         """The calls that some of these ops are of."""
         keys = dict.fromkeys(self._key_of[i] for i in sorted(nodes & self._key_of.keys()))

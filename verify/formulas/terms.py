@@ -32,6 +32,8 @@ from verify.graphs import CASES, IFS, WHILES, Node, Tensor, draws
 
 _DEEPEST = 60  # ops behind one another: of more, nobody reads
 _LEFT_OUT = "..."
+# Losses that are the same of any two tensors that are as far apart.
+_OF_DIFFERENCES = {"Huber", "LogCosh", "MeanAbsoluteError", "MeanSquaredError"}
 
 
 class Terms:
@@ -82,10 +84,31 @@ class Terms:
         return self.of(tensor)
 
     def _loss(self, named: str, found: Found) -> Expression:
+        sides = self._sides(named, found)
+        if sides is not None:
+            self.named_losses.add(made := call(named, *(self.of(one) for one in sides)))
+            return made
         made_up = () if found.made_up is None else (number(found.made_up),)
-        ends = (self.of(one) for one in (found.target, found.predicted) if one is not None)
+        ends = (self.of(one) for one in (found.target, self._judged(found)) if one is not None)
         self.named_losses.add(made := call(named, *made_up, *ends))
         return made
+
+    def _sides(self, named: str, found: Found) -> tuple[Tensor, Tensor] | None:
+        """What a loss of a difference compares, where it is told as one against zero."""
+        if found.made_up != 0 or found.predicted is None or found.activated is not None:
+            return None
+        node = self.flat.node(found.predicted)
+        if node.op != "Sub" or named.partition("(")[0] not in _OF_DIFFERENCES:
+            return None
+        one, other = node.data
+        return other, one
+
+    def _judged(self, found: Found) -> Tensor | None:
+        """What a loss is of: probabilities, unless the loss takes what its call makes them of."""
+        made, logits = found.activated, found.predicted
+        if made is None or logits is None or self.calls.of(made) is not None:
+            return made or logits
+        return logits if self.calls.makes(made, of=logits) else made
 
     def _scaled(self, node: Node) -> Iterator[tuple[Tensor, float]]:
         """What is multiplied, or divided, by a number, and the number; of a mean, nothing is."""

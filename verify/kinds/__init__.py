@@ -39,6 +39,7 @@ from verify.kinds.facts import (
     GuardFact,
     LossFact,
     OptimizerFact,
+    PredictionFact,
     TermFact,
     TreatmentFact,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Kind",
     "LossFact",
     "OptimizerFact",
+    "PredictionFact",
     "Row",
     "Strict",
     "TermFact",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import pydantic
 
 from verify.find import Accumulated, Detector
+from verify.graphs import REDUCTIONS
 from verify.kinds.contract_spelling import Off
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
@@ -14,6 +15,10 @@ from verify.kinds.selection import names
 from verify.kinds.violation import Violation
 
 _KEYWORD = "accumulated"
+_SEVERAL = (
+    "can't be told: the step runs on several replicas, which keep sums of their own: assert on the "
+    "same training on one device, or compare a few steps of both"
+)
 _WITHIN = (
     "the gradients of {} are added up within one call, of parts of a batch perhaps: `objective` "
     "tells whether they come to the gradient of the whole"
@@ -30,6 +35,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is None or expected == 1:
         return _nothing(detector)
     wish = f"one update by the mean of the gradients of {expected} calls"
+    if _is_spread(detector):
+        return [Violation(_KEYWORD, wish, _SEVERAL)]
     found = detector.accumulation.of(max(expected, 2) * 2)
     if not found:
         return [Violation(_KEYWORD, wish, "no gradient reaches an update")]
@@ -53,6 +60,8 @@ def _nothing(detector: Detector) -> list[Violation]:
     accumulation = detector.accumulation
     if not accumulation.calls.may_wait:
         return []
+    if _is_spread(detector):
+        return [Violation(_KEYWORD, "an update in each call", _SEVERAL)]
     wrong: dict[str, list[str]] = {}
     for key, one in accumulation.of_any().items():
         if one.unknown or set(one.calls) != {1}:
@@ -61,6 +70,12 @@ def _nothing(detector: Detector) -> list[Violation]:
         Violation(_KEYWORD, "an update in each call", f"{told}: {names(paths)}")
         for told, paths in wrong.items()
     ]
+
+
+def _is_spread(detector: Detector) -> bool:
+    """Whether a step runs on several replicas, going by what they exchange if no model tells."""
+    nodes = detector.flat.nodes
+    return detector.step.replicas > 1 or any(node.op in REDUCTIONS for node in nodes)
 
 
 def _difference(one: Accumulated, calls: int) -> str:

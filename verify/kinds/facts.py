@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -143,29 +144,46 @@ class StatisticFact:
         return f"{self.variable} keeps {self.keeps:.6g}"
 
 
-class Digits:
-    """Digits that are computed when they are asked for."""
+@dataclasses.dataclass(frozen=True)
+class PredictionFact:
+    """Which model computes what losses judge: in which mode, and in which precision it comes."""
 
-    def __init__(self, compute: Callable[[], str]) -> None:
+    model: str
+    training: bool
+    dtypes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        mode = "training" if self.training else "inference"
+        return f"{self.model} in {mode} mode, {' and '.join(self.dtypes)}"
+
+
+Value = TypeVar("Value")
+
+
+class Late(Generic[Value]):
+    """A fact that is looked for when it is asked for: a model has to be traced for it, say."""
+
+    def __init__(self, compute: Callable[[], Value]) -> None:
         self._compute = compute
 
     @functools.cached_property
-    def _digits(self) -> str:
-        digits = self._compute()
+    def value(self) -> Value:
+        """The fact."""
+        value = self._compute()
         del self._compute  # it holds the step
-        return digits
+        return value
 
     def __str__(self) -> str:
-        return self._digits
+        return "" if self.value is None else str(self.value)
 
     def __repr__(self) -> str:
-        return f"Digits({self._digits!r})"
+        return f"Late({self.value!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Digits) and str(self) == str(other)
+        return isinstance(other, Late) and self.value == other.value
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self.value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +193,7 @@ class Facts:
     name: str
     losses: tuple[LossFact, ...]
     objectives: tuple[ObjectiveFact, ...]
+    prediction: Late[PredictionFact | None]
     regularization: tuple[TermFact, ...]
     clipping: tuple[ClipFact, ...]
     treated: tuple[TreatmentFact, ...]
@@ -194,7 +213,7 @@ class Facts:
     read_only: tuple[str, ...]
     stopped: tuple[str, ...]
     custom_gradients: tuple[str, ...]
-    fingerprint: Digits
+    fingerprint: Late[str]
     guards: tuple[GuardFact, ...]
     conditions: tuple[ConditionFact, ...]
     hazards: tuple[HazardFact, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from verify.find import BY_OPS, Detector
-from verify.kinds.facts import Digits, Facts
+from verify.kinds.facts import Facts, Late
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.violation import Violation
 
@@ -31,7 +31,7 @@ class _Fingerprint(Kind):
     keywords = (Keyword("fingerprint", str, _check, rank=8),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        return {"fingerprint": Digits(lambda: detector.whole_fingerprint)}
+        return {"fingerprint": Late(lambda: detector.whole_fingerprint)}
 
     def page(self, facts: Facts) -> list[Row]:
         return []

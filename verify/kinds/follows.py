@@ -76,11 +76,20 @@ def _together(facts: Facts) -> Iterator[str]:
     for fact in facts.follows:
         groups.setdefault(_told(fact), []).append(fact)
     for told, group in groups.items():
-        if len(group) > _MANY:
-            targets, sources = ([f.variable for f in group], [f.source for f in group])
+        targets, sources = ([f.variable for f in group], [f.source for f in group])
+        models = _models(targets), _models(sources)
+        if len(group) > 1 and all(models):
+            yield f"{len(group)} variables of {models[0]} follow those of {models[1]}{told}"
+        elif len(group) > _MANY:
             yield f"{names(targets)} follow {names(sources)}{told}"
         else:
             yield from (f"{fact.variable} follows {fact.source}{told}" for fact in group)
+
+
+def _models(paths: list[str]) -> str:
+    """The model that all of some variables are of; empty if there is no such."""
+    heads = {path.partition("/")[0] for path in paths if "/" in path}
+    return heads.pop() if len(heads) == 1 and all("/" in path for path in paths) else ""
 
 
 def _others(facts: Facts) -> list[str]:

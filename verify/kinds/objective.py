@@ -108,7 +108,7 @@ def _as_they_enter(
     So a function may say what is made of gradients after they were taken: those of single examples,
     each clipped, with noise added to what they come to.
     """
-    others = [update for update, one in found.items() if one.factor is None]
+    others = [update for update, one in found.items() if _difference(one)]
     later = _at_entry(detector, others, reference)
     return {
         update: one
@@ -202,7 +202,15 @@ def _of_some(one: ObjectiveFact, facts: Facts) -> str:
 
 
 def _where(one: ObjectiveFact, facts: Facts) -> str:
-    return f"with {by_model(one.moved, facts.watched)} as written before" if one.moved else ""
+    """What was written before a pass: other models, or those that it trains, moved aside."""
+    own = [path for path in one.moved if path in one.variables]
+    others = [path for path in one.moved if path not in one.variables]
+    told = []
+    if others:
+        told.append(f"after {by_model(others, facts.watched)} are written")
+    if own:
+        told.append(f"where the step has moved {by_model(own, facts.watched)} to before")
+    return ", ".join(told)
 
 
 class _Objective(Kind):

@@ -27,6 +27,9 @@ from verify.references import (
 
 _UNKNOWN = "by no rule that is known"
 _NONE = "no gradient reaches an update"
+_UPHILL = (
+    "what is differentiated becomes larger: differentiate its opposite, or allow_transforms=True"
+)
 
 
 def _facts(detector: Detector) -> Iterator[OptimizerFact]:
@@ -76,8 +79,9 @@ def _by_selection(
     return [(paths & trained, one, (*frozen_among(detector, paths),)) for paths, one in chosen]
 
 
-def _optimizer(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     violations: list[Violation] = []
+    transforms = asked.values.get("allow_transforms", False)
     for paths, wanted, frozen in _by_selection(detector, expected, "optimizer"):
         made = None if wanted is None else _made(wanted)
         wish = "no update" if made is None else f"each update as by {optimizer_name(made)}"
@@ -86,10 +90,19 @@ def _optimizer(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         wrong: dict[str, tuple[list[str], tuple[str, ...]]] = {}
         for update in detector.flow.trained:
             path, rule = update.variable.path, detector.rule_of(update)
-            if path in paths and (made is None or not detector.is_updated_as(update, made)):
+            if path not in paths:
+                continue
+            as_made = None if made is None else detector.made_as(update, made)
+            if as_made is None:
                 told = _unknown(update) if rule is None else _name(rule)
                 hints = () if made is None or rule is None else _differences(rule, made)
                 wrong.setdefault(told, ([], hints))[0].append(path)
+            elif update in detector.flow.repeated:
+                told = f"{optimizer_name(made)}, more than once by the same gradient"
+                wrong.setdefault(told, ([], ()))[0].append(path)
+            elif not transforms and detector.opposes(update, as_made):
+                told = f"{optimizer_name(made)} of the opposite of each gradient"
+                wrong.setdefault(told, ([], (_UPHILL,)))[0].append(path)
         violations += [
             Violation("optimizer", wish, f"{told}: {names(of)}", hints)
             for told, (of, hints) in wrong.items()
@@ -125,8 +138,9 @@ def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
     return tuple(f"{name} is {there}, expected {wanted}" for name, there, wanted in found)
 
 
-def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
+def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     violations: list[Violation] = []
+    by_hand = _asked_for(detector, asked)
     for paths, wanted, frozen in _by_selection(detector, expected, "learning_rate"):
         schedule = isinstance(wanted, keras.optimizers.schedules.LearningRateSchedule)
         if not schedule and (isinstance(wanted, bool) or not isinstance(wanted, int | float)):
@@ -139,6 +153,7 @@ def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violatio
             path, rule = update.variable.path, detector.rule_of(update)
             if path not in paths:
                 continue
+            rule = rule or by_hand.get(path)
             rate = None if rule is None else _rate(rule)
             if schedule:
                 made = None if rule is None else rule.optimizer
@@ -151,6 +166,21 @@ def _learning_rate(detector: Detector, expected: Any, _: Asked) -> list[Violatio
             Violation("learning_rate", wish, f"{told}: {names(of)}") for told, of in wrong.items()
         ]
     return violations
+
+
+def _asked_for(detector: Detector, asked: Asked) -> dict[str, Rule]:
+    """How variables are updated by no optimizer at hand, if as by those that are asked for too."""
+    expected = asked.values.get("optimizer")
+    found: dict[str, Rule] = {}
+    if expected is None:
+        return found
+    for paths, wanted, _ in _by_selection(detector, expected, "optimizer"):
+        made = None if wanted is None else _made(wanted)
+        for update in detector.flow.trained:
+            if made is not None and update.variable.path in paths and not detector.rule_of(update):
+                rule = detector.made_as(update, made)
+                found |= {} if rule is None else {update.variable.path: rule}
+    return found
 
 
 # -- contracts -------------------------------------------------------------------------------------

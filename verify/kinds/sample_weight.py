@@ -53,8 +53,11 @@ class _SampleWeight(Kind):
         return {"weighted": bool(weights.reached) if weights.handed else None}
 
     def page(self, facts: Facts) -> list[Row]:
-        told = [] if facts.weighted is None else ["used" if facts.weighted else "ignored"]
-        return [Row.of("sample weights", told)]
+        # A step may be handed something else in this place: rewards, say.
+        decides = (
+            "what is trained, as sample weights do" if facts.weighted else "nothing that is trained"
+        )
+        return [Row.of("third argument", [] if facts.weighted is None else [f"decides {decides}"])]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
         return {} if facts.weighted is None else {"sample_weight": facts.weighted}

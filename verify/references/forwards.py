@@ -29,13 +29,14 @@ class Forward:
     owner: Any = dataclasses.field(repr=False)
 
 
-def forward_of(function: Any, arguments: Arguments) -> Forward:
+def forward_of(function: Any, arguments: Arguments, training: bool = True) -> Forward:
     """Traces a model, or a function, on the arguments of a step.
 
     Args:
-        function: a model, called in training mode on the first of the arguments, or of the parts of
+        function: a model, called on the first of the arguments, or of the parts of
             a batch that is the only one; or a function of all of them (or of these parts), which
             makes a real tensor or a structure of such.
+        training: the mode in which a model is called.
 
     Raises:
         Untraced: it does not take these arguments, fails on them, or makes something else.
@@ -44,7 +45,11 @@ def forward_of(function: Any, arguments: Arguments) -> Forward:
     labels: list[str] = []
 
     def made(*given: Any, **by_name: Any) -> list[Any]:
-        found = _called(function, given) if is_model(function) else function(*given, **by_name)
+        found = (
+            _called(function, given, training)
+            if is_model(function)
+            else function(*given, **by_name)
+        )
         leaves = tf.nest.flatten(found)
         if not leaves or not all(tf.is_tensor(one) and one.dtype.is_floating for one in leaves):
             raise TypeError(f"{name} makes {found}: a real tensor, or several, are compared")
@@ -58,11 +63,11 @@ def forward_of(function: Any, arguments: Arguments) -> Forward:
     return Forward(name, flat, (*flat.outputs,), (*labels,), random, (concrete, function))
 
 
-def _called(model: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+def _called(model: Callable[..., Any], given: tuple[Any, ...], training: bool) -> Any:
     if not given:
         raise Untraced("the step is handed nothing by position that could be x")
     parts = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
-    return model(parts[0], training=True)
+    return model(parts[0], training=training)
 
 
 def _labels(found: Any, count: int) -> list[str]:

@@ -6,7 +6,7 @@ May import: kinds, and what kinds may.
 
 from verify.find import HazardFact, Written
 from verify.formulas import ObjectiveFact
-from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, TermFact
+from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, PredictionFact, TermFact
 from verify.step_facts.collect import StepFacts, facts, step_facts
 from verify.step_facts.snapshot_lines import changes, lines_of
 
@@ -17,6 +17,7 @@ __all__ = [
     "HazardFact",
     "LossFact",
     "ObjectiveFact",
+    "PredictionFact",
     "StepFacts",
     "TermFact",
     "Written",

@@ -45,6 +45,7 @@ KERAS: dict[str, tuple[Made, list[dict[str, Any]]]] = {
     "lion": (made(optim.Lion), [{"beta_2": 0.9}]),
     "lamb": (made(optim.Lamb), [{"beta_1": 0.81}]),
     "decayed sgd": (made(optim.SGD, weight_decay=0.1), [{"weight_decay": 0.11}]),
+    "ftrl at a schedule": (made(optim.Ftrl, learning_rate=SCHEDULE), [{"beta": 0.5}]),
     "averaged": (made(optim.SGD, use_ema=True), [{"ema_momentum": 0.98}, {"use_ema": False}]),
     "every second": (made(optim.SGD, gradient_accumulation_steps=2), [{"momentum": 0.9}]),
     "unscaled": (made(optim.SGD, loss_scale_factor=4.0), [{"loss_scale_factor": None}]),
@@ -197,7 +198,11 @@ BY_HAND: dict[str, tuple[Apply, Any, list[Any]]] = {
     "adam": (
         adam(),
         optim.Adam(0.01),
-        [optim.Adam(0.01, amsgrad=True), optim.Adam(0.01, beta_2=0.9)],
+        [
+            optim.Adam(0.01, amsgrad=True),
+            optim.Adam(0.01, beta_2=0.9),
+            optim.Adam(0.01, epsilon=1e-8),
+        ],
     ),
     "textbook": (
         adam(textbook=True),

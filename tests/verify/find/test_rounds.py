@@ -122,3 +122,22 @@ FAULTS: dict[str, tuple[Apply, dict[str, Any], str]] = {
 def test_what_is_done_in_one_round_alone(apply: Apply, expected: dict[str, Any], told: str) -> None:
     with pytest.raises(verify.GraphAssertionError, match=told):
         verify.assert_graph(rounds(optim.SGD(0.1), apply), *batch(), **expected)
+
+
+def test_one_gradient_in_each_turn_of_a_loop_is_applied_several_times() -> None:
+    model, optimizer = dense(), optim.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((y - model(x)) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        for _ in tf.range(3):
+            optimizer.apply(gradients, model.trainable_variables)
+
+    for keyword, expected in (("watched", "*"), ("optimizer", optim.SGD(0.1))):
+        with pytest.raises(verify.GraphAssertionError, match=keyword) as error:
+            verify.assert_graph(train, *batch(), model=model, **{keyword: expected})
+        assert "gradient" in str(error.value)
+    verify.assert_graph(in_turns(optim.SGD(0.1), 1), *batch(), optimizer=optim.SGD(0.1))

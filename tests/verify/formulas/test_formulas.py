@@ -32,8 +32,8 @@ CORPUS = {
         "-mean(critic(concat(state, actor(state))))",
     ],
     "dqn": [
-        "Huber(0, sum(online(state) * one_hot(action, 2, 1, 0), axis=-1) - reward - "
-        "(0.99 - 0.99 * done) * max(target(after), axis=-1))",
+        "Huber(reward + (0.99 - 0.99 * done) * max(target(after), axis=-1), "
+        "sum(online(state) * one_hot(action, 2, 1, 0), axis=-1))",
     ],
     "triplets": [
         "mean(max(sum((a - network(like))^2, axis=-1) - sum((a - network(stranger))^2, axis=-1) "
@@ -139,3 +139,40 @@ def test_losses_of_logits_and_with_settings_have_names() -> None:
 def without_numbers(formula: str) -> str:
     """Without what Keras numbers layers with."""
     return re.sub(r"(dense)_\d+", r"\1", formula)
+
+
+CROSSENTROPY = keras.losses.CategoricalCrossentropy()
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "formula"),
+    [
+        ("softmax", lambda y, p: tf.reduce_mean((p - y) ** 2), "MeanSquaredError(y, net(x))"),
+        (
+            None,
+            lambda y, p: tf.reduce_mean((tf.nn.softmax(p) - y) ** 2),
+            "MeanSquaredError(y, softmax(net(x)))",
+        ),
+        ("sigmoid", keras.losses.Huber(), "Huber(y, net(x))"),
+        ("softmax", CROSSENTROPY, "CategoricalCrossentropy(y, net(x))"),
+        (
+            None,
+            lambda y, p: CROSSENTROPY(y, tf.nn.softmax(p)),
+            "CategoricalCrossentropy(y, softmax(net(x)))",
+        ),
+    ],
+)
+def test_an_activation_before_a_loss_is_told(last: Any, loss: Any, formula: str) -> None:
+    parts = [keras.layers.Dense(5, "tanh"), keras.layers.Dense(3, last)]
+    net = keras.Sequential([keras.Input((4,)), *parts], name="net")
+    weights = [v.value for v in net.trainable_variables]
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            value = loss(y, net(x))
+        for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
+            weight.assign_sub(0.1 * gradient)
+
+    (one,) = verify.facts(step, tf.TensorSpec((None, 4)), tf.TensorSpec((None, 3))).objectives
+    assert one.formula == formula

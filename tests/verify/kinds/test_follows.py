@@ -191,7 +191,7 @@ def test_models_follow_by_glob_and_by_lists(pair: Pair) -> None:
     assert "they are exchanged" in rejected(pair.step, *spec, follows=exchanged)
     facts = verify.facts(pair.step, *spec)
     assert len(facts.follows) == len(pair.teacher.weights)
-    assert "26 variables (teacher/" in str(facts)
+    assert "26 variables of teacher follow those of student" in str(facts)
     assert "at 0.001 (after its update)" in str(facts)
 
 

@@ -167,6 +167,30 @@ def test_nothing_is_judged() -> None:
         verify.assert_graph(idle, *SPECS, forward="net")
 
 
+@pytest.mark.parametrize(("training", "mode"), [(True, "training"), (False, "inference")])
+def test_which_model_predicts_is_a_fact(training: bool, mode: str) -> None:
+    step = step_of(lambda x: MODEL(x, training=training))
+    facts = verify.facts(step, *SPECS, model=MODEL)
+    assert f"prediction        net in {mode} mode, float32" in str(facts)
+    fact = facts.prediction.value
+    assert fact is not None
+    assert (fact.model, fact.training, fact.dtypes) == ("net", training, ("float32",))
+
+
+@pytest.mark.parametrize("name", [n for n, (_, model, _) in WRONG.items() if model is MODEL])
+def test_no_model_predicts_what_something_else_computes(name: str) -> None:
+    fact = verify.facts(step_of(WRONG[name][0]), *SPECS, model=MODEL).prediction.value
+    assert fact is None or (name == "mode" and not fact.training)
+
+
+def test_the_known_model() -> None:
+    verify.assert_graph(step_of(trained), *SPECS, model=MODEL, forward=True)
+    told = rejected(step_of(lambda x: by_hand(x, tf.nn.relu)), *SPECS, model=MODEL, forward=True)
+    assert "another prediction" in told
+    told = rejected(step_of(trained), *SPECS, forward=True)
+    assert "can't be told: the model is not known: pass model=" in told
+
+
 def test_what_can_not_be_told_is_said() -> None:
     def needs_more(x: Any) -> Any:
         return x

@@ -133,6 +133,55 @@ def test_a_rate_that_was_set_later_is_the_one_that_holds() -> None:
     assert "SGD(learning_rate=0.3)" in rejected(train, *batch(), learning_rate=0.1)
 
 
+def opposite(optimizer: Any, treat: Any) -> tuple[Any, keras.Model]:
+    """A step in which what is made of the opposite of each gradient is applied."""
+    model = dense()
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((y - model(x)) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply([treat(-gradient) for gradient in gradients], model.trainable_variables)
+
+    return train, model
+
+
+@pytest.mark.parametrize("treat", [lambda g: g, lambda g: tf.clip_by_norm(g, 0.5)])
+@pytest.mark.parametrize("made", [optim.Adam(0.1), optim.Lion(0.1), optim.SGD(0.1, momentum=0.9)])
+def test_the_opposite_of_a_gradient_is_no_update_by_it(made: Any, treat: Any) -> None:
+    train, model = opposite(type(made).from_config(made.get_config()), treat)
+    told = rejected(train, *batch(), model=model, optimizer=made)
+    assert "of the opposite of each gradient" in told
+    verify.assert_graph(train, *batch(), model=model, optimizer=made, allow_transforms=True)
+
+
+def test_the_opposite_of_a_gradient_is_clipped_to_a_norm() -> None:
+    train, model = opposite(optim.Adam(0.1), lambda g: tf.clip_by_norm(g, 0.5))
+    verify.assert_graph(train, *batch(), model=model, clipping={"norm": 0.5})
+    assert "norm 0.4" in rejected(train, *batch(), model=model, clipping={"norm": 0.4})
+
+
+def test_the_rate_of_a_rule_by_hand_is_that_of_the_optimizer_that_is_asked_for() -> None:
+    model, rate = dense(), tf.Variable(0.1, trainable=False)
+    weights = [v.value for v in model.trainable_variables]
+    kept = [tf.Variable(tf.zeros(w.shape), trainable=False) for w in weights]
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((y - model(x)) ** 2)
+        for w, k, gradient in zip(weights, kept, tape.gradient(loss, weights), strict=True):
+            k.assign(0.9 * k + gradient)
+            w.assign_sub(rate * k)
+
+    momentum = optim.SGD(0.1, momentum=0.9)
+    verify.assert_graph(train, *batch(), model=model, optimizer=momentum, learning_rate=0.1)
+    told = rejected(train, *batch(), model=model, optimizer=momentum, learning_rate=0.2)
+    assert "learning_rate: expected 0.2" in told
+
+
 def test_facts(adam: Any, scheduled: Any) -> None:
     facts = verify.facts(adam[0], *batch())
     ((name, rate, variables),) = ((f.name, f.rate, f.variables) for f in facts.optimizers)

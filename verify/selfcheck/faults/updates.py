@@ -104,6 +104,14 @@ class ScheduledRate(Rated):
         return _with(super().made(optimizer), learning_rate=schedule)
 
 
+@planted("optimizer", "of the opposite of each gradient", also=("loss", "clipping"))
+class GoesUphill(Optimized):
+    """The opposite of each gradient."""
+
+    def treat(self, gradients: Gradients) -> Gradients:
+        return [-gradient for gradient in super().treat(gradients)]
+
+
 # -- between clip and optimizer --------------------------------------------------------------------
 
 
