@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl_shared import inner_optimizer
 from verify.assertions.config_gradients import entering
 from verify.assertions.config_keys import followed_in, layers_chosen, modes_of, others, selected
 from verify.assertions.config_updates import UnsaidError, clip_of, rated
@@ -118,6 +119,8 @@ def _entering(
             raise UnsaidError("a substep is repeated")
         if computed and "objective" not in settings:
             raise UnsaidError("the model computes its loss by itself")
+        if settings.get("accumulate", 1) > 1 and _scales_loss(model, settings):
+            raise UnsaidError("gradients are summed while they are scaled")
         weights = settings.get("loss_weights", _weights(model))
         pairs = [] if "objective" in settings else _flat(data_loss, weights, reference)
         chosen = selected(model, settings)
@@ -127,6 +130,13 @@ def _entering(
     except UnsaidError as why:
         left.append(f"{', '.join(_about(settings))}: {why}")
         return {}
+
+
+def _scales_loss(model: keras.Model, settings: Mapping[str, Any]) -> bool:
+    """Whether an optimizer of a branch multiplies the loss, and divides gradients later."""
+    own = settings.get("optimizer", model.optimizer)
+    every = own.values() if isinstance(own, Mapping) else [own]
+    return any(inner_optimizer(one) is not one for one in every)
 
 
 def _about(settings: Mapping[str, Any]) -> list[str]:

@@ -240,3 +240,14 @@ def test_what_is_not_held_against_the_graphs_is_said(cond: Any, settings: Any, l
     callback = LoopControllerCallback({"a": {"cond": cond, True: settings}}).attach(model)
     with pytest.warns(verify.UnheldWarning, match=left):
         verify.assert_config(model, callback, ROWS)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_gradients_that_are_summed_while_they_are_scaled(units: int) -> None:
+    """A single number is as large as a flag that says whether the sum so far is finite."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05)), "mse")
+    config = {"all": {"cond": when.always, True: {"accumulate": 2}}}
+    control = LoopControllerCallback(config).attach(model)
+    with pytest.warns(verify.UnheldWarning, match="loss: gradients are summed while they are scaled"):
+        verify.assert_config(model, control, (tf.TensorSpec((8, 3)), tf.TensorSpec((8, units))))
