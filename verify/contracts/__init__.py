@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from verify.contracts.baseline import contract_text
     from verify.contracts.expectation import expected_of
     from verify.contracts.files import Contract, read
+    from verify.contracts.inference import Inference, infer, inferred_text
     from verify.contracts.ratchet import tighten
     from verify.contracts.snapshots import GraphSnapshot
     from verify.contracts.subject import Subject, captured, forget, subject_from
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Contract",
     "GraphSnapshot",
+    "Inference",
     "Subject",
     "Verdict",
     "captured",
@@ -28,6 +30,8 @@ __all__ = [
     "expected_of",
     "forget",
     "fresh_names",
+    "infer",
+    "inferred_text",
     "judge",
     "read",
     "subject_from",
@@ -41,6 +45,7 @@ __getattr__ = imported_on_demand(
     homes={
         "Contract": "verify.contracts.files",
         "GraphSnapshot": "verify.contracts.snapshots",
+        "Inference": "verify.contracts.inference",
         "Subject": "verify.contracts.subject",
         "Verdict": "verify.contracts.verdict",
         "captured": "verify.contracts.subject",
@@ -48,6 +53,8 @@ __getattr__ = imported_on_demand(
         "expected_of": "verify.contracts.expectation",
         "forget": "verify.contracts.subject",
         "fresh_names": "verify.contracts.automatic_names",
+        "infer": "verify.contracts.inference",
+        "inferred_text": "verify.contracts.inference",
         "judge": "verify.contracts.verdict",
         "read": "verify.contracts.files",
         "subject_from": "verify.contracts.subject",

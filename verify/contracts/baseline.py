@@ -48,14 +48,14 @@ def baseline(step: Step, inner: bool = False) -> Baseline:
                 said |= kind.limits(facts)
             said |= guards
         for keyword, value in list(said.items()):
-            reason = _why_not(detector, keyword, value)
+            reason = why_not(detector, keyword, value)
             if reason is None:
                 continue
             unsaid[keyword] = reason
             del said[keyword]
             # What has no name for a contract can still be counted.
             count = len(facts.regularization)
-            if keyword == "regularization" and _why_not(detector, keyword, count) is None:
+            if keyword == "regularization" and why_not(detector, keyword, count) is None:
                 said[keyword] = count
     return Baseline(said, unsaid)
 
@@ -67,6 +67,24 @@ def contract_text(name: str, subject: Subject, path_from: str | None = None) -> 
         path_from: how a file is named from where the contract will be.
     """
     found = baseline(captured(subject))
+    remarks = [_remark(k, why, k in found.said) for k, why in found.unsaid.items()]
+    return text_of(name, subject, found.said, remarks, path_from)
+
+
+def text_of(
+    name: str,
+    subject: Subject,
+    promises: Mapping[str, Any],
+    remarks: Iterable[str],
+    path_from: str | None = None,
+) -> str:
+    """A contract as TOML.
+
+    Args:
+        promises: by keyword, as contracts spell them.
+        remarks: comments.
+        path_from: as for `contract_text`.
+    """
     table = tomlkit.table()
     if subject.target is not None:
         table["target"] = subject.target
@@ -76,12 +94,12 @@ def contract_text(name: str, subject: Subject, path_from: str | None = None) -> 
         table["file"] = path_from or str(subject.file)
         if subject.signature is not None:
             table["signature"] = subject.signature
-    said = dict(found.said)
+    said = dict(promises)
     tables = {key: said.pop(key) for key in ("follows", "guards") if key in said}
     for keyword, value in said.items():
         table[keyword] = _item(value)
-    for keyword, reason in found.unsaid.items():
-        table.add(tomlkit.comment(_remark(keyword, reason, keyword in found.said)))
+    for remark in remarks:
+        table.add(tomlkit.comment(remark))
     for keyword, value in tables.items():  # they come last
         table[keyword] = _item(value)
     document = tomlkit.document()
@@ -118,7 +136,7 @@ def _guards(step: Step) -> tuple[dict[str, Any], dict[str, str]]:
     return ({"guards": guards} if guards else {}), unsaid
 
 
-def _why_not(detector: Detector, keyword: str, value: Any) -> str | None:
+def why_not(detector: Detector, keyword: str, value: Any) -> str | None:
     """Why an expectation can't be said of a step; None if it holds."""
     try:
         spelt = Expected.model_validate({keyword: value})
