@@ -1,0 +1,55 @@
+"""Whether an update is the same for a gradient and for its negative."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from verify.flow import Update
+from verify.match import Evaluation, NoValueError
+from verify.rules.influence import Array
+from verify.rules.seen import Seen
+
+_DRAWS = (0, 2, 6)
+_SAME = 1e-9
+
+
+def even(seen: Seen) -> Iterator[Update]:
+    """The updates that a gradient decides and its sign does not, in each draw."""
+    observed = seen.detector.gradient_values.observed
+    for one, keys in observed.alike.items():
+        told = [_is_even(seen, one, draw) for draw in _DRAWS]
+        known = [verdict for verdict in told if verdict is not None]
+        if len(known) > 1 and all(known):
+            yield from (observed.updates[key] for key in keys)
+
+
+def _is_even(seen: Seen, key: int | str, draw: int) -> bool | None:
+    """None where the update is not made, or does not depend on the gradient in this draw."""
+    observed = seen.detector.gradient_values.observed
+    update = observed.updates[key]
+    for shapes in observed.shapes:
+        try:
+            if not observed.is_made(update, draw, shapes):
+                return None
+            feed, starts = observed.feed(draw, shapes), observed.starts(draw, shapes)
+            own = {way[0] for way in observed.ways.values()}
+
+            def after(times: float) -> Array:
+                cut = {t: times * v if t in own else v for t, v in starts.items()}
+                here = Evaluation(observed.plan, feed, cut)
+                return np.asarray(here.final(update.variable), np.float64)
+
+            plain, negated, other = after(1.0), after(-1.0), after(0.37)
+        except NoValueError:
+            continue
+        if not np.isfinite([plain, negated, other]).all():
+            return None
+        scale = np.abs(plain - np.asarray(feed.variable(update.variable))).max(initial=0)
+        if scale == 0 or np.abs(plain - other).max() <= 1e-6 * scale:
+            return None
+        return bool(np.abs(plain - negated).max() <= _SAME * scale)
+    return None
+
+
