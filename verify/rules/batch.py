@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from verify.find import Found
 from verify.graphs import WHILES, Tensor
 from verify.references import is_of_keras, known_name
+from verify.rules.rows import misaligned, misaligned_weights
 from verify.rules.rule import Rules, Told, ruled
 from verify.rules.seen import Seen, paths_of
 
@@ -81,23 +81,16 @@ def targets_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V403",
     "Targets of other examples",
-    wrong="""All that a loss compares a prediction with is the target of another example: one of both
-    is shuffled, reversed or shifted along the batch, and the other is not.""",
+    wrong="""The target of an example decides the gradient by the prediction of another one, and not by
+    its own: one of both is shuffled, reversed or shifted along the batch, and the other is not.""",
     why="Each prediction is trained towards a random target: the mean is all there is to learn.",
     instead="one permutation for `x` and `y`, or a `tf.data` shuffle of both together.",
 )
 def of_other_examples(seen: Seen) -> Iterator[Told]:
-    if not seen.influence.is_told or not seen.is_explained:
-        return
-    wrong: list[tuple[str, Found]] = []
-    for loss, found in seen.losses:
-        if found.predicted is None or found.target is None or found.made:
-            continue
-        told = seen.detector.alignment.told(found.predicted, found.target)
-        if not told.startswith("that of row"):
-            return  # a loss against the right one explains the other: a mixture, say
-        wrong.append((f"the target of {known_name(loss)} is {told}", found))
-    yield from (Told(told, found.paths) for told, found in wrong)
+    for tensor, row, other in misaligned(seen):
+        what = seen.flat.node(tensor).id
+        told = f"the target of row {row} is what row {other} of {what} is judged by"
+        yield Told(f"{told}, which is made of the input of another row", (what,))
 
 
 @ruled(
@@ -140,3 +133,19 @@ def rows_are_ignored(seen: Seen) -> Iterator[Told]:
     for row, told in ((0, "first"), (-1, "last")):
         if seen.influence.ignores_row(fed, row):
             yield Told(f"the {told} example of a batch decides no gradient")
+
+
+@ruled(
+    RULES,
+    "V406",
+    "Sample weights of other examples",
+    wrong="""The sample weight of an example decides the gradient by the prediction of another one, and
+    not of the one that its target is of.""",
+    why="Important examples count little, and others in their place.",
+    instead="weights in the order of the examples: shuffle `x`, `y` and `sample_weight` together.",
+)
+def weights_of_others(seen: Seen) -> Iterator[Told]:
+    for tensor, row, other in misaligned_weights(seen):
+        what = seen.flat.node(tensor).id
+        told = f"the sample weight of row {row} multiplies the loss of row {other} of {what}"
+        yield Told(f"{told}, which is judged by another target", (what,))

@@ -56,13 +56,7 @@ class Influence:
     def ignores_row(self, tensors: Iterable[Tensor], row: int) -> bool | None:
         """The same of one row of all of these tensors, while what the others hold does."""
         changed = list(tensors)
-
-        def other_row(value: Array) -> Array:
-            made = value.copy()
-            made[row] = _other(value)[row]
-            return made
-
-        same = self._is_same(changed, other_row)
+        same = self._is_same(changed, lambda value: other_row(value, row))
         return same and self.ignores(changed) is False
 
     def _is_same(self, tensors: list[Tensor], change: Change) -> bool | None:
@@ -176,6 +170,13 @@ class Influence:
                 return False
             told += 1
         return told >= _TOLD
+
+
+def other_row(value: Array, row: int) -> Array:
+    """The same values but for one row."""
+    made = value.copy()
+    made[row] = _other(value)[row]
+    return made
 
 
 def _some_other(value: Array) -> Array:

@@ -15,8 +15,10 @@ from verify.rules.seen import Seen, paths_of
 RULES: Rules = []
 
 _OF_LOGITS = {"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"}
+_OF_SIGN = {"Hinge", "SquaredHinge"}
 _ACTIVATIONS = {"Sigmoid", "Softmax"}
-_MANY = 0.2  # of the numbers of a tensor
+_MANY = 0.1  # of the numbers of a tensor
+_ROUNDED = 1e-6
 
 
 def _logits(seen: Seen) -> Iterator[tuple[Tensor, str]]:
@@ -63,7 +65,7 @@ def _are_probabilities(value: Array) -> bool:
     "V302",
     "Logits taken for probabilities",
     wrong="""The logarithm of a prediction is differentiated that is first clipped to lie between 0 and
-    1, and a good part of what is clipped lies outside: they are logits.""",
+    1, and a good part of what is clipped is negative: they are logits.""",
     why="""What is clipped has no gradient: examples that are predicted worst teach nothing.""",
     instead="""`from_logits=True`, or a last layer with `activation="softmax"` or `"sigmoid"`.""",
 )
@@ -75,7 +77,10 @@ def logits_for_probabilities(seen: Seen) -> Iterator[Told]:
             if clipped is not None:
                 found[clipped] = None
     for tensor in found:
-        if seen.influence.always(tensor, _are_no_probabilities):
+        negative = [float((value < -_ROUNDED).mean()) for value in seen.influence.held_by(tensor)]
+        # What weights decide is so in some draws only; what holds probabilities never is.
+        often = sum(share > 0 for share in negative) * 2 >= len(negative) > 2
+        if often and np.mean(negative) >= _MANY:
             what = flat.node(tensor).id
             yield Told(f"{what} is taken for probabilities, and is none", (what,))
 
@@ -92,11 +97,6 @@ def _clipped(seen: Seen, tensor: Tensor) -> Tensor | None:
         tensor = rest[0]
     near = len(bounds) == 2 and 0 < min(bounds) < 0.01 and 0.99 < max(bounds) <= 1
     return tensor if near else None
-
-
-def _are_no_probabilities(value: Array) -> bool:
-    outside = (value < -1e-6) | (value > 1 + 1e-6)
-    return bool(outside.mean() >= _MANY)
 
 
 @ruled(
@@ -195,3 +195,54 @@ def never_finite(seen: Seen) -> Iterator[Told]:
     if any(getattr(one, "constraint", None) is not None for one in held):
         return  # such a weight may have to be positive
     yield from each(paths_of(seen.influence.never_finite), "its gradient is not finite in any draw")
+
+
+@ruled(
+    RULES,
+    "V307",
+    "A prediction that can tell one class only",
+    wrong="""The sign of a prediction says which of two classes it is, to a binary crossentropy of logits
+    or to a hinge, and it is never negative: it comes out of a `relu`, say, or is a probability.""",
+    why="One of the classes is never predicted, and its examples are always wrong.",
+    instead="a last layer without activation (`tanh` for a hinge).",
+)
+def never_negative(seen: Seen) -> Iterator[Told]:
+    for loss, found in seen.losses:
+        name = type(loss).__name__
+        by_sign = name in _OF_SIGN or (
+            name == "BinaryCrossentropy" and getattr(loss, "from_logits", False)
+        )
+        if not by_sign or found.predicted is None:
+            continue
+        made = [seen.flat.node(t).op for t in seen.forms(found.predicted, RESHAPES)]
+        twice = not {*made}.isdisjoint(_ACTIVATIONS) and name not in _OF_SIGN
+        if not twice and seen.influence.always(found.predicted, lambda held: bool((held >= 0).all())):
+            yield Told(f"{known_name(loss)} judges {found.prediction}, which is never negative")
+
+
+@ruled(
+    RULES,
+    "V308",
+    "Probabilities that add up over the batch",
+    wrong="""A prediction that a loss judges adds up to one over the examples of the batch, and not over
+    the classes: the softmax is over the wrong axis.""",
+    why="What is predicted for one example depends on which others are in its batch.",
+    instead="`tf.nn.softmax(x, axis=-1)`.",
+)
+def over_the_batch(seen: Seen) -> Iterator[Told]:
+    every = {found.predicted for _, found in seen.losses if found.predicted is not None}
+    every |= {t for t in seen.detector.outputs.returned if t[0] in seen.differentiated}
+    for tensor in sorted(every):
+        shape = seen.flat.shape(tensor)
+        if shape is not None and len(shape) == 2 and seen.influence.always(tensor, _over_rows):
+            what = seen.flat.node(tensor).id
+            yield Told(f"{what} adds up to one over the batch", (what,))
+
+
+def _over_rows(value: Array) -> bool:
+    rows, columns = value.sum(axis=-1), value.sum(axis=0)
+    return bool(
+        (value >= 0).all()
+        and np.allclose(columns, 1, atol=1e-5)
+        and not np.allclose(rows, 1, atol=1e-5)
+    )

@@ -1,10 +1,11 @@
-"""Whether an update is the same for a gradient and for its negative."""
+"""What an update is for other gradients: its negative, or one that is multiplied by a loss scale."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from verify.flow import Update
 from verify.match import Evaluation, NoValueError
@@ -53,3 +54,34 @@ def _is_even(seen: Seen, key: int | str, draw: int) -> bool | None:
     return None
 
 
+def scale_matters(seen: Seen) -> Iterator[Update]:
+    """The updates that differ with the loss scale, where gradients are multiplied by as much."""
+    observed = seen.detector.gradient_values.observed
+    for one, keys in observed.alike.items():
+        if any(_differs(seen, one, draw) for draw in _DRAWS):
+            yield from (observed.updates[key] for key in keys)
+
+
+def _differs(seen: Seen, key: int | str, draw: int) -> bool:
+    """Whether a scale of 8 makes another update than one of 8192."""
+    observed = seen.detector.gradient_values.observed
+    update, reads = observed.updates[key], seen.detector.search.scaling.dynamic
+    own = {way[0] for way in observed.ways.values()}
+    for shapes in observed.shapes:
+        try:
+            made = []
+            for scale in (8.0, 8192.0):
+                cut = {
+                    t: scale * v if t in own else v for t, v in observed.starts(draw, shapes).items()
+                }
+                cut |= {(i, 0): tf.constant(scale, v.dtype) for i, v in reads.items()}
+                here = Evaluation(observed.plan, observed.feed(draw, shapes), cut)
+                made.append(np.asarray(here.final(update.variable), np.float64))
+            before = np.asarray(observed.feed(draw, shapes).variable(update.variable))
+        except NoValueError:
+            continue
+        one, other = made
+        scale = max(np.abs(one - before).max(initial=0), np.abs(other - before).max(initial=0))
+        told = np.isfinite(made).all() and one.shape == other.shape
+        return bool(told and np.abs(one - other).max(initial=0) > 1e-6 * scale)
+    return False

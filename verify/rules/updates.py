@@ -11,13 +11,14 @@ from verify.find import LEFT_OVER, Detector, Found, describe
 from verify.flow import Update
 from verify.graphs import IDENTITIES, RESHAPES, key_of
 from verify.references import (
+    decays,
     is_of_keras,
     known_name,
     optimizer_name,
     optimizer_settings,
     variables_of,
 )
-from verify.rules.parity import even
+from verify.rules.parity import even, scale_matters
 from verify.rules.rule import Rules, Told, each, ruled
 from verify.rules.seen import Seen, paths_of
 
@@ -273,3 +274,90 @@ def forgets_nothing(seen: Seen) -> Iterator[Told]:
             value = said.get(name)
             if isinstance(value, int | float) and value >= most:
                 yield Told(f"{type(optimizer).__name__} has {name}={value:g}", updated)
+
+
+@ruled(
+    RULES,
+    "V211",
+    "A decay that leaves nothing",
+    wrong="""An optimizer of Keras has a weight decay that, times its learning rate, is 1 or more.""",
+    why="Each step takes the whole variable away, or turns its sign: nothing that is learned stays.",
+    instead="a decay of which little is left when it is multiplied by the rate: `weight_decay=0.01`.",
+)
+def decays_all(seen: Seen) -> Iterator[Told]:
+    counted = {variable.key for _, variable in seen.flat.writes()}
+    for optimizer in seen.step.optimizers:
+        decay, rate = getattr(optimizer, "weight_decay", None), _rate(optimizer, None)
+        if not decay or not rate or key_of(optimizer.iterations) not in counted:
+            continue
+        own = variables_of(optimizer)
+        updates = [
+            u
+            for u in seen.trained
+            if u.variable.key in own and decays(optimizer, own[u.variable.key])
+        ]
+        if decay * rate >= 1:
+            told = f"it loses {decay * rate:.3g} times itself in each step"
+            yield from each(paths_of(updates), told)
+
+
+@ruled(
+    RULES,
+    "V212",
+    "A variable that only decays",
+    wrong="""A trainable variable shrinks by a share of itself in each step, and no gradient updates it
+    in any branch.""",
+    why="It goes to zero, whatever it was good for.",
+    instead="the decay of what is trained only: `weight_decay=` of the optimizer that trains it.",
+)
+def only_decays(seen: Seen) -> Iterator[Told]:
+    trained = {*paths_of(seen.trained)} | {u.variable.path for u in seen.flow.unseen}
+    if trained:
+        left = seen.detector.decayed - trained
+        yield from each(left, "it decays in each step, and no gradient updates it")
+
+
+@ruled(
+    RULES,
+    "V213",
+    "Gradients that are added up and not used",
+    wrong="""Gradients are added to variables, which are emptied in turn, and no update, output or other
+    variable is made of these sums.""",
+    why="The update is by the gradient of one call alone: all others are thrown away.",
+    instead="the sums in `optimizer.apply`, divided by the number of calls.",
+)
+def sums_are_not_used(seen: Seen) -> Iterator[Told]:
+    flow, flat = seen.flow, seen.flat
+    outputs = {index for index, _ in flat.outputs}
+    writes = {node.index: variable for node, variable in flat.writes()}
+    chosen = {guard.predicate[0] for guard in flat.guards}
+    idle = []
+    for path in seen.detector.written.accumulators if seen.trained else ():
+        reads = [node.index for node, variable in flat.reads() if variable.path == path]
+        below = flow.descendants(reads)
+        others = {index for index in below & writes.keys() if writes[index].path != path}
+        if not others and below.isdisjoint(outputs | chosen):
+            idle.append(path)
+    yield from each(idle, "gradients are added to it, and nothing is made of their sum")
+
+
+@ruled(
+    RULES,
+    "V214",
+    "Clipped before the loss scale is divided out",
+    wrong="""A loss is multiplied by a dynamic loss scale, its gradients are divided by it, and what
+    they make of a variable depends on the scale all the same: they are clipped, or normalised, while
+    they are still multiplied.""",
+    why="The bound is thousands of times too tight, and another one whenever the scale is adapted.",
+    instead="the division first: clip what `tape.gradient` made, divided by the scale.",
+)
+def clipped_while_scaled(seen: Seen) -> Iterator[Told]:
+    scaling = seen.detector.search.scaling
+    if not scaling.dynamic or not seen.losses or not seen.is_explained:
+        return
+    scales = {variable.key for variable in scaling.dynamic.values()}
+    for _, found in seen.losses:
+        by = {variable.key for variable in scaling.multiplied(found.upstream)}
+        if scales != by & scales or [*scaling.misuse(found.upstream, found.updates)]:
+            return  # that is told by itself
+    yield from each(paths_of(scale_matters(seen)), "how it is updated depends on the loss scale")
