@@ -122,7 +122,7 @@ def one_class(seen: Seen) -> Iterator[Told]:
 
 def _is_returned(seen: Seen, index: int) -> bool:
     """Whether the model returns what a node makes: a loss may go back from what is before it."""
-    return seen.detector.outputs.is_returned((index, 0))
+    return seen.influence.is_told and seen.detector.outputs.is_returned((index, 0))
 
 
 @ruled(
@@ -231,6 +231,8 @@ def never_negative(seen: Seen) -> Iterator[Told]:
 )
 def over_the_batch(seen: Seen) -> Iterator[Told]:
     every = {found.predicted for _, found in seen.losses if found.predicted is not None}
+    if not seen.influence.is_told:
+        return
     every |= {t for t in seen.detector.outputs.returned if t[0] in seen.differentiated}
     for tensor in sorted(every):
         shape = seen.flat.shape(tensor)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.verify.rules import trained_twins
+from tests.verify.rules import loss_twins, state_twins, trained_twins, update_twins
 from tests.verify.rules.twin import Make, Target, Twins
 from verify.find import Detector
 from verify.rules import RULES, Findings, chosen, findings
 from verify.step import capture
 
-EVERY: tuple[Twins, ...] = (*trained_twins.TWINS,)
+EVERY: tuple[Twins, ...] = (
+    *trained_twins.TWINS,
+    *update_twins.TWINS,
+    *loss_twins.TWINS,
+    *state_twins.TWINS,
+)
 RIGHT: dict[Make, str] = {twins.right: twins.rule for twins in EVERY}
 
 
