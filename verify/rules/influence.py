@@ -57,7 +57,7 @@ class Influence:
         """The same of one row of all of these tensors, while what the others hold does."""
         changed = list(tensors)
         same = self._is_same(changed, lambda value: other_row(value, row))
-        return same and self.ignores(changed) is False
+        return same and self._is_same(changed, _other) is False
 
     def _is_same(self, tensors: list[Tensor], change: Change) -> bool | None:
         told = 0

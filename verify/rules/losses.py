@@ -18,6 +18,7 @@ _OF_LOGITS = {"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLog
 _OF_SIGN = {"Hinge", "SquaredHinge"}
 _ACTIVATIONS = {"Sigmoid", "Softmax"}
 _MANY = 0.1  # of the numbers of a tensor
+_OFTEN = 3  # draws
 _ROUNDED = 1e-6
 
 
@@ -79,7 +80,7 @@ def logits_for_probabilities(seen: Seen) -> Iterator[Told]:
     for tensor in found:
         negative = [float((value < -_ROUNDED).mean()) for value in seen.influence.held_by(tensor)]
         # What weights decide is so in some draws only; what holds probabilities never is.
-        often = sum(share > 0 for share in negative) * 2 >= len(negative) > 2
+        often = sum(share > 0 for share in negative) >= _OFTEN
         if often and np.mean(negative) >= _MANY:
             what = flat.node(tensor).id
             yield Told(f"{what} is taken for probabilities, and is none", (what,))

@@ -84,7 +84,8 @@ def added_twice(seen: Seen) -> Iterator[Told]:
 def subtracted(seen: Seen) -> Iterator[Told]:
     wrong = []
     for term in seen.detector.terms:
-        if term.weight is not None and term.weight < 0 and term.label.startswith(_GROWING):
+        negative = (term.weight or 0) < 0 or "=-" in term.label
+        if negative and term.label.startswith(_GROWING):
             wrong.append(seen.step.paths[term.variable] if term.variable else term.label)
     yield from each(wrong, "a penalty on it is subtracted")
 

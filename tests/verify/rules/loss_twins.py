@@ -112,7 +112,7 @@ TWINS = (
         "V306",
         losses(lambda y, p: tf.reduce_mean(tf.sqrt(tf.square(y - p) + 1e-9))),
         (
-            losses(lambda y, p: tf.reduce_mean(tf.math.log(p))),
+            losses(lambda y, p: tf.reduce_mean(tf.math.log(tf.math.log(tf.sigmoid(p))))),
             losses(lambda y, p: tf.reduce_mean(tf.sqrt(tf.nn.relu(-tf.square(y - p))))),
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -70,9 +71,10 @@ def averaged(keep: float, take: float, trained: bool = False) -> Make:
         if not trained:
             return by_hand(fast, after=after)
         both = [*fast.trainable_variables, *slow.trainable_variables]
-        return by_hand(
+        made = by_hand(
             fast, after=after, call=lambda m, x: m(x) + slow(x), variables=lambda _: both
         )
+        return dataclasses.replace(made, model=None)
 
     return make
 

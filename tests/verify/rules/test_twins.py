@@ -45,6 +45,7 @@ def test_what_is_wrong_is_found(rule: str, make: Make) -> None:
 
 
 def test_each_rule_has_twins() -> None:
+    assert [*RULES] == sorted(RULES)
     assert {twins.rule for twins in EVERY} == set(RULES)
     assert len(RULES) >= 30
     assert all(twins.wrong for twins in EVERY)

@@ -175,7 +175,7 @@ def out_of_bounds() -> Target:
 
 
 def signs() -> Target:
-    return by_hand(loss=lambda y, p: tf.reduce_mean(tf.square(y - tf.sign(p))))
+    return compiled(loss=lambda y, p: tf.reduce_mean(tf.square(y - tf.round(p))))
 
 
 def penalised(stopped: bool) -> Make:

@@ -66,7 +66,11 @@ def by_hand(
     net = network() if model is None else model
     trained = variables(net)
     made = built(keras.optimizers.SGD(0.1) if optimizer is None else optimizer, trained)
-    update = made.apply if apply is None else apply
+
+    def by_optimizer(gradients: list[Any], variables: list[Any]) -> None:
+        made.apply(gradients, variables)
+
+    update = by_optimizer if apply is None else apply
 
     @tf.function(autograph=False)
     def step(x: Any, y: Any, *weights: Any) -> Any:
