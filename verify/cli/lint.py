@@ -122,5 +122,3 @@ def _written(target: str) -> tuple[Path, int]:
         except (ContractError, TypeError, OSError):
             return Path(named), 1  # it is told where it is made
     return Path(named), 1
-
-

@@ -46,7 +46,8 @@ class Linted:
         """Comments that silence nothing, of rules that were asked."""
         return [
             (ignore, told)
-            for ignore in self.ignores if self.error is None
+            for ignore in self.ignores
+            if self.error is None
             for told in unused(ignore, self.asked, {one.id for one in self.every})
         ]
 

@@ -30,7 +30,9 @@ def report_of(
         entries=entries,
         unreadable=tuple(printable_text(told) for told in unreadable),
         rules={
-            said.rule: {"shortDescription": {"text": f"a step's {said.rule} is as its contract says"}}
+            said.rule: {
+                "shortDescription": {"text": f"a step's {said.rule} is as its contract says"}
+            }
             for entry in entries
             for said in entry.said
         },

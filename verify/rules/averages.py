@@ -17,8 +17,9 @@ RULES: Rules = []
     RULES,
     "V701",
     "A write that changes nothing",
-    wrong="""A variable that is not trained is written in each step, from weights or from data, and
-    holds afterwards what it held before: an average at a rate of 0, a statistic of momentum 1.""",
+    wrong="""A variable that is not trained is written in each step, from weights or from data,
+    and holds afterwards what it held before: an average at a rate of 0, a statistic of momentum
+    1.""",
     why="An average that never moves is its initial value, and is used as if it were one.",
     instead="`slow.assign(0.99 * slow + 0.01 * fast)`; for Keras' layers a `momentum` below 1.",
 )
@@ -50,10 +51,10 @@ def _follows(seen: Seen) -> Iterator[Follow]:
     RULES,
     "V702",
     "An average that is trained",
-    wrong="""A variable follows another one by a share in each step, which does not follow it in turn,
-    and a gradient updates it as well.""",
-    why="""A target network or a teacher is to lag behind: trained itself, it is no target that stands
-    still.""",
+    wrong="""A variable follows another one by a share in each step, which does not follow it in
+    turn, and a gradient updates it as well.""",
+    why="""A target network or a teacher is to lag behind: trained itself, it is no target that
+    stands still.""",
     instead="`tf.stop_gradient(teacher(x))`, and only the student's variables in `tape.gradient`.",
 )
 def a_trained_average(seen: Seen) -> Iterator[Told]:
@@ -74,8 +75,8 @@ def a_trained_average(seen: Seen) -> Iterator[Told]:
     RULES,
     "V703",
     "An average whose shares do not add up to one",
-    wrong="""A variable becomes a share of itself and a share of another one, each below one, that do not
-    add up to 1.""",
+    wrong="""A variable becomes a share of itself and a share of another one, each below one,
+    that do not add up to 1.""",
     why="It fades to zero or grows without bounds, while it looks like an average.",
     instead="`slow.assign((1.0 - rate) * slow + rate * fast)`.",
 )
@@ -92,8 +93,8 @@ def shares_do_not_add_up(seen: Seen) -> Iterator[Told]:
     RULES,
     "V704",
     "Evaluation that moves what is trained",
-    wrong="""A test or predict step of a model updates weights from gradients, or moves statistics that
-    its layers normalise by.""",
+    wrong="""A test or predict step of a model updates weights from gradients, or moves
+    statistics that its layers normalise by.""",
     why="Validation data decide the model that they are to judge.",
     instead="`model(x, training=False)` in `test_step` and `predict_step`.",
 )

@@ -33,8 +33,8 @@ def _from(seen: Seen, tensors: Iterable[Tensor]) -> set[int]:
     RULES,
     "V401",
     "Inputs that decide nothing",
-    wrong="""The step is handed inputs and targets, and whatever the inputs hold, each gradient is the
-    same: the model is called on something else, on zeros say, or on the target.""",
+    wrong="""The step is handed inputs and targets, and whatever the inputs hold, each gradient
+    is the same: the model is called on something else, on zeros say, or on the target.""",
     why="The model learns a constant, or to copy what it is to predict.",
     instead="`model(x, training=True)`, on the `x` of the batch.",
 )
@@ -48,9 +48,10 @@ def inputs_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V402",
     "Targets that decide nothing",
-    wrong="""The targets enter what is differentiated, and whatever they hold, each gradient is the
-    same: they are multiplied by zero, or only their shape is used; or a loss of Keras judges what the
-    model returns against a constant, while the targets decide what the step measures.""",
+    wrong="""The targets enter what is differentiated, and whatever they hold, each gradient is
+    the same: they are multiplied by zero, or only their shape is used; or a loss of Keras judges
+    what the model returns against a constant, while the targets decide what the step
+    measures.""",
     why="The model learns nothing that the targets say, whatever the metrics show.",
     instead="`loss(y, prediction)`, of the `y` of the batch.",
 )
@@ -81,8 +82,9 @@ def targets_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V403",
     "Targets of other examples",
-    wrong="""The target of an example decides the gradient by the prediction of another one, and not by
-    its own: one of both is shuffled, reversed or shifted along the batch, and the other is not.""",
+    wrong="""The target of an example decides the gradient by the prediction of another one, and
+    not by its own: one of both is shuffled, reversed or shifted along the batch, and the other
+    is not.""",
     why="Each prediction is trained towards a random target: the mean is all there is to learn.",
     instead="one permutation for `x` and `y`, or a `tf.data` shuffle of both together.",
 )
@@ -115,8 +117,8 @@ def weights_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V405",
     "Rows of the batch that decide nothing",
-    wrong="""Whatever the first, or the last, example of a batch holds, each gradient is the same,
-    because the step takes other rows by their position.""",
+    wrong="""Whatever the first, or the last, example of a batch holds, each gradient is the
+    same, because the step takes other rows by their position.""",
     why="A part of the data is never learned from: of each batch the same.",
     instead="the loss of all rows; `drop_remainder` in the data, not in the step.",
 )
@@ -139,8 +141,8 @@ def rows_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V406",
     "Sample weights of other examples",
-    wrong="""The sample weight of an example decides the gradient by the prediction of another one, and
-    not of the one that its target is of.""",
+    wrong="""The sample weight of an example decides the gradient by the prediction of another
+    one, and not of the one that its target is of.""",
     why="Important examples count little, and others in their place.",
     instead="weights in the order of the examples: shuffle `x`, `y` and `sample_weight` together.",
 )

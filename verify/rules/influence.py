@@ -41,7 +41,9 @@ class Influence:
     @functools.cached_property
     def is_told(self) -> bool:
         """Whether a step is small enough to be evaluated, and trains anything."""
-        shapes = [s for i in self.flat.arguments for s in self.flat.nodes[i].shapes if s is not None]
+        shapes = [
+            s for i in self.flat.arguments for s in self.flat.nodes[i].shapes if s is not None
+        ]
         fed = sum(math.prod(concrete(shape, 0)) for shape in shapes)
         small = self.values.observed.is_small and fed <= _MOST_FED
         return small and bool(self.flow.trained) and self.detector.step.replicas == 1

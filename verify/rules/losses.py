@@ -39,12 +39,12 @@ def _logits(seen: Seen) -> Iterator[tuple[Tensor, str]]:
     RULES,
     "V301",
     "Probabilities taken for logits",
-    wrong="""What a crossentropy of logits takes adds up to one in each row, or comes out of a softmax
-    or a sigmoid: it is a second time that these are applied.""",
-    why="""Probabilities lie between 0 and 1, so that no class can be told to be much likelier than
-    another: the loss has a floor, gradients are small.""",
-    instead="""`from_logits=True` with a last layer without activation, or `from_logits=False` with
-    `activation="softmax"`.""",
+    wrong="""What a crossentropy of logits takes adds up to one in each row, or comes out of a
+    softmax or a sigmoid: it is a second time that these are applied.""",
+    why="""Probabilities lie between 0 and 1, so that no class can be told to be much likelier
+    than another: the loss has a floor, gradients are small.""",
+    instead="""`from_logits=True` with a last layer without activation, or `from_logits=False`
+    with `activation="softmax"`.""",
 )
 def softmax_twice(seen: Seen) -> Iterator[Told]:
     for tensor, by in _logits(seen):
@@ -65,10 +65,11 @@ def _are_probabilities(value: Array) -> bool:
     RULES,
     "V302",
     "Logits taken for probabilities",
-    wrong="""The logarithm of a prediction is differentiated that is first clipped to lie between 0 and
-    1, and a good part of what is clipped is negative: they are logits.""",
-    why="""What is clipped has no gradient: examples that are predicted worst teach nothing.""",
-    instead="""`from_logits=True`, or a last layer with `activation="softmax"` or `"sigmoid"`.""",
+    wrong="""The logarithm of a prediction is differentiated that is first clipped to lie between
+    0 and 1, and a good part of what is clipped is negative: they are logits.""",
+    why="What is clipped has no gradient: examples that are predicted worst teach nothing.",
+    instead="""`from_logits=True`, or a last layer with `activation="softmax"` or
+    `"sigmoid"`.""",
 )
 def logits_for_probabilities(seen: Seen) -> Iterator[Told]:
     flat, found = seen.flat, dict[Tensor, None]()
@@ -105,8 +106,8 @@ def _clipped(seen: Seen, tensor: Tensor) -> Tensor | None:
     "V303",
     "A crossentropy over one class",
     wrong="A softmax, or the crossentropy of one, is over a last dimension of 1.",
-    why="""A softmax of one number is 1, whatever that is: the prediction is a constant, and the loss
-    says nothing.""",
+    why="""A softmax of one number is 1, whatever that is: the prediction is a constant, and the
+    loss says nothing.""",
     instead="""`Dense(1, "sigmoid")` and `BinaryCrossentropy`, or one unit for each class.""",
 )
 def one_class(seen: Seen) -> Iterator[Told]:
@@ -130,12 +131,12 @@ def _is_returned(seen: Seen, index: int) -> bool:
     RULES,
     "V304",
     "A target that is spread over the batch",
-    wrong="""Targets of shape (batch,) meet predictions of shape (batch, 1), or the other way round, in
-    an op that broadcasts both to (batch, batch).""",
+    wrong="""Targets of shape (batch,) meet predictions of shape (batch, 1), or the other way
+    round, in an op that broadcasts both to (batch, batch).""",
     why="""Each prediction is compared with the targets of all examples: the model learns their
     mean.""",
-    instead="""targets and predictions of one shape: `y[:, None]`, or `tf.squeeze(prediction, -1)`; a
-    loss of Keras does that by itself.""",
+    instead="""targets and predictions of one shape: `y[:, None]`, or `tf.squeeze(prediction,
+    -1)`; a loss of Keras does that by itself.""",
 )
 def spread_targets(seen: Seen) -> Iterator[Told]:
     yield from _spread(seen, seen.step.targets or frozenset(), "the targets")
@@ -145,8 +146,8 @@ def spread_targets(seen: Seen) -> Iterator[Told]:
     RULES,
     "V305",
     "Sample weights that are spread over the batch",
-    wrong="""Sample weights of shape (batch,) multiply losses of shape (batch, 1), or the other way
-    round, so that both are broadcast to (batch, batch).""",
+    wrong="""Sample weights of shape (batch,) multiply losses of shape (batch, 1), or the other
+    way round, so that both are broadcast to (batch, batch).""",
     why="Each loss is weighted by the mean of all weights: they do nothing.",
     instead="weights of the shape of what they multiply: `w[:, None]`; `loss(y, prediction, w)`.",
 )
@@ -185,8 +186,8 @@ def _told(shape: tuple[int | None, ...]) -> str:
     RULES,
     "V306",
     "Gradients that are not finite",
-    wrong="""A gradient is NaN or infinite for ordinary numbers: of whatever sign and size the batch
-    is, in each of several draws.""",
+    wrong="""A gradient is NaN or infinite for ordinary numbers: of whatever sign and size the
+    batch is, in each of several draws.""",
     why="One such step makes every weight NaN, and no later one makes it a number again.",
     instead="""`tf.math.log(x + 1e-7)`, `tf.sqrt(x + 1e-12)`, `tf.math.divide_no_nan`: within the
     op whose gradient is infinite, not by a `tf.where` behind it.""",
@@ -202,8 +203,9 @@ def never_finite(seen: Seen) -> Iterator[Told]:
     RULES,
     "V307",
     "A prediction that can tell one class only",
-    wrong="""The sign of a prediction says which of two classes it is, to a binary crossentropy of logits
-    or to a hinge, and it is never negative: it comes out of a `relu`, say, or is a probability.""",
+    wrong="""The sign of a prediction says which of two classes it is, to a binary crossentropy
+    of logits or to a hinge, and it is never negative: it comes out of a `relu`, say, or is a
+    probability.""",
     why="One of the classes is never predicted, and its examples are always wrong.",
     instead="a last layer without activation (`tanh` for a hinge).",
 )
@@ -217,7 +219,9 @@ def never_negative(seen: Seen) -> Iterator[Told]:
             continue
         made = [seen.flat.node(t).op for t in seen.forms(found.predicted, RESHAPES)]
         twice = not {*made}.isdisjoint(_ACTIVATIONS) and name not in _OF_SIGN
-        if not twice and seen.influence.always(found.predicted, lambda held: bool((held >= 0).all())):
+        if not twice and seen.influence.always(
+            found.predicted, lambda held: bool((held >= 0).all())
+        ):
             yield Told(f"{known_name(loss)} judges {found.prediction}, which is never negative")
 
 
@@ -225,8 +229,8 @@ def never_negative(seen: Seen) -> Iterator[Told]:
     RULES,
     "V308",
     "Probabilities that add up over the batch",
-    wrong="""A prediction that a loss judges adds up to one over the examples of the batch, and not over
-    the classes: the softmax is over the wrong axis.""",
+    wrong="""A prediction that a loss judges adds up to one over the examples of the batch, and
+    not over the classes: the softmax is over the wrong axis.""",
     why="What is predicted for one example depends on which others are in its batch.",
     instead="`tf.nn.softmax(x, axis=-1)`.",
 )

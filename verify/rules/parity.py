@@ -72,7 +72,8 @@ def _differs(seen: Seen, key: int | str, draw: int) -> bool:
             made = []
             for scale in (8.0, 8192.0):
                 cut = {
-                    t: scale * v if t in own else v for t, v in observed.starts(draw, shapes).items()
+                    t: scale * v if t in own else v
+                    for t, v in observed.starts(draw, shapes).items()
                 }
                 cut |= {(i, 0): tf.constant(scale, v.dtype) for i, v in reads.items()}
                 here = Evaluation(observed.plan, observed.feed(draw, shapes), cut)

@@ -30,10 +30,10 @@ def _is_by_example(seen: Seen, node: Node) -> bool:
     RULES,
     "V601",
     "Random numbers that are the same in every step",
-    wrong="""What is trained depends on random numbers that are drawn for a batch from a constant seed,
-    or from a state that the step does not move on.""",
-    why="""Dropout drops the same units, noise adds the same numbers, for ever: the model learns them by
-    heart.""",
+    wrong="""What is trained depends on random numbers that are drawn for a batch from a constant
+    seed, or from a state that the step does not move on.""",
+    why="""Dropout drops the same units, noise adds the same numbers, for ever: the model learns
+    them by heart.""",
     instead="""`keras.random.SeedGenerator` made outside the step, `tf.random.Generator`, or
     `tf.random.normal`; a seed handed to `stateless_*` has to change with each step.""",
 )
@@ -47,8 +47,8 @@ def frozen_draws(seen: Seen) -> Iterator[Told]:
     RULES,
     "V602",
     "Numbers that are made while tracing",
-    wrong="""A constant that decides what is trained is another one when the same function is traced
-    again: NumPy or Python drew or counted it.""",
+    wrong="""A constant that decides what is trained is another one when the same function is
+    traced again: NumPy or Python drew or counted it.""",
     why="The graph holds it for ever: a draw is no longer one, a count stays where it was.",
     instead="`tf.random` or `keras.random`, a `tf.Variable` that the step counts, or an argument.",
 )
@@ -74,7 +74,9 @@ def _is_known(seen: Seen) -> bool:
 
 def _is_own(layer: Any) -> bool:
     """Whether a layer, and all that is in it, is Keras' own; a Lambda is what its function is."""
-    if type(layer).__module__.partition(".")[0] != "keras" or isinstance(layer, keras.layers.Lambda):
+    if type(layer).__module__.partition(".")[0] != "keras" or isinstance(
+        layer, keras.layers.Lambda
+    ):
         return False
     if is_model(layer):
         return all(map(_is_own, layer.layers))

@@ -34,10 +34,10 @@ def _own(seen: Seen) -> Iterator[tuple[int | str, Any]]:
     RULES,
     "V501",
     "A regulariser that reaches no update",
-    wrong="""A layer has a regulariser, the step trains the variable that it is of, and no gradient of
-    it reaches that update.""",
-    why="""`kernel_regularizer=` only adds to `model.losses`; a step that does not add these to what it
-    differentiates trains without.""",
+    wrong="""A layer has a regulariser, the step trains the variable that it is of, and no
+    gradient of it reaches that update.""",
+    why="""`kernel_regularizer=` only adds to `model.losses`; a step that does not add these to
+    what it differentiates trains without.""",
     instead="`loss = loss_fn(y, model(x)) + tf.add_n(model.losses)`.",
 )
 def reaches_no_update(seen: Seen) -> Iterator[Told]:
@@ -76,8 +76,8 @@ def added_twice(seen: Seen) -> Iterator[Told]:
     RULES,
     "V503",
     "A regulariser that is subtracted",
-    wrong="""The gradient of an L1 or an L2 penalty is followed upwards: the penalty is subtracted from
-    the loss, or has a negative factor.""",
+    wrong="""The gradient of an L1 or an L2 penalty is followed upwards: the penalty is
+    subtracted from the loss, or has a negative factor.""",
     why="The larger weights are the better: they grow without bounds.",
     instead="`loss + penalty`, with a factor above zero.",
 )

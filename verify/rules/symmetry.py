@@ -25,7 +25,7 @@ def tied(seen: Seen) -> Iterator[str]:
     suspects = [update for update in seen.trained if _is_alike(_now(seen, update), 0.0)]
     if not suspects or not seen.influence.is_told:
         return
-    left = {update: 0 for update in suspects}
+    left = dict.fromkeys(suspects, 0)
     for draw in _DRAWS:
         gradients = _gradients(seen, draw)
         if gradients is None:

@@ -29,11 +29,12 @@ def _begins(seen: Seen) -> bool:
     RULES,
     "V101",
     "Nothing is trained",
-    wrong="""The step takes gradients, or is Keras' own train step, and no gradient reaches the update
-    of a variable: they are computed and dropped, multiplied by zero, or of no trainable variable.""",
+    wrong="""The step takes gradients, or is Keras' own train step, and no gradient reaches the
+    update of a variable: they are computed and dropped, multiplied by zero, or of no trainable
+    variable.""",
     why="Training runs, the loss is reported, and no weight ever changes.",
-    instead="""`optimizer.apply(gradients, variables)` in the step itself, and `layer.trainable = True`
-    before `compile` for what is to be trained.""",
+    instead="""`optimizer.apply(gradients, variables)` in the step itself, and `layer.trainable =
+    True` before `compile` for what is to be trained.""",
 )
 def nothing_is_trained(seen: Seen) -> Iterator[Told]:
     # What is written and lost again is told by itself.
@@ -46,8 +47,8 @@ def nothing_is_trained(seen: Seen) -> Iterator[Told]:
     RULES,
     "V102",
     "An update is undone",
-    wrong="""What a gradient writes to a variable is taken back, or overwritten, before the step ends,
-    and no other update of that variable is left.""",
+    wrong="""What a gradient writes to a variable is taken back, or overwritten, before the step
+    ends, and no other update of that variable is left.""",
     why="The variable holds after the step what it held before, or a constant.",
     instead="the update after whatever resets the variable, or no reset in the step.",
 )
@@ -59,8 +60,8 @@ def an_update_is_undone(seen: Seen) -> Iterator[Told]:
     RULES,
     "V103",
     "An update that is never made",
-    wrong="""Every update of a variable is in a branch that a constant never chooses: a Python value,
-    or that of a variable, was read while the step was traced.""",
+    wrong="""Every update of a variable is in a branch that a constant never chooses: a Python
+    value, or that of a variable, was read while the step was traced.""",
     why="The branch can't be taken in any step, whatever the flag becomes later.",
     instead="""a `tf.Variable` as the flag, read within the step: `tf.cond(flag, ...)`, not
     `tf.cond(tf.constant(flag.numpy()), ...)`.""",
@@ -85,8 +86,8 @@ def _lost(seen: Seen, never_made: bool) -> Iterator[Told]:
     "V104",
     "A gradient is applied twice",
     wrong="One and the same gradient updates a variable in two places of the step.",
-    why="""The variable moves twice as far as the learning rate says, and an optimizer's moments and
-    counts of steps are those of two steps.""",
+    why="""The variable moves twice as far as the learning rate says, and an optimizer's moments
+    and counts of steps are those of two steps.""",
     instead="one `optimizer.apply`, or one gradient of its own for each.",
 )
 def a_gradient_is_applied_twice(seen: Seen) -> Iterator[Told]:
@@ -101,10 +102,11 @@ def a_gradient_is_applied_twice(seen: Seen) -> Iterator[Told]:
     RULES,
     "V105",
     "A variable is updated by another one's gradient",
-    wrong="""The values that update a variable are those of the gradient by another variable of the
-    same shape.""",
+    wrong="""The values that update a variable are those of the gradient by another variable of
+    the same shape.""",
     why="Shapes fit, so nothing fails; the step descends nowhere.",
-    instead="gradients and variables in one order: `zip(tape.gradient(loss, variables), variables)`.",
+    instead="""gradients and variables in one order: `zip(tape.gradient(loss, variables),
+    variables)`.""",
 )
 def gradients_are_exchanged(seen: Seen) -> Iterator[Told]:
     for path, other in seen.detector.exchanged.items():
@@ -146,8 +148,8 @@ def _left_out(seen: Seen) -> dict[int | str, str]:
     computed from one of its trainable weights.""",
     why="""It stays what it was initialised to: its layer is not called, or what it makes is not
     used.""",
-    instead="""the layer's output in what `call` returns, a loss for each output, or
-    `trainable = False` for what is not to be trained.""",
+    instead="""the layer's output in what `call` returns, a loss for each output, or `trainable =
+    False` for what is not to be trained.""",
 )
 def not_read(seen: Seen) -> Iterator[Told]:
     behind = {*stopped(seen.flow)}
@@ -163,9 +165,9 @@ def not_read(seen: Seen) -> Iterator[Told]:
     RULES,
     "V108",
     "A weight behind stop_gradient",
-    wrong="""The model is trained by Keras' own train step, its loss depends on a trainable weight, and
-    every way from there is one that gradients do not go back: `stop_gradient`, a rounded or an
-    integer value, a call of Python.""",
+    wrong="""The model is trained by Keras' own train step, its loss depends on a trainable
+    weight, and every way from there is one that gradients do not go back: `stop_gradient`, a
+    rounded or an integer value, a call of Python.""",
     why="It stays what it was initialised to, while all else is trained around it.",
     instead="a way that can be differentiated, or `trainable = False` if the weight is to stay.",
 )
@@ -183,25 +185,27 @@ def not_differentiable(seen: Seen) -> Iterator[Told]:
     RULES,
     "V109",
     "All gradients are zero",
-    wrong="""Whatever the batch and the weights are, each gradient that updates a variable is zero: the
-    loss is flat.""",
-    why="""No weight decides the loss: it is that of a constant (a softmax of one unit, a value that is
-    rounded or out of its bounds).""",
-    instead="""a loss that changes with the prediction: `sigmoid` for one unit, no `round`, `sign`,
-    `argmax` before the loss.""",
+    wrong="""Whatever the batch and the weights are, each gradient that updates a variable is
+    zero: the loss is flat.""",
+    why="""No weight decides the loss: it is that of a constant (a softmax of one unit, a value
+    that is rounded or out of its bounds).""",
+    instead="""a loss that changes with the prediction: `sigmoid` for one unit, no `round`,
+    `sign`, `argmax` before the loss.""",
 )
 def flat(seen: Seen) -> Iterator[Told]:
     if seen.trained and seen.influence.are_all_zero:
-        yield Told("every gradient is zero, whatever the batch and the weights", paths_of(seen.trained))
+        yield Told(
+            "every gradient is zero, whatever the batch and the weights", paths_of(seen.trained)
+        )
 
 
 @ruled(
     RULES,
     "V110",
     "The data loss has no gradient",
-    wrong="""What is differentiated depends on weights and on the batch together, but no value of the
-    batch decides any gradient: the data loss is behind `stop_gradient`, and only what regularises
-    weights trains them.""",
+    wrong="""What is differentiated depends on weights and on the batch together, but no value of
+    the batch decides any gradient: the data loss is behind `stop_gradient`, and only what
+    regularises weights trains them.""",
     why="Weights decay, and nothing is learned from the data.",
     instead="""the loss of what the model returns, without `tf.stop_gradient`, `.numpy()` or
     `tf.constant` in between.""",
@@ -222,13 +226,11 @@ def only_regularised(seen: Seen) -> Iterator[Told]:
     RULES,
     "V111",
     "Units that can't become different",
-    wrong="""All units of a layer hold the same weights now, and get the same gradients: its kernel was
-    initialised to one number, and so was what takes its output.""",
+    wrong="""All units of a layer hold the same weights now, and get the same gradients: its
+    kernel was initialised to one number, and so was what takes its output.""",
     why="They stay copies of one another for ever: the layer is as wide as one unit.",
-    instead="""a random initialiser (`"glorot_uniform"`) for kernels; zeros and ones are for biases and
-    scales.""",
+    instead="""a random initialiser (`"glorot_uniform"`) for kernels; zeros and ones are for
+    biases and scales.""",
 )
 def units_stay_alike(seen: Seen) -> Iterator[Told]:
     yield from each(tied(seen), "its units are all alike, and get gradients that are all alike")
-
-

@@ -26,13 +26,15 @@ RULES: Rules = []
 
 _KEEPS = IDENTITIES | RESHAPES | {"Cast"}  # ops that treat no gradient
 
+
 @ruled(
     RULES,
     "V201",
     "A learning rate of zero",
     wrong="A variable is updated from its gradient, by an optimizer whose learning rate is 0 now.",
     why="Nothing moves. Moments and counts of steps do, so that it looks as if something did.",
-    instead="""a rate, or a schedule that begins above zero; `trainable = False` for what is to stay.""",
+    instead="""a rate, or a schedule that begins above zero; `trainable = False` for what is to
+    stay.""",
 )
 def the_rate_is_zero(seen: Seen) -> Iterator[Told]:
     still = []
@@ -55,11 +57,12 @@ def _rate(optimizer: Any, rate: float | None) -> float | None:
     RULES,
     "V202",
     "The loss is made greater",
-    wrong="""A loss of Keras, of a prediction against the targets of the batch, is what every gradient
-    of the step comes from, and each one is followed upwards: it is added to its variable, negated
-    before the optimizer, or the loss is.""",
+    wrong="""A loss of Keras, of a prediction against the targets of the batch, is what every
+    gradient of the step comes from, and each one is followed upwards: it is added to its
+    variable, negated before the optimizer, or the loss is.""",
     why="Training makes the error as large as it can.",
-    instead="`v.assign_sub(rate * gradient)`, and the loss as it is; an optimizer descends by itself.",
+    instead="""`v.assign_sub(rate * gradient)`, and the loss as it is; an optimizer descends by
+    itself.""",
 )
 def the_loss_is_made_greater(seen: Seen) -> Iterator[Told]:
     if seen.detector.search.scaling.dynamic or not seen.is_explained:
@@ -101,21 +104,23 @@ def _sign(detector: Detector, update: Update, found: Found) -> float | None:
     RULES,
     "V203",
     "The sign of gradients is lost",
-    wrong="""A gradient and its negative make the same update: what enters the optimizer is an absolute
-    value, a square, a norm.""",
+    wrong="""A gradient and its negative make the same update: what enters the optimizer is an
+    absolute value, a square, a norm.""",
     why="The step goes the same way whether that makes the loss smaller or greater.",
     instead="the gradient itself; its size decides how far to go, not whither.",
 )
 def the_sign_is_lost(seen: Seen) -> Iterator[Told]:
-    yield from each(paths_of(even(seen)), "its gradient and minus its gradient make the same update")
+    yield from each(
+        paths_of(even(seen)), "its gradient and minus its gradient make the same update"
+    )
 
 
 @ruled(
     RULES,
     "V204",
     "A treated gradient that is thrown away",
-    wrong="""Something is made of a whole gradient after backpropagation, a clipped or a scaled one, and
-    it decides nothing: neither what is written nor what is returned.""",
+    wrong="""Something is made of a whole gradient after backpropagation, a clipped or a scaled
+    one, and it decides nothing: neither what is written nor what is returned.""",
     why="What enters the optimizer is the gradient as it was: it is not clipped, not scaled.",
     instead="""`gradients = [tf.clip_by_norm(g, 1.0) for g in gradients]`, and that list in
     `optimizer.apply`.""",
@@ -142,7 +147,7 @@ def thrown_away(seen: Seen) -> Iterator[Told]:
     RULES,
     "V205",
     "A clip that no small gradient passes",
-    wrong="""Gradients are clipped to bounds that zero is not between, or to a norm of 0.""",
+    wrong="Gradients are clipped to bounds that zero is not between, or to a norm of 0.",
     why="A gradient of zero moves its variable, always the same way; or no gradient does.",
     instead="bounds on both sides of zero, `tf.clip_by_value(g, -0.1, 0.1)`; a norm above zero.",
 )
@@ -163,8 +168,8 @@ def clipped_away_from_zero(seen: Seen) -> Iterator[Told]:
     RULES,
     "V206",
     "Weights that grow by a share of themselves",
-    wrong="""In each step a share of a variable is added to it, beside any gradient, where weight decay
-    takes one away.""",
+    wrong="""In each step a share of a variable is added to it, beside any gradient, where weight
+    decay takes one away.""",
     why="It grows exponentially, whatever the loss says.",
     instead="`v.assign_sub(decay * v)`, or `weight_decay=` of the optimizer.",
 )
@@ -176,8 +181,8 @@ def growing(seen: Seen) -> Iterator[Told]:
     RULES,
     "V207",
     "A loss scale that is not undone",
-    wrong="""A loss is multiplied by a dynamic loss scale and its gradients are not divided by it once,
-    or they are divided by one that multiplied no loss.""",
+    wrong="""A loss is multiplied by a dynamic loss scale and its gradients are not divided by it
+    once, or they are divided by one that multiplied no loss.""",
     why="The learning rate is thousands of times what it should be, or a thousandth.",
     instead="""`optimizer.scale_loss(loss)` within the tape, once, with a
     `keras.optimizers.LossScaleOptimizer` that applies the gradients.""",
@@ -195,10 +200,12 @@ def scaled_once(seen: Seen) -> Iterator[Told]:
     RULES,
     "V208",
     "Accumulated gradients that are not emptied",
-    wrong="""Gradients of several calls are added up for one update, and what they are added to is not
-    zero after it.""",
-    why="Each update is made of all gradients so far: the further training goes, the older they are.",
-    instead="`total.assign(tf.zeros_like(total))` after the update, for each sum, in the same branch.",
+    wrong="""Gradients of several calls are added up for one update, and what they are added to
+    is not zero after it.""",
+    why="""Each update is made of all gradients so far: the further training goes, the older they
+    are.""",
+    instead="""`total.assign(tf.zeros_like(total))` after the update, for each sum, in the same
+    branch.""",
 )
 def not_emptied(seen: Seen) -> Iterator[Told]:
     accumulation = seen.detector.accumulation
@@ -216,10 +223,10 @@ def not_emptied(seen: Seen) -> Iterator[Told]:
     RULES,
     "V209",
     "An optimizer that counts wrongly",
-    wrong="""An optimizer of Keras updates variables, and its `iterations` are not counted in the step,
-    or once more without an update in between.""",
-    why="""Schedules and the corrections of Adam's moments go by that count: with none they stay at the
-    first step, counted twice they run ahead.""",
+    wrong="""An optimizer of Keras updates variables, and its `iterations` are not counted in the
+    step, or once more without an update in between.""",
+    why="""Schedules and the corrections of Adam's moments go by that count: with none they stay
+    at the first step, counted twice they run ahead.""",
     instead="`optimizer.apply(gradients, variables)` alone: it counts.",
 )
 def counts_wrongly(seen: Seen) -> Iterator[Told]:
@@ -256,10 +263,10 @@ _ENDLESS = {"momentum": 1.0, "beta_1": 1.0, "beta_2": 1.0, "rho": 1.0}
     RULES,
     "V210",
     "An optimizer that forgets nothing",
-    wrong="""An optimizer of Keras updates variables with a momentum, or a decay of a moment, of 1 or
-    more.""",
-    why="""A moment that keeps all of itself takes nothing in, or never stops moving: the first gradient
-    counts for ever.""",
+    wrong="""An optimizer of Keras updates variables with a momentum, or a decay of a moment, of
+    1 or more.""",
+    why="""A moment that keeps all of itself takes nothing in, or never stops moving: the first
+    gradient counts for ever.""",
     instead="a share below one: `momentum=0.9`, `beta_1=0.9`, `beta_2=0.999`.",
 )
 def forgets_nothing(seen: Seen) -> Iterator[Told]:
@@ -280,9 +287,12 @@ def forgets_nothing(seen: Seen) -> Iterator[Told]:
     RULES,
     "V211",
     "A decay that leaves nothing",
-    wrong="""An optimizer of Keras has a weight decay that, times its learning rate, is 1 or more.""",
-    why="Each step takes the whole variable away, or turns its sign: nothing that is learned stays.",
-    instead="a decay of which little is left when it is multiplied by the rate: `weight_decay=0.01`.",
+    wrong="""An optimizer of Keras has a weight decay that, times its learning rate, is 1 or
+    more.""",
+    why="""Each step takes the whole variable away, or turns its sign: nothing that is learned
+    stays.""",
+    instead="""a decay of which little is left when it is multiplied by the rate:
+    `weight_decay=0.01`.""",
 )
 def decays_all(seen: Seen) -> Iterator[Told]:
     counted = {variable.key for _, variable in seen.flat.writes()}
@@ -305,8 +315,8 @@ def decays_all(seen: Seen) -> Iterator[Told]:
     RULES,
     "V212",
     "A variable that only decays",
-    wrong="""A trainable variable shrinks by a share of itself in each step, and no gradient updates it
-    in any branch.""",
+    wrong="""A trainable variable shrinks by a share of itself in each step, and no gradient
+    updates it in any branch.""",
     why="It goes to zero, whatever it was good for.",
     instead="the decay of what is trained only: `weight_decay=` of the optimizer that trains it.",
 )
@@ -321,8 +331,8 @@ def only_decays(seen: Seen) -> Iterator[Told]:
     RULES,
     "V213",
     "Gradients that are added up and not used",
-    wrong="""Gradients are added to variables, which are emptied in turn, and no update, output or other
-    variable is made of these sums.""",
+    wrong="""Gradients are added to variables, which are emptied in turn, and no update, output
+    or other variable is made of these sums.""",
     why="The update is by the gradient of one call alone: all others are thrown away.",
     instead="the sums in `optimizer.apply`, divided by the number of calls.",
 )
@@ -345,9 +355,9 @@ def sums_are_not_used(seen: Seen) -> Iterator[Told]:
     RULES,
     "V214",
     "Clipped before the loss scale is divided out",
-    wrong="""A loss is multiplied by a dynamic loss scale, its gradients are divided by it, and what
-    they make of a variable depends on the scale all the same: they are clipped, or normalised, while
-    they are still multiplied.""",
+    wrong="""A loss is multiplied by a dynamic loss scale, its gradients are divided by it, and
+    what they make of a variable depends on the scale all the same: they are clipped, or
+    normalised, while they are still multiplied.""",
     why="The bound is thousands of times too tight, and another one whenever the scale is adapted.",
     instead="the division first: clip what `tape.gradient` made, divided by the scale.",
 )

@@ -30,7 +30,9 @@ def fused(y: Any, p: Any) -> Any:
 
 
 def classes(loss: Any, activation: str | None = None, *layers: Any) -> Make:
-    return lambda: by_hand(network(*layers, outputs=3, activation=activation), loss=loss, args=CLASSES)
+    return lambda: by_hand(
+        network(*layers, outputs=3, activation=activation), loss=loss, args=CLASSES
+    )
 
 
 def classes_compiled(loss: Any, activation: str | None, *layers: Any) -> Make:
@@ -112,7 +114,7 @@ TWINS = (
         "V306",
         losses(lambda y, p: tf.reduce_mean(tf.sqrt(tf.square(y - p) + 1e-9))),
         (
-            losses(lambda y, p: tf.reduce_mean(tf.math.log(tf.math.log(tf.sigmoid(p))))),
+            losses(lambda y, p: tf.reduce_mean(tf.math.log(-tf.square(p)))),
             losses(lambda y, p: tf.reduce_mean(tf.sqrt(tf.nn.relu(-tf.square(y - p))))),
         ),
     ),
@@ -128,7 +130,11 @@ TWINS = (
     ),
     Twins(
         "V308",
-        lambda: by_hand(network(outputs=3, activation="softmax"), loss=MSE, args=(BATCH[0], tf.TensorSpec((8, 3)))),
+        lambda: by_hand(
+            network(outputs=3, activation="softmax"),
+            loss=MSE,
+            args=(BATCH[0], tf.TensorSpec((8, 3))),
+        ),
         (
             lambda: by_hand(
                 network(outputs=3, activation=over_the_batch),

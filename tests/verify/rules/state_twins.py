@@ -88,7 +88,11 @@ class Evaluating(keras.Model):
 
     def __init__(self, training: bool) -> None:
         super().__init__()
-        self.norm, self.head, self.mode = keras.layers.BatchNormalization(), keras.layers.Dense(1), training
+        self.norm, self.head, self.mode = (
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(1),
+            training,
+        )
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.head(self.norm(x, training=training))

@@ -174,10 +174,6 @@ def out_of_bounds() -> Target:
     return compiled(loss=lambda y, p: tf.clip_by_value(MSE(y, p), 0.0, 1e-9))
 
 
-def signs() -> Target:
-    return compiled(loss=lambda y, p: tf.reduce_mean(tf.square(y - tf.round(p))))
-
-
 def penalised(stopped: bool) -> Make:
     def make() -> Target:
         net = network(kernel_regularizer="l2")
@@ -205,7 +201,7 @@ def initialised(kernel: str, keras_own: bool = False) -> Make:
 
 
 TWINS = (
-    Twins("V101", right, (all_frozen, not_applied, times_zero, signs)),
+    Twins("V101", right, (all_frozen, not_applied, times_zero)),
     Twins("V102", reset(after=False), (reset(after=True), taken_back)),
     Twins(
         "V103",
