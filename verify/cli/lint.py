@@ -30,8 +30,8 @@ def add_to(commands: Any) -> None:
         "targets",
         nargs="*",
         metavar="TARGET",
-        help=f"steps, as for `show`, or contract files (*{CONTRACT_SUFFIX}), of which all steps are "
-        "linted; a comment in one, `# verify: ignore[V501] reason`, silences a rule",
+        help=f"steps, as for `show`, or contract files (*{CONTRACT_SUFFIX}), of which all steps "
+        "are linted; a comment in one, `# verify: ignore[V501] reason`, silences a rule",
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")

@@ -1,7 +1,7 @@
 """What decides the gradients of a step, told by values: of the whole step, in several draws.
 
-Where other values of what a step is handed leave every gradient as it was, in each draw, they decide
-nothing that is trained.
+Where other values of what a step is handed leave every gradient as it was, in each draw, they
+decide nothing that is trained.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What an update is for other gradients: its negative, or one that is multiplied by a loss scale."""
+"""What an update is for other gradients: negated, or multiplied by a loss scale."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -34,24 +35,27 @@ def _is_even(seen: Seen, key: int | str, draw: int) -> bool | None:
         try:
             if not observed.is_made(update, draw, shapes):
                 return None
-            feed, starts = observed.feed(draw, shapes), observed.starts(draw, shapes)
-            own = {way[0] for way in observed.ways.values()}
-
-            def after(times: float) -> Array:
-                cut = {t: times * v if t in own else v for t, v in starts.items()}
-                here = Evaluation(observed.plan, feed, cut)
-                return np.asarray(here.final(update.variable), np.float64)
-
-            plain, negated, other = after(1.0), after(-1.0), after(0.37)
+            plain, negated, other = (_after(seen, key, draw, shapes, t) for t in (1.0, -1.0, 0.37))
+            before = np.asarray(observed.feed(draw, shapes).variable(update.variable))
         except NoValueError:
             continue
         if not np.isfinite([plain, negated, other]).all():
             return None
-        scale = np.abs(plain - np.asarray(feed.variable(update.variable))).max(initial=0)
+        scale = np.abs(plain - before).max(initial=0)
         if scale == 0 or np.abs(plain - other).max() <= 1e-6 * scale:
             return None
         return bool(np.abs(plain - negated).max() <= _SAME * scale)
     return None
+
+
+def _after(seen: Seen, key: int | str, draw: int, shapes: Any, times: float) -> Array:
+    """What a variable holds after its update by gradients that are multiplied by a number."""
+    observed = seen.detector.gradient_values.observed
+    own = {way[0] for way in observed.ways.values()}
+    starts = observed.starts(draw, shapes).items()
+    cut = {t: times * value if t in own else value for t, value in starts}
+    here = Evaluation(observed.plan, observed.feed(draw, shapes), cut)
+    return np.asarray(here.final(observed.updates[key].variable), np.float64)
 
 
 def scale_matters(seen: Seen) -> Iterator[Update]:

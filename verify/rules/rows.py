@@ -54,7 +54,7 @@ def _compared(
 
 
 def _predictions(seen: Seen) -> list[Tensor]:
-    """What the known model returns, where one call of it is judged; else what known losses judge."""
+    """What the known model returns in its one call; else what known losses judge."""
     outputs = seen.detector.outputs
     if outputs.returned:
         found = {*outputs.returned} if outputs.is_called_once else set()

@@ -1,4 +1,4 @@
-"""A rule: what is true of every sound step, why, and what to write instead; and how it is looked for."""
+"""A rule: what is true of every sound step, why, what to write instead; how it is looked for."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def ruled(
     """Adds a rule to a group; the function says where a step breaks it."""
 
     def add(check: Check) -> Check:
-        texts = (" ".join(text.split()) for text in (wrong, why, instead))
-        rules.append(Rule(id, title, *texts, check))
+        wrong, why, instead = (" ".join(text.split()) for text in (wrong, why, instead))
+        rules.append(Rule(id, title, wrong, why, instead, check))
         return check
 
     return add
