@@ -58,8 +58,8 @@ def ruled(
     """Adds a rule to a group; the function says where a step breaks it."""
 
     def add(check: Check) -> Check:
-        wrong, why, instead = (" ".join(text.split()) for text in (wrong, why, instead))
-        rules.append(Rule(id, title, wrong, why, instead, check))
+        said, because, write = (" ".join(text.split()) for text in (wrong, why, instead))
+        rules.append(Rule(id, title, said, because, write, check))
         return check
 
     return add

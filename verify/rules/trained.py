@@ -14,7 +14,7 @@ RULES: Rules = []
 
 
 def _begins(seen: Seen) -> bool:
-    """Whether a step sets out to train: Keras' own step does, and so does one that takes gradients."""
+    """Whether a step sets out to train, as Keras' own does, and one that takes gradients."""
     if seen.evaluates or seen.flow.unseen:
         return False
     if not seen.flow.seeds:

@@ -88,9 +88,7 @@ def test_a_rule_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         (["nowhere.graph.toml"], "does not exist"),
     ],
 )
-def test_a_wrong_call(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_call(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint", *arguments]) == 2
     assert told in capsys.readouterr().err
 
