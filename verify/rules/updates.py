@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -241,7 +242,7 @@ def counts_wrongly(seen: Seen) -> Iterator[Told]:
             yield Told(f"{name} makes updates and does not count them", paths_of(updates))
             continue
         own = {key_of(v) for v in (*optimizer.variables, *seen.held.values())}
-        for before, after in zip(counts, counts[1:], strict=False):
+        for before, after in itertools.pairwise(counts):
             between = (
                 variable.key
                 for node, variable in seen.flat.writes()

@@ -121,7 +121,7 @@ def test_a_comment_that_silences_nothing_is_told(
     ("comment", "told"),
     [
         ("# verify: ignore[V201]", "gives no reason"),
-        ("# verify: ignore[V2011] soon", "did you mean V201"),
+        ("# verify: ignore[V999] soon", "there is no rule 'V999'"),
         ("# verify: ignore[] soon", "names no rule"),
         ("# verify: ingore[V201] soon", "is no comment that is known"),
     ],
