@@ -114,7 +114,7 @@ TWINS = (
         "V306",
         losses(lambda y, p: tf.reduce_mean(tf.sqrt(tf.square(y - p) + 1e-9))),
         (
-            losses(lambda y, p: tf.reduce_mean(tf.math.log(-tf.square(p)))),
+            losses(lambda y, p: tf.reduce_mean(tf.sqrt(-1.0 - tf.square(p)))),
             losses(lambda y, p: tf.reduce_mean(tf.sqrt(tf.nn.relu(-tf.square(y - p))))),
         ),
     ),
