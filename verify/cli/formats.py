@@ -13,8 +13,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 from verify.cli.places import in_repository
-from verify.contracts import Verdict
-from verify.printable import printable_text
 from verify.cli.reports import Entry, Report
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from verify.cli.places import line_of
 from verify.cli.reports import Entry, Report, Said
 from verify.contracts import Verdict
 from verify.printable import printable_text
@@ -92,4 +91,4 @@ def _said(verdict: Verdict, written: bool) -> Iterator[Said]:
         # What was expected stays as long as the contract does; what was found, and lines, move.
         identity = f"{contract.name} {keyword} {expected}"
         rule = keyword.rpartition(" ")[2]  # ``guards['flag': True] loss`` is about the loss
-        yield Said(rule, text, contract.path, line_of(contract, keyword), identity)
+        yield Said(rule, text, contract.path, contract.line_of(keyword), identity)

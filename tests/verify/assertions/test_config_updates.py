@@ -249,5 +249,7 @@ def test_gradients_that_are_summed_while_they_are_scaled(units: int) -> None:
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05)), "mse")
     config = {"all": {"cond": when.always, True: {"accumulate": 2}}}
     control = LoopControllerCallback(config).attach(model)
-    with pytest.warns(verify.UnheldWarning, match="loss: gradients are summed while they are scaled"):
+    with pytest.warns(
+        verify.UnheldWarning, match="loss: gradients are summed while they are scaled"
+    ):
         verify.assert_config(model, control, (tf.TensorSpec((8, 3)), tf.TensorSpec((8, units))))
