@@ -132,15 +132,6 @@ def _sarif(report: Report) -> str:
     """SARIF 2.1.0, as code scanning reads it: a rule and a result for what is wrong."""
     results: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
-    for verdict in verdicts:
-        contract = verdict.contract
-        told = [(v.keyword, v.expected, str(v)) for v in verdict.violations]
-        if not written:
-            told += [(slack.keyword, str(slack.said), str(slack)) for slack in verdict.slack]
-        for keyword, expected, text in told:
-            uri, line = _uri(contract.path), contract.line_of(keyword)
-            # What was expected stays as long as the contract does; what was found, and lines, move.
-            identity = f"{uri} {contract.name} {keyword} {expected}"
     for entry in report.entries:
         for said in entry.said:
             uri = _uri(said.path)
@@ -187,18 +178,6 @@ def _uri(path: Path) -> str:
 def _github(report: Report) -> str:
     """Workflow commands that GitHub shows at the line of what is wrong."""
     lines = []
-    for verdict in verdicts:
-        contract = verdict.contract
-        told = [(contract.line_of(v.keyword), str(v)) for v in verdict.violations]
-        if not written:
-            told += [(contract.line_of(one.keyword), str(one)) for one in verdict.slack]
-        if verdict.error is not None:
-            told.append((contract.line, verdict.error))
-        file = _property(in_repository(contract.path).as_posix())
-        title = _property(f"graph contract {contract.label}")
-        lines += [f"::error file={file},line={n},title={title}::{_data(text)}" for n, text in told]
-    lines += [f"::error title=graph contract::{_data(told)}" for told in unreadable]
-    return "\n".join([*lines, _text(verdicts, unreadable, written).splitlines()[-1]]) + "\n"
     for entry in report.entries:
         told = [(said.path, said.line, said.text) for said in entry.said]
         if entry.error is not None:
