@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     )
     from verify.graphs import graph
     from verify.guard import Guard, GuardWarning
+    from verify.rules import Finding, lint
     from verify.step_facts import StepFacts, facts
 
     __version__: str
 
 __all__ = [
+    "Finding",
     "GraphAssertionError",
     "Guard",
     "GuardWarning",
@@ -34,6 +36,7 @@ __all__ = [
     "assert_same_step",
     "facts",
     "graph",
+    "lint",
     "replay",
 ]
 
@@ -43,6 +46,7 @@ __getattr__ = imported_on_demand(
     __name__,
     ("strategies",),
     {
+        "Finding": "verify.rules",
         "GraphAssertionError": "verify.assertions",
         "Guard": "verify.guard",
         "GuardWarning": "verify.guard",
@@ -55,6 +59,7 @@ __getattr__ = imported_on_demand(
         "assert_same_step": "verify.assertions",
         "facts": "verify.step_facts",
         "graph": "verify.graphs",
+        "lint": "verify.rules",
         "replay": "verify.assertions",
     },
 )

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from verify import __version__
-from verify.cli import check, diff, draw, infer, init, selfcheck, show
+from verify.cli import check, diff, draw, infer, init, lint, selfcheck, show
 from verify.cli.quiet_start import import_tensorflow
 from verify.errors import ContractError
 from verify.printable import printable_text
 
-_COMMANDS = (check, show, draw, diff, init, infer, selfcheck)
+_COMMANDS = (check, lint, show, draw, diff, init, infer, selfcheck)
 _EPILOG = """\
 exit status: 0 all is as it should be, 1 it is not, 2 a wrong call or an unreadable contract
 
@@ -26,6 +26,7 @@ attribute of that: shop.training:controlled#warmup_on. Or it is the path of a Sa
 (#signature) or of a GraphDef.
 
 examples:
+  loopctl-verify lint shop.training:controlled
   loopctl-verify show shop.training:controlled#warmup_on
   loopctl-verify init shop.training:plain -o shop.graph.toml
   loopctl-verify infer shop.training:small shop.training:large

@@ -61,19 +61,15 @@ def run(options: argparse.Namespace) -> int:
         what = f"tagged {' or '.join(options.tag)}" if options.tag else f"in any *{CONTRACT_SUFFIX}"
         raise ContractError(f"no contract is {what}")
 
-    from verify.cli.formats import report
+    from verify.cli.formats import formatted
+    from verify.cli.verdict_reports import report_of
     from verify.contracts import tighten
 
     verdicts = list(_judged(contracts, options.ratchet))
     if options.write:
         tighten([slack for verdict in verdicts for slack in verdict.slack])
-    text = report(options.format, verdicts, unreadable, written=options.write)
-    if options.output is not None:
-        from loopctl_shared import write_whole
-
-        write_whole(options.output, text)
-    else:
-        _show(text, options.format)
+    report = report_of(verdicts, unreadable, written=options.write)
+    show_report(formatted(options.format, report), options)
     if unreadable or any(verdict.error is not None for verdict in verdicts):
         return 2
     loose = not options.write and any(verdict.slack for verdict in verdicts)
@@ -124,12 +120,21 @@ def _judged(contracts: Sequence[Contract], ratchet: bool) -> Iterator[Verdict]:
             progress.advance(task)
 
 
-def _show(text: str, form: str) -> None:
-    if form != "text":
+def show_report(text: str, options: argparse.Namespace) -> None:
+    """Prints a report, or writes it to the file that was asked for."""
+    if options.output is not None:
+        from loopctl_shared import write_whole
+
+        write_whole(options.output, text)
+        return
+    if options.format != "text":
         sys.stdout.write(text)
         return
     console = Console(soft_wrap=True, highlight=False, emoji=False)
-    colours = {"kept": "green", "broken": "bold red", "error": "bold yellow", "loose": "yellow"}
+    colours = dict.fromkeys(("kept", "sound"), "green") | dict.fromkeys(
+        ("broken", "found"), "bold red"
+    )
+    colours |= {"error": "bold yellow", "loose": "yellow"}
     for line in text.splitlines():
         word = line.partition(" ")[0]
         console.print(line, style=colours.get(word), markup=False)

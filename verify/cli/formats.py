@@ -1,4 +1,4 @@
-"""Verdicts on contracts, as people and as machines read them."""
+"""Reports, as people and as machines read them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import json
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from verify.cli.places import in_repository
-from verify.contracts import Verdict
-from verify.printable import printable_text
+from verify.cli.reports import Entry, Report
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
 _SARIF_SCHEMA = (
@@ -22,107 +21,82 @@ _SARIF_SCHEMA = (
 )
 
 
-def report(
-    form: str, verdicts: Sequence[Verdict], unreadable: Sequence[str], *, written: bool = False
-) -> str:
-    """The report in one of the formats of ``check``.
-
-    Args:
-        unreadable: what is wrong with files that could not be read.
-        written: slack that was found has been taken out of the files.
-    """
-    return FORMATTED[form](verdicts, [printable_text(told) for told in unreadable], written)
+def formatted(form: str, report: Report) -> str:
+    """The report in one of the formats of ``check`` and ``lint``."""
+    return FORMATTED[form](report)
 
 
-def _status(verdict: Verdict, written: bool) -> str:
-    if verdict.error is not None:
-        return "error"
-    if verdict.violations:
-        return "broken"
-    return "loose" if verdict.slack and not written else "kept"
-
-
-def _message(verdict: Verdict) -> str:
-    return verdict.message or "\n".join(map(str, verdict.slack))
-
-
-def _text(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
+def _text(report: Report) -> str:
     lines: list[str] = []
-    for verdict in verdicts:
-        status, contract = _status(verdict, written), verdict.contract
-        lines.append(f"{status:<6} {contract.label} ({contract.place})")
-        lines += [f"       {line}" for line in _message(verdict).splitlines()]
-        if verdict.slack and written:
-            lines.append("       tightened")
-    lines += [f"error  {line}" for told in unreadable for line in told.splitlines()]
-    counts = [
-        f"{sum(_status(v, written) == status for v in verdicts)} {status}"
-        for status in ("kept", "loose", "broken")
+    for entry in report.entries:
+        lines.append(f"{entry.status:<6} {entry.label} ({entry.place})")
+        lines += [f"       {line}" for line in entry.message.splitlines()]
+        if entry.note:
+            lines.append(f"       {entry.note}")
+    lines += [f"error  {line}" for told in report.unreadable for line in told.splitlines()]
+    return "\n".join([*lines, _summary(report)]) + "\n"
+
+
+def _summary(report: Report) -> str:
+    counts = Counter(entry.status for entry in report.entries)
+    errors = len(report.unreadable) + sum(entry.error is not None for entry in report.entries)
+    traced, judged = (sum(entry.seconds[i] for entry in report.entries) for i in (0, 1))
+    shown = [
+        f"{counts[status]} {status}"
+        for status in report.statuses
+        if counts[status] or status not in report.quiet
     ]
-    errors = len(unreadable) + sum(v.error is not None for v in verdicts)
-    traced, checked = (sum(v.seconds[i] for v in verdicts) for i in (0, 1))
-    shown = [count for count in counts if not count.startswith("0 loose")]
     shown += [f"{errors} error{'s' * (errors != 1)}"] if errors else []
-    lines.append(
-        f"{', '.join(shown)} ({traced:.1f} s to make and trace the steps, {checked:.1f} s to check)"
+    return (
+        f"{', '.join(shown)} ({traced:.1f} s to make and trace the steps, "
+        f"{judged:.1f} s to {report.doing})"
     )
-    return "\n".join(lines) + "\n"
 
 
-def _json(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
-    contracts = [
+def _json(report: Report) -> str:
+    entries = [
         {
-            "name": v.contract.label,
-            "file": str(v.contract.path),
-            "line": v.contract.line,
-            "status": _status(v, written),
-            "violations": [
-                {
-                    "keyword": one.keyword,
-                    "expected": one.expected,
-                    "found": one.found,
-                    "hints": list(one.hints),
-                }
-                for one in v.violations
-            ],
-            "slack": [
-                {"keyword": one.keyword, "said": one.said, "tight": one.tight} for one in v.slack
-            ],
-            "error": v.error,
-            "seconds": {"trace": round(v.seconds[0], 4), "check": round(v.seconds[1], 4)},
+            **entry.data,
+            "error": entry.error,
+            "seconds": {
+                "trace": round(entry.seconds[0], 4),
+                report.doing: round(entry.seconds[1], 4),
+            },
         }
-        for v in verdicts
+        for entry in report.entries
     ]
-    return json.dumps({"contracts": contracts, "unreadable": list(unreadable)}, indent=2) + "\n"
+    whole = {report.key: entries, "unreadable": list(report.unreadable)}
+    return json.dumps(whole, indent=2) + "\n"
 
 
-def _junit(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
+def _junit(report: Report) -> str:
     """JUnit's XML, a suite per file, as Jenkins and GitLab read it."""
-    suites = ElementTree.Element("testsuites", name="graph contracts")
-    by_file: dict[Path, list[Verdict]] = {}
-    for verdict in verdicts:
-        by_file.setdefault(verdict.contract.path, []).append(verdict)
+    suites = ElementTree.Element("testsuites", name=report.name)
+    by_file: dict[Path, list[Entry]] = {}
+    for entry in report.entries:
+        by_file.setdefault(entry.path, []).append(entry)
     for path, several in by_file.items():
-        statuses = [_status(v, written) for v in several]
+        errors = sum(entry.error is not None for entry in several)
         suite = _suite(
             suites,
             str(path),
             len(several),
-            statuses.count("broken") + statuses.count("loose"),
-            statuses.count("error"),
-            sum(sum(v.seconds) for v in several),
+            sum(not entry.good for entry in several) - errors,
+            errors,
+            sum(sum(entry.seconds) for entry in several),
         )
-        for verdict, status in zip(several, statuses, strict=True):
+        for entry in several:
             case = ElementTree.SubElement(
                 suite,
                 "testcase",
                 classname=_legal(str(path)),
-                name=_legal(verdict.contract.label),
-                time=f"{sum(verdict.seconds):.3f}",
+                name=_legal(entry.label),
+                time=f"{sum(entry.seconds):.3f}",
             )
-            if status != "kept":
-                _told(case, "error" if status == "error" else "failure", status, _message(verdict))
-    for number, told in enumerate(unreadable, 1):
+            if not entry.good:
+                tag = "error" if entry.error is not None else "failure"
+                _told(case, tag, entry.status, entry.message)
+    for number, told in enumerate(report.unreadable, 1):
         suite = _suite(suites, f"unreadable {number}", 1, 0, 1, 0.0)
         case = ElementTree.SubElement(suite, "testcase", classname="contracts", name="unreadable")
         _told(case, "error", "error", told)
@@ -154,31 +128,26 @@ def _legal(text: str) -> str:
     return _ILLEGAL.sub("�", text)
 
 
-def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
-    """SARIF 2.1.0, as code scanning reads it: a rule per keyword, a result per violation."""
+def _sarif(report: Report) -> str:
+    """SARIF 2.1.0, as code scanning reads it: a rule and a result for what is wrong."""
     results: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
-    for verdict in verdicts:
-        contract = verdict.contract
-        told = [(v.keyword, v.expected, str(v)) for v in verdict.violations]
-        if not written:
-            told += [(slack.keyword, str(slack.said), str(slack)) for slack in verdict.slack]
-        for keyword, expected, text in told:
-            uri, line = _uri(contract.path), contract.line_of(keyword)
-            # What was expected stays as long as the contract does; what was found, and lines, move.
-            identity = f"{uri} {contract.name} {keyword} {expected}"
+    for entry in report.entries:
+        for said in entry.said:
+            uri = _uri(said.path)
+            identity = f"{uri} {said.identity}"
             seen[identity] += 1
             identity += f" {seen[identity]}"
             results.append(
                 {
-                    "ruleId": _rule(keyword),
+                    "ruleId": said.rule,
                     "level": "error",
-                    "message": {"text": f"{contract.label}: {text}"},
+                    "message": {"text": f"{entry.label}: {said.text}"},
                     "locations": [
                         {
                             "physicalLocation": {
                                 "artifactLocation": {"uri": uri},
-                                "region": {"startLine": line},
+                                "region": {"startLine": said.line},
                             }
                         }
                     ],
@@ -187,14 +156,9 @@ def _sarif(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool
                     },
                 }
             )
-    errors = [*unreadable, *(v.error for v in verdicts if v.error is not None)]
-    driver = {
-        "name": "loopctl-verify",
-        "rules": [
-            {"id": rule, "shortDescription": {"text": f"a step's {rule} is as its contract says"}}
-            for rule in sorted({str(result["ruleId"]) for result in results})
-        ],
-    }
+    errors = [*report.unreadable, *(e.error for e in report.entries if e.error is not None)]
+    rules = [{"id": rule, **said} for rule, said in sorted(report.rules.items())]
+    driver = {"name": "loopctl-verify", "rules": rules}
     notes = [{"level": "error", "message": {"text": told}} for told in errors]
     run = {
         "tool": {"driver": driver},
@@ -211,26 +175,19 @@ def _uri(path: Path) -> str:
     return told.as_uri() if told.is_absolute() else urllib.parse.quote(told.as_posix())
 
 
-def _rule(keyword: str) -> str:
-    """``guards['flag': True] loss`` is about the loss."""
-    return keyword.rpartition(" ")[2]
-
-
-def _github(verdicts: Sequence[Verdict], unreadable: Sequence[str], written: bool) -> str:
-    """Workflow commands that GitHub shows at the line of what is violated."""
+def _github(report: Report) -> str:
+    """Workflow commands that GitHub shows at the line of what is wrong."""
     lines = []
-    for verdict in verdicts:
-        contract = verdict.contract
-        told = [(contract.line_of(v.keyword), str(v)) for v in verdict.violations]
-        if not written:
-            told += [(contract.line_of(one.keyword), str(one)) for one in verdict.slack]
-        if verdict.error is not None:
-            told.append((contract.line, verdict.error))
-        file = _property(in_repository(contract.path).as_posix())
-        title = _property(f"graph contract {contract.label}")
-        lines += [f"::error file={file},line={n},title={title}::{_data(text)}" for n, text in told]
-    lines += [f"::error title=graph contract::{_data(told)}" for told in unreadable]
-    return "\n".join([*lines, _text(verdicts, unreadable, written).splitlines()[-1]]) + "\n"
+    for entry in report.entries:
+        told = [(said.path, said.line, said.text) for said in entry.said]
+        if entry.error is not None:
+            told.append((entry.path, entry.line, entry.error))
+        title = _property(f"{report.about} {entry.label}")
+        for path, line, text in told:
+            file = _property(in_repository(path).as_posix())
+            lines.append(f"::error file={file},line={line},title={title}::{_data(text)}")
+    lines += [f"::error title={report.about}::{_data(told)}" for told in report.unreadable]
+    return "\n".join([*lines, _summary(report)]) + "\n"
 
 
 def _data(text: str) -> str:
@@ -241,7 +198,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-FORMATTED: dict[str, Callable[[Sequence[Verdict], Sequence[str], bool], str]] = {
+FORMATTED: dict[str, Callable[[Report], str]] = {
     "text": _text,
     "json": _json,
     "junit": _junit,

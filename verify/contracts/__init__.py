@@ -1,7 +1,7 @@
 """Contracts and snapshots: what steps have to be, in files that a gate holds them against.
 
 In: files, and targets by name. Out: verdicts, baselines, snapshots.
-May import: assertions, step_facts, and what these may.
+May import: assertions, rules, step_facts, and what these may.
 """
 
 from typing import TYPE_CHECKING
@@ -13,29 +13,42 @@ if TYPE_CHECKING:
     from verify.contracts.baseline import contract_text
     from verify.contracts.expectation import expected_of
     from verify.contracts.files import Contract, read
+    from verify.contracts.ignores import Ignore, ignores_of, unused
     from verify.contracts.inference import Inference, infer, inferred_text
     from verify.contracts.ratchet import tighten
     from verify.contracts.snapshots import GraphSnapshot
-    from verify.contracts.subject import Subject, captured, forget, subject_from
+    from verify.contracts.subject import (
+        Subject,
+        captured,
+        detector_of,
+        forget,
+        subject_from,
+        subject_of,
+    )
     from verify.contracts.verdict import Verdict, judge
 
 __all__ = [
     "Contract",
     "GraphSnapshot",
+    "Ignore",
     "Inference",
     "Subject",
     "Verdict",
     "captured",
     "contract_text",
+    "detector_of",
     "expected_of",
     "forget",
     "fresh_names",
+    "ignores_of",
     "infer",
     "inferred_text",
     "judge",
     "read",
     "subject_from",
+    "subject_of",
     "tighten",
+    "unused",
 ]
 
 # Imported when first asked for: pytest and the command line import this package before they know
@@ -45,19 +58,24 @@ __getattr__ = imported_on_demand(
     homes={
         "Contract": "verify.contracts.files",
         "GraphSnapshot": "verify.contracts.snapshots",
+        "Ignore": "verify.contracts.ignores",
         "Inference": "verify.contracts.inference",
         "Subject": "verify.contracts.subject",
         "Verdict": "verify.contracts.verdict",
         "captured": "verify.contracts.subject",
         "contract_text": "verify.contracts.baseline",
         "expected_of": "verify.contracts.expectation",
+        "detector_of": "verify.contracts.subject",
         "forget": "verify.contracts.subject",
         "fresh_names": "verify.contracts.automatic_names",
+        "ignores_of": "verify.contracts.ignores",
         "infer": "verify.contracts.inference",
         "inferred_text": "verify.contracts.inference",
         "judge": "verify.contracts.verdict",
         "read": "verify.contracts.files",
         "subject_from": "verify.contracts.subject",
+        "subject_of": "verify.contracts.subject",
         "tighten": "verify.contracts.ratchet",
+        "unused": "verify.contracts.ignores",
     },
 )

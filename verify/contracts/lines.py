@@ -58,3 +58,38 @@ def _keys(table: Any) -> Iterator[str]:
     while isinstance(table, dict) and table:
         ((key, table),) = table.items()
         yield key
+
+
+def comments_of(text: str) -> Iterator[tuple[int, str]]:
+    """The comments of a TOML file, from ``#`` on, each with its line."""
+    quote = ""  # of the string that goes on over lines
+    for number, line in enumerate(text.splitlines(), 1):
+        at = 0
+        while at < len(line):
+            if quote:
+                end = _closing(line, at, quote)
+                if end < 0:
+                    break
+                at, quote = end, ""
+            elif line[at] == "#":
+                yield number, line[at:]
+                break
+            elif line[at] in "\"'":
+                quote = line[at] * 3 if line[at : at + 3] == line[at] * 3 else line[at]
+                at += len(quote)
+            else:
+                at += 1
+        if len(quote) == 1:
+            quote = ""  # it has to end with its line
+
+
+def _closing(line: str, at: int, quote: str) -> int:
+    """Where a string is over that goes on at a place; -1 if it goes on after the line."""
+    while at < len(line):
+        if line[at] == "\\" and quote[0] == '"':
+            at += 2
+        elif line.startswith(quote, at):
+            return at + len(quote)
+        else:
+            at += 1
+    return -1

@@ -8,6 +8,7 @@ from verify.find.accumulation import Accumulated
 from verify.find.clips import Bounds, describe
 from verify.find.conditions import Chosen, Condition
 from verify.find.detector import Detector
+from verify.find.entries import LEFT_OVER
 from verify.find.fingerprints import BY_OPS
 from verify.find.followers import Follow
 from verify.find.forwards import Judged
@@ -23,6 +24,7 @@ from verify.find.writes import Written, stopped
 __all__ = [
     "BY_OPS",
     "CALLBACKS",
+    "LEFT_OVER",
     "Accumulated",
     "Bounds",
     "Chosen",

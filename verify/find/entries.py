@@ -27,6 +27,12 @@ from verify.graphs import Tensor, VariableRef
 from verify.match import Evaluation, NoValueError, Plan, same_change
 from verify.references import OptimizerStep, accumulators, optimizer_step, variables_of
 
+LEFT_OVER = (
+    "the gradients of all calls so far: what is added up is never emptied",
+    "their gradients and what was there before: it does not begin at zero",
+)
+"""What is said of an update by sums that do not begin at zero."""
+
 _LARGER = 1.001
 _FREE = 4  # numbers are needed to tell a decay from a gradient
 
@@ -145,9 +151,9 @@ class Entries:
                     continue
                 change = values[1] - values[0]
                 if _is_usual(multiple(change, later), one):
-                    return "the gradients of all calls so far: what is added up is never emptied"
+                    return LEFT_OVER[0]
                 if _is_usual(multiple(change, later - earlier), one):
-                    return "their gradients and what was there before: it does not begin at zero"
+                    return LEFT_OVER[1]
         return ""
 
     # -- an optimizer at hand ----------------------------------------------------------------------

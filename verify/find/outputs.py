@@ -41,6 +41,11 @@ class Outputs:
         """Whether a tensor is known to be what the model returns."""
         return not self._everywhere.isdisjoint(self._forms(tensor))
 
+    @property
+    def returned(self) -> frozenset[Tensor]:
+        """What the model returns, wherever it is called; none where that is not known."""
+        return self._everywhere
+
     def misfed(self, prediction: Tensor, target: Tensor | None) -> str:
         """What a prediction is made of instead of the batch's x; nothing if it is made of that."""
         above = self.flow.ancestors([prediction[0]], without=self._shapes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verify.contracts.lines import lines_of_keys
+from verify.contracts.lines import comments_of, lines_of_keys
 
 
 def test_headers_in_any_spelling() -> None:
@@ -28,3 +28,16 @@ watched="*"
     assert within["clipping",] == 6
     assert within["guards", "flag", "true"] == 7
     assert within["guards", "flag", "false", "watched"] == 9
+
+
+def test_comments_are_told_from_strings() -> None:
+    text = '''# one
+a = "# no \\" # no" # two
+b = """
+# no
+""" # three
+c = '# no'
+d = '\'\'# no
+# no'\'\' # four
+'''
+    assert [*comments_of(text)] == [(1, "# one"), (2, "# two"), (5, "# three"), (8, "# four")]

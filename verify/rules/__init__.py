@@ -1,0 +1,21 @@
+"""What is true of every sound training step, rule by rule, with no contract.
+
+In: a step. Out: `lint`, `Finding`; `RULES` by id, `findings` of a detector.
+May import: graphs, match, references, flow, step, find.
+"""
+
+from verify.rules.linting import Finding, Findings, findings, lint
+from verify.rules.registry import RULES, chosen, rule_of
+from verify.rules.rule import PAGE, Rule
+
+__all__ = [
+    "PAGE",
+    "RULES",
+    "Finding",
+    "Findings",
+    "Rule",
+    "chosen",
+    "findings",
+    "lint",
+    "rule_of",
+]

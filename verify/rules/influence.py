@@ -1,0 +1,197 @@
+"""What decides the gradients of a step, told by values: of the whole step, in several draws.
+
+Where other values of what a step is handed leave every gradient as it was, in each draw, they
+decide nothing that is trained.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from verify.find import Detector
+from verify.flow import Update
+from verify.graphs import Tensor
+from verify.match import Evaluation, NoValueError, concrete
+
+Array = np.ndarray[Any, Any]
+Gradients = dict[Update, Array]
+Change = Callable[[Array], Array]
+
+_DRAWS = (0, 1)  # in which whole numbers are of two classes
+_EVERY = (0, 1, 2, 3, 4, 6, 7, 9, 10)
+_TOLD = 3  # draws that have to agree, at the least
+_SAME = 1e-9  # of the largest gradient
+_NOTHING = 1e-12  # a gradient
+_MOST_FED = 1 << 21  # elements that a step is handed
+
+
+class Influence:
+    """Answers about one step, or one branch of it; None where they can't be told."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector, self.flow, self.flat = detector, detector.flow, detector.flat
+        self.values = detector.gradient_values
+
+    @functools.cached_property
+    def is_told(self) -> bool:
+        """Whether a step is small enough to be evaluated, and trains anything."""
+        shapes = [
+            s for i in self.flat.arguments for s in self.flat.nodes[i].shapes if s is not None
+        ]
+        fed = sum(math.prod(concrete(shape, 0)) for shape in shapes)
+        small = self.values.observed.is_small and fed <= _MOST_FED
+        return small and bool(self.flow.trained) and self.detector.step.replicas == 1
+
+    # -- what decides gradients --------------------------------------------------------------------
+
+    def ignores(self, tensors: Iterable[Tensor]) -> bool | None:
+        """Whether what some tensors hold decides no gradient, though some gradient is not zero."""
+        changed = list(tensors)
+        return self._is_same(changed, _some_other)
+
+    def ignores_row(self, tensors: Iterable[Tensor], row: int) -> bool | None:
+        """The same of one row of all of these tensors, while what the others hold does."""
+        changed = list(tensors)
+        same = self._is_same(changed, lambda value: other_row(value, row))
+        return same and self._is_same(changed, _other) is False
+
+    def _is_same(self, tensors: list[Tensor], change: Change) -> bool | None:
+        told = 0
+        for draw in _DRAWS:
+            before = self.gradients(draw)
+            if before is None or not any(one.any() for one in before.values()):
+                continue
+            base = self.values.evaluation(draw)
+            try:
+                cut = {t: change(np.asarray(base.value(t))) for t in tensors}
+            except NoValueError:
+                continue
+            after = self.gradients(draw, cut)
+            if after is None:
+                continue
+            told += 1
+            scale = max(float(np.abs(one).max(initial=0)) for one in before.values())
+            if any(
+                np.abs(before[update] - after[update]).max(initial=0) > _SAME * scale
+                for update in before
+            ):
+                return False
+        return True if told == len(_DRAWS) else None
+
+    # -- which gradients there are -----------------------------------------------------------------
+
+    @functools.cached_property
+    def are_all_zero(self) -> bool | None:
+        """Whether every gradient is zero, in each draw."""
+        return self._in_every_draw(
+            lambda found: all(np.abs(one).max(initial=0) <= _NOTHING for one in found.values())
+        )
+
+    @functools.cached_property
+    def never_finite(self) -> tuple[Update, ...]:
+        """The updates whose gradient is not finite in any draw."""
+        left, told = set(self.flow.trained), 0
+        for found in self._each_draw(finite=False):
+            left &= {update for update, one in found.items() if not np.isfinite(one).all()}
+            told += 1
+            if not left:
+                return ()
+        if told < _TOLD:
+            return ()
+        return tuple(sorted(left, key=lambda update: update.node.index))
+
+    def _in_every_draw(self, holds: Callable[[Gradients], bool]) -> bool | None:
+        told = 0
+        for found in self._each_draw(finite=True):
+            if not holds(found):
+                return False
+            told += 1
+        return True if told >= _TOLD else None
+
+    def _each_draw(self, finite: bool) -> Iterator[Gradients]:
+        for draw in _EVERY:
+            found = self.gradients(draw, finite=finite)
+            if found is not None:
+                yield found
+
+    def gradients(
+        self, draw: int, cut: Mapping[Tensor, Array] | None = None, *, finite: bool = True
+    ) -> Gradients | None:
+        """The gradient of each trained update, in one draw, where some tensors hold other values.
+
+        None where it can't be computed or, if that is asked for, is not finite.
+        """
+        if not self.is_told:
+            return None
+        fed = {t: tf.constant(value) for t, value in (cut or {}).items()}
+        here = self.values.evaluation_with(draw, fed) if fed else self.values.evaluation(draw)
+        return self.read(here, finite)
+
+    def read(self, here: Evaluation, finite: bool = True) -> Gradients | None:
+        """The gradients in one evaluation."""
+        found = {}
+        for update in self.flow.trained:
+            way = self.values.ways.get(update)
+            try:
+                if way is not None:
+                    found[update] = self.values.value(here, update, way[0])
+                else:
+                    given = [t for t in update.node.data if t[0] not in self.flat.variables]
+                    found[update] = np.asarray(here.value(given[0]), np.float64).reshape(-1)
+            except NoValueError:
+                return None
+        if finite and not all(np.isfinite(one).all() for one in found.values()):
+            return None
+        return found
+
+    # -- tensors -----------------------------------------------------------------------------------
+
+    def held_by(self, tensor: Tensor) -> Iterator[Array]:
+        """What a tensor holds, draw by draw, where it can be computed and is finite."""
+        if not self.is_told:
+            return
+        for draw in _EVERY:
+            try:
+                value = np.asarray(self.values.evaluation(draw).value(tensor), np.float64)
+            except NoValueError:
+                continue
+            if np.isfinite(value).all():
+                yield value
+
+    def always(self, tensor: Tensor, holds: Callable[[Array], bool]) -> bool:
+        """Whether something is true of what a tensor holds in every draw; of three at the least."""
+        told = 0
+        for value in self.held_by(tensor):
+            if not holds(value):
+                return False
+            told += 1
+        return told >= _TOLD
+
+
+def other_row(value: Array, row: int) -> Array:
+    """The same values but for one row."""
+    made = value.copy()
+    made[row] = _other(value)[row]
+    return made
+
+
+def _some_other(value: Array) -> Array:
+    """Other values than these, in some rows: where all classes are exchanged, their groups stay."""
+    other, half = _other(value), len(value) // 2 if value.ndim else 0
+    return np.concatenate([other[:half], value[half:]]) if half else other
+
+
+def _other(value: Array) -> Array:
+    """Other values than these, of the same kind."""
+    if value.dtype == bool:
+        return ~value
+    if np.issubdtype(value.dtype, np.integer):
+        return 1 - value
+    made: Array = (0.5 * value + 0.3).astype(value.dtype)
+    return made

@@ -1,0 +1,86 @@
+"""A step held against the rules: what is found, and how it reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from verify.find import Detector
+from verify.graphs import no_collection
+from verify.rules.registry import RULES, chosen
+from verify.rules.rule import Rule
+from verify.rules.seen import Seen
+from verify.step import capture
+
+_SHOWN = 6  # variables that are named
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing in a step that no sound step has.
+
+    `id`, `title`: of the rule; `message`: what is there; `where`: the variables, layers or ops that
+    it is about, by their paths; `page`: the section of the docs that says why, and what to write
+    instead.
+    """
+
+    id: str
+    title: str
+    message: str
+    where: tuple[str, ...]
+    page: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, with long lists abridged."""
+        shown = ", ".join(self.where[:_SHOWN])
+        return shown + f" and {len(self.where) - _SHOWN} more" * (len(self.where) > _SHOWN)
+
+    def __str__(self) -> str:
+        place = f"\n  at {self.place}" if self.place and self.place not in self.message else ""
+        rule = RULES[self.id]
+        return f"{self.id} {self.title}: {self.message}{place}\n  write instead: {rule.instead}"
+
+
+class Findings(tuple[Finding, ...]):
+    """What was found, in the order of the rules; printed, a text for people."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self)) or "nothing found"
+
+
+def lint(
+    target: Any,
+    *args: Any,
+    model: Any = None,
+    signature: str | None = None,
+    ignore: Iterable[str] = (),
+) -> tuple[Finding, ...]:
+    """What is wrong with a training step, whatever it is meant to be; print it.
+
+    Rules are true of every sound step, so that no contract is needed: see docs/lint.md.
+
+    Args:
+        target, args, model, signature: as for `verify.assert_graph`.
+        ignore: ids of rules that are not asked.
+
+    Raises:
+        ValueError: `ignore` names no rule.
+    """
+    rules = chosen((), ignore)
+    with no_collection():
+        detector = Detector(capture(target, *args, model=model, signature=signature))
+        return findings(detector, rules)
+
+
+def findings(detector: Detector, rules: Iterable[Rule]) -> Findings:
+    """What a step breaks of some rules."""
+    seen = Seen(detector)
+    return Findings(
+        Finding(rule.id, rule.title, told.message, told.where, rule.page)
+        for rule in rules
+        for told in rule.check(seen)
+    )

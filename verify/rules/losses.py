@@ -1,0 +1,255 @@
+"""Rules about what a loss takes: logits or probabilities, classes, shapes, finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from verify.graphs import RESHAPES, Tensor
+from verify.references import known_name
+from verify.rules.influence import Array
+from verify.rules.rule import Rules, Told, each, ruled
+from verify.rules.seen import Seen, paths_of
+
+RULES: Rules = []
+
+_OF_LOGITS = {"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"}
+_OF_SIGN = {"Hinge", "SquaredHinge"}
+_ACTIVATIONS = {"Sigmoid", "Softmax"}
+_MANY = 0.1  # of the numbers of a tensor
+_OFTEN = 3  # draws
+_ROUNDED = 1e-6
+
+
+def _logits(seen: Seen) -> Iterator[tuple[Tensor, str]]:
+    """What is taken for logits by what is differentiated, and by what."""
+    found: dict[Tensor, str] = {}
+    for loss, one in seen.losses:
+        if getattr(loss, "from_logits", False) and one.predicted is not None:
+            found[one.predicted] = known_name(loss)
+    for op in _OF_LOGITS:
+        for index in seen.flow.matcher.by_op.get(op, ()):
+            if index in seen.differentiated & seen.flow.of_weights:
+                found.setdefault(seen.flat.nodes[index].data[0], op)
+    yield from found.items()
+
+
+@ruled(
+    RULES,
+    "V301",
+    "Probabilities taken for logits",
+    wrong="""What a crossentropy of logits takes adds up to one in each row, or comes out of a
+    softmax or a sigmoid: it is a second time that these are applied.""",
+    why="""Probabilities lie between 0 and 1, so that no class can be told to be much likelier
+    than another: the loss has a floor, gradients are small.""",
+    instead="""`from_logits=True` with a last layer without activation, or `from_logits=False`
+    with `activation="softmax"`.""",
+)
+def softmax_twice(seen: Seen) -> Iterator[Told]:
+    for tensor, by in _logits(seen):
+        made = [seen.flat.node(t) for t in seen.forms(tensor, RESHAPES)]
+        activated = [node for node in made if node.op in _ACTIVATIONS]
+        if activated or seen.influence.always(tensor, _are_probabilities):
+            what = seen.flat.node(tensor).id
+            yield Told(f"{by} takes {what} for logits, which holds probabilities", (what,))
+
+
+def _are_probabilities(value: Array) -> bool:
+    if value.ndim < 2 or value.shape[-1] < 2:
+        return False
+    return bool((value >= 0).all() and np.allclose(value.sum(axis=-1), 1, atol=1e-5))
+
+
+@ruled(
+    RULES,
+    "V302",
+    "Logits taken for probabilities",
+    wrong="""The logarithm of a prediction is differentiated that is first clipped to lie between
+    0 and 1, and a good part of what is clipped is negative: they are logits.""",
+    why="What is clipped has no gradient: examples that are predicted worst teach nothing.",
+    instead="""`from_logits=True`, or a last layer with `activation="softmax"` or
+    `"sigmoid"`.""",
+)
+def logits_for_probabilities(seen: Seen) -> Iterator[Told]:
+    flat, found = seen.flat, dict[Tensor, None]()
+    for index in seen.flow.matcher.by_op.get("Log", ()):
+        if index in seen.differentiated & seen.flow.of_weights - seen.flow.backward:
+            clipped = _clipped(seen, flat.nodes[index].data[0])
+            if clipped is not None:
+                found[clipped] = None
+    for tensor in found:
+        negative = [float((value < -_ROUNDED).mean()) for value in seen.influence.held_by(tensor)]
+        # What weights decide is so in some draws only; what holds probabilities never is.
+        often = sum(share > 0 for share in negative) >= _OFTEN
+        if often and np.mean(negative) >= _MANY:
+            what = flat.node(tensor).id
+            yield Told(f"{what} is taken for probabilities, and is none", (what,))
+
+
+def _clipped(seen: Seen, tensor: Tensor) -> Tensor | None:
+    """What is kept between 0 and 1, nearly; None of what is not."""
+    flat, bounds = seen.flat, list[float]()
+    while (node := flat.node(tensor)).op in ("Maximum", "Minimum", "ClipByValue", "Cast"):
+        values = [seen.flow.folder.value(t) for t in node.data]
+        bounds += [float(v.reshape(())) for v in values if v is not None and v.size == 1]
+        rest = [t for t, v in zip(node.data, values, strict=True) if v is None]
+        if len(rest) != 1:
+            return None
+        tensor = rest[0]
+    near = len(bounds) == 2 and 0 < min(bounds) < 0.01 and 0.99 < max(bounds) <= 1
+    return tensor if near else None
+
+
+@ruled(
+    RULES,
+    "V303",
+    "A crossentropy over one class",
+    wrong="A softmax, or the crossentropy of one, is over a last dimension of 1.",
+    why="""A softmax of one number is 1, whatever that is: the prediction is a constant, and the
+    loss says nothing.""",
+    instead="""`Dense(1, "sigmoid")` and `BinaryCrossentropy`, or one unit for each class.""",
+)
+def one_class(seen: Seen) -> Iterator[Told]:
+    flat = seen.flat
+    for op in (*sorted(_OF_LOGITS), "Softmax", "LogSoftmax"):
+        for index in seen.flow.matcher.by_op.get(op, ()):
+            shape = flat.shape(flat.nodes[index].data[0])
+            if index not in seen.flow.of_weights or shape is None or len(shape) != 2:
+                continue
+            if shape[-1] == 1 and (index in seen.differentiated or _is_returned(seen, index)):
+                what = flat.nodes[index].id
+                yield Told(f"{what} is over one class alone", (what,))
+
+
+def _is_returned(seen: Seen, index: int) -> bool:
+    """Whether the model returns what a node makes: a loss may go back from what is before it."""
+    return seen.influence.is_told and seen.detector.outputs.is_returned((index, 0))
+
+
+@ruled(
+    RULES,
+    "V304",
+    "A target that is spread over the batch",
+    wrong="""Targets of shape (batch,) meet predictions of shape (batch, 1), or the other way
+    round, in an op that broadcasts both to (batch, batch).""",
+    why="""Each prediction is compared with the targets of all examples: the model learns their
+    mean.""",
+    instead="""targets and predictions of one shape: `y[:, None]`, or `tf.squeeze(prediction,
+    -1)`; a loss of Keras does that by itself.""",
+)
+def spread_targets(seen: Seen) -> Iterator[Told]:
+    yield from _spread(seen, seen.step.targets or frozenset(), "the targets")
+
+
+@ruled(
+    RULES,
+    "V305",
+    "Sample weights that are spread over the batch",
+    wrong="""Sample weights of shape (batch,) multiply losses of shape (batch, 1), or the other
+    way round, so that both are broadcast to (batch, batch).""",
+    why="Each loss is weighted by the mean of all weights: they do nothing.",
+    instead="weights of the shape of what they multiply: `w[:, None]`; `loss(y, prediction, w)`.",
+)
+def spread_weights(seen: Seen) -> Iterator[Told]:
+    yield from _spread(seen, seen.step.weights or frozenset(), "the sample weights")
+
+
+def _spread(seen: Seen, fed: frozenset[Tensor], what: str) -> Iterator[Told]:
+    """Where a tensor that is fed as it is meets one that weights decide, of another rank."""
+    flat, flow = seen.flat, seen.flow
+    among = seen.differentiated & flow.of_weights - flow.backward
+    for index in sorted(among):
+        node = flat.nodes[index]
+        shapes = [flat.shape(tensor) for tensor in node.data]
+        if len(node.data) != 2 or None in shapes or node.op == "Select":
+            continue
+        for own, other in ((0, 1), (1, 0)):
+            mine, theirs, made = shapes[own], shapes[other], flat.shape((index, 0))
+            if mine is None or theirs is None or node.data[other][0] not in flow.of_weights:
+                continue
+            if not any(t in fed for t in seen.forms(node.data[own])):
+                continue
+            if {len(mine), len(theirs)} == {1, 2} and (*mine, *theirs).count(1) == 1:
+                size = mine[0]
+                if made == (size, size) and {size, 1} == {*mine, *theirs} and size != 1:
+                    told = f"{node.id} makes {_told(made)} of {what}, {_told(mine)}, and"
+                    yield Told(f"{told} {_told(theirs)}", (node.id,))
+
+
+def _told(shape: tuple[int | None, ...]) -> str:
+    sizes = ["batch" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
+
+@ruled(
+    RULES,
+    "V306",
+    "Gradients that are not finite",
+    wrong="""A gradient is NaN or infinite for ordinary numbers: of whatever sign and size the
+    batch is, in each of several draws.""",
+    why="One such step makes every weight NaN, and no later one makes it a number again.",
+    instead="""`tf.math.log(x + 1e-7)`, `tf.sqrt(x + 1e-12)`, `tf.math.divide_no_nan`: within the
+    op whose gradient is infinite, not by a `tf.where` behind it.""",
+)
+def never_finite(seen: Seen) -> Iterator[Told]:
+    held = (seen.held.get(update.variable.key) for update in seen.trained)
+    if any(getattr(one, "constraint", None) is not None for one in held):
+        return  # such a weight may have to be positive
+    yield from each(paths_of(seen.influence.never_finite), "its gradient is not finite in any draw")
+
+
+@ruled(
+    RULES,
+    "V307",
+    "A prediction that can tell one class only",
+    wrong="""The sign of a prediction says which of two classes it is, to a binary crossentropy
+    of logits or to a hinge, and it is never negative: it comes out of a `relu`, say, or is a
+    probability.""",
+    why="One of the classes is never predicted, and its examples are always wrong.",
+    instead="a last layer without activation (`tanh` for a hinge).",
+)
+def never_negative(seen: Seen) -> Iterator[Told]:
+    for loss, found in seen.losses:
+        name = type(loss).__name__
+        by_sign = name in _OF_SIGN or (
+            name == "BinaryCrossentropy" and getattr(loss, "from_logits", False)
+        )
+        if not by_sign or found.predicted is None:
+            continue
+        made = [seen.flat.node(t).op for t in seen.forms(found.predicted, RESHAPES)]
+        twice = not {*made}.isdisjoint(_ACTIVATIONS) and name not in _OF_SIGN
+        if not twice and seen.influence.always(
+            found.predicted, lambda held: bool((held >= 0).all())
+        ):
+            yield Told(f"{known_name(loss)} judges {found.prediction}, which is never negative")
+
+
+@ruled(
+    RULES,
+    "V308",
+    "Probabilities that add up over the batch",
+    wrong="""A prediction that a loss judges adds up to one over the examples of the batch, and
+    not over the classes: the softmax is over the wrong axis.""",
+    why="What is predicted for one example depends on which others are in its batch.",
+    instead="`tf.nn.softmax(x, axis=-1)`.",
+)
+def over_the_batch(seen: Seen) -> Iterator[Told]:
+    every = {found.predicted for _, found in seen.losses if found.predicted is not None}
+    if not seen.influence.is_told:
+        return
+    every |= {t for t in seen.detector.outputs.returned if t[0] in seen.differentiated}
+    for tensor in sorted(every):
+        shape = seen.flat.shape(tensor)
+        if shape is not None and len(shape) == 2 and seen.influence.always(tensor, _over_rows):
+            what = seen.flat.node(tensor).id
+            yield Told(f"{what} adds up to one over the batch", (what,))
+
+
+def _over_rows(value: Array) -> bool:
+    rows, columns = value.sum(axis=-1), value.sum(axis=0)
+    return bool(
+        (value >= 0).all()
+        and np.allclose(columns, 1, atol=1e-5)
+        and not np.allclose(rows, 1, atol=1e-5)
+    )

@@ -1,0 +1,236 @@
+"""Rules about what a step trains at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from verify.find import stopped
+from verify.graphs import key_of, path_of
+from verify.rules.rule import Rules, Told, each, ruled
+from verify.rules.seen import Seen, paths_of
+from verify.rules.symmetry import tied
+
+RULES: Rules = []
+
+
+def _begins(seen: Seen) -> bool:
+    """Whether a step sets out to train, as Keras' own does, and one that takes gradients."""
+    if seen.evaluates or seen.flow.unseen:
+        return False
+    if not seen.flow.seeds:
+        return seen.is_of_keras
+    # Gradients that are handed out are applied elsewhere.
+    outputs = {index for index, _ in seen.flat.outputs}
+    kept = {n.index for n, v in seen.flat.writes() if not seen.flow.is_trainable(v)}
+    return (outputs | kept).isdisjoint(seen.flow.backward)
+
+
+@ruled(
+    RULES,
+    "V101",
+    "Nothing is trained",
+    wrong="""The step takes gradients, or is Keras' own train step, and no gradient reaches the
+    update of a variable: they are computed and dropped, multiplied by zero, or of no trainable
+    variable.""",
+    why="Training runs, the loss is reported, and no weight ever changes.",
+    instead="""`optimizer.apply(gradients, variables)` in the step itself, and `layer.trainable =
+    True` before `compile` for what is to be trained.""",
+)
+def nothing_is_trained(seen: Seen) -> Iterator[Told]:
+    # What is written and lost again is told by itself.
+    if not seen.trained and not seen.flow.lost and _begins(seen):
+        why = "its gradients reach no variable" if seen.flow.seeds else "no gradient is taken"
+        yield Told(f"the step trains nothing: {why}")
+
+
+@ruled(
+    RULES,
+    "V102",
+    "An update is undone",
+    wrong="""What a gradient writes to a variable is taken back, or overwritten, before the step
+    ends, and no other update of that variable is left.""",
+    why="The variable holds after the step what it held before, or a constant.",
+    instead="the update after whatever resets the variable, or no reset in the step.",
+)
+def an_update_is_undone(seen: Seen) -> Iterator[Told]:
+    yield from _lost(seen, never_made=False)
+
+
+@ruled(
+    RULES,
+    "V103",
+    "An update that is never made",
+    wrong="""Every update of a variable is in a branch that a constant never chooses: a Python
+    value, or that of a variable, was read while the step was traced.""",
+    why="The branch can't be taken in any step, whatever the flag becomes later.",
+    instead="""a `tf.Variable` as the flag, read within the step: `tf.cond(flag, ...)`, not
+    `tf.cond(tf.constant(flag.numpy()), ...)`.""",
+)
+def an_update_is_never_made(seen: Seen) -> Iterator[Told]:
+    yield from _lost(seen, never_made=True)
+
+
+def _lost(seen: Seen, never_made: bool) -> Iterator[Told]:
+    left = seen.flow.trained_of.keys()
+    for update, why in seen.flow.lost.items():
+        by_gradient = update.node.index in seen.flow.backward
+        if update.variable.key in left or not by_gradient:
+            continue
+        if seen.flow.is_never_made(update.node) == never_made:
+            path = update.variable.path
+            yield Told(f"{path} is updated at {update.node.id}, but {why}", (path,))
+
+
+@ruled(
+    RULES,
+    "V104",
+    "A gradient is applied twice",
+    wrong="One and the same gradient updates a variable in two places of the step.",
+    why="""The variable moves twice as far as the learning rate says, and an optimizer's moments
+    and counts of steps are those of two steps.""",
+    instead="one `optimizer.apply`, or one gradient of its own for each.",
+)
+def a_gradient_is_applied_twice(seen: Seen) -> Iterator[Told]:
+    again = seen.flow.repeated
+    places = ", ".join(dict.fromkeys(update.node.id for update in again[:3]))
+    yield from each(
+        paths_of(again), f"the gradient that has updated it does so once more (at {places})"
+    )
+
+
+@ruled(
+    RULES,
+    "V105",
+    "A variable is updated by another one's gradient",
+    wrong="""The values that update a variable are those of the gradient by another variable of
+    the same shape.""",
+    why="Shapes fit, so nothing fails; the step descends nowhere.",
+    instead="""gradients and variables in one order: `zip(tape.gradient(loss, variables),
+    variables)`.""",
+)
+def gradients_are_exchanged(seen: Seen) -> Iterator[Told]:
+    for path, other in seen.detector.exchanged.items():
+        yield Told(f"{path} is updated by the gradient of {other}", (path,))
+
+
+@ruled(
+    RULES,
+    "V106",
+    "Frozen after tracing",
+    wrong="A layer was frozen when the step had been traced, which goes on training it.",
+    why="`trainable = False` is read while a step is traced, and never again.",
+    instead="`model.compile(...)` after `layer.trainable = False`, or a new `tf.function`.",
+)
+def frozen_after_tracing(seen: Seen) -> Iterator[Told]:
+    step = seen.step
+    paths = {v.key: v.path for v in (*step.model_weights, *step.variables)}
+    late = step.frozen_late | step.frozen_behind_fit
+    yield from each(
+        (paths[key] for key in late), "frozen after the step was traced, which still trains it"
+    )
+
+
+def _left_out(seen: Seen) -> dict[int | str, str]:
+    """The weights that Keras' own step should train and does not, with their paths."""
+    if not seen.is_of_keras or seen.model is None or not seen.trained:
+        return {}
+    trained = seen.flow.trained_of
+    lost = {update.variable.key for update in seen.flow.lost}
+    found = {key_of(v): path_of(v) for v in seen.model.model.trainable_variables}
+    return {key: path for key, path in found.items() if key not in trained and key not in lost}
+
+
+@ruled(
+    RULES,
+    "V107",
+    "A weight that the loss does not depend on",
+    wrong="""The model is trained by Keras' own train step, and no loss that is differentiated is
+    computed from one of its trainable weights.""",
+    why="""It stays what it was initialised to: its layer is not called, or what it makes is not
+    used.""",
+    instead="""the layer's output in what `call` returns, a loss for each output, or `trainable =
+    False` for what is not to be trained.""",
+)
+def not_read(seen: Seen) -> Iterator[Told]:
+    behind = {*stopped(seen.flow)}
+    unread = {
+        key: path
+        for key, path in _left_out(seen).items()
+        if key not in seen.flow.differentiated and path not in behind
+    }
+    yield from each(unread.values(), "no loss that the step differentiates depends on it")
+
+
+@ruled(
+    RULES,
+    "V108",
+    "A weight behind stop_gradient",
+    wrong="""The model is trained by Keras' own train step, its loss depends on a trainable
+    weight, and every way from there is one that gradients do not go back: `stop_gradient`, a
+    rounded or an integer value, a call of Python.""",
+    why="It stays what it was initialised to, while all else is trained around it.",
+    instead="a way that can be differentiated, or `trainable = False` if the weight is to stay.",
+)
+def not_differentiable(seen: Seen) -> Iterator[Told]:
+    behind = {*stopped(seen.flow)}
+    cut = {
+        key: path
+        for key, path in _left_out(seen).items()
+        if key in seen.flow.differentiated or path in behind
+    }
+    yield from each(cut.values(), "the loss depends on it, and no gradient goes back to it")
+
+
+@ruled(
+    RULES,
+    "V109",
+    "All gradients are zero",
+    wrong="""Whatever the batch and the weights are, each gradient that updates a variable is
+    zero: the loss is flat.""",
+    why="""No weight decides the loss: it is that of a constant (a softmax of one unit, a value
+    that is rounded or out of its bounds).""",
+    instead="""a loss that changes with the prediction: `sigmoid` for one unit, no `round`,
+    `sign`, `argmax` before the loss.""",
+)
+def flat(seen: Seen) -> Iterator[Told]:
+    if seen.trained and seen.influence.are_all_zero:
+        yield Told(
+            "every gradient is zero, whatever the batch and the weights", paths_of(seen.trained)
+        )
+
+
+@ruled(
+    RULES,
+    "V110",
+    "The data loss has no gradient",
+    wrong="""What is differentiated depends on weights and on the batch together, but no value of
+    the batch decides any gradient: the data loss is behind `stop_gradient`, and only what
+    regularises weights trains them.""",
+    why="Weights decay, and nothing is learned from the data.",
+    instead="""the loss of what the model returns, without `tf.stop_gradient`, `.numpy()` or
+    `tf.constant` in between.""",
+)
+def only_regularised(seen: Seen) -> Iterator[Told]:
+    flow = seen.flow
+    if not seen.trained or not seen.flat.arguments:
+        return
+    both = flow.of_data & flow.of_weights & seen.differentiated
+    stops = {i for i in both if seen.flat.nodes[i].op == "StopGradient"}
+    of_data = flow.descendants(flow.data)
+    if not stops or any(update.node.index in of_data for update in seen.trained):
+        return
+    yield Told("the data loss is behind stop_gradient: no data decide any gradient")
+
+
+@ruled(
+    RULES,
+    "V111",
+    "Units that can't become different",
+    wrong="""All units of a layer hold the same weights now, and get the same gradients: its
+    kernel was initialised to one number, and so was what takes its output.""",
+    why="They stay copies of one another for ever: the layer is as wide as one unit.",
+    instead="""a random initialiser (`"glorot_uniform"`) for kernels; zeros and ones are for
+    biases and scales.""",
+)
+def units_stay_alike(seen: Seen) -> Iterator[Told]:
+    yield from each(tied(seen), "its units are all alike, and get gradients that are all alike")
