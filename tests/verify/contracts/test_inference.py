@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.verify.contracts import family
 from verify.cli import main
 from verify.contracts import Inference, infer, judge, read, subject_from
 
-_HERE = "tests.verify.contracts.family"
-NAMES = ("small", "large", "faster", "other")
+_HERE = family.__name__
+NAMES = tuple(one.__name__ for one in (family.small, family.large, family.faster, family.other))
 
 
 def of(*names: str) -> Inference:

@@ -294,6 +294,24 @@ def test_two_optimizers_in_one_step() -> None:
     assert f"RMSprop(learning_rate=0.02): {variables[3].path}" in message
 
 
+def test_several_optimizers_in_one_of_keras() -> None:
+    heads, others = optim.Adam(0.01), optim.SGD(0.1, momentum=0.9)
+    model = keras.Sequential([keras.Input((3,)), *(keras.layers.Dense(2) for _ in range(2))])
+    head = model.layers[-1]
+    of = {id(variable): heads for variable in head.trainable_variables}
+    chosen = optim.MultiOptimizer(lambda variable: of.get(id(variable), others))
+    model.compile(chosen, "mse")
+    data = (tf.TensorSpec((8, 3)), tf.TensorSpec((8, 2)))
+    theirs = [v.path for v in model.trainable_variables if id(v) not in of]
+    right = {f"*{head.name}/*": optim.Adam(0.01)} | {
+        path: optim.SGD(0.1, momentum=0.9) for path in theirs
+    }
+    verify.assert_graph(model, data, optimizer=right)
+    for wrong in (optim.Adam(0.011), optim.SGD(0.1, momentum=0.9)):
+        with pytest.raises(verify.GraphAssertionError, match="optimizer: expected each update"):
+            verify.assert_graph(model, data, optimizer=right | {f"*{head.name}/*": wrong})
+
+
 def test_one_optimizer_that_is_applied_twice() -> None:
     """It counts two steps; each variable is updated once."""
     optimizer = optim.Adam(0.01)
