@@ -166,6 +166,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     def _watch(self, step: Step) -> None:
         model = self.model
+        controlled = is_controlled(model, self._plain)
         clipping = self.promise.values.get("clipping")
         self._monitors = Monitors(
             model.distribute_strategy,
@@ -174,11 +175,11 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             within=self.within,
             ratio=self.ratio,
             compiled=bool(model.jit_compile),
-            idle=is_controlled(model),
+            idle=controlled,
             clipping=(inner_optimizer(model.optimizer), clipping) if clipping else None,
         )
         self._alarms = Alarms(self._monitors)
-        if is_controlled(model):
+        if controlled:
             object.__setattr__(model, MONITOR, self)
         else:
             self._watched = monitored_train_function(model, self._monitors)

@@ -14,9 +14,13 @@ from verify.guard.monitors import Monitors
 from verify.step import Step, capture
 
 
-def is_controlled(model: keras.Model) -> bool:
-    """Whether a `LoopControllerCallback` makes the steps of a model."""
-    return getattr(model, CONTROLLER, None) is not None
+def is_controlled(model: keras.Model, function: Any) -> bool:
+    """Whether a train function runs the steps that a `LoopControllerCallback` has made.
+
+    A model keeps these when its ``fit`` is over, and a later one may run without them.
+    """
+    controller = getattr(model, CONTROLLER, None)
+    return controller is not None and getattr(function, "__self__", None) is controller
 
 
 def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step | None:
@@ -37,7 +41,7 @@ def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step | N
     spec = keras.tree.map_structure(
         lambda part: None if isinstance(part, tf.OptionalSpec) else part, given
     )
-    controlled = is_controlled(model)
+    controlled = is_controlled(model, function)
     if not controlled and model_of(function) is not model:
         return None  # a controlled model has no step before its first batch has built it, say
     one = None if controlled else one_step_of(function)

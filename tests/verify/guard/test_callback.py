@@ -64,6 +64,16 @@ def test_that_what_runs_under_control_is_checked(first: bool) -> None:
         train(clipping=None)
 
 
+@pytest.mark.parametrize("every", [None, 1])
+def test_that_what_was_controlled_before_is_checked_as_it_runs_now(every: int | None) -> None:
+    trained, control = model(), LoopControllerCallback(CONTROLLED)
+    fit(trained, control, epochs=1)
+    guard = Guard(every=every, clipping=None, guards=None)
+    fit(trained, guard, epochs=1)
+    with pytest.raises(GraphAssertionError, match="guards: expected no branch"):
+        fit(trained, guard, control, epochs=1)
+
+
 def test_that_a_controlled_model_that_is_built_by_its_first_batch_is_checked_after_it() -> None:
     def train(**promised: Any) -> None:
         unbuilt = keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
