@@ -50,6 +50,8 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
         raise ValueError(f"model {model.name!r} is not controlled: attach the callback first")
     violations: list[Violation] = []
     unheld: list[str] = []
+    # Of data there is one batch at a time.
+    batch = batch.element_spec if isinstance(batch, tf.data.Dataset) else batch
     examples = tf.nest.flatten(batch)[0].shape[0]
     reference: ModelReference | None = None
     main: Step | None = None

@@ -219,8 +219,8 @@ def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any,
     """One loss, or those of several outputs, each with the weight of its output."""
     names = list(getattr(reference.model, "output_names", None) or [])
     by_name = isinstance(weights, Mapping)
-    if by_name and weights.keys() == set(names):
-        flat = [weights[name] for name in names]
+    if by_name and weights.keys() <= set(names):
+        flat = [weights.get(name, 1.0) for name in names]
     else:
         flat = [] if weights is None else tf.nest.flatten(weights)
     if isinstance(loss, Mapping):
@@ -231,7 +231,8 @@ def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any,
     else:
         # One loss is that of every output.
         outputs = 1 if reference.untraced else reference.outputs
-        pairs = [(loss, flat[0] if flat else 1.0)] * outputs
+        each = flat if len(flat) == outputs else [flat[0] if flat else 1.0] * outputs
+        pairs = [(loss, weight) for weight in each]
     pairs = [(one, weight) for one, weight in pairs if one is not None and one is not False]
     # Keras trains an output that is alone by the first of several losses.
     return pairs[:1] if reference.outputs == 1 else pairs

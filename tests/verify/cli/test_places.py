@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.cli.places import in_repository, line_of
+from verify.cli.places import in_repository
 from verify.contracts import read
 
 TEXT = """
@@ -34,7 +34,7 @@ loss = "mae"
 def test_the_line_of_a_key(keyword: str, line: int, tmp_path: Path) -> None:
     (tmp_path / "a.graph.toml").write_text(TEXT)
     (contract,) = read(tmp_path / "a.graph.toml")
-    assert line_of(contract, keyword) == line
+    assert contract.line_of(keyword) == line
 
 
 def test_paths_are_from_the_root_of_the_repository(
