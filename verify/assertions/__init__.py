@@ -5,7 +5,7 @@ May import: kinds, and what kinds may.
 """
 
 from verify.assertions.both_sides import Replay, replay
-from verify.assertions.config import UnheldWarning, assert_config
+from verify.assertions.config import assert_config
 from verify.assertions.expectation import Expectation
 from verify.assertions.failure import GraphAssertionError, listing, user_line
 from verify.assertions.graph import assert_graph
@@ -16,7 +16,6 @@ __all__ = [
     "Expectation",
     "GraphAssertionError",
     "Replay",
-    "UnheldWarning",
     "assert_config",
     "assert_graph",
     "assert_no_retrace",
