@@ -91,12 +91,10 @@ class _Passages:
         edges, ends = self._large_ones
         within = ends & flow.propagated
         if self.in_rows and not within:  # rows may be moved, or joined, after values have entered
-            within = {end for end in ends if not self._depends_on(end, ends)}
+            within = {end for end in ends if not (flow.ancestors([end]) - {end}) & ends}
         if self.size == 1 and len(ends) > 1:
             own = ends - flow.descendants(others) - theirs
-            first = own | self.nearest(others)
-            # Such as a number that says whether the sum so far is finite.
-            ends = within = {end for end in first if not self._depends_on(end, first)}
+            ends = within = own | self.nearest(others)
         if within and ends != within:
             edges, ends = _every_one(flow, update, ends, within)
         graph = nx.DiGraph(edges)
@@ -110,9 +108,6 @@ class _Passages:
                 found.append(tensor)
             index = above[index]
         return (*reversed(found),)
-
-    def _depends_on(self, end: int, ends: Set[int]) -> bool:
-        return not (self.flow.ancestors([end]) - {end}).isdisjoint(ends)
 
     @functools.cached_property
     def _large_ones(self) -> tuple[list[tuple[int, int]], set[int]]:
