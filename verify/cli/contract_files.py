@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,13 @@ def named(targets: Sequence[str]) -> dict[str, Subject]:
             name += "_"
         found[name] = subject
     return found
+
+
+def path_from(subject: Subject, output: Path | None) -> str | None:
+    """How the file of a step is named from where its contract will be; None of one without."""
+    if subject.file is None:
+        return None
+    return os.path.relpath(subject.file, Path() if output is None else output.parent)
 
 
 def write(output: Path | None, texts: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from verify.cli.contract_files import add_output, check_output, named, write
+from verify.cli.contract_files import add_output, check_output, named, path_from, write
 from verify.printable import printable_text
 
 
@@ -34,5 +34,6 @@ def run(options: argparse.Namespace) -> int:
     inference = infer(subjects)
     for remark in inference.remarks:
         print(printable_text(remark), file=sys.stderr)
-    write(options.output, inferred_text(subjects, inference))
+    paths = {name: path_from(subject, options.output) for name, subject in subjects.items()}
+    write(options.output, inferred_text(subjects, inference, paths))
     return 0

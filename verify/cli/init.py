@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-from verify.cli.contract_files import add_output, check_output, named, write
+from verify.cli.contract_files import add_output, check_output, named, path_from, write
 
 
 def add_to(commands: Any) -> None:
@@ -23,18 +22,13 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from verify.contracts import Subject, contract_text
+    from verify.contracts import contract_text
 
     output: Path | None = options.output
     check_output(output)
 
-    def path_from(subject: Subject) -> str | None:
-        if subject.file is None:
-            return None
-        return os.path.relpath(subject.file, Path() if output is None else output.parent)
-
     texts = [
-        contract_text(name, subject, path_from(subject))
+        contract_text(name, subject, path_from(subject, output))
         for name, subject in named(options.targets).items()
     ]
     write(output, texts)

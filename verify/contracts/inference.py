@@ -71,12 +71,18 @@ def infer(subjects: Mapping[str, Subject]) -> Inference:
     return Inference(said, wider, left)
 
 
-def inferred_text(subjects: Mapping[str, Subject], inference: Inference) -> list[str]:
-    """A contract for each step, all of which promise the same, as TOML."""
+def inferred_text(
+    subjects: Mapping[str, Subject], inference: Inference, paths: Mapping[str, str | None]
+) -> list[str]:
+    """A contract for each step, all of which promise the same, as TOML.
+
+    Args:
+        paths: by name, how a file is named from where the contracts will be.
+    """
     every = ", ".join(subjects)
     remarks = [f"what {every} have in common", *inference.remarks]
     return [
-        text_of(name, subject, inference.said, () if index else remarks)
+        text_of(name, subject, inference.said, () if index else remarks, paths[name])
         for index, (name, subject) in enumerate(subjects.items())
     ]
 

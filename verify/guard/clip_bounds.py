@@ -52,7 +52,6 @@ class ClipBounds:
     def looking(self, is_due: Callable[[], Any]) -> Iterator[None]:
         """While a step is traced, or runs eagerly."""
         optimizer, apply = self._optimizer, self._optimizer.update_step
-        self._extremes.assign(tf.zeros([2], tf.float64))
 
         @functools.wraps(apply)
         def looked_at(gradient: Any, variable: Any, learning_rate: Any) -> Any:
@@ -68,8 +67,9 @@ class ClipBounds:
             object.__delattr__(optimizer, "update_step")
 
     def look(self, step: Any) -> None:
-        """Judges the step that has run."""
+        """Judges the step that has run, and forgets its gradients."""
         least, greatest = tf.unstack(self._extremes.read_value())
+        self._extremes.assign(tf.zeros([2], tf.float64))
         if self._norm == "global_norm":
             greatest = tf.sqrt(greatest)
         low, high = (bound * _ROUNDING for bound in self._bounds)

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tests.verify.contracts import family
 from verify.cli import main
@@ -62,3 +63,16 @@ def test_that_another_step_breaks_what_was_inferred_from_good_ones(tmp_path: Pat
 def test_that_one_step_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["infer", f"{_HERE}:small"]) == 2
     assert "of one, init says all that is true" in capsys.readouterr().err
+
+
+def test_that_files_are_named_from_where_the_contracts_are(tmp_path: Path) -> None:
+    model, (x, y) = family.small()
+    step = tf.function(model.train_step, autograph=False).get_concrete_function((x, y))
+    for name in ("a.pb", "b.pb"):
+        definition = step.graph.as_graph_def(add_shapes=True)
+        (tmp_path / name).write_bytes(definition.SerializeToString())
+    path = tmp_path / "contracts" / "both.graph.toml"
+    path.parent.mkdir()
+    assert main(["infer", str(tmp_path / "a.pb"), str(tmp_path / "b.pb"), "-o", str(path)]) == 0
+    assert 'file = "../a.pb"' in path.read_text("utf-8")
+    assert [verdict.message for verdict in map(judge, read(path))] == ["", ""]
