@@ -68,8 +68,8 @@ class Held(Drawn):
             raise NoValueError(f"{variable.path} is too large to be drawn")
         if dtype.is_floating and not self.observed.flow.is_trainable(variable):
             # Such that a variance is one: greater than the square of a mean.
-            kept = 0.5 + 0.2 * tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
-            return kept * tf.cast(_KEPT[self.draw], kept.dtype)
+            kept = drawn((spec[0], "float64"), Domain.UNIT, self.draw, name)
+            return tf.constant((0.5 + 0.2 * kept) * _KEPT[self.draw], dtype)
         if not dtype.is_floating:
             return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name))
         return tf.constant(self._weights(spec, name))

@@ -39,7 +39,14 @@ class Outputs:
 
     def is_returned(self, tensor: Tensor) -> bool:
         """Whether a tensor is known to be what the model returns."""
-        return not self._everywhere.isdisjoint(self._forms(tensor))
+        forms = self._forms(tensor)
+        # Told without a call of the model, as a rule: that is a trace of all that is in it.
+        return any(map(self._may_be_returned, forms)) and not self._everywhere.isdisjoint(forms)
+
+    def _may_be_returned(self, tensor: Tensor) -> bool:
+        ranks = None if self.step.reference is None else self.step.reference.output_ranks
+        shape = self.flat.shape(tensor)
+        return ranks is None or shape is None or len(shape) in ranks
 
     @property
     def returned(self) -> frozenset[Tensor]:

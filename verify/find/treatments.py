@@ -257,10 +257,7 @@ class _Pairs:
 
 def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
     """Those that are scaled to a norm: each to its own, or several to a common one."""
-    found = {
-        key: Treatment("other", factor=None, limits=pairs.limits, follows=pairs.follows)
-        for key, pairs in left.items()
-    }
+    found: dict[int | str, Treatment] = {}
     groups: dict[tuple[float, ...], list[int | str]] = {}
     for key, pairs in left.items():
         if pairs.factors is not None:
@@ -271,7 +268,12 @@ def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
         treatment = _to_norm(kind, [left[key] for key in keys])
         if treatment is not None:
             found |= dict.fromkeys(keys, treatment)
-    return found
+    others = {
+        key: Treatment("other", factor=None, limits=pairs.limits, follows=pairs.follows)
+        for key, pairs in left.items()
+        if key not in found
+    }
+    return found | others
 
 
 def _to_norm(kind: str, group: list[_Pairs]) -> Treatment | None:

@@ -201,6 +201,9 @@ class FlatGraph:
     _choices: dict[tuple[int, tuple[str, ...]], int | None] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
+    _accessing: tuple[dict[int, VariableRef], int, list[tuple[Node, VariableRef]]] | None = (
+        dataclasses.field(default=None, init=False, repr=False, compare=False)
+    )
 
     def node(self, tensor: Tensor) -> Node:
         return self.nodes[tensor[0]]
@@ -305,10 +308,17 @@ class FlatGraph:
                 return self.variables[source]
         return None
 
+    def _accesses(self) -> list[tuple[Node, VariableRef]]:
+        """The ops that take a variable's handle: found again if nodes or variables are others."""
+        known = self._accessing
+        if known is None or known[0] is not self.variables or known[1] != len(self.nodes):
+            every = ((node, self.variable(node)) for node in self.nodes)
+            found = [(node, variable) for node, variable in every if variable is not None]
+            known = self._accessing = self.variables, len(self.nodes), found
+        return known[2]
+
     def reads(self) -> Iterator[tuple[Node, VariableRef]]:
-        for node in self.nodes:
-            if node.op in READS and (variable := self.variable(node)) is not None:
-                yield node, variable
+        return (access for access in self._accesses() if access[0].op in READS)
 
     def read_for(self, tensors: Iterable[Tensor]) -> list[VariableRef]:
         """The variables that tensors are computed from, in the order in which they are met."""
@@ -326,9 +336,7 @@ class FlatGraph:
         return list(found.values())
 
     def writes(self) -> Iterator[tuple[Node, VariableRef]]:
-        for node in self.nodes:
-            if node.op not in _NO_WRITES and (variable := self.variable(node)) is not None:
-                yield node, variable
+        return (access for access in self._accesses() if access[0].op not in _NO_WRITES)
 
     def without(self, left_out: Set[int]) -> FlatGraph:
         """The same graph, where some nodes do nothing and take nothing."""

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from verify.graphs import key_of, resource
+from verify.graphs import is_model, key_of, resource
 from verify.match import Pattern
 from verify.references.added_losses import AddedLoss, ModelCall, may_add_losses, model_call
 from verify.references.modes import Keys, LayerVariables, layers_of, used_in
@@ -67,6 +68,14 @@ class ModelReference:
     def added_losses(self) -> tuple[AddedLoss, ...]:
         """What the model adds when it is called, with their gradients; none if `untraced`."""
         return self._call.added if may_add_losses(self.model) else ()
+
+    @functools.cached_property
+    def output_ranks(self) -> frozenset[int] | None:
+        """The ranks that its outputs have; None where only a call of the model would tell."""
+        if not _is_of_keras_layers(self.model):
+            return None
+        outputs = tf.nest.flatten(getattr(self.model, "outputs", None) or [])
+        return frozenset(len(output.shape) for output in outputs) or None
 
     @property
     def returned(self) -> tuple[Pattern | None, ...]:
@@ -182,3 +191,19 @@ class ModelReference:
         if self.outputs == 1 and outputs:  # whatever a loss calls it
             outputs = [0]
         return frozenset[int | str]().union(*(reached[output] for output in outputs))
+
+
+def _is_of_keras_layers(model: Any) -> bool:
+    """Whether a model is a graph of Keras' own layers: when called, it does as it was built."""
+    if "call" in vars(model) or not _is_of_keras(type(model).call) or not hasattr(model, "outputs"):
+        return False
+    return all(
+        _is_of_keras_layers(layer)
+        if is_model(layer)
+        else _is_of_keras(type(layer)) and not isinstance(layer, keras.layers.Lambda)
+        for layer in model.layers
+    )
+
+
+def _is_of_keras(defined: Any) -> bool:
+    return str(defined.__module__).partition(".")[0] == "keras"

@@ -121,3 +121,41 @@ def test_a_capture_traces_the_model_only_if_it_has_to() -> None:
     reference = capture(distiller(), batch()).reference
     assert reference is not None
     assert reference.doubts == ()
+
+
+def of_layers(*layers: keras.layers.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((4, 3)), *layers])
+
+
+class Halved(keras.layers.Layer):
+    """While it trains, its outputs are of another rank than a model is built with."""
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        return x[..., 0] if training else x
+
+
+@pytest.mark.parametrize(
+    ("layers", "ranks"),
+    [
+        ([keras.layers.Dense(2)], {3}),
+        ([keras.layers.Flatten(), keras.layers.Dense(2)], {2}),
+        ([Halved()], None),
+        ([keras.layers.Lambda(lambda x: x[..., 0])], None),
+        ([keras.Sequential([Halved()])], None),
+    ],
+    ids=["dense", "flat", "own layer", "lambda", "own layer within"],
+)
+def test_ranks_of_outputs_are_told_of_keras_own_layers(
+    layers: list[keras.layers.Layer], ranks: set[int] | None
+) -> None:
+    reference = ModelReference(of_layers(*layers), tf.TensorSpec((None, 4, 3)))
+    assert reference.output_ranks == ranks
+
+
+def test_ranks_of_outputs_are_not_told_of_somebody_s_call() -> None:
+    class Called(keras.Sequential):
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return super().call(x, training=training)[..., 0]
+
+    model = Called([keras.Input((4, 3)), keras.layers.Dense(2)])
+    assert ModelReference(model, tf.TensorSpec((None, 4, 3))).output_ranks is None
