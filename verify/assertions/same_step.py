@@ -9,7 +9,7 @@ from typing import Any
 
 from verify.assertions.failure import fail
 from verify.assertions.same_values import same_values
-from verify.flow import Canonical, Effect, Flow, canonical, unmatched
+from verify.flow import Canonical, Effect, canonical, flow_of, unmatched
 from verify.graphs import READS, WHILES, Node, Tensor, draws, is_commutative, no_collection
 from verify.kinds import Violation
 from verify.match import shown_apart
@@ -65,7 +65,7 @@ def differences(a: Step, b: Step, outputs: bool = False, exact: bool = True) -> 
     Args:
         exact: tell different ways as well.
     """
-    first, second = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
+    first, second = canonical(*(flow_of(s.flat, (), s.trainable) for s in (a, b)))
     comparison = _Comparison(first, second)
     names = ("the first", "the second") if a.name == b.name else (a.name, b.name)
     found = comparison.effects(*names)
@@ -229,7 +229,7 @@ class ChangedOps:
 
 def changed_ops(a: Step, b: Step) -> ChangedOps:
     """What of `a` is not in `b`, what of `b` is not in `a`, and what is in both."""
-    old, new = canonical(*(Flow(s.flat, (), s.trainable) for s in (a, b)))
+    old, new = canonical(*(flow_of(s.flat, (), s.trainable) for s in (a, b)))
     at = {digest: index for index, digest in reversed(list(enumerate(new.digests)))}
     same = {index: at[digest] for index, digest in enumerate(old.digests) if digest in at}
     keys = {digest: key for key, digest in new.variables.items()}

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 
 import numpy as np
 
-from verify.flow import Flow, Scaling, Update
+from verify.flow import Scaling, Update, flow_of
 from verify.graphs import Region, Tensor, exclusive
 from verify.match import Match, Miss, Pattern, Predicate
 from verify.references import format_call
@@ -89,7 +89,7 @@ class Search:
 
     def __init__(self, step: Step, region: Region = ()) -> None:
         self.step, self.flat = step, step.flat
-        self.flow = Flow(step.flat, region, step.trainable)
+        self.flow = flow_of(step.flat, region, step.trainable)
         self.scaling = Scaling(self.flow)
 
     def is_upstream(self, tensor: Tensor) -> bool:

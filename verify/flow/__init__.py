@@ -6,7 +6,7 @@ May import: graphs, match, references.
 
 from verify.flow.canonical_form import Canonical, Effect, canonical, fingerprint, unmatched
 from verify.flow.dependence import SUMS, Dependence, reached
-from verify.flow.gradient_flow import Flow, Update, differentiated
+from verify.flow.gradient_flow import Flow, Update, differentiated, flow_of
 from verify.flow.passages import ways
 from verify.flow.programs import Programs
 from verify.flow.rows import Rows, are_rows, rows_of
@@ -31,6 +31,7 @@ __all__ = [
     "canonical",
     "differentiated",
     "fingerprint",
+    "flow_of",
     "reached",
     "rows_of",
     "unmatched",

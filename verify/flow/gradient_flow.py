@@ -22,6 +22,7 @@ from verify.graphs import (
     RESHAPES,
     FlatGraph,
     Node,
+    Region,
     Tensor,
     VariableRef,
     branch_taken,
@@ -365,3 +366,14 @@ def differentiated(flat: FlatGraph) -> frozenset[int | str]:
     """
     real = {v.key for v in flat.variables.values() if v.dtype in REAL}
     return Flow(flat, trainable=frozenset(real)).differentiated
+
+
+def flow_of(
+    flat: FlatGraph, region: Region = (), trainable: frozenset[int | str] | None = None
+) -> Flow:
+    """The flow over a graph, or one branch of it: the same for all that is asked of a step."""
+    known = Flow, region, trainable
+    if known not in flat.kept:
+        flat.kept[known] = Flow(flat, region, trainable)
+    found: Flow = flat.kept[known]
+    return found

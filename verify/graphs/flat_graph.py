@@ -185,6 +185,7 @@ class FlatGraph:
     """A whole traced function, flat, in program order.
 
     `foreign`: read from a definition that anybody may have written, whose shapes may be untrue.
+    `kept`: what has been worked out of it, for the next who asks: it is as long-lived as the graph.
     """
 
     name: str
@@ -194,6 +195,9 @@ class FlatGraph:
     outputs: list[Tensor] = dataclasses.field(default_factory=list)
     guards: list[Guard] = dataclasses.field(default_factory=list)
     foreign: bool = False
+    kept: dict[Any, Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _guards_by_branch: dict[tuple[str, ...], tuple[Guard, int]] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -68,7 +68,12 @@ def with_paths(flat: FlatGraph, variables: Iterable[Any]) -> FlatGraph:
         number = same.index(variable.key) + 1
         told = path if number == 1 else f"{path}#{number}"
         found[index] = dataclasses.replace(variable, path=told)
-    return dataclasses.replace(flat, variables=found)
+    # The same names, the same graph: what is known of it serves again.
+    named = "paths", *((index, variable.path) for index, variable in found.items())
+    if named not in flat.kept:
+        flat.kept[named] = dataclasses.replace(flat, variables=found)
+    again: FlatGraph = flat.kept[named]
+    return again
 
 
 def weights_of(model: Any, flat: FlatGraph) -> tuple[VariableRef, ...]:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from verify.flow import Flow, differentiated
+from verify.flow import differentiated, flow_of
 from verify.graphs import (
     Arguments,
     FlatGraph,
@@ -88,7 +88,7 @@ class Step:
         may = self._frozen & {variable.key for _, variable in flat.writes()}
         if not may:
             return frozenset()
-        flow = Flow(flat, trainable=(self.flags or frozenset()) | may)
+        flow = flow_of(flat, trainable=(self.flags or frozenset()) | may)
         return may & flow.trained_of.keys() & flow.differentiated
 
     @functools.cached_property
