@@ -19,6 +19,7 @@ import tensorflow as tf
 from verify.flow import Flow, Programs, Rows, Update, are_rows, rows_of, ways
 from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
+from verify.references import optimizer_state
 from verify.step import Step
 
 Array = np.ndarray[Any, Any]
@@ -117,6 +118,13 @@ class Observed:
         self.plan = Plan(self.flat)
         self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
         self._rows: dict[Tensor, Rows | None] = {}
+
+    @functools.cached_property
+    def situation(self) -> tuple[Any, ...]:
+        """All that decides, besides the graph, what values tell of its updates."""
+        step = self.step
+        optimizers = tuple(optimizer_state(one) for one in step.optimizers)
+        return self.flow.region, step.trainable, frozenset(step.numbers.items()), optimizers
 
     @functools.cached_property
     def updates(self) -> dict[int | str, Update]:

@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from verify.find.observed import DRAWS, Array, Held, Observed, Shapes
-from verify.flow import Dependence, Update
+from verify.find.observed import DRAWS, Array, Observed, Shapes
+from verify.find.optimizer_updates import OptimizerUpdate, elements
+from verify.flow import Update
 from verify.graphs import Tensor, VariableRef
-from verify.match import Evaluation, NoValueError, Plan, same_change
+from verify.match import NoValueError
 from verify.references import (
-    OptimizerStep,
     decays,
     optimizer_settings,
     optimizer_step,
@@ -71,6 +70,22 @@ class Optimizers:
     @functools.cached_property
     def rules(self) -> dict[int | str, Rule]:
         """By key of the trained variable; no rule where no one is known."""
+        kept, situation = self.flow.flat.kept, (Rule, *self.observed.situation)
+        if situation not in kept:
+            # Not the optimizers: they may lead to the function that the graph is kept for.
+            numbers = {id(one): number for number, one in enumerate(self.step.optimizers)}
+            kept[situation] = {
+                key: (dataclasses.replace(rule, optimizer=None), numbers.get(id(rule.optimizer)))
+                for key, rule in self._found().items()
+            }
+        return {
+            key: rule
+            if number is None
+            else dataclasses.replace(rule, optimizer=self.step.optimizers[number])
+            for key, (rule, number) in kept[situation].items()
+        }
+
+    def _found(self) -> dict[int | str, Rule]:
         found: dict[int | str, Rule] = {}
         groups = self.observed.alike
         for optimizer in self.step.optimizers:
@@ -106,7 +121,7 @@ class Optimizers:
         made = stand_in(optimizer, [variable.path], [Shapes().of(variable.shape)])
         if made is None:
             return None
-        whole = _Reference(made, [key], self.observed)
+        whole = OptimizerUpdate(made, [key], self.observed)
         rate = optimizer_settings(optimizer)["learning_rate"]
         scales = (1.0, -float(rate)) if isinstance(rate, float) and rate else (1.0,)
         kept = [v.key for v in whole.kept(key)]
@@ -114,7 +129,7 @@ class Optimizers:
         for states, scale in itertools.product(mine, scales):
             own = dict(zip(kept, states, strict=True))
             own[made.variables[0]] = variable
-            reference = _Reference(made, [key], self.observed, own, scale)
+            reference = OptimizerUpdate(made, [key], self.observed, own, scale)
             for rule in self._made_by(optimizer, reference).values():
                 # What the step keeps by itself is no state of the optimizer that is asked for.
                 if not self.observed.is_of_state(key, rule.entry):
@@ -151,12 +166,12 @@ class Optimizers:
         keys = [key for key in variables if key not in found]
         made = optimizer_step(optimizer, [variables[key] for key in keys]) if keys else None
         if made is not None:
-            new = self._made_by(optimizer, _Reference(made, keys, self.observed))
+            new = self._made_by(optimizer, OptimizerUpdate(made, keys, self.observed))
             _PLACES.update({seen[key]: rule.place for key, rule in new.items() if key in seen})
             found |= new
         return found
 
-    def _made_by(self, optimizer: Any, reference: _Reference) -> dict[int | str, Rule]:
+    def _made_by(self, optimizer: Any, reference: OptimizerUpdate) -> dict[int | str, Rule]:
         """The variables that are updated as by this optimizer."""
         found = self._made_with(optimizer, reference, reference.keys, self.observed.shapes)
         # Means over all of a table are divided by its own size, where gradients are rows of it.
@@ -166,7 +181,7 @@ class Optimizers:
     def _made_with(
         self,
         optimizer: Any,
-        reference: _Reference,
+        reference: OptimizerUpdate,
         keys: Sequence[int | str],
         shapes: Sequence[Shapes],
     ) -> dict[int | str, Rule]:
@@ -183,7 +198,7 @@ class Optimizers:
 
     def _fitting(
         self,
-        reference: _Reference,
+        reference: OptimizerUpdate,
         keys: Sequence[int | str],
         place: int,
         sooner: int,
@@ -257,9 +272,9 @@ class Optimizers:
                 if not self.observed.is_made(update, draw, shapes):
                     continue
                 evaluation = self.observed.evaluation(draw, shapes)
-                before = _flat(self.observed.feed(draw, shapes).variable(update.variable))
-                change = before - _flat(evaluation.final(update.variable))
-                gradient = _flat(evaluation.value(tensor))
+                before = elements(self.observed.feed(draw, shapes).variable(update.variable))
+                change = before - elements(evaluation.final(update.variable))
+                gradient = elements(evaluation.value(tensor))
             except NoValueError:
                 return None
             size = np.abs(gradient).max(initial=0)
@@ -289,112 +304,3 @@ def _solved(columns: Array, change: Array) -> tuple[float, float] | None:
     found, *_ = np.linalg.lstsq(columns, change, rcond=None)
     off = np.abs(columns @ found - change).max()
     return (float(found[0]), float(found[1])) if off <= _EXACT * np.abs(change).max() else None
-
-
-class _Reference:
-    """The update that an optimizer makes of gradients, its arguments.
-
-    `keys`: the variables of the step that these are the gradients of, in their order. `own`: per
-    key of a variable that it has and the step does not, that of the step that it stands for.
-    `scale`: what is kept is that of the step times this: the rate may be within a momentum, or not.
-    """
-
-    def __init__(
-        self,
-        made: OptimizerStep,
-        keys: Sequence[int | str],
-        observed: Observed,
-        own: Mapping[int | str, VariableRef] | None = None,
-        scale: float = 1.0,
-    ) -> None:
-        self.made, self.flat, self.keys, self.observed = made, made.flat, keys, observed
-        self.own, self.scale = dict(own or {}), scale
-        self._plan = Plan(self.flat)
-        self._evaluations: dict[tuple[int, Shapes, int, int], Evaluation] = {}
-
-    @functools.cached_property
-    def steps(self) -> int:
-        """How often the step counts one: an optimizer may be applied several times in it."""
-        counts = {v.key for _, v in self.flat.writes() if v.shape == () and v.dtype == "int64"}
-        written = [v.key for _, v in self.observed.flat.writes() if v.key in counts]
-        return max((written.count(key) for key in counts), default=1) or 1
-
-    @functools.cached_property
-    def _states(self) -> dict[int | str, list[VariableRef]]:
-        """What is written depending on the gradient of each variable."""
-        depends, found = Dependence(self.flat), dict[int | str, list[VariableRef]]()
-        # Other variables that are trained are looked at by themselves.
-        weights = dict(zip(self.made.variables, self.keys, strict=True))
-        for key, argument in zip(self.keys, self.flat.arguments, strict=True):
-            below = depends.descendants([argument])
-            written = {v.key: v for node, v in self.flat.writes() if node.index in below}
-            found[key] = [v for own, v in written.items() if weights.get(own, key) == key]
-        return found
-
-    def kept(self, key: int | str) -> list[VariableRef]:
-        """What is kept for a variable, other than numbers."""
-        own = self.made.variables[list(self.keys).index(key)]
-        return [v for v in self._states[key] if v.key != own and v.shape != ()]
-
-    def evaluation(self, draw: int, shapes: Shapes, place: int, sooner: int) -> Evaluation:
-        known = draw, shapes, place, sooner
-        if known not in self._evaluations:
-            here, cut = self.observed.evaluation(draw, shapes), dict[Tensor, Any]()
-            for key, argument in zip(self.keys, self.flat.arguments, strict=True):
-                way = self.observed.ways[key]
-                value = here.value(way[min(place, len(way) - 1)])
-                own = self.observed.feed(draw, shapes).variable(self._own(key))
-                if tf.size(value) != tf.size(own):
-                    raise NoValueError(f"{here.flat.node(way[0]).id} can't be fed in another shape")
-                cut[argument, 0] = tf.reshape(value, tf.shape(own))
-            feed = _Own(self, draw, shapes, sooner)
-            self._evaluations[known] = Evaluation(self._plan, feed, cut)
-        return self._evaluations[known]
-
-    def scale_of(self, variable: VariableRef) -> float:
-        return self.scale if variable.key in self.own.keys() - self.made.variables else 1.0
-
-    def _own(self, key: int | str) -> VariableRef:
-        return self.observed.updates[key].variable
-
-    def alike(self, key: int | str, here: Evaluation, there: Evaluation, feed: Any) -> bool | None:
-        """Whether a step writes the same to a variable, and to what is kept for it.
-
-        None where both write what is no number: at a rate of zero, say.
-        """
-        for variable in self._states[key]:
-            before = _flat(feed.variable(self.own.get(variable.key, variable)))
-            one = _flat(here.final(self.own.get(variable.key, variable)))
-            other = _flat(there.final(variable)) / self.scale_of(variable)
-            if {one.shape, other.shape} != {before.shape}:
-                raise NoValueError(f"{variable.path} can't be fed in another shape")
-            if not np.isfinite(other).all():
-                return False if np.isfinite(one).all() else None
-            if not same_change(one, other, before):
-                return False
-        return True
-
-
-class _Own(Held):
-    """Feeds an optimizer with what the step is fed."""
-
-    def __init__(self, reference: _Reference, draw: int, shapes: Shapes, sooner: int) -> None:
-        super().__init__(reference.observed, draw, shapes, sooner)
-        self.reference = reference
-
-    def variable(self, variable: VariableRef) -> Any:
-        numbers, own = self.reference.made.numbers, self.reference.own
-        if variable.key in own:
-            value = super().variable(own[variable.key])
-            return value * tf.cast(self.reference.scale_of(variable), value.dtype)
-        trained = self.reference.observed.flow.trained_of
-        if (
-            variable.key in numbers.keys() - trained.keys()
-            and tf.as_dtype(variable.dtype).is_floating
-        ):
-            return tf.constant(numbers[variable.key], variable.dtype)
-        return super().variable(variable)
-
-
-def _flat(value: Any) -> Array:
-    return np.asarray(value, np.float64).reshape(-1)

@@ -86,6 +86,13 @@ class Treatments:
     @functools.cached_property
     def all(self) -> dict[int | str, Treatment]:
         """By key of the variable."""
+        kept, situation = self.observed.flat.kept, (Treatment, *self.observed.situation)
+        if situation not in kept:
+            kept[situation] = self._found()
+        found: dict[int | str, Treatment] = kept[situation]
+        return found
+
+    def _found(self) -> dict[int | str, Treatment]:
         found: dict[int | str, Treatment] = {}
         left: dict[int | str, _Pairs] = {}
         numbers: dict[int | str, _Pairs] = {}

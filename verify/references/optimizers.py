@@ -15,6 +15,8 @@ import tensorflow as tf
 from verify.graphs import FlatGraph, flatten, key_of, numbers_of
 from verify.references.tracing import MISFIT
 
+# What an optimizer is made of, that has settings of its own.
+_WITHIN = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
 _CLIPS = {"clipvalue": None, "clipnorm": None, "global_clipnorm": None}
 
 
@@ -110,6 +112,34 @@ def optimizer_settings(optimizer: Any) -> dict[str, Any]:
     settings = {"learning_rate": config.pop("learning_rate", None)}
     others = {k: v for k, v in config.items() if k != "name" and k not in _CLIPS}
     return settings | others
+
+
+def optimizer_state(optimizer: Any) -> tuple[Any, ...]:
+    """What an optimizer is and is set to at the moment: equal if it updates as it did.
+
+    It is known by its variables; attributes are settings that its config may not tell. Where its
+    rate is somebody's function, nobody knows: no state equals another then.
+    """
+    keys = tuple(key_of(variable) for variable in optimizer.variables)
+    if any(callable(v) and not isinstance(v, _WITHIN) for v in vars(optimizer).values()):
+        return (object(),)
+    return type(optimizer), repr(optimizer_settings(optimizer)), keys, _attributes(optimizer)
+
+
+def _attributes(thing: Any) -> tuple[Any, ...]:
+    return tuple(
+        (name, _attributes(value) if isinstance(value, _WITHIN) else repr(value))
+        for name, value in vars(thing).items()
+        if isinstance(value, _WITHIN) or _is_plain(value)
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def optimizer_name(optimizer: Any) -> str:

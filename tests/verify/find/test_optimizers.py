@@ -271,6 +271,30 @@ def test_rates_and_decays_of_descents() -> None:
 # -- which variable, and when --------------------------------------------------------------------
 
 
+def test_an_optimizer_that_is_set_otherwise_later_is_looked_at_again() -> None:
+    model = dense()
+    optimizer = optim.AdamW(0.01, weight_decay=0.1)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = MSE(y, model(x))
+        optimizer.apply(tape.gradient(loss, [v.value for v in model.trainable_variables]))
+
+    expected = optim.AdamW(0.01, weight_decay=0.1)
+    verify.assert_graph(train, *batch(), optimizer=expected)
+    verify.assert_graph(train, *batch(), optimizer=expected)
+    # A number in the graph: what is set now is not what was traced.
+    optimizer.weight_decay = 0.2
+    assert "optimizer" in rejected(train, *batch(), optimizer=optim.AdamW(0.01, weight_decay=0.2))
+    # One that is read: what the step does is at this rate now.
+    optimizer.weight_decay = 0.1
+    optimizer.learning_rate = 0.02
+    assert "learning_rate=0.02" in rejected(train, *batch(), optimizer=expected)
+    verify.assert_graph(train, *batch(), optimizer=optim.AdamW(0.02, weight_decay=0.1))
+
+
 def test_two_optimizers_in_one_step() -> None:
     model = dense()
     first, second = model.layers

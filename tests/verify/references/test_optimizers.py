@@ -16,6 +16,7 @@ from verify.references import (
     has_schedule,
     optimizer_name,
     optimizer_settings,
+    optimizer_state,
     optimizer_step,
     other_settings,
     same_settings,
@@ -175,3 +176,50 @@ def test_which_variables_are_spared_is_asked_of_the_optimizer() -> None:
     assert decays(adam, kernel)
     assert not decays(adam, bias)
     assert decays(optim.SGD(0.1), bias)
+
+
+# -- what an optimizer is set to at the moment -----------------------------------------------------
+
+
+def exclude(optimizer: Any) -> None:
+    optimizer.exclude_from_weight_decay(var_names=["one"])
+
+
+CHANGES = {
+    "rate": lambda optimizer: setattr(optimizer, "learning_rate", 0.2),
+    "decay": lambda optimizer: setattr(optimizer, "weight_decay", 0.1),
+    "an attribute of one's own": lambda optimizer: setattr(optimizer, "factor", 2.0),
+    "a list of one's own": lambda optimizer: setattr(optimizer, "factors", [1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_state_is_another_one_after_a_change(change: Any) -> None:
+    optimizer, _ = built(optim.AdamW(0.1))
+    before = optimizer_state(optimizer)
+    assert optimizer_state(optimizer) == before
+    change(optimizer)
+    assert optimizer_state(optimizer) != before
+
+
+def test_a_state_is_another_one_of_what_is_excluded_from_decay() -> None:
+    optimizers = [optim.AdamW(0.1, weight_decay=0.1) for _ in range(2)]
+    exclude(optimizers[1])
+    variables = weights()
+    for optimizer in optimizers:
+        optimizer.build(variables)
+    one, other = ([*optimizer_state(optimizer)] for optimizer in optimizers)
+    assert one[-1] != other[-1]
+
+
+def test_a_state_tells_optimizers_within_and_schedules() -> None:
+    inner = optim.SGD(optim.schedules.ExponentialDecay(0.1, 10, 0.9))
+    outer, _ = built(optim.LossScaleOptimizer(inner))
+    before = optimizer_state(outer)
+    inner._learning_rate.decay_rate = 0.8  # private: only schedules that others wrote are mutable
+    assert optimizer_state(outer) != before
+
+
+def test_no_state_equals_another_where_a_function_makes_the_rate() -> None:
+    optimizer, _ = built(optim.SGD(lambda: 0.1))
+    assert optimizer_state(optimizer) != optimizer_state(optimizer)
