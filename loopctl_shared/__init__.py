@@ -1,7 +1,7 @@
 """What our packages all need and none of them is about. Private to them.
 
 In: nothing of theirs. Out: files that are written whole, attributes that packages import on demand,
-the optimizer inside of one that scales losses, warnings at a user's line, names,
+the optimizer inside of one that scales losses, a check of TensorFlow's version, warnings at a user's line, names,
 and what is spelled like one.
 May import: the standard library.
 """
@@ -18,6 +18,7 @@ from loopctl_shared.names import (
 )
 from loopctl_shared.on_demand import imported_on_demand
 from loopctl_shared.spelling import near_spellings
+from loopctl_shared.tensorflow_versions import OLDEST, check_tensorflow
 from loopctl_shared.user_warnings import warn_user
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "CONTROLLER",
     "DISTRIBUTION",
     "MONITOR",
+    "OLDEST",
+    "check_tensorflow",
     "how_to_install",
     "imported_on_demand",
     "inner_optimizer",

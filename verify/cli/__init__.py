@@ -50,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in _COMMANDS:
         module.add_to(commands)
     options = parser.parse_args(arguments)
-    import_tensorflow()
+    try:
+        import_tensorflow()
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return 2
     try:
         status: int = options.run(options)
     except ContractError as error:

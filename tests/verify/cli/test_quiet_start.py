@@ -34,7 +34,9 @@ def test_start_up_lines_are_told_if_asked_for(level: str | None) -> None:
 
 def test_what_is_no_information_is_told(tmp_path: Path) -> None:
     lines = "I0000 00:00 x.cc:1] one\nE0000 00:00 x.cc:1] two\n"
-    (tmp_path / "tensorflow.py").write_text(f"import os\nos.write(2, {lines.encode()!r})\n")
+    code = f"import os\nos.write(2, {lines.encode()!r})\n__version__ = '3.0.0'\n"
+    (tmp_path / "tensorflow.py").write_text(code)
+    (tmp_path / "keras.py").write_text("__version__ = '4.0.0'\n")
     names = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     code = "from verify.cli.quiet_start import import_tensorflow; import_tensorflow()"
     told = subprocess.run(
