@@ -18,7 +18,7 @@ from loopctl_shared.names import (
 )
 from loopctl_shared.on_demand import imported_on_demand
 from loopctl_shared.spelling import near_spellings
-from loopctl_shared.tensorflow_versions import OLDEST, check_tensorflow
+from loopctl_shared.tensorflow_versions import OLDEST, check_tensorflow, versions
 from loopctl_shared.user_warnings import warn_user
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "inner_optimizer",
     "near_spellings",
     "version",
+    "versions",
     "warn_user",
     "whole",
     "write_whole",

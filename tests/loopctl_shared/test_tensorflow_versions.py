@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import tomllib
 import types
 from pathlib import Path
 
+import keras
 import pytest
+import tensorflow as tf
 from packaging.requirements import Requirement
 
-from loopctl_shared import OLDEST, check_tensorflow
+from loopctl_shared import OLDEST, check_tensorflow, versions
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_what_is_here_will_do() -> None:
     check_tensorflow()
+
+
+def test_versions_are_told_without_an_import() -> None:
+    told = dict(part.split(" ") for part in versions().split(", "))
+    assert told["loopctl"] == importlib.metadata.version("keras-loopctl")
+    assert told["TensorFlow"] == tf.__version__
+    assert told["Keras"] == keras.__version__
+    assert sys.version.startswith(told["Python"])
+
+
+def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "tf-nightly-cpu":
+            return "2.22.0.dev1"
+        if name == "keras-loopctl":
+            return "0.1.0"
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert versions().startswith("loopctl 0.1.0, TensorFlow 2.22.0.dev1, Keras not found, Python ")
 
 
 def test_the_oldest_are_those_of_the_extras() -> None:

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from verify import __version__
+from loopctl_shared import versions
 from verify.cli import check, diff, draw, infer, init, lint, selfcheck, show
 from verify.cli.quiet_start import import_tensorflow
 from verify.errors import ContractError
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"loopctl {__version__}")
+    parser.add_argument("--version", action="version", version=versions())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_to(commands)
