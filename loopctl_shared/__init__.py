@@ -2,11 +2,12 @@
 
 In: nothing of theirs. Out: files that are written whole, attributes that packages import on demand,
 the optimizer inside of one that scales losses, a check of TensorFlow's version, warnings at a user's line, names,
-and what is spelled like one.
+and what is spelled like one, texts as notebooks show them.
 May import: the standard library.
 """
 
 from loopctl_shared.files import whole, write_whole
+from loopctl_shared.html import html_page, html_table
 from loopctl_shared.loss_scaling import inner_optimizer
 from loopctl_shared.names import (
     CONTRACT_SUFFIX,
@@ -29,6 +30,8 @@ __all__ = [
     "OLDEST",
     "check_tensorflow",
     "how_to_install",
+    "html_page",
+    "html_table",
     "imported_on_demand",
     "inner_optimizer",
     "near_spellings",
