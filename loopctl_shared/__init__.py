@@ -1,8 +1,8 @@
 """What our packages all need and none of them is about. Private to them.
 
 In: nothing of theirs. Out: files that are written whole, attributes that packages import on demand,
-the optimizer inside of one that scales losses, a check of TensorFlow's version, warnings at a user's line, names,
-and what is spelled like one, texts as notebooks show them.
+the optimizer inside of one that scales losses, a check of TensorFlow's version, warnings at a
+user's line, names, and what is spelled like one, texts as notebooks show them.
 May import: the standard library.
 """
 

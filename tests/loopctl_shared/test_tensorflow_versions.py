@@ -57,7 +57,7 @@ def test_the_oldest_are_those_of_the_extras() -> None:
 
 
 def test_none_is_required_beside_another() -> None:
-    """`tensorflow` beside `tf-nightly`, `keras` beside `keras-nightly`: one overwrites the other."""
+    """`tensorflow` beside `tf-nightly`: one overwrites the other."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert {Requirement(text).name for text in project["dependencies"]} & {*OLDEST} == set()
 

@@ -45,7 +45,7 @@ _EXAMPLES = {
         ("print a contract", "init shop.training:plain"),
         (
             "both branches into a file",
-            "init shop.training:controlled#warmup_on shop.training:controlled#warmup_off -o shop.graph.toml",
+            "init shop.training:main#warmup_on shop.training:main#warmup_off -o a.graph.toml",
         ),
     ),
     "infer": (

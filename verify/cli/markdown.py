@@ -87,7 +87,8 @@ def _place(path: Path, line: int) -> str:
     server, repository, commit = (os.environ.get(name, "") for name in names)
     if told.is_absolute() or not (server and repository and commit):
         return shown
-    return f"[{shown}]({server}/{repository}/blob/{commit}/{urllib.parse.quote(told.as_posix())}#L{line})"
+    file = urllib.parse.quote(told.as_posix())
+    return f"[{shown}]({server}/{repository}/blob/{commit}/{file}#L{line})"
 
 
 def _code(text: str) -> str:

@@ -108,7 +108,7 @@ def test_the_shell_completes(line: str, completed: list[str], tmp_path: Path) ->
         [
             sys.executable,
             "-c",
-            "import sys; sys.modules['tensorflow'] = None; import loopctl_gate; loopctl_gate.main()",
+            "import sys, loopctl_gate; sys.modules['tensorflow'] = None; loopctl_gate.main()",
         ],
         cwd=ROOT,
         env={**os.environ, **asked, "COMP_LINE": line, "COMP_POINT": str(len(line))},
