@@ -1,6 +1,6 @@
 """Whether a tag is that of a release that is ready, and what its page says.
 
-``python ci/release.py v0.2.0 --notes notes.md`` ends with 1 if it is not, and tells all that is amiss.
+``python ci/release.py v0.2.0 --notes notes.md`` ends with 1 if it is not, and tells why.
 """
 
 from __future__ import annotations
