@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from inalu.layers import NALU
-from loopctl_shared import imported_on_demand
+from loopctl_shared import check_tensorflow, imported_on_demand
+
+check_tensorflow()
+
+from inalu.layers import NALU  # noqa: E402
 
 if TYPE_CHECKING:
     from inalu import papers as papers

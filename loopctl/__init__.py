@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from loopctl import distributed, objectives, presets, when
-from loopctl.config import ConfigError, load_async_config, load_config, save_config
-from loopctl.run import Backup, LoopControllerCallback, StepHistory
-from loopctl_shared import imported_on_demand
+from loopctl_shared import check_tensorflow, imported_on_demand
+
+check_tensorflow()
+
+from loopctl import distributed, objectives, presets, when  # noqa: E402
+from loopctl.config import ConfigError, load_async_config, load_config, save_config  # noqa: E402
+from loopctl.run import Backup, LoopControllerCallback, StepHistory  # noqa: E402
 
 if TYPE_CHECKING:
     from loopctl import board as board

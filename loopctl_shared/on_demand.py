@@ -11,7 +11,10 @@ from loopctl_shared.names import version
 
 
 def imported_on_demand(
-    package: str, submodules: Iterable[str] = (), homes: Mapping[str, str] | None = None
+    package: str,
+    submodules: Iterable[str] = (),
+    homes: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
 ) -> Callable[[str], Any]:
     """The ``__getattr__`` of a package of this distribution, which has a ``__version__`` by it.
 
@@ -19,11 +22,14 @@ def imported_on_demand(
         package: its name.
         submodules: names of submodules, such as those that need packages not everyone has.
         homes: other names, each with the module it is found in: ``{"thing": "package.module"}``.
+        before: called before one of them is imported, to say what is missing.
     """
     modules, homes = frozenset(submodules), dict(homes or {})
 
     def get(name: str) -> Any:
         found: Any
+        if before is not None and (name in modules or name in homes):
+            before()
         if name == "__version__":
             found = version()
         elif name in modules:

@@ -14,14 +14,14 @@ NAME, EXTRAS = PROJECT["name"], PROJECT["optional-dependencies"]
 BOUND = ">=" + ".".join(PROJECT["version"].split(".")[:2])
 FOLDERS = [
     *("loopctl", "loopctl_shared", "loopctl_gate", "verify", "inalu"),
-    *("docs", "examples", "benchmarks", "ci", ".ci", ".github"),
+    *("docs", "examples", "benchmarks", "ci", ".ci", ".github", "conda"),
 ]
-TYPES = {".md", ".py", ".toml", ".yml", ".cff", ".sh", ".txt", ""}
+TYPES = {".md", ".py", ".toml", ".yml", ".yaml", ".ipynb", ".cff", ".sh", ".txt", ""}
 # Without what leads to it or goes on: a path, a module, another distribution, a command.
 OTHERS = re.compile(r"(?<![\w./-])loopctl(?![\w/-]|\.\w)")
 EXTRA_OF_OTHERS = re.compile(r"(?<![\w-])loopctl\[[a-z]")
 REQUIRED = re.compile(
-    rf"{re.escape(NAME)}(?:\[(?P<extras>[a-z,]+)\])?(?P<rest> @ git\+|[<>=!~]+[\w.]+)?"
+    rf"{re.escape(NAME)}(?:\[(?P<extras>[a-z,-]+)\])?(?P<rest> @ git\+|[<>=!~]+[\w.]+)?"
 )
 INSTALLS = re.compile(r"\bpip\b.*?\binstall\b(?P<what>.*)")
 
@@ -91,7 +91,7 @@ def test_what_is_ours_passes(text: str) -> None:
 
 def test_the_example_depends_on_this_version() -> None:
     example = tomllib.loads((ROOT / "ci/example/pyproject.toml").read_text("utf-8"))["project"]
-    assert example["dependencies"] == [f"{NAME}{BOUND}"]
+    assert example["dependencies"] == [f"{NAME}[tensorflow]{BOUND}"]
     assert f"{NAME}[pytest]{BOUND}" in example["optional-dependencies"]["test"]
 
 

@@ -47,6 +47,16 @@ def test_layers_need_no_package_that_only_formulas_need() -> None:
     assert done.stdout == "False\n"
 
 
+def test_assertions_take_no_networkx_along() -> None:
+    """Which takes as long to import as half of `verify`."""
+    code = "import sys, verify; verify.assert_graph; print('networkx' in sys.modules)"
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     ("hidden", "code", "extra"),
     [

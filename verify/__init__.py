@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from loopctl_shared import imported_on_demand
+from loopctl_shared import check_tensorflow, imported_on_demand
 
 if TYPE_CHECKING:
     from verify import strategies as strategies
@@ -60,6 +60,7 @@ __getattr__ = imported_on_demand(
         "lint": "verify.rules",
         "replay": "verify.assertions",
     },
+    before=check_tensorflow,
 )
 
 

@@ -11,7 +11,7 @@ from loopctl.compile import Steps, separated
 from loopctl.config import ConfigError, place
 from loopctl.look.export import module_text
 from loopctl.look.summary import table
-from loopctl_shared import write_whole
+from loopctl_shared import html_page, write_whole
 
 _WIDTH = 120  # of lines where there is no terminal, as in a notebook
 
@@ -91,6 +91,15 @@ class Inspected:
         separate = separated(steps) if shares and batch is not None else None
         width = line_length or shutil.get_terminal_size((_WIDTH, 24)).columns
         (print_fn or print)(table(steps, batch, separate, width))
+
+    def _repr_html_(self) -> str:
+        """What `summary` prints, as a notebook shows it; how to get it, if there is none yet."""
+        try:
+            told: list[str] = []
+            self.summary(line_length=_WIDTH, print_fn=told.append)
+        except ConfigError as error:
+            return html_page(str(error))
+        return html_page("".join(told))
 
     def export(self, path: str | Path) -> None:
         """Writes a stand-alone module that trains an equal model in the same way.

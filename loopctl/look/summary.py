@@ -41,7 +41,10 @@ def table(steps: Steps, batch: Any, separate: Steps | None, width: int) -> str:
     for action in steps.plan.actions:
         for substep in action.substeps:
             rows.add_row(*_row(steps, action, substep, batch))
-    console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
+    # In a notebook rich would show the table besides, whatever file it is told.
+    console = Console(
+        width=width, record=True, file=io.StringIO(), color_system=None, force_jupyter=False
+    )
     console.print(rows)
     text = console.export_text().rstrip()
     for action in steps.plan.actions:

@@ -8,6 +8,8 @@ from typing import Any, overload
 
 import numpy as np
 
+from loopctl_shared import html_table
+
 Value = float | bool
 Array = np.ndarray[Any, Any]
 
@@ -133,3 +135,21 @@ class StepHistory(Sequence[Mapping[str, Value]]):
 
     def __repr__(self) -> str:
         return f"<StepHistory of {len(self)} steps: {', '.join(self._columns) or 'empty'}>"
+
+    def _repr_html_(self) -> str:
+        """The first and the last steps, as a notebook shows them."""
+        count = len(self)
+        shown = (
+            range(count) if count <= 2 * _SHOWN else [*range(_SHOWN), *range(count - _SHOWN, count)]
+        )
+        rows = [[str(i), *(_told(value) for value in self._row(i).values())] for i in shown]
+        if len(shown) < count:
+            rows.insert(_SHOWN, ["…"] * (1 + len(self._columns)))
+        return html_table(("step", *self._columns), rows, caption=f"{count} steps")
+
+
+_SHOWN = 5  # steps at the beginning, and at the end
+
+
+def _told(value: Value) -> str:
+    return str(value) if isinstance(value, bool) else f"{value:.6g}"

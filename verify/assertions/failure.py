@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from verify.kinds import Violation
+from loopctl_shared import html_page
+from verify.kinds import Violation, violations_as_html
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -27,6 +28,11 @@ class GraphAssertionError(AssertionError):
         if in_one_line is None:
             in_one_line = violations[0].in_one_line if violations else message.partition("\n")[0]
         self.in_one_line = in_one_line
+
+    def _repr_html_(self) -> str:
+        if not self.violations:
+            return html_page(str(self))
+        return violations_as_html(self.violations, str(self).partition("\n")[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException would call it again with the message alone.

@@ -7,11 +7,13 @@ May import: all other rooms, when a command needs them.
 from __future__ import annotations
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 
-from verify import __version__
+from loopctl_shared import versions
 from verify.cli import check, diff, draw, infer, init, lint, selfcheck, show
+from verify.cli.examples import examples
+from verify.cli.parsers import Parser, complain
 from verify.cli.quiet_start import import_tensorflow
 from verify.errors import ContractError
 from verify.printable import printable_text
@@ -25,12 +27,8 @@ compiled model, a tf.function, ...), alone or in a tuple with its arguments; #na
 attribute of that: shop.training:controlled#warmup_on. Or it is the path of a SavedModel
 (#signature) or of a GraphDef.
 
-examples:
-  loopctl-verify lint shop.training:controlled
-  loopctl-verify show shop.training:controlled#warmup_on
-  loopctl-verify init shop.training:plain -o shop.graph.toml
-  loopctl-verify infer shop.training:small shop.training:large
-  loopctl-verify check --format github
+loopctl-verify COMMAND --help has examples of each. Your shell completes commands and options after
+eval "$(register-python-argcomplete loopctl-verify)", if argcomplete is installed.
 """
 
 
@@ -39,25 +37,36 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="loopctl-verify",
         description="Says what TensorFlow training steps do, and gates changes to them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"loopctl {__version__}")
+    parser.add_argument("--version", action="version", version=versions())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_to(commands)
+    for name, command in commands.choices.items():
+        command.epilog = examples(name)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
-    import_tensorflow()
+    try:
+        import_tensorflow()
+    except ImportError as error:
+        complain(str(error))
+        return 2
     try:
         status: int = options.run(options)
     except ContractError as error:
-        print(printable_text(str(error)), file=sys.stderr)
+        complain(printable_text(str(error)))
         return 2
     except OSError as error:
         told = f"{error.filename or 'output'}: {error.strerror or error}"
-        print(printable_text(told), file=sys.stderr)
+        complain(printable_text(told))
         return 2
     return status

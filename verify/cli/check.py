@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loopctl_shared import CONTRACT_SUFFIX
+from loopctl_shared import CONTRACT_SUFFIX, write_whole
 from verify.errors import ContractError
 
 if TYPE_CHECKING:
+    from verify.cli.reports import Report
     from verify.contracts import Contract, Verdict
 
-FORMATS = ("text", "json", "junit", "sarif", "github")
+FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
 _SKIPPED = {"node_modules", "site-packages", "__pycache__"}
 
 
@@ -35,8 +36,7 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         help=f"contract files, or folders to look for *{CONTRACT_SUFFIX} in (default: this folder)",
     )
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")
+    add_report(parser)
     parser.add_argument(
         "-t", "--tag", action="append", default=[], help="only contracts tagged so; may be repeated"
     )
@@ -51,9 +51,37 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Options of a report, which `show_report` follows."""
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="FORMAT=FILE",
+        help="another report of the same run, such as sarif=steps.sarif; may be repeated",
+    )
+
+
+def check_report(options: argparse.Namespace) -> None:
+    """Whether the reports that are asked for can be made.
+
+    Raises:
+        ContractError: `--also` names no format, or no file.
+    """
+    for told in options.also:
+        form, _, file = told.partition("=")
+        if form not in FORMATS or not file:
+            raise ContractError(
+                f"--also {told}: it is written FORMAT=FILE, where FORMAT is {', '.join(FORMATS)}"
+            )
+
+
 def run(options: argparse.Namespace) -> int:
     if options.write and not options.ratchet:
         raise ContractError("--write tightens what --ratchet finds: give both")
+    check_report(options)
     contracts, unreadable = _read(list(_files(options.files or [Path()])))
     if options.tag:
         contracts = [c for c in contracts if set(options.tag) & set(c.promise.tags)]
@@ -61,7 +89,6 @@ def run(options: argparse.Namespace) -> int:
         what = f"tagged {' or '.join(options.tag)}" if options.tag else f"in any *{CONTRACT_SUFFIX}"
         raise ContractError(f"no contract is {what}")
 
-    from verify.cli.formats import formatted
     from verify.cli.verdict_reports import report_of
     from verify.contracts import tighten
 
@@ -69,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     if options.write:
         tighten([slack for verdict in verdicts for slack in verdict.slack])
     report = report_of(verdicts, unreadable, written=options.write)
-    show_report(formatted(options.format, report), options)
+    show_report(report, options)
     if unreadable or any(verdict.error is not None for verdict in verdicts):
         return 2
     loose = not options.write and any(verdict.slack for verdict in verdicts)
@@ -120,11 +147,15 @@ def _judged(contracts: Sequence[Contract], ratchet: bool) -> Iterator[Verdict]:
             progress.advance(task)
 
 
-def show_report(text: str, options: argparse.Namespace) -> None:
-    """Prints a report, or writes it to the file that was asked for."""
-    if options.output is not None:
-        from loopctl_shared import write_whole
+def show_report(report: Report, options: argparse.Namespace) -> None:
+    """Prints a report, or writes it to the file that was asked for; and the others."""
+    from verify.cli.formats import formatted
 
+    for told in options.also:
+        form, _, file = told.partition("=")
+        write_whole(Path(file), formatted(form, report))
+    text = formatted(options.format, report)
+    if options.output is not None:
         write_whole(options.output, text)
         return
     if options.format != "text":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from verify.cli.markdown import markdown
 from verify.cli.places import in_repository
 from verify.cli.reports import Entry, Report
 
@@ -204,4 +205,5 @@ FORMATTED: dict[str, Callable[[Report], str]] = {
     "junit": _junit,
     "sarif": _sarif,
     "github": _github,
+    "markdown": markdown,
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopctl_shared import CONTRACT_SUFFIX
-from verify.cli.check import FORMATS, show_report
+from verify.cli.check import add_report, check_report, show_report
+from verify.cli.places import written_at
 from verify.errors import ContractError
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def add_to(commands: Any) -> None:
         help=f"steps, as for `show`, or contract files (*{CONTRACT_SUFFIX}), of which all steps "
         "are linted; a comment in one, `# verify: ignore[V501] reason`, silences a rule",
     )
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")
+    add_report(parser)
     parser.add_argument(
         "--select", type=_ids, default=(), metavar="IDS", help="these rules alone: V101,V301"
     )
@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     if not options.targets:
         raise ContractError("lint: name a step (package.module:factory) or a contract file")
 
-    from verify.cli.formats import formatted
+    check_report(options)
     from verify.cli.lint_reports import report_of
 
     linted = list(_linted(options.targets, rules))
-    show_report(formatted(options.format, report_of(linted)), options)
+    show_report(report_of(linted), options)
     if any(one.error is not None for one in linted):
         return 2
     return 1 if any(one.findings or one.unused for one in linted) else 0
@@ -110,15 +110,7 @@ def _of(one: Linted, subject: Any, rules: Sequence[Rule]) -> Linted:
 
 def _written(target: str) -> tuple[Path, int]:
     """The file and line that a target is written in: of its factory, where that is found."""
-    import inspect
-
-    from verify.kinds import imported
-
     named = target.partition("#")[0]
     if ":" in named and not Path(named).exists():
-        try:
-            factory = inspect.unwrap(imported(target, named))
-            return Path(inspect.getsourcefile(factory) or named), inspect.getsourcelines(factory)[1]
-        except (ContractError, TypeError, OSError):
-            return Path(named), 1  # it is told where it is made
+        return written_at(target, named) or (Path(named), 1)
     return Path(named), 1

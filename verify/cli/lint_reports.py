@@ -95,6 +95,7 @@ def _entry(one: Linted) -> Entry:
             ],
             "unused": [told for _, told in one.unused],
         },
+        made=(one.path, one.line) if one.path.suffix == ".py" else None,
     )
 
 

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+
+from verify.errors import ContractError
+
+
+def written_at(place: str, target: str) -> tuple[Path, int] | None:
+    """File and line of the factory ``package.module:name``; None where it is not found."""
+    from verify.kinds import imported
+
+    try:
+        factory = inspect.unwrap(imported(place, target))
+        file, line = inspect.getsourcefile(factory), inspect.getsourcelines(factory)[1]
+    except (ContractError, TypeError, OSError):
+        return None  # it is told where it is made
+    return None if file is None else (Path(file), line)
 
 
 def in_repository(path: Path) -> Path:

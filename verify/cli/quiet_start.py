@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 
+from loopctl_shared import check_tensorflow
+
 _QUIET = "3"
 
 
@@ -14,17 +16,21 @@ def import_tensorflow() -> None:
 
     TensorFlow tells some of them before it reads the level that is to be told, whatever that is:
     while it is imported, stderr is a file, and the rest of it is told afterwards.
+
+    Raises:
+        ImportError: there is none, or an old one.
     """
     # Processes that this one starts inherit the level.
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _QUIET)
     if level != _QUIET or "tensorflow" in sys.modules:
+        check_tensorflow()
         return
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as told:
         os.dup2(told.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            check_tensorflow()
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)

@@ -27,7 +27,7 @@ class Entry:
     """What was said of one step. `status`: ``error`` if it could not be judged.
 
     `place`: of the step, for people; `good`: nothing is wrong; `message`: all that is, as text;
-    `data`: the same for programs.
+    `data`: the same for programs; `made`: file and line of what makes the step, where it is known.
     """
 
     label: str
@@ -41,6 +41,7 @@ class Entry:
     error: str | None
     seconds: tuple[float, float]
     data: Mapping[str, Any]
+    made: tuple[Path, int] | None = None
     note: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from verify.cli.places import written_at
 from verify.cli.reports import Entry, Report, Said
 from verify.contracts import Verdict
 from verify.printable import printable_text
@@ -70,6 +71,9 @@ def _entry(verdict: Verdict, written: bool) -> Entry:
                 for one in verdict.slack
             ],
         },
+        made=written_at(contract.place, contract.promise.target)
+        if status != "kept" and contract.promise.target
+        else None,
         note="tightened" if verdict.slack and written else "",
     )
 

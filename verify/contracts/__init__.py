@@ -6,7 +6,7 @@ May import: assertions, rules, step_facts, and what these may.
 
 from typing import TYPE_CHECKING
 
-from loopctl_shared import imported_on_demand
+from loopctl_shared import check_tensorflow, imported_on_demand
 
 if TYPE_CHECKING:
     from verify.contracts.automatic_names import fresh_names
@@ -78,4 +78,5 @@ __getattr__ = imported_on_demand(
         "tighten": "verify.contracts.ratchet",
         "unused": "verify.contracts.ignores",
     },
+    before=check_tensorflow,
 )

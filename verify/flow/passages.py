@@ -12,8 +12,6 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Set
 
-import networkx as nx
-
 from verify.flow.gradient_flow import Flow, Update
 from verify.flow.rows import are_rows
 from verify.flow.seeds import REAL
@@ -97,6 +95,8 @@ class _Passages:
             ends = within = own | self.nearest(others)
         if within and ends != within:
             edges, ends = _every_one(flow, update, ends, within)
+        import networkx as nx  # which takes long to import
+
         graph = nx.DiGraph(edges)
         graph.add_edges_from((_ROOT, end) for end in ends)
         above = nx.immediate_dominators(graph, _ROOT) if ends else {}
@@ -169,6 +169,8 @@ def _is_repeated(flow: Flow, index: int, update: Update) -> bool:
 
 def _nearest(edges: list[tuple[int, int]], ends: set[int], sink: int) -> set[int]:
     """The ends that are nearest to a write: others reach it by way of a norm."""
+    import networkx as nx
+
     distance = nx.single_source_shortest_path_length(nx.DiGraph(edges).reverse(copy=False), sink)
     nearest = min((distance[end] for end in ends), default=0)
     return {end for end in ends if distance[end] == nearest}

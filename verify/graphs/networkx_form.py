@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import tensorflow as tf
 
 from verify.graphs.flat_graph import IDENTITIES, FlatGraph
 from verify.graphs.op_definitions import shape_of
 from verify.graphs.reading import read
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def graph(
@@ -44,6 +46,8 @@ def to_networkx(flat: FlatGraph) -> nx.MultiDiGraph[str]:
     and ``guards``, a dict for each branching op and loop: ``op``, ``name``, ``path``,
     ``predicate`` (id of what chooses) and ``branches`` (a path each; of an ``If``: then, else).
     """
+    import networkx as nx  # which takes long to import
+
     ids = [node.id for node in flat.nodes]
     public: nx.MultiDiGraph[str] = nx.MultiDiGraph(
         name=flat.name,

@@ -45,7 +45,7 @@ from verify.kinds.facts import (
 )
 from verify.kinds.kind import Keyword, Kind, Row
 from verify.kinds.selection import names, select
-from verify.kinds.violation import Violation
+from verify.kinds.violation import Violation, violations_as_html
 
 __all__ = [
     "FORMS",
@@ -70,6 +70,7 @@ __all__ = [
     "literal",
     "names",
     "select",
+    "violations_as_html",
 ]
 
 KINDS: tuple[Kind, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import pkgutil
 import sys
@@ -23,7 +24,9 @@ def imported(place: str, name: str) -> Any:
     _look_in_the_working_folder()
     module, _, attribute = name.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        # What a project prints meanwhile is no part of a report.
+        with contextlib.redirect_stdout(sys.stderr):
+            found: Any = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         told = f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
+from loopctl_shared import html_table
 from verify.find import Detector
 from verify.match import Miss
 
@@ -29,6 +31,15 @@ class Violation:
     def __str__(self) -> str:
         lines = [f"{self.keyword}: expected {self.expected}", f"  found    {self.found}"]
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+
+    def _repr_html_(self) -> str:
+        return violations_as_html((self,))
+
+
+def violations_as_html(violations: Iterable[Violation], caption: str = "") -> str:
+    """A table of them, as a notebook shows it."""
+    rows = [(one.keyword, one.expected, "\n".join([one.found, *one.hints])) for one in violations]
+    return html_table(("", "expected", "found"), rows, caption)
 
 
 def weight(keyword: str, name: str, factor: float | None, expected: float = 1) -> list[Violation]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from loopctl_shared import html_page, html_table
 from verify.find import Detector
 from verify.graphs import no_collection
 from verify.rules.registry import RULES, chosen
@@ -50,6 +51,12 @@ class Findings(tuple[Finding, ...]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self)) or "nothing found"
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return html_page(str(self))
+        rows = [(one.id, one.title, one.message, one.place, RULES[one.id].instead) for one in self]
+        return html_table(("", "rule", "what is wrong", "at", "write instead"), rows)
 
 
 def lint(

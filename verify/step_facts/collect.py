@@ -8,7 +8,7 @@ from verify.find import Detector
 from verify.graphs import Region, no_collection
 from verify.kinds import KINDS, Facts
 from verify.step import Step, capture
-from verify.step_facts.page import page
+from verify.step_facts.page import html, page
 
 
 class StepFacts(Facts):
@@ -32,6 +32,9 @@ class StepFacts(Facts):
 
     def __str__(self) -> str:
         return self.page()
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     def page(self, full: bool = False) -> str:
         """The facts as text. `full`: every variable; else many are told by how they begin."""

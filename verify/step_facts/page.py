@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from textwrap import wrap
 
+from loopctl_shared import html_table
 from verify.kinds import KINDS, Facts
 from verify.step_facts.folding import folded
 
@@ -13,19 +15,36 @@ _WIDTH = 100  # of what stands beside a title
 
 def page(facts: Facts, full: bool = False) -> str:
     """The page. `full`: with every variable and entry; else many are told by how they begin."""
-    lines = [
+    lines = [_headline(facts)]
+    for title, entries in _rows(facts, full):
+        for position, entry in enumerate(entries):
+            lines.append(f"  {title if position == 0 else '':<{_TITLE}} {entry}")
+    return "\n".join(lines)
+
+
+def html(facts: Facts) -> str:
+    """The page as a notebook shows it."""
+    rows = [(title, "\n".join(entries)) for title, entries in _rows(facts, full=False)]
+    return html_table(("", facts.name), rows, caption=_headline(facts))
+
+
+def _headline(facts: Facts) -> str:
+    return (
         f"{facts.name}: {facts.op_count} ops, {facts.constant_bytes} bytes of constants, "
         f"{facts.variable_bytes} of variables"
-    ]
+    )
+
+
+def _rows(facts: Facts, full: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Titles of rows with their lines; rows without any are left out."""
     for row in (row for kind in KINDS for row in kind.page(facts)):
         entries = row.entries or (("none",) if row.always else ())
         if not full:
             entries = _short(row.short or entries, row.joined)
         elif row.joined and entries:
             entries = (", ".join(entries),)
-        for position, entry in enumerate(entries):
-            lines.append(f"  {row.title if position == 0 else '':<{_TITLE}} {entry}")
-    return "\n".join(lines)
+        if entries:
+            yield row.title, entries
 
 
 def _short(entries: tuple[str, ...], joined: bool) -> tuple[str, ...]:
