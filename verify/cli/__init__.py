@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from verify import __version__
-from verify.cli import check, diff, draw, infer, init, lint, selfcheck, show
+from verify.cli import check, diff, draw, infer, init, lint, record, selfcheck, show
 from verify.cli.quiet_start import import_tensorflow
 from verify.errors import ContractError
 from verify.printable import printable_text
 
-_COMMANDS = (check, lint, show, draw, diff, init, infer, selfcheck)
+_COMMANDS = (check, lint, show, draw, diff, record, init, infer, selfcheck)
 _EPILOG = """\
 exit status: 0 all is as it should be, 1 it is not, 2 a wrong call or an unreadable contract
 
@@ -30,6 +30,8 @@ examples:
   loopctl-verify show shop.training:controlled#warmup_on
   loopctl-verify init shop.training:plain -o shop.graph.toml
   loopctl-verify infer shop.training:small shop.training:large
+  loopctl-verify record shop.training:controlled -o shop.json
+  loopctl-verify diff shop.json
   loopctl-verify check --format github
 """
 
