@@ -16,8 +16,8 @@ def add_to(commands: Any) -> None:
         "record",
         help="keep what steps mean, to be compared under other versions",
         description="Writes what each TARGET is under the versions that are installed: its facts, "
-        "its ops, and what it leaves in variables on seeded numbers. `diff RECORD.json` says, under "
-        "other versions, which steps mean the same.",
+        "its ops, and what it leaves in variables on seeded numbers. `diff RECORD.json` says which "
+        "steps mean the same under other versions.",
     )
     parser.add_argument("targets", nargs="+", metavar="TARGET")
     parser.add_argument("-o", "--output", type=Path, metavar="RECORD.json", help="else printed")

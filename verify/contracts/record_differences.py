@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from verify.contracts.recorded_values import UNKNOWN, Kept
 from verify.contracts.records import Record, RecordedStep, recorded
 from verify.contracts.roles import paired, roles_of
 from verify.contracts.sketches import DOUBTFUL, ROUNDING, Sketch, factor
@@ -20,6 +21,10 @@ _ENOUGH = 3  # draws in which something is finite
 _SHOWN = 3  # names of variables that differ in one way
 _LOOKS = ("fingerprint: ", "objective: ", "passes: ", "hazard: ")
 """Facts that tell how a formula is written; all others tell what a step is."""
+
+
+_OTHERWISE = "another change"
+_DIGITS = re.compile(r" ?\[[0-9a-f]{12}\]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +72,14 @@ def difference(then: RecordedStep, now: RecordedStep, drawn_alike: bool = True) 
         drawn_alike: whether both were fed the same numbers.
     """
     facts = _facts(then, now)
-    meant = [line for line in facts if not line[2:].startswith(_LOOKS)]
+    spelled = Counter(f"{line[0]}{_DIGITS.sub('', line[1:])}" for line in facts)
+    meant = [
+        line
+        for line in facts
+        if not line[2:].startswith(_LOOKS)
+        # What has no name is told by digits of its ops.
+        and not (_DIGITS.search(line) and spelled[_opposite(line)])
+    ]
     looks = [*_renamed(then, now), *_ops(then, now)]
     looks += [line for line in facts if line not in meant]
     if not drawn_alike:
@@ -107,65 +119,73 @@ def differences(then: Record, now: Record) -> list[Difference]:
 
 def _of_values(then: RecordedStep, now: RecordedStep) -> tuple[list[str], list[str]]:
     """(what is another thing, what can't be told)."""
-    paths = {role.name: role.path for role in (*now.variables, *then.variables)}
+    other, unsure = _Told(now), _Told(now)
     random = [{role.name for role in one.variables if role.random} for one in (then, now)]
     redrawn = then.random != now.random
-    by_kind: dict[str, list[str]] = {}
-    unsure: list[str] = []
-    doubtful: dict[str, list[str]] = {}
     for name in dict.fromkeys([*then.ops_of, *now.ops_of, *then.values, *now.values]):
-        path = paths.get(name, name)
-        known = name in {*then.ops_of, *then.values, *then.unknown}
-        if not known or name not in {*now.ops_of, *now.values, *now.unknown}:
-            did = ("returned", "returns") if path.startswith("output ") else ("written", "written")
-            told = f"is {did[0]} no more" if known else f"is {did[1]} now, and was not"
-            by_kind.setdefault(told, []).append(path)
+        known = name in {*then.ops_of, *then.values}
+        if not known or name not in {*now.ops_of, *now.values}:
+            what = "returned" if name.startswith("output ") else "written"
+            other.add(f"not {what} any more" if known else f"{what} now, and was not", name)
             continue
-        why = then.unknown.get(name) or now.unknown.get(name)
-        if why is not None:
-            doubtful.setdefault(f"can't be computed: {why}", []).append(path)
-            continue
-        a, b = then.values[name], now.values[name]
+        a, b = then.values.get(name, ()), now.values.get(name, ())
         told, apart = _apart(a, b)
         if not told:
-            good = sum(one is not None for one in a)
+            good = sum(UNKNOWN not in pair and None not in pair for pair in zip(a, b, strict=False))
             if good < _ENOUGH:
-                doubtful.setdefault("is finite in too few draws", []).append(path)
+                why = then.unknown.get(name) or now.unknown.get(name) or "it is not finite"
+                unsure.add(f"can't be compared: {why}", name)
         elif redrawn and name in random[0] and name in random[1]:
-            more = _counts(then.random, now.random)
-            doubtful.setdefault(f"{told}; but other random numbers are drawn: {more}", []).append(
-                path
-            )
+            counts = _counts(then.random, now.random)
+            unsure.add(f"{told}, but other random numbers are drawn: {counts}", name, apart)
         elif apart <= DOUBTFUL:
-            doubtful.setdefault(
-                f"{told}: rounding, or another small number, such as an epsilon", []
-            ).append(path)
+            what = "rounding, or another small number, such as an epsilon"
+            unsure.add(f"{told}: {what}", name, apart)
         else:
-            by_kind.setdefault(told, []).append(path)
+            other.add(told, name, apart)
     if then.acts != now.acts:
-        by_kind[f"has other effects: {_counts(then.acts, now.acts)}"] = ["the step"]
-    unsure += [f"{_names(names)} {told}" for told, names in doubtful.items()]
-    return [f"{_names(names)} {told}" for told, names in by_kind.items()], unsure
+        other.add(f"other effects: {_counts(then.acts, now.acts)}", "the step")
+    return [*other], [*unsure]
 
 
-def _apart(then: Sequence[Sketch | None], now: Sequence[Sketch | None]) -> tuple[str, float]:
+class _Told:
+    """What is told of several variables: those that are trained first, each thing once."""
+
+    def __init__(self, now: RecordedStep) -> None:
+        self._paths = {role.name: role.path for role in now.variables}
+        self._trained = {role.name for role in now.variables if role.trained}
+        self._names: dict[str, list[str]] = {}
+        self._apart: dict[str, float] = {}
+
+    def add(self, told: str, name: str, apart: float = 0.0) -> None:
+        self._names.setdefault(told, []).append(name)
+        self._apart[told] = max(apart, self._apart.get(told, 0.0))
+
+    def __iter__(self) -> Iterator[str]:
+        for told, names in self._names.items():
+            ordered = sorted(names, key=lambda name: name not in self._trained)
+            shown = _names([self._paths.get(name, name) for name in ordered])
+            most = f"{100 * self._apart[told]:.2g}%"
+            yield f"{shown}: {told.replace(_OTHERWISE, f'{_OTHERWISE}, by up to {most} of it')}"
+
+
+def _apart(then: Sequence[Kept], now: Sequence[Kept]) -> tuple[str, float]:
     """How changes of a value differ, and by how much of the change; nothing if only by rounding."""
     if len(then) != len(now):
-        return "was evaluated in other draws", 1.0
+        return "evaluated in other draws", 1.0
     pairs: list[tuple[Sketch, Sketch]] = []
     for a, b in zip(then, now, strict=True):
+        if UNKNOWN in (a, b):
+            continue
         if (a is None) != (b is None):
-            return ("is not finite" if b is None else "is finite, and was not"), 1.0
-        if a is not None and b is not None and a.apart(b) > ROUNDING:
+            return ("not finite any more" if b is None else "finite now, and was not"), 1.0
+        if isinstance(a, Sketch) and isinstance(b, Sketch) and a.apart(b) > ROUNDING:
             pairs.append((a, b))
     if not pairs:
         return "", 0.0
     most = max(a.apart(b) for a, b in pairs)
-    if most > DOUBTFUL:
-        by = factor([a for a, _ in pairs], [b for _, b in pairs])
-        if by is not None:
-            return f"changes by {by:.4g} times what it did", most
-    return f"changes otherwise, by up to {most:.2g} of the change", most
+    by = factor([a for a, _ in pairs], [b for _, b in pairs]) if most > DOUBTFUL else None
+    return (_OTHERWISE if by is None else f"{by:.4g} times the change"), most
 
 
 def _of_numbers(then: RecordedStep, now: RecordedStep) -> Iterator[str]:
@@ -191,6 +211,10 @@ def _facts(then: RecordedStep, now: RecordedStep) -> list[str]:
     before, after = Counter(lines), Counter(now.facts)
     gone = [f"- {line}" for line in (before - after).elements()]
     return gone + [f"+ {line}" for line in (after - before).elements()]
+
+
+def _opposite(line: str) -> str:
+    return f"{'-' if line[0] == '+' else '+'}{_DIGITS.sub('', line[1:])}"
 
 
 def _renamed(then: RecordedStep, now: RecordedStep) -> Iterator[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +29,12 @@ _COMPARED |= {"FloorMod", "FloorDiv", "RealDiv", "Minimum", "Maximum"}
 MOST_ELEMENTS = 100_000_000  # of all tensors
 
 
+Kept = Sketch | Literal["unknown"] | None
+"""A change in one draw; None if it is not finite."""
+
+UNKNOWN: Literal["unknown"] = "unknown"
+
+
 @dataclasses.dataclass(frozen=True)
 class Draw:
     """One draw: `batch`, which numbers are fed; `count`, of steps that were made before.
@@ -46,13 +52,18 @@ class Draw:
 class Evaluated:
     """What a step leaves behind, in each draw.
 
-    `values`: by name of a variable, or ``output 0``; None where that is not finite. `unknown`: why
-    a value can't be computed. `untaken`: branches that no draw takes.
+    `values`: by name of a variable, or ``output 0``. `unknown`: why a value can't be computed, in
+    some draw. `untaken`: branches that no draw takes.
     """
 
-    values: dict[str, list[Sketch | None]] = dataclasses.field(default_factory=dict)
+    values: dict[str, list[Kept]] = dataclasses.field(default_factory=dict)
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
     untaken: list[str] = dataclasses.field(default_factory=list)
+
+    def missed(self, name: str, why: NoValueError) -> None:
+        """Says that a value can't be computed in a draw: of labels that there is no class for."""
+        self.unknown.setdefault(name, str(why).partition("\n")[0])
+        self.values.setdefault(name, []).append(UNKNOWN)
 
 
 def draws_for(flat: FlatGraph) -> list[Draw]:
@@ -90,7 +101,7 @@ def evaluated(
                 before = np.asarray(feed.variable(variable), np.float64)
                 after = np.asarray(here.final(variable), np.float64)
             except NoValueError as why:
-                found.unknown.setdefault(name, str(why))
+                found.missed(name, why)
                 continue
             found.values.setdefault(name, []).append(sketch(after, before))
         for place, output in enumerate(flat.outputs):
@@ -100,13 +111,11 @@ def evaluated(
             try:
                 value = np.asarray(here.value(output), np.float64)
             except NoValueError as why:
-                found.unknown.setdefault(name, str(why))
+                found.missed(name, why)
                 continue
             found.values.setdefault(name, []).append(sketch(value, np.zeros_like(value)))
         for site, branches in here.taken.items():
             taken.setdefault(site, set()).update(branches)
-    for name in found.unknown:
-        found.values.pop(name, None)
     found.untaken = [
         "::".join((*guard.path, guard.name))
         for guard in flat.guards

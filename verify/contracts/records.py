@@ -19,13 +19,14 @@ from verify.contracts.recorded_values import (
     MOST_ELEMENTS,
     Draw,
     Evaluated,
+    Kept,
     argument_rows,
     draws_for,
     evaluated,
     size_of,
 )
 from verify.contracts.roles import Key, Role, roles_of
-from verify.contracts.sketches import Sketch, numbers_drawn
+from verify.contracts.sketches import numbers_drawn
 from verify.contracts.subject import captured, subject_from
 from verify.errors import ContractError
 from verify.flow import Canonical, Flow
@@ -47,8 +48,8 @@ class RecordedStep(_Strict):
     `arguments`: shape, dtype, and whether the numbers are probabilities; `variables`: by the names
     that `values`, `ops_of` and `unknown` go by; `numbers`: what scalars that are only read held;
     `values`: sketches, for each of `draws`; `ops_of`: digits of the ops that compute what is
-    written; `acts`: ops with other effects; `random`: those that draw; `unknown`: of which values
-    nothing is known, and why; `untaken`: branches that no draw takes.
+    written; `acts`: ops with other effects; `random`: those that draw; `unknown`: which values
+    can't be computed, in some draw, and why; `untaken`: branches that no draw takes.
     """
 
     target: str
@@ -57,7 +58,7 @@ class RecordedStep(_Strict):
     variables: tuple[Role, ...]
     numbers: Mapping[str, float]
     draws: tuple[Draw, ...]
-    values: Mapping[str, tuple[Sketch | None, ...]]
+    values: Mapping[str, tuple[Kept, ...]]
     unknown: Mapping[str, str]
     untaken: tuple[str, ...]
     ops_of: Mapping[str, str]

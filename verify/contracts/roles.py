@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from verify.flow import Flow
 from verify.graphs import CASES, IFS, FlatGraph, VariableRef, draws, key_of
@@ -83,11 +83,12 @@ def paired(then: Iterable[Role], now: Mapping[Key, Role]) -> dict[Key, Role]:
     def spec(role: Role) -> tuple[object, ...]:
         return role.shape, role.dtype, role.trained, role.written
 
-    for same in (
+    ways: tuple[Callable[[Role, Role], bool], ...] = (
         lambda a, b: a.name == b.name and (a.shape, a.dtype) == (b.shape, b.dtype),
         lambda a, b: bool(a.decides) and a.decides == b.decides and spec(a) == spec(b),
         lambda a, b: bool(a.decides) == bool(b.decides) and spec(a) == spec(b),
-    ):
+    )
+    for same in ways:
         for key, role in now.items():
             if key in found:
                 continue
