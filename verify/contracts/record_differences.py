@@ -119,8 +119,8 @@ def differences(then: Record, now: Record) -> list[Difference]:
 
 def _of_values(then: RecordedStep, now: RecordedStep) -> tuple[list[str], list[str]]:
     """(what is another thing, what can't be told)."""
-    other, unsure = _Told(now), _Told(now)
-    random = [{role.name for role in one.variables if role.random} for one in (then, now)]
+    other, unsure = _Told(then, now), _Told(then, now)
+    random = [_random(one) for one in (then, now)]
     redrawn = then.random != now.random
     for name in dict.fromkeys([*then.ops_of, *now.ops_of, *then.values, *now.values]):
         known = name in {*then.ops_of, *then.values}
@@ -148,12 +148,19 @@ def _of_values(then: RecordedStep, now: RecordedStep) -> tuple[list[str], list[s
     return [*other], [*unsure]
 
 
+def _random(one: RecordedStep) -> set[str]:
+    """What random numbers may decide: of what is returned, that is not known."""
+    returned = {name for name in one.values if name.startswith("output ") and one.random}
+    return returned | {role.name for role in one.variables if role.random}
+
+
 class _Told:
     """What is told of several variables: those that are trained first, each thing once."""
 
-    def __init__(self, now: RecordedStep) -> None:
-        self._paths = {role.name: role.path for role in now.variables}
-        self._trained = {role.name for role in now.variables if role.trained}
+    def __init__(self, *steps: RecordedStep) -> None:
+        roles = [role for step in steps for role in step.variables]
+        self._paths = {role.name: role.path for role in roles}
+        self._trained = {role.name for role in roles if role.trained}
         self._names: dict[str, list[str]] = {}
         self._apart: dict[str, float] = {}
 
@@ -165,7 +172,8 @@ class _Told:
         for told, names in self._names.items():
             ordered = sorted(names, key=lambda name: name not in self._trained)
             shown = _names([self._paths.get(name, name) for name in ordered])
-            most = f"{100 * self._apart[told]:.2g}%"
+            apart = 100 * self._apart[told]
+            most = f"{apart:.0f}%" if apart >= 10 else f"{apart:.2g}%"
             yield f"{shown}: {told.replace(_OTHERWISE, f'{_OTHERWISE}, by up to {most} of it')}"
 
 
@@ -230,7 +238,11 @@ def _renamed(then: RecordedStep, now: RecordedStep) -> Iterator[str]:
 
 def _ops(then: RecordedStep, now: RecordedStep) -> Iterator[str]:
     paths = {role.name: role.path for role in now.variables}
-    others = [paths.get(n, n) for n, digits in then.ops_of.items() if now.ops_of.get(n) != digits]
+    others = [
+        paths.get(name, name)
+        for name, digits in then.ops_of.items()
+        if now.ops_of.get(name, digits) != digits
+    ]
     if others:
         counts = _counts(then.ops, now.ops)
         yield f"other ops write {_names(others)}{f' ({counts})' if counts else ''}"
