@@ -15,11 +15,11 @@ from verify.contracts import (
     RecordedStep,
     captured,
     difference,
+    drawn_here,
     now_of,
     read_record,
     subject_from,
 )
-from verify.contracts.sketches import numbers_drawn
 from verify.errors import ContractError
 from verify.printable import printable, printable_text
 
@@ -73,7 +73,7 @@ def _now(then: Record, step: RecordedStep, target: str) -> Compared:
     except ContractError as error:
         return Compared(target, None, str(error), (time.perf_counter() - begun, 0.0))
     traced = time.perf_counter()
-    found = difference(step, now_of(step, captive), then.drawn == numbers_drawn())
+    found = difference(step, now_of(step, captive), then.drawn == drawn_here())
     return Compared(target, found, None, (traced - begun, time.perf_counter() - traced))
 
 

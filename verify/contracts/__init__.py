@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         record,
         record_text,
     )
+    from verify.contracts.sketches import drawn_here
     from verify.contracts.snapshots import GraphSnapshot
     from verify.contracts.subject import (
         Subject,
@@ -50,6 +51,7 @@ __all__ = [
     "detector_of",
     "difference",
     "differences",
+    "drawn_here",
     "expected_of",
     "forget",
     "fresh_names",
@@ -84,6 +86,7 @@ __getattr__ = imported_on_demand(
         "Record": "verify.contracts.records",
         "difference": "verify.contracts.record_differences",
         "differences": "verify.contracts.record_differences",
+        "drawn_here": "verify.contracts.sketches",
         "now_of": "verify.contracts.record_differences",
         "read_record": "verify.contracts.records",
         "record": "verify.contracts.records",

@@ -26,7 +26,7 @@ from verify.contracts.recorded_values import (
     size_of,
 )
 from verify.contracts.roles import Key, Role, roles_of
-from verify.contracts.sketches import numbers_drawn
+from verify.contracts.sketches import drawn_here
 from verify.contracts.subject import captured, subject_from
 from verify.errors import ContractError
 from verify.flow import Canonical, Flow
@@ -83,7 +83,7 @@ def record(targets: Sequence[str]) -> Record:
         ContractError: one of them can't be made or verified.
     """
     steps = tuple(recorded(name, captured(subject_from(name))) for name in dict.fromkeys(targets))
-    return Record(versions=versions(), drawn=numbers_drawn(), steps=steps)
+    return Record(loopctl_record=1, versions=versions(), drawn=drawn_here(), steps=steps)
 
 
 def versions() -> dict[str, str]:

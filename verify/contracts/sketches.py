@@ -74,7 +74,7 @@ def factor(then: Sequence[Sketch], now: Sequence[Sketch]) -> float | None:
     return found if fits else None
 
 
-def numbers_drawn() -> str:
+def drawn_here() -> str:
     """What tells whether the same numbers are drawn here: NumPy may draw others one day."""
     rng = np.random.default_rng([1, 2])
     numbers = [

@@ -87,9 +87,17 @@ def test_that_one_step_of_a_schedule_is_seen() -> None:
 @pytest.mark.parametrize(
     ("then", "now", "why"),
     [
-        ("noisy", "noisier", "but other random numbers are drawn: 1 RandomStandardNormal"),
+        (
+            "noisy",
+            recorded.noisier.__name__,
+            "but other random numbers are drawn: 1 RandomStandardNormal",
+        ),
         ("called", "called", "can't be compared: EagerPyFunc is a stateful EagerPyFunc"),
-        ("base", "longer", "it is handed [7, 4] float32, [7, 1] float32, and was [6, 4] float32"),
+        (
+            "base",
+            recorded.longer.__name__,
+            "it is handed [7, 4] float32, [7, 1] float32, and was [6, 4] float32",
+        ),
     ],
 )
 def test_that_what_can_not_be_told_is_said(then: str, now: str, why: str) -> None:
@@ -99,7 +107,7 @@ def test_that_what_can_not_be_told_is_said(then: str, now: str, why: str) -> Non
 
 
 def test_that_a_small_number_is_never_said_to_be_the_same() -> None:
-    assert changed("base", "slightly").outcome in ("other", "unsure")
+    assert changed("base", recorded.slightly.__name__).outcome in ("other", "unsure")
 
 
 def test_that_other_numbers_of_numpy_are_not_compared() -> None:
