@@ -40,6 +40,7 @@ def run(task: str, path: Path) -> None:
     parts = tuple(np.concatenate(part) for part in zip(*worker.batches(), strict=True))
     data = tf.data.Dataset.from_tensor_slices(parts).batch(worker.SIZE).with_options(options)
     said = {
+        "before": [weight.tolist() for weight in model.get_weights()],
         "kept": guarded(model, data, loss="mse", watched="*"),
         "weights": [weight.tolist() for weight in model.get_weights()],
         "broken": guarded(model, data, loss="mae", watched="*"),
