@@ -11,14 +11,14 @@ import os
 from collections.abc import Sequence
 
 from loopctl_shared import versions
-from verify.cli import check, diff, draw, infer, init, lint, selfcheck, show
+from verify.cli import check, diff, draw, infer, init, lint, record, selfcheck, show
 from verify.cli.examples import examples
 from verify.cli.parsers import Parser, complain
 from verify.cli.quiet_start import import_tensorflow
 from verify.errors import ContractError
 from verify.printable import printable_text
 
-_COMMANDS = (check, lint, show, draw, diff, init, infer, selfcheck)
+_COMMANDS = (check, lint, show, draw, diff, record, init, infer, selfcheck)
 _EPILOG = """\
 exit status: 0 all is as it should be, 1 it is not, 2 a wrong call or an unreadable contract
 

@@ -162,10 +162,10 @@ def show_report(report: Report, options: argparse.Namespace) -> None:
         sys.stdout.write(text)
         return
     console = Console(soft_wrap=True, highlight=False, emoji=False)
-    colours = dict.fromkeys(("kept", "sound"), "green") | dict.fromkeys(
-        ("broken", "found"), "bold red"
+    colours = dict.fromkeys(("kept", "sound", "same", "alike"), "green") | dict.fromkeys(
+        ("broken", "found", "other"), "bold red"
     )
-    colours |= {"error": "bold yellow", "loose": "yellow"}
+    colours |= {"error": "bold yellow", "loose": "yellow", "unsure": "yellow"}
     for line in text.splitlines():
         word = line.partition(" ")[0]
         console.print(line, style=colours.get(word), markup=False)

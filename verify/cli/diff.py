@@ -1,4 +1,4 @@
-"""``diff``: what changed between two steps."""
+"""``diff``: what changed between two steps, or since a record was made of them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from verify.cli.check import FORMATS, show_report
+from verify.cli.record import RECORD_SUFFIX
+from verify.errors import ContractError
+
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "diff",
-        help="say what differs between two steps",
+        help="say what differs between two steps, or between versions",
         description="Prints the facts that only one of two steps has, - the first, + the second. "
-        "Exit status 0 if they have the same facts, else 1.",
+        "Exit status 0 if they have the same facts, else 1. Of a record, says of each step whether "
+        "it means the same now, or in another record. Exit status 0 if all do, else 1.",
     )
-    parser.add_argument("a", metavar="A", help="a TARGET")
-    parser.add_argument("b", metavar="B", help="another")
+    parser.add_argument("a", metavar="A", help="a TARGET, or a RECORD.json")
     parser.add_argument(
-        "--exact", action="store_true", help="compare all that the steps do, not their facts alone"
+        "b", metavar="B", nargs="?", help="another; of a record, the one step that is meant"
+    )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="compare all that the steps do, not their facts alone; of records, what means the "
+        "same and looks different is a difference",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="a picture of what changed, too")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of a record's report")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="of it; else printed")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.a.endswith(RECORD_SUFFIX):
+        return _with_record(options)
+    if options.b is None:
+        raise ContractError("diff: name two steps, or a record (*.json)")
+    if options.format != "text" or options.output is not None:
+        raise ContractError("diff: --format and --output are of records (*.json)")
     from verify.assertions import differences
     from verify.contracts import captured, subject_from
     from verify.step_facts import changes, lines_of, step_facts
@@ -38,3 +56,18 @@ def run(options: argparse.Namespace) -> int:
         write_difference(a, b, options.html)
     print("\n".join(lines) if lines else "no difference")
     return 1 if lines else 0
+
+
+def _with_record(options: argparse.Namespace) -> int:
+    from verify.cli.formats import formatted
+    from verify.cli.record_reports import compared, report_of
+
+    if options.html is not None:
+        raise ContractError("diff: --html is of two steps; a record has no graph to draw")
+    path = Path(options.a)
+    every = compared(path, options.b)
+    report = report_of(path, every, options.exact)
+    show_report(formatted(options.format, report), options)
+    if any(one.error is not None for one in every):
+        return 2
+    return 0 if all(entry.good for entry in report.entries) else 1

@@ -40,6 +40,13 @@ _EXAMPLES = {
             "all that they do, with a picture",
             "diff shop.training:old shop.training:new --exact --html changes.html",
         ),
+        ("what was recorded, under the versions that are installed now", "diff shop.json"),
+    ),
+    "record": (
+        (
+            "what two steps are under these versions",
+            "record shop.training:old shop.training:new -o shop.json",
+        ),
     ),
     "init": (
         ("print a contract", "init shop.training:plain"),

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from verify.contracts.ignores import Ignore, ignores_of, unused
     from verify.contracts.inference import Inference, infer, inferred_text
     from verify.contracts.ratchet import tighten
+    from verify.contracts.record_differences import Difference, difference, differences, now_of
+    from verify.contracts.records import (
+        Record,
+        RecordedStep,
+        read_record,
+        record,
+        record_text,
+    )
+    from verify.contracts.sketches import drawn_here
     from verify.contracts.snapshots import GraphSnapshot
     from verify.contracts.subject import (
         Subject,
@@ -29,14 +38,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Contract",
+    "Difference",
     "GraphSnapshot",
     "Ignore",
     "Inference",
+    "Record",
+    "RecordedStep",
     "Subject",
     "Verdict",
     "captured",
     "contract_text",
     "detector_of",
+    "difference",
+    "differences",
+    "drawn_here",
     "expected_of",
     "forget",
     "fresh_names",
@@ -44,7 +59,11 @@ __all__ = [
     "infer",
     "inferred_text",
     "judge",
+    "now_of",
     "read",
+    "read_record",
+    "record",
+    "record_text",
     "subject_from",
     "subject_of",
     "tighten",
@@ -62,6 +81,16 @@ __getattr__ = imported_on_demand(
         "Inference": "verify.contracts.inference",
         "Subject": "verify.contracts.subject",
         "Verdict": "verify.contracts.verdict",
+        "Difference": "verify.contracts.record_differences",
+        "RecordedStep": "verify.contracts.records",
+        "Record": "verify.contracts.records",
+        "difference": "verify.contracts.record_differences",
+        "differences": "verify.contracts.record_differences",
+        "drawn_here": "verify.contracts.sketches",
+        "now_of": "verify.contracts.record_differences",
+        "read_record": "verify.contracts.records",
+        "record": "verify.contracts.records",
+        "record_text": "verify.contracts.records",
         "captured": "verify.contracts.subject",
         "contract_text": "verify.contracts.baseline",
         "expected_of": "verify.contracts.expectation",

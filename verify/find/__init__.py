@@ -18,6 +18,7 @@ from verify.find.optimizers import Rule
 from verify.find.random_numbers import RandomNumbers
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
+from verify.find.step_feeds import BatchFeed, probabilities
 from verify.find.witnesses import Sides, Witness
 from verify.find.writes import Written, stopped
 
@@ -26,6 +27,7 @@ __all__ = [
     "CALLBACKS",
     "LEFT_OVER",
     "Accumulated",
+    "BatchFeed",
     "Bounds",
     "Chosen",
     "Comparison",
@@ -44,5 +46,6 @@ __all__ = [
     "describe",
     "hazards",
     "known_losses",
+    "probabilities",
     "stopped",
 ]

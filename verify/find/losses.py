@@ -66,9 +66,11 @@ class Losses:
         if self._is_left(every):
             nearest += self._searched(loss, plain, every)
         found = self.search.joined(every)
-        if getattr(loss, "reduction", None) == "sum" and self.step.replicas > 1:
+        if getattr(loss, "reduction", None) == "sum":
             # Each replica's sum is a part of the whole one, not a share of a mean.
-            found = [_averaged(one) for one in found]
+            found = [_times(one, 1 / len(one.replicas)) for one in found]
+        else:  # other workers have their shares of the mean
+            found = [_times(one, self.step.workers) for one in found]
         misses = [miss for miss in nearest if miss is not None]
         return found, max(misses, key=lambda miss: miss.agreed, default=None)
 
@@ -314,7 +316,7 @@ class Losses:
             tensor = live[0]
 
 
-def _averaged(found: Found) -> Found:
-    if found.weight is None:
+def _times(found: Found, factor: float) -> Found:
+    if found.weight is None or factor == 1:
         return found
-    return dataclasses.replace(found, weight=found.weight / len(found.replicas))
+    return dataclasses.replace(found, weight=found.weight * factor)

@@ -120,7 +120,8 @@ class Terms:
         """A term with the weight that it has when all replicas' gradients are added up."""
         if found.weight is None:
             return found
-        return dataclasses.replace(found, weight=found.weight * self.search.step.parts)
+        step = self.search.step
+        return dataclasses.replace(found, weight=found.weight * step.parts * step.workers)
 
     def _added(self, loss: AddedLoss) -> list[Found]:
         """Where a loss that the model adds has all its gradients; one for each of its variables."""

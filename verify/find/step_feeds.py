@@ -6,7 +6,7 @@ add up to one, and two spellings of a crossentropy differ there, where no step e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -37,22 +37,21 @@ _KEEPS = RESHAPES | {"AddV2", "Add", "AddN", "Cast", "ConcatV2", "Gather", "Gath
 _KEEPS |= {"Mul", "PreventGradient", "Reverse", "ReverseV2", "StopGradient", "StridedSlice", "Sub"}
 
 
-class StepFeed(Paired):
-    """Feeds a step in one draw.
+class BatchFeed(Paired):
+    """Feeds arguments and random numbers of one draw.
 
-    `now`: scalar variables hold what they do now; `rows`: arguments that are probabilities.
+    `rows`: arguments that are probabilities.
     """
 
-    def __init__(self, observed: Observed, draw: int, now: bool, rows: frozenset[Tensor]) -> None:
-        self.step, self.now, self.rows = observed.step, now, rows
-        super().__init__(observed.flat, observed.step.paths, draw)
-
-    def variable(self, variable: VariableRef) -> Any:
-        numbers = self.step.numbers
-        kept = self.now and variable.key in numbers and not variable.trainable
-        if kept and tf.as_dtype(variable.dtype).is_floating:  # a temperature, a loss scale
-            return tf.constant(numbers[variable.key], variable.dtype)
-        return super().variable(variable)
+    def __init__(
+        self,
+        flat: FlatGraph,
+        names: Mapping[int | str, str],
+        draw: int,
+        rows: frozenset[Tensor] = frozenset(),
+    ) -> None:
+        self.rows = rows
+        super().__init__(flat, names, draw)
 
     def argument(self, node: Node, output: int) -> Any:
         shape = node.shapes[output] if output < len(node.shapes) else None
@@ -69,6 +68,24 @@ class StepFeed(Paired):
 
     def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
         return numbers_drawn(node, inputs, self.draw, f"{self.key_of(node)}:{turn}")
+
+
+class StepFeed(BatchFeed):
+    """Feeds a step in one draw.
+
+    `now`: scalar variables hold what they do now; `rows`: arguments that are probabilities.
+    """
+
+    def __init__(self, observed: Observed, draw: int, now: bool, rows: frozenset[Tensor]) -> None:
+        self.step, self.now = observed.step, now
+        super().__init__(observed.flat, observed.step.paths, draw, rows)
+
+    def variable(self, variable: VariableRef) -> Any:
+        numbers = self.step.numbers
+        kept = self.now and variable.key in numbers and not variable.trainable
+        if kept and tf.as_dtype(variable.dtype).is_floating:  # a temperature, a loss scale
+            return tf.constant(numbers[variable.key], variable.dtype)
+        return super().variable(variable)
 
 
 def probabilities(flat: FlatGraph, arguments: Iterable[Tensor]) -> frozenset[Tensor]:

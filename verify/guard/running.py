@@ -46,7 +46,10 @@ def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step | N
         return None  # a controlled model has no step before its first batch has built it, say
     one = None if controlled else one_step_of(function)
     if one is None:
-        return capture(model, _of_one_replica(spec, model.distribute_strategy))
+        strategy = model.distribute_strategy
+        step = capture(model, _of_one_replica(spec, strategy))
+        # Of several workers, each has the replicas of its own in its graph.
+        return dataclasses.replace(step, workers=strategy.num_replicas_in_sync // step.replicas)
     step = capture(one.get_concrete_function(spec), model=model)
     return dataclasses.replace(step, name=f"{model.name}.train_function")
 

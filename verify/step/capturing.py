@@ -34,7 +34,8 @@ class Step:
     without Python objects, so that no variable says whether it is trained. `losses`, `optimizers`:
     objects that the step's function has at hand. `numbers`: what scalar variables hold now, by key.
     `parts`: of how many replicas' gradients, which are added up elsewhere, those of this step are
-    one. `callables`: the names of layers and models at hand.
+    one; `workers`: how many of them train this model together. `callables`: the names of layers and
+    models at hand.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Step:
     inputs: frozenset[Tensor] = frozenset()
     arguments: Arguments | None = None
     parts: int = 1
+    workers: int = 1
     callables: frozenset[str] = frozenset()
 
     @property

@@ -15,7 +15,7 @@ from verify.cli.examples import examples
 
 ROOT = Path(__file__).parents[3]
 RED = "\x1b[1;31m"
-COMMANDS = ("check", "lint", "show", "draw", "diff", "init", "infer", "selfcheck")
+COMMANDS = ("check", "lint", "show", "draw", "diff", "record", "init", "infer", "selfcheck")
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
