@@ -307,9 +307,9 @@ FAULTS = (
     Fault(
         "TCL-one-label",
         f"DeepCrime TCL, {DATA}",
-        "one label for all: a sign function of positive numbers",
+        "one label for all: the sign of what was squared",
         lambda: judged_by(None),
-        lambda: judged_by(lambda y, p: MSE(tf.ones_like(y), p)),
+        lambda: judged_by(lambda y, p: MSE(tf.sign(tf.square(y)), p)),
         {"loss": MSE},
     ),
     Fault(

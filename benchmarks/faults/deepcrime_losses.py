@@ -34,6 +34,10 @@ def fused(y: Any, logits: Any) -> Any:
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
 
 
+def fused_binary(y: Any, logits: Any) -> Any:
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y, logits))
+
+
 def two_layers(x: Any, net: Any, between: Any = tf.nn.relu) -> Any:
     """What the classifier is meant to compute, op by op."""
     hidden, head = net.get_layer("hidden"), net.get_layer("head")
@@ -217,20 +221,20 @@ FAULTS = (
         "ACH-softmax-of-one",
         ACH,
         "a softmax for the sigmoid of one unit",
-        lambda: fitted(regression("sigmoid"), "binary_crossentropy", batch=NUMBERS),
-        lambda: fitted(regression("softmax"), "binary_crossentropy", batch=NUMBERS),
+        lambda: fitted(regression("sigmoid"), "mse", batch=NUMBERS),
+        lambda: fitted(regression("softmax"), "mse", batch=NUMBERS),
         as_written(tf.tanh, tf.sigmoid),
     ),
     Fault(
-        "ACH-rounded",
+        "ACH-sign",
         ACH,
-        "predictions rounded to classes before the loss",
+        "predictions reduced to their sign before the loss",
         lambda: taped(regression("sigmoid"), MSE, batch=NUMBERS),
         lambda: taped(
             regression("sigmoid"),
             MSE,
             batch=NUMBERS,
-            predict=lambda net, x: tf.round(net(x, training=True)),
+            predict=lambda net, x: tf.sign(net(x, training=True)),
         ),
         {"forward": True, "watched": "*"},
     ),
@@ -297,10 +301,10 @@ FAULTS = (
         "AAL-sigmoid-twice",
         AAL,
         "a sigmoid in front of a binary crossentropy of logits",
-        lambda: taped(regression(), BINARY, batch=NUMBERS),
+        lambda: taped(regression(), fused_binary, batch=NUMBERS),
         lambda: taped(
             regression(),
-            BINARY,
+            fused_binary,
             batch=NUMBERS,
             predict=lambda net, x: tf.sigmoid(net(x, training=True)),
         ),
