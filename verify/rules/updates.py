@@ -239,7 +239,9 @@ def counts_wrongly(seen: Seen) -> Iterator[Told]:
         counts = [node for node, variable in seen.flat.writes() if variable.key == key]
         name = optimizer_name(optimizer)
         if not counts:
-            yield Told(f"{name} makes updates and does not count them", paths_of(updates))
+            # A descent by hand writes what an optimizer would that only happens to be at hand.
+            if _is_used(seen, optimizer):
+                yield Told(f"{name} makes updates and does not count them", paths_of(updates))
             continue
         own = {key_of(v) for v in (*optimizer.variables, *seen.held.values())}
         for before, after in itertools.pairwise(counts):
@@ -250,6 +252,15 @@ def counts_wrongly(seen: Seen) -> Iterator[Told]:
             )
             if before.path == after.path and own.isdisjoint(between):
                 yield Told(f"{name} counts a step at {after.id} in which it makes no update")
+
+
+def _is_used(seen: Seen, optimizer: Any) -> bool:
+    """Whether a step writes what an optimizer keeps, or goes by its count."""
+    counter = key_of(optimizer.iterations)
+    read = {variable.key for _, variable in seen.flat.reads()}
+    written = {variable.key for _, variable in seen.flat.writes()}
+    kept = {key_of(v) for v in optimizer.variables}
+    return counter in read or not kept.isdisjoint(written)
 
 
 def _is_by(detector: Detector, update: Update, optimizer: Any) -> bool:
