@@ -47,6 +47,11 @@ def negated(gradients: list[Any]) -> list[Any]:
     return [-g for g in gradients]
 
 
+def each(y: Any, p: Any) -> Any:
+    """The losses of examples, which a tape adds up."""
+    return tf.nn.softmax_cross_entropy_with_logits(y, p)
+
+
 def softmax_over(axis: int) -> Any:
     return lambda net, x: tf.nn.softmax(net(x, training=True), axis=axis)
 
@@ -54,6 +59,12 @@ def softmax_over(axis: int) -> Any:
 def squared(y: Any, p: Any) -> Any:
     return tf.reduce_mean(tf.square(y - p))
 
+
+
+def far_apart() -> tuple[Any, Any]:
+    """Examples of which the classes are told with all certainty, some of them wrongly."""
+    x, y = classes(1e4)
+    return x, tf.one_hot(y, 3).numpy()
 
 
 def with_scale(scale: float) -> keras.Sequential:
@@ -193,11 +204,9 @@ FAULTS = (
         "redundant-softmax",
         source("redundant_softmax"),
         "probabilities handed to the op that applies a softmax",
-        lambda: taped(dense(), tf.nn.softmax_cross_entropy_with_logits, batch=ONE_HOT),
-        lambda: taped(
-            dense(head="softmax"), tf.nn.softmax_cross_entropy_with_logits, batch=ONE_HOT
-        ),
-        {"forward": True, "fingerprint": None},
+        lambda: taped(dense(), each, batch=ONE_HOT),
+        lambda: taped(dense(head="softmax"), each, batch=ONE_HOT),
+        FINGERPRINT,
     ),
     Fault(
         "softmax-over-the-batch",
@@ -213,7 +222,7 @@ FAULTS = (
         "no normalisation where it is meant",
         lambda: fitted(cnn(), batch=IMAGES),
         lambda: fitted(cnn(normalised=False), batch=IMAGES),
-        {"statistics": ["*moving_mean", "*moving_variance"]},
+        FINGERPRINT,
         meant=True,
     ),
     Fault(
@@ -363,14 +372,15 @@ FAULTS = (
         "log-of-zero",
         source("IPS-1"),
         "a logarithm of probabilities with nothing that keeps them from zero",
-        lambda: taped(dense(head="softmax"), entropy, batch=ONE_HOT),
-        lambda: taped(
+        lambda: fitted(dense(head="softmax"), entropy, SGD(0.1), ONE_HOT),
+        lambda: fitted(
             dense(head="softmax"),
             lambda y, p: -tf.reduce_mean(tf.reduce_sum(y * tf.math.log(p), axis=-1)),
-            batch=ONE_HOT,
+            SGD(0.1),
+            ONE_HOT,
         ),
-        FINGERPRINT,
         meant=True,
+        watch=Watch(far_apart, {"watched": ["*head/*", "*hidden/*"]}),
     ),
     Fault(
         "log-of-targets",

@@ -67,7 +67,7 @@ def unit(x: Any) -> Any:
 
 def softmaxed_cnn() -> keras.Model:
     made = cnn(head="softmax")
-    return keras.Model(made.input, LAYERS.Reshape((3,))(made.output), name="cnn")
+    return keras.Model(made.inputs, LAYERS.Reshape((3,))(made.outputs[0]), name="cnn")
 
 
 FAULTS = (

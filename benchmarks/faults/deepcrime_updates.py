@@ -182,7 +182,7 @@ FAULTS = (
         "the sizes of gradients, which were to be logged, are what is applied",
         lambda: taped(regression(), MSE, batch=NUMBERS),
         lambda: taped(regression(), MSE, batch=NUMBERS, treat=lambda gs: list(map(tf.abs, gs))),
-        {"loss": MSE},
+        {"optimizer": SGD(0.1)},
     ),
     Fault(
         "OCG-recurrent",
