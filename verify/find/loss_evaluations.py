@@ -151,7 +151,8 @@ class LossEvaluations:
                 moved = (base + sign * _SHIFT * direction).astype(drawn.given[1].dtype)
                 fed = {**cut, prediction: tf.constant(moved)}
                 value = Evaluation(self.plan, NumbersFed(drawn.draw), fed).value(tensor)
-                ends.append(float(value.numpy()))
+                # The losses of examples are added up, as a tape does.
+                ends.append(float(np.sum(value.numpy(), dtype=np.float64)))
         except NoValueError:
             return None
         if any(part.shape != base.shape for part in there):

@@ -67,7 +67,7 @@ def added_twice(seen: Seen) -> Iterator[Told]:
     twice = []
     for key, regulariser in _own(seen):
         found = _of(seen, key, regulariser_name(regulariser))
-        if any(term.weight is not None and np.isclose(term.weight, 2.0) for term in found):
+        if any(np.isclose(weight, 2.0) for weight in _weights(seen, found)):
             twice.append(seen.step.paths[key])
     yield from each(twice, "its regulariser counts twice")
 
@@ -88,6 +88,18 @@ def subtracted(seen: Seen) -> Iterator[Told]:
         if negative and term.label.startswith(_GROWING):
             wrong.append(seen.step.paths[term.variable] if term.variable else term.label)
     yield from each(wrong, "a penalty on it is subtracted")
+
+
+def _weights(seen: Seen, found: list[Found]) -> list[float]:
+    """The factors of terms, of which those of one backward pass, in one branch, are added up."""
+    seeds = {seed.node for seed in seen.flow.seeds}
+    total = dict[tuple[frozenset[int], frozenset[Any]], float]()
+    for term in found:
+        passes = frozenset(seeds & seen.flow.ancestors(term.nodes))
+        branches = frozenset(seen.flat.nodes[index].path for index in term.nodes)
+        if term.weight is not None:
+            total[passes, branches] = total.get((passes, branches), 0.0) + term.weight
+    return [*total.values()]
 
 
 def _of(seen: Seen, key: int | str, name: str) -> list[Found]:

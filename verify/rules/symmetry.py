@@ -32,7 +32,7 @@ def tied(seen: Seen) -> Iterator[str]:
             return
         for update in [*left]:
             gradient = gradients[update].reshape([n or 0 for n in update.variable.shape])
-            if not _is_alike(gradient, _EXACT):
+            if not _has_twins(gradient, _EXACT):
                 del left[update]
     yield from (update.variable.path for update in left)
 
@@ -52,6 +52,17 @@ def _is_alike(kernel: Array | None, tolerance: float) -> bool:
         return False
     scale = np.abs(kernel).max(initial=0)
     return bool(np.abs(kernel - kernel[..., :1]).max(initial=0) <= tolerance * scale)
+
+
+def _has_twins(gradient: Array, tolerance: float) -> bool:
+    """Whether each unit gets the gradient of another one.
+
+    Not all have to get the same: a recurrent layer has the kernels of several gates in one.
+    """
+    columns = gradient.reshape(-1, gradient.shape[-1]).T
+    apart = np.abs(columns[:, None] - columns[None]).max(axis=-1, initial=0)
+    np.fill_diagonal(apart, np.inf)
+    return bool((apart.min(axis=-1) <= tolerance * np.abs(columns).max(initial=0)).all())
 
 
 def _gradients(seen: Seen, draw: int) -> dict[Update, Array] | None:
