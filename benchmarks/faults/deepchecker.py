@@ -380,7 +380,7 @@ FAULTS = (
             ONE_HOT,
         ),
         meant=True,
-        watch=Watch(far_apart, {"watched": ["*head/*", "*hidden/*"]}),
+        watch=Watch(far_apart, {"learning_rate": 0.1}),
     ),
     Fault(
         "log-of-targets",

@@ -182,7 +182,7 @@ FAULTS = (
         "the sizes of gradients, which were to be logged, are what is applied",
         lambda: taped(regression(), MSE, batch=NUMBERS),
         lambda: taped(regression(), MSE, batch=NUMBERS, treat=lambda gs: list(map(tf.abs, gs))),
-        {"optimizer": SGD(0.1)},
+        lambda trial: {"objective": lambda x, y: MSE(y, trial.model(x, training=True))},
     ),
     Fault(
         "OCG-recurrent",

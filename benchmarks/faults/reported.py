@@ -101,6 +101,21 @@ def halved(mixed: bool) -> keras.Sequential:
     return dense(dtype="mixed_bfloat16" if mixed else "float32")
 
 
+def in_half(trial: Trial) -> dict[str, Any]:
+    """What a layer in half precision computes, and one in full precision behind it."""
+    assert trial.model is not None
+    hidden, head = trial.model.layers
+
+    def narrow(x: Any) -> Any:
+        return tf.cast(x, tf.bfloat16)
+
+    def forward(x: Any, y: Any) -> Any:
+        seen = tf.nn.relu(narrow(x) @ narrow(hidden.kernel.value) + narrow(hidden.bias.value))
+        return tf.cast(seen, tf.float32) @ head.kernel.value + head.bias.value
+
+    return {"forward": forward}
+
+
 def nothing() -> Trial:
     net = cnn()
     for layer in net.layers:
@@ -310,7 +325,7 @@ FAULTS = (
         "a cast to half precision that does not reach the computation",
         lambda: taped(halved(True)),
         lambda: taped(halved(False)),
-        FINGERPRINT,
+        in_half,
         meant=True,
     ),
     Fault(

@@ -9,6 +9,36 @@ from benchmarks.faults.judging import Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "outside-faults.md"
 
+_INTRODUCTION = """\
+# Faults that others have published
+
+What does a check catch that its own authors did not think of? Here are {count} faults of training
+steps from published catalogues, rewritten from their descriptions in TensorFlow {tensorflow} and Keras
+{keras}, each beside a right step that is much like it: the first public bench of this kind for
+TensorFlow. `ci/bench faults` runs it, `ci/bench faults --write` writes this page, and `ci/bench faults
+HLR softmax` runs the entries with these parts in their ids or sources.
+
+| column | says |
+|---|---|
+| lint | the [rules](lint.md) that tell the fault, with nothing asked; *meant* if the faulty step is a right one of another training, so that no rule about all steps can know |
+| keyword | the keyword of `verify.assert_graph` that fails: of those that whoever wrote the right step would first write to be sure of this |
+| snapshot | whether the facts of the step (`graph_snapshot`) are others than those of the right one |
+| guard | what `verify.Guard` tells while the step trains, where the fault shows there |
+
+{totals}
+
+Where nothing but lint catches a fault, no keyword asks for it: how weights were drawn, say, is nothing
+that a step does. The sources: DeepCrime (Humbatova, Jahangirova, Tonella 2021; its operators by
+name), TheDeepChecker (Ben Braiek, Khomh 2022; its synthetic programs and cases from Stack Overflow),
+the taxonomy of real faults (Humbatova and others 2020; by leaf), Defects4ML (Morovati and others
+2023; by number), silent bugs of TensorFlow and Keras (Tambon and others 2023; by issue) and TrainCheck
+(OSDI 2025; by name). Programs in other frameworks, and bugs of a library that has mended them since,
+are written as a step that does the same. Of faults of data, those are here that show within a step.
+
+| id | source | the fault | lint | keyword | snapshot | guard |
+|---|---|---|---|---|---|---|
+"""
+
 
 def row(verdict: Verdict) -> str:
     """One fault, in a line of a table."""
@@ -19,9 +49,9 @@ def row(verdict: Verdict) -> str:
         f"`{fault.id}`",
         fault.source,
         fault.describes,
-        lint or ("meant" if fault.meant else "**no**"),
+        lint or ("*meant*" if fault.meant else "**no**"),
         ", ".join(f"`{keyword}`" for keyword in verdict.keywords)
-        or ("" if verdict.guard else "**no**"),
+        or ("**no**" if fault.asks else "none asks"),
         "yes" if verdict.snapshot else "no",
         guard,
     )
@@ -29,8 +59,28 @@ def row(verdict: Verdict) -> str:
 
 
 def totals(verdicts: Sequence[Verdict]) -> str:
-    return str(len(verdicts))
+    """How many are caught by what, and how many alarms are false."""
+    knowable = [verdict for verdict in verdicts if not verdict.fault.meant]
+    counts = (
+        ("lint, of those that a rule can know", sum(bool(v.lint) for v in knowable), len(knowable)),
+        ("lint, of all", sum(bool(v.lint) for v in verdicts), len(verdicts)),
+        ("the keyword or the guard", sum(v.caught for v in verdicts), len(verdicts)),
+        ("the snapshot", sum(v.snapshot for v in verdicts), len(verdicts)),
+        ("any of these", sum(v.caught or bool(v.lint) for v in verdicts), len(verdicts)),
+        ("false alarms on right steps", sum(bool(v.alarms) for v in verdicts), len(verdicts)),
+    )
+    lines = ["| caught by | faults | of | |", "|---|---|---|---|"]
+    lines += [f"| {name} | {some} | {of} | {share(some, of)} |" for name, some, of in counts]
+    return "\n".join(lines)
 
 
-def page(verdicts: Sequence[Verdict]) -> str:
-    return "\n".join(map(row, verdicts))
+def share(some: int, of: int) -> str:
+    return f"{round(100 * some / of)} %" if of else ""
+
+
+def page(verdicts: Sequence[Verdict], tensorflow: str, keras: str) -> str:
+    """The whole page, of what was found with these versions."""
+    introduction = _INTRODUCTION.format(
+        count=len(verdicts), totals=totals(verdicts), tensorflow=tensorflow, keras=keras
+    )
+    return introduction + "\n".join(map(row, verdicts)) + "\n"

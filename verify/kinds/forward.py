@@ -9,7 +9,7 @@ from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts, Late, PredictionFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.violation import Violation
-from verify.references import Forward, Untraced, forward_of, objective_name, takes_activated
+from verify.references import Forward, Untraced, forward_of, objective_name
 
 _KEYWORD = "forward"
 _DRAWS = (
@@ -79,9 +79,13 @@ def _judged(
     """
     assert detector.step.arguments is not None  # `_unlooked` says so before
     forward = forward_of(function, detector.step.arguments, training)
-    known = [(loss, one.predicted) for loss, one in known_losses(detector) if one.predicted]
-    taken = [predicted for _, predicted in known]
-    logits = [one for loss, one in known if takes_activated(loss) or _is_of_logits(loss)]
+    taken = [one.predicted for _, one in known_losses(detector) if one.predicted]
+    # Logits that a loss takes for probabilities, as they are, are none.
+    logits = [
+        one.predicted
+        for loss, one in known_losses(detector)
+        if one.predicted and (one.activated is not None or _is_of_logits(loss))
+    ]
     return forward, detector.forwards.judged(forward, taken, logits)
 
 

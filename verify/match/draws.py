@@ -174,7 +174,11 @@ class Paired(Drawn):
             return tf.constant(drawn(spec, Domain.UNIT, self.draw, name))
         if tf.as_dtype(variable.dtype).is_integer:
             return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name, _COUNTS))
-        return tf.constant(self._weights(spec, name))
+        values = self._weights(spec, name)
+        if values.ndim == 1 and self.draw % 2:
+            # Biases of one sign would keep the one unit of a layer on one side of zero.
+            values[::2] *= -1
+        return tf.constant(values)
 
     def key_of(self, node: Node) -> str:
         return self._places.get(node.index, node.id)
