@@ -60,7 +60,6 @@ def squared(y: Any, p: Any) -> Any:
     return tf.reduce_mean(tf.square(y - p))
 
 
-
 def far_apart() -> tuple[Any, Any]:
     """Examples of which the classes are told with all certainty, some of them wrongly."""
     x, y = classes(1e4)
@@ -175,9 +174,7 @@ FAULTS = (
         "penalty-twice",
         source("over_regulariaztion"),
         "penalties added by hand to a loss that has them",
-        lambda: taped(
-            dense(kernel_regularizer="l2"), penalty=lambda net: tf.add_n(net.losses)
-        ),
+        lambda: taped(dense(kernel_regularizer="l2"), penalty=lambda net: tf.add_n(net.losses)),
         lambda: taped(
             dense(kernel_regularizer="l2"),
             penalty=lambda net: tf.add_n(net.losses) + tf.add_n(net.losses),
@@ -230,7 +227,9 @@ FAULTS = (
         source("missing_batchnorm"),
         "a normalisation whose statistics keep all of themselves",
         lambda: fitted(cnn(), batch=IMAGES),
-        lambda: fitted(cnn(norm=LAYERS.BatchNormalization(momentum=1.0, name="norm")), batch=IMAGES),
+        lambda: fitted(
+            cnn(norm=LAYERS.BatchNormalization(momentum=1.0, name="norm")), batch=IMAGES
+        ),
         {"statistics": "*moving*"},
     ),
     Fault(
@@ -311,9 +310,7 @@ FAULTS = (
         source("wrong_loss_function"),
         "a sum over the batch where a mean is meant",
         lambda: taped(regression(), squared, batch=NUMBERS),
-        lambda: taped(
-            regression(), lambda y, p: tf.reduce_sum(tf.square(y - p)), batch=NUMBERS
-        ),
+        lambda: taped(regression(), lambda y, p: tf.reduce_sum(tf.square(y - p)), batch=NUMBERS),
         {"loss": MSE},
         meant=True,
     ),
@@ -324,8 +321,10 @@ FAULTS = (
         lambda: taped(dense(head="softmax"), entropy, batch=ONE_HOT),
         lambda: taped(
             dense(head="softmax"),
-            lambda y, p: -tf.reduce_mean(
-                tf.reduce_sum(y * tf.math.log(tf.clip_by_value(p, 1e-7, 1.0)), axis=0)
+            lambda y, p: (
+                -tf.reduce_mean(
+                    tf.reduce_sum(y * tf.math.log(tf.clip_by_value(p, 1e-7, 1.0)), axis=0)
+                )
             ),
             batch=ONE_HOT,
         ),

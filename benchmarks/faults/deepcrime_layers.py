@@ -218,9 +218,7 @@ FAULTS = (
         "RCD-frozen-mask",
         "DeepCrime RCD",
         "dropout that drops the same units in every step",
-        lambda: taped(
-            dense(), predict=lambda net, x: net(tf.nn.dropout(x, 0.3), training=True)
-        ),
+        lambda: taped(dense(), predict=lambda net, x: net(tf.nn.dropout(x, 0.3), training=True)),
         lambda: taped(
             dense(),
             predict=lambda net, x: net(
@@ -333,7 +331,9 @@ FAULTS = (
         f"DeepCrime TAN, {DATA}",
         "noise a hundred times as strong as the data",
         lambda: called(lambda net, x: net(x + 0.1 * tf.random.normal(tf.shape(x)), training=True)),
-        lambda: called(lambda net, x: net(x + 100.0 * tf.random.normal(tf.shape(x)), training=True)),
+        lambda: called(
+            lambda net, x: net(x + 100.0 * tf.random.normal(tf.shape(x)), training=True)
+        ),
         lambda trial: {
             "forward": lambda x, y: trial.model(x + 0.1 * tf.random.normal(tf.shape(x)))
         },

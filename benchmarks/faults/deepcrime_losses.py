@@ -52,6 +52,19 @@ def as_written(between: Any = tf.nn.relu, head: Any = tf.identity) -> Any:
     return asks
 
 
+def layer_by_layer(trial: Trial) -> dict[str, Any]:
+    """What the convolutional net is meant to compute."""
+    layers = trial.model.layers  # type: ignore[union-attr]
+
+    def forward(x: Any, y: Any) -> Any:
+        seen = tf.nn.relu(layers[1](layers[0](x), training=True))
+        for layer in layers[3:]:
+            seen = layer(seen)
+        return seen
+
+    return {"forward": forward}
+
+
 def autoencoder(head: Any) -> Trial:
     """Pixels between 0 and 1, which a sigmoid makes."""
     layers = [LAYERS.Dense(2, "relu", name="code"), LAYERS.Dense(4, head, name="pixels")]
@@ -175,10 +188,14 @@ FAULTS = (
         LCH,
         "cosine similarity minimised, written by hand without its minus",
         lambda: taped(
-            dense(), lambda y, p: -tf.reduce_mean(tf.reduce_sum(unit(y) * unit(p), -1)), batch=ONE_HOT
+            dense(),
+            lambda y, p: -tf.reduce_mean(tf.reduce_sum(unit(y) * unit(p), -1)),
+            batch=ONE_HOT,
         ),
         lambda: taped(
-            dense(), lambda y, p: tf.reduce_mean(tf.reduce_sum(unit(y) * unit(p), -1)), batch=ONE_HOT
+            dense(),
+            lambda y, p: tf.reduce_mean(tf.reduce_sum(unit(y) * unit(p), -1)),
+            batch=ONE_HOT,
         ),
         {"loss": keras.losses.CosineSimilarity()},
     ),
@@ -269,7 +286,7 @@ FAULTS = (
         "no activation after a convolution",
         lambda: fitted(cnn(), batch=IMAGES),
         lambda: fitted(cnn(activation=None), batch=IMAGES),
-        FINGERPRINT,
+        layer_by_layer,
         meant=True,
     ),
     Fault(

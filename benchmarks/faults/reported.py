@@ -96,7 +96,6 @@ def halves(gradients: list[Any]) -> list[Any]:
     return [g for part in parts for g in tf.clip_by_global_norm(part, 1.0)[0]]
 
 
-
 def halved(mixed: bool) -> keras.Sequential:
     return dense(dtype="mixed_bfloat16" if mixed else "float32")
 
@@ -158,7 +157,9 @@ FAULTS = (
         "epsilon-of-norms",
         defect("033"),
         "another epsilon of normalisations than that of the weights that were loaded",
-        lambda: fitted(cnn(norm=LAYERS.BatchNormalization(epsilon=1e-5, name="norm")), batch=IMAGES),
+        lambda: fitted(
+            cnn(norm=LAYERS.BatchNormalization(epsilon=1e-5, name="norm")), batch=IMAGES
+        ),
         lambda: fitted(cnn(), batch=IMAGES),
         FINGERPRINT,
         meant=True,
@@ -220,9 +221,7 @@ FAULTS = (
         "weights-cast-to-integers",
         tambon(37747),
         "class weights that are cast to whole numbers",
-        lambda: taped(
-            regression(), lambda y, p, w: MSE(y, p, sample_weight=w), batch=WEIGHED
-        ),
+        lambda: taped(regression(), lambda y, p, w: MSE(y, p, sample_weight=w), batch=WEIGHED),
         lambda: taped(
             regression(),
             lambda y, p, w: MSE(y, p, sample_weight=tf.cast(tf.cast(w, tf.int32), tf.float32)),
@@ -234,7 +233,9 @@ FAULTS = (
         "divided-by-a-constant",
         tambon(38596),
         "a sum divided by the usual size of a batch, also where the last one is smaller",
-        lambda: taped(regression(), MSE, batch=(tf.TensorSpec((None, 4)), tf.TensorSpec((None, 1)))),
+        lambda: taped(
+            regression(), MSE, batch=(tf.TensorSpec((None, 4)), tf.TensorSpec((None, 1)))
+        ),
         lambda: taped(
             regression(),
             lambda y, p: tf.reduce_sum((y - p) ** 2) / 32.0,

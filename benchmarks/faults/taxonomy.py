@@ -138,7 +138,6 @@ def reset(net: Any) -> None:
         variable.assign(tf.zeros_like(variable))
 
 
-
 def counted_twice() -> Trial:
     adam = Adam()
     return taped(dense(), optimizer=adam, after=lambda net: adam.iterations.assign_add(1))
@@ -175,9 +174,7 @@ def tuned(training: bool) -> Trial:
     """A base that is called, as a layer of its own is not, in a mode that a step says."""
     net = backbone(frozen=False)
     head = net.get_layer("head").trainable_variables
-    return taped(
-        net, predict=lambda net, x: net(x, training=training), variables=lambda _: head
-    )
+    return taped(net, predict=lambda net, x: net(x, training=training), variables=lambda _: head)
 
 
 FAULTS = (

@@ -36,7 +36,9 @@ def test_a_sample_is_caught_and_its_right_steps_raise_no_alarm(id: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=BY_ID)
 def test_an_entry_says_where_it_is_from(fault: Fault) -> None:
-    assert re.match(r"DeepCrime|TheDeepChecker|Humbatova|Defects4ML|Tambon|TrainCheck", fault.source)
+    assert re.match(
+        r"DeepCrime|TheDeepChecker|Humbatova|Defects4ML|Tambon|TrainCheck", fault.source
+    )
     assert fault.describes[0].islower()
     assert not fault.describes.endswith(".")
 

@@ -130,3 +130,13 @@ def test_two_looks_are_one_verdict() -> None:
     looks = [Detector(capture(train, x, y, model=model)) for _ in range(2)]
     one, other = (detector.losses(SPELLINGS["cce"].loss)[0] for detector in looks)
     assert [found.nodes for found in one] == [found.nodes for found in other]
+
+
+def test_losses_of_examples_that_a_tape_adds_up() -> None:
+    """What is differentiated need not be one number."""
+    model = dense()
+    train = step(model, lambda y, p: tf.reduce_mean((y - p) ** 2, axis=-1))
+    total = keras.losses.MeanSquaredError(reduction="sum")
+    verify.assert_graph(train, *batch(), model=model, loss=total)
+    with pytest.raises(verify.GraphAssertionError, match="loss"):
+        verify.assert_graph(train, *batch(), model=model, loss="mse")

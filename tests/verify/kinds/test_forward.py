@@ -198,3 +198,22 @@ def test_what_can_not_be_told_is_said() -> None:
     told = rejected(step_of(trained), *SPECS, forward=needs_more)
     assert "can't be told: it is called with the step's arguments, 2 by position" in told
     assert "can't be told" in rejected(step_of(trained), *SPECS, forward=lambda x, y: [x, 1])
+
+
+def test_logits_that_are_taken_for_probabilities_are_no_softmax_of_them() -> None:
+    chances = keras.losses.CategoricalCrossentropy()
+    step = step_of(trained, lambda y, p: chances(y, p))
+    wish = {"model": MODEL, "forward": lambda x, y: tf.nn.softmax(trained(x))}
+    assert "forward: expected" in rejected(step, *SPECS, **wish)
+    right = step_of(lambda x: tf.nn.softmax(trained(x)), lambda y, p: chances(y, p))
+    verify.assert_graph(right, *SPECS, **wish)
+
+
+def test_one_unit_behind_a_relu_is_no_unit_without() -> None:
+    head = layers.Dense(1)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, "tanh"), head])
+    batch = tf.TensorSpec((8, 3)), tf.TensorSpec((8, 1))
+    wish = {"model": model, "forward": lambda x, y: model(x)}
+    verify.assert_graph(step_of(lambda x: model(x), model=model), *batch, **wish)
+    step = step_of(lambda x: tf.nn.relu(model(x)), model=model)
+    assert "forward: expected" in rejected(step, *batch, **wish)

@@ -33,6 +33,27 @@ def penalised_by_hand(times: float) -> Make:
     return make
 
 
+def penalised_again() -> Target:
+    net = network(kernel_regularizer="l2")
+    return by_hand(net, loss=lambda y, p: tf.add_n([MSE(y, p), *net.losses]) + tf.add_n(net.losses))
+
+
+def penalised_in_turn() -> Target:
+    """Two passes, one after the other, each with the penalty once."""
+    net = network(kernel_regularizer="l2")
+    weights = net.trainable_variables
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> None:
+        for half in (slice(4), slice(4, 8)):
+            with tf.GradientTape() as tape:
+                value = tf.add_n([MSE(y[half], net(x[half])), *net.losses])
+            for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
+                weight.assign_sub(0.1 * gradient)
+
+    return Target(step, BATCH, net)
+
+
 def noisy(noise: Any) -> Make:
     return lambda: by_hand(call=lambda model, x: model(x + noise(), training=True))
 
@@ -115,6 +136,7 @@ def evaluated(training: bool) -> Make:
 TWINS = (
     Twins("V501", penalised(1.0), (penalised(0.0),)),
     Twins("V502", lambda: compiled(network(kernel_regularizer="l2")), (penalised(2.0),)),
+    Twins("V502", penalised_in_turn, (penalised_again,)),
     Twins("V503", penalised_by_hand(1.0), (penalised_by_hand(-1.0), penalised(-1.0))),
     Twins(
         "V601",

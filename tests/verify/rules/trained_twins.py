@@ -200,6 +200,22 @@ def initialised(kernel: str, keras_own: bool = False) -> Make:
     return make
 
 
+def recurrent(initializer: str | None = None, layer: str = "LSTM") -> Make:
+    """Of each gate, units that are copies of one another."""
+
+    def make() -> Target:
+        own = getattr(keras.layers, layer)(4, name="cells")
+        net = keras.Sequential([keras.Input((3, 2)), own, keras.layers.Dense(2, name="head")])
+        if initializer is not None:
+            kernels = [v for v in net.trainable_variables if len(v.shape) == 2]
+            for kernel in kernels:
+                kernel.assign(keras.initializers.get(initializer)(kernel.shape))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return compiled(net, loss, args=(tf.TensorSpec((8, 3, 2)), tf.TensorSpec((8,), "int32")))
+
+    return make
+
+
 TWINS = (
     Twins("V101", right, (all_frozen, not_applied, times_zero)),
     Twins("V102", reset(after=False), (reset(after=True), taken_back)),
@@ -225,4 +241,5 @@ TWINS = (
         initialised("glorot_uniform"),
         (initialised("zeros"), initialised("ones", keras_own=True)),
     ),
+    Twins("V111", recurrent(), (recurrent("ones"), recurrent("ones", layer="GRU"))),
 )

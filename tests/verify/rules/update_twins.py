@@ -135,6 +135,29 @@ def not_counted() -> Target:
     return by_hand(net, apply=apply, optimizer=adam)
 
 
+def beside() -> Target:
+    """A descent by hand, at the rate of an optimizer that is at hand and not used."""
+    net, sgd = network(), SGD(0.1)
+
+    def apply(gradients: list[Any], variables: list[Any]) -> None:
+        if sgd.built:
+            descend(gradients, variables)
+
+    return by_hand(net, apply=apply, optimizer=sgd)
+
+
+def scheduled() -> Target:
+    """Goes by a count that nothing counts."""
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    net, sgd = network(), SGD(rate)
+
+    def apply(gradients: list[Any], variables: list[Any]) -> None:
+        for gradient, variable in zip(gradients, variables, strict=True):
+            sgd.update_step(gradient, variable, rate(sgd.iterations))
+
+    return by_hand(net, apply=apply, optimizer=sgd)
+
+
 TWINS = (
     Twins("V201", right, (trained_by(lambda: SGD(0.0)), trained_by(lambda: Adam(0.0), True))),
     Twins(
@@ -167,6 +190,7 @@ TWINS = (
     Twins("V207", scaled(), (scaled(undo=False), scaled(multiply=False))),
     Twins("V208", accumulated(), (accumulated(empty=None), accumulated(empty=tf.ones_like))),
     Twins("V209", counted(0), (counted(1), not_counted)),
+    Twins("V209", beside, (scheduled,)),
     Twins(
         "V210",
         trained_by(lambda: SGD(0.1, momentum=0.9)),

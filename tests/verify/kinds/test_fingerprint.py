@@ -1,0 +1,28 @@
+"""`fingerprint=`: what is differentiated, in digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import pytest
+import tensorflow as tf
+
+import verify
+from tests.verify.updates import rejected
+
+BATCH = tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1))
+
+
+def net(activation: str) -> keras.Model:
+    hidden = keras.layers.Dense(5, activation, name="hidden")
+    made = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(1, name="head")], "net")
+    made.compile("sgd", "mse")
+    return made
+
+
+@pytest.mark.parametrize("as_kept", [str, lambda told: told], ids=["digits", "fact"])
+def test_what_facts_tell_is_taken_as_it_is(as_kept: Callable[[object], object]) -> None:
+    told = as_kept(verify.facts(net("tanh"), BATCH).fingerprint)
+    verify.assert_graph(net("tanh"), BATCH, fingerprint=told)
+    assert "fingerprint: expected" in rejected(net("relu"), *[BATCH], fingerprint=told)
