@@ -13,27 +13,30 @@ _INTRODUCTION = """\
 # Faults that others have published
 
 What does a check catch that its own authors did not think of? Here are {count} faults of training
-steps from published catalogues, rewritten from their descriptions in TensorFlow {tensorflow} and Keras
-{keras}, each beside a right step that is much like it: the first public bench of this kind for
-TensorFlow. `ci/bench faults` runs it, `ci/bench faults --write` writes this page, and `ci/bench faults
-HLR softmax` runs the entries with these parts in their ids or sources.
+steps from published catalogues, rewritten from their descriptions and run with TensorFlow
+{tensorflow} and Keras {keras}, each beside a right step that is much like it: the first public
+bench of this kind for TensorFlow. `ci/bench faults` runs it, `ci/bench faults --write` writes this
+page, and `ci/bench faults HLR softmax` runs the entries with these parts in their ids or sources.
 
 | column | says |
 |---|---|
-| lint | the [rules](lint.md) that tell the fault, with nothing asked; *meant* if the faulty step is a right one of another training, so that no rule about all steps can know |
-| keyword | the keyword of `verify.assert_graph` that fails: of those that whoever wrote the right step would first write to be sure of this |
-| snapshot | whether the facts of the step (`graph_snapshot`) are others than those of the right one |
-| guard | what `verify.Guard` tells while the step trains, where the fault shows there |
+| lint | the [rules](lint.md) that tell the fault, with nothing asked; *meant* if the faulty step \
+is a right one of another training, so that no rule about all steps can know |
+| keyword | the keyword of `verify.assert_graph` that fails: of those that whoever wrote the right \
+step would first write to be sure of this |
+| snapshot | whether the facts of the step (`graph_snapshot`) are others than of the right one |
+| guard | what `verify.Guard` tells while the step trains, where it is tried |
 
 {totals}
 
-Where nothing but lint catches a fault, no keyword asks for it: how weights were drawn, say, is nothing
-that a step does. The sources: DeepCrime (Humbatova, Jahangirova, Tonella 2021; its operators by
-name), TheDeepChecker (Ben Braiek, Khomh 2022; its synthetic programs and cases from Stack Overflow),
-the taxonomy of real faults (Humbatova and others 2020; by leaf), Defects4ML (Morovati and others
-2023; by number), silent bugs of TensorFlow and Keras (Tambon and others 2023; by issue) and TrainCheck
-(OSDI 2025; by name). Programs in other frameworks, and bugs of a library that has mended them since,
-are written as a step that does the same. Of faults of data, those are here that show within a step.
+Where nothing but lint catches a fault, no keyword asks for it: how weights were drawn, say, is
+nothing that a step does. The sources: DeepCrime (Humbatova, Jahangirova, Tonella 2021; its
+operators by name), TheDeepChecker (Ben Braiek, Khomh 2022; its synthetic programs and cases from
+Stack Overflow), the taxonomy of real faults (Humbatova and others 2020; by leaf), Defects4ML
+(Morovati and others 2023; by number), silent bugs of TensorFlow and Keras (Tambon and others 2023;
+by issue) and TrainCheck (OSDI 2025; by name). Programs in other frameworks, and bugs of a library
+that has mended them since, are written as a step that does the same. Of faults of data, those are
+here that show within a step.
 
 | id | source | the fault | lint | keyword | snapshot | guard |
 |---|---|---|---|---|---|---|
