@@ -15,9 +15,7 @@ SAMPLE = {
     "HLR-groups": ((), ("learning_rate",)),
     "penalty-twice": (("V502",), ("regularization",)),
     "AAL-convolution-softmax": (("V301",), ("fingerprint",)),
-    "WCI-recurrent": (("V111",), ()),
     "WCI-zeros": (("V111",), ()),
-    "optimizer-of-a-copy": ((), ("watched",)),
 }
 
 
