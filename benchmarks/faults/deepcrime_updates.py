@@ -144,7 +144,7 @@ FAULTS = (
     Fault(
         "OCH-recurrent",
         OCH,
-        "Adam where RMSprop is meant, at the same rate",
+        "the rule of Adam where that of RMSprop is meant, at the same rate",
         lambda: fitted(recurrent(), optimizer="rmsprop", batch=SERIES),
         lambda: fitted(recurrent(), optimizer="adam", batch=SERIES),
         {"optimizer": "rmsprop"},
