@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
+def add_report(parser: Any) -> None:
     """Options of a report, which `show_report` follows."""
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")

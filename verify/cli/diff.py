@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from verify.cli.check import FORMATS, show_report
+from verify.cli.check import add_report, check_report, show_report
 from verify.cli.record import RECORD_SUFFIX
 from verify.errors import ContractError
 
@@ -30,8 +30,7 @@ def add_to(commands: Any) -> None:
         "same and looks different is a difference",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="a picture of what changed, too")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of a record's report")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="of it; else printed")
+    add_report(parser.add_argument_group("reports on a record"))
     parser.set_defaults(run=run)
 
 
@@ -40,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
         return _with_record(options)
     if options.b is None:
         raise ContractError("diff: name two steps, or a record (*.json)")
-    if options.format != "text" or options.output is not None:
-        raise ContractError("diff: --format and --output are of records (*.json)")
+    if options.format != "text" or options.output is not None or options.also:
+        raise ContractError("diff: --format, --output and --also are of records (*.json)")
     from verify.assertions import differences
     from verify.contracts import captured, subject_from
     from verify.step_facts import changes, lines_of, step_facts
@@ -59,15 +58,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _with_record(options: argparse.Namespace) -> int:
-    from verify.cli.formats import formatted
     from verify.cli.record_reports import compared, report_of
 
     if options.html is not None:
         raise ContractError("diff: --html is of two steps; a record has no graph to draw")
+    check_report(options)
     path = Path(options.a)
     every = compared(path, options.b)
     report = report_of(path, every, options.exact)
-    show_report(formatted(options.format, report), options)
+    show_report(report, options)
     if any(one.error is not None for one in every):
         return 2
     return 0 if all(entry.good for entry in report.entries) else 1
