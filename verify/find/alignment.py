@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,12 @@ Array = np.ndarray[Any, Any]
 _KEEPS = {"Cast", "OneHot", "StopGradient", *RESHAPES}
 _MUCH = 0.3  # of the largest change: what a mean over the batch shares out is less
 _ROWS = 3  # that are changed one by one, and the last
+
+
+# What is fed in the place of a target: a bound, or a class that is asked for, may lie anywhere.
+_SIZES = (1, 1e-2, 1e2, 1e4, 1e7, 1e12)
+_CLASSES = (0, 8, 16, 32, 64, 100, 128, 255, 1000, 10_000)
+_MOST_CONSTANTS = 64  # of one array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +71,28 @@ class Alignment:
             return self._told(prediction, target, fed, entering, inputs)
         except NoValueError:
             return ""
+
+    def is_fixed(self, target: Tensor) -> bool:
+        """Whether a target is the same, whatever the step is fed as one: zero times that, say."""
+        fed = self._behind(target, self.step.targets or ())
+        try:
+            base = self.gradients.evaluation(0)
+            before = np.asarray(base.value(target))
+            return bool(fed) and all(
+                np.array_equal(before, np.asarray(changed.value(target)))
+                for tensor in fed
+                for other in _others(np.asarray(base.value(tensor)), self._numbers_in(target))
+                for changed in [self.gradients.evaluation_with(0, {tensor: tf.constant(other)})]
+            )
+        except NoValueError:
+            return False
+
+    def _numbers_in(self, tensor: Tensor) -> list[float]:
+        """The constants that a tensor is made with: it may ask what equals one of them."""
+        above = self.flow.ancestors([tensor[0]], without=self._shapes)
+        values = (self.flow.folder.value((index, 0)) for index in sorted(above))
+        found = (v for v in values if v is not None and v.size <= _MOST_CONSTANTS)
+        return [float(n) for v in found if v.dtype.kind in "fiu" for n in v.reshape(-1)]
 
     def _told(
         self,
@@ -155,3 +183,20 @@ class Alignment:
 
 def _counts(values: Array) -> bool:
     return bool(np.issubdtype(values.dtype, np.integer))
+
+
+def _others(value: Array, numbers: Iterable[float]) -> Iterator[Array]:
+    """Values of the same kind: of all sizes and both signs, many classes, and certain numbers."""
+    if value.dtype == bool:
+        yield from (~value, np.ones_like(value), np.zeros_like(value))
+        return
+    least, most = -np.inf, np.inf
+    if _counts(value):
+        least, most = np.iinfo(value.dtype).min, np.iinfo(value.dtype).max
+    else:
+        small = np.asarray(value, np.float64) + 0.1  # none is zero
+        yield from (sign * size * small for size in _SIZES for sign in (1, -1))
+    dtype = value.dtype if _counts(value) else np.float64
+    classes = np.arange(value.size).reshape(value.shape)
+    yield from ((classes + n).astype(dtype) for n in _CLASSES if n <= most - value.size)
+    yield from (np.full(value.shape, n, dtype) for n in numbers if least <= n <= most)

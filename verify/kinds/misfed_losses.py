@@ -17,7 +17,12 @@ def misfed(detector: Detector, loss: Any, found: Found) -> list[Violation]:
     if made_of := detector.outputs.misfed(found.predicted, found.target):
         text = f"its prediction, {found.prediction}, is computed from {made_of}"
         return [Violation("loss", f"{name} of a prediction from x", text)]
-    if found.target is None or found.made:
+    if found.target is None:
+        return []
+    if found.made and detector.alignment.is_fixed(found.target):
+        text = "its target is the same whatever the step is fed as one"
+        return [Violation("loss", f"{name} against the target", text)]
+    if found.made:
         return []
     if instead := detector.alignment.told(found.predicted, found.target):
         text = f"its target is {instead}"

@@ -71,3 +71,40 @@ def test_each_prediction_against_its_own_target(feed: Feed) -> None:
 def test_another_order(feed: Feed, told: str) -> None:
     with pytest.raises(verify.GraphAssertionError, match=f"its target is .*{told}"):
         verify.assert_graph(step_of(feed), *SPECS, loss="mse")
+
+
+MADE: dict[str, Callable[[Any], Any]] = {
+    "standardised": lambda y: (y - tf.reduce_mean(y)) / tf.math.reduce_std(y),
+    "above a number": lambda y: tf.cast(y > 100.0, tf.float32),
+    "between far bounds": lambda y: tf.clip_by_value(y, 2e9, 3e9),
+    "where it is negative": lambda y: tf.nn.relu(-y - 50.0),
+}
+FIXED: dict[str, Callable[[Any], Any]] = {
+    "zero times it": lambda y: y * 0.0,
+    "itself less itself": lambda y: y - y,
+    "one where it is finite": lambda y: tf.cast(y * 2.0 - y == y, tf.float32),
+}
+
+
+@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
+def test_a_target_that_the_step_makes(made: Callable[[Any], Any]) -> None:
+    verify.assert_graph(step_of(lambda x, y: (x, made(y))), *SPECS, loss="mse")
+
+
+@pytest.mark.parametrize("made", FIXED.values(), ids=FIXED)
+def test_a_target_that_is_the_same_whatever_is_fed(made: Callable[[Any], Any]) -> None:
+    with pytest.raises(verify.GraphAssertionError, match="its target is the same whatever"):
+        verify.assert_graph(step_of(lambda x, y: (x, made(y))), *SPECS, loss="mse")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("number", [0, 7, 0.25, 200])
+def test_a_class_that_is_asked_for(number: float, dtype: str) -> None:
+    whole = dtype.endswith(("int32", "int8"))
+    asked = int(number) if whole else number
+
+    def labels(y: Any) -> Any:
+        return tf.cast(y if dtype == "bool" else y == asked, tf.float32)
+
+    step = step_of(lambda x, y: (x, labels(y)))
+    verify.assert_graph(step, SPECS[0], tf.TensorSpec((8, 3), dtype), loss="mse")
