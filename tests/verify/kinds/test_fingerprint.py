@@ -16,7 +16,8 @@ BATCH = tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1))
 
 def net(activation: str) -> keras.Model:
     hidden = keras.layers.Dense(5, activation, name="hidden")
-    made = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(1, name="head")])
+    head = keras.layers.Dense(1, name="head")
+    made = keras.Sequential([keras.Input((4,)), hidden, head], name="net")
     made.compile("sgd", "mse")
     return made
 
