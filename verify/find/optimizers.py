@@ -17,6 +17,7 @@ import numpy as np
 
 from verify.find.observed import DRAWS, Array, Observed, Shapes
 from verify.find.optimizer_updates import OptimizerUpdate, elements
+from verify.find.step_counts import steps_counted, steps_made
 from verify.flow import Update
 from verify.graphs import Tensor, VariableRef
 from verify.match import NoValueError
@@ -146,6 +147,29 @@ class Optimizers:
             if node.index in below and v.shape == shape and not self.flow.is_trainable(v)
         }
         return list(written.values())[:_MOST_KEPT]
+
+    def miscounted(self, optimizer: Any) -> tuple[int, int] | None:
+        """(steps that an optimizer counts, those that it makes); None where these are as many."""
+        counts = steps_counted(self.observed, optimizer)
+        if counts == 1:
+            return None
+        mine = {k: r.place for k, r in self.rules.items() if r.optimizer is optimizer}
+        # What it updates several times, or in a way that is not known, may be another step.
+        if self.flow.trained_of.keys() & variables_of(optimizer).keys() - mine.keys():
+            return None
+        one_each = mine.keys() & self.observed.alike.keys()
+        fits = (self._made_as(optimizer, key, mine[key], counts) for key in one_each)
+        makes = steps_made(fits)
+        return None if makes is None or makes == counts else (counts, makes)
+
+    def _made_as(self, optimizer: Any, key: int | str, place: int, counts: int) -> frozenset[int]:
+        """As which of the steps that an optimizer counts it may make an update."""
+        step = optimizer_step(optimizer, [variables_of(optimizer)[key]])
+        if step is None:
+            return frozenset()
+        update, shapes = OptimizerUpdate(step, [key], self.observed), self.observed.shapes
+        every = range(counts)
+        return frozenset(one for one in every if self._fitting(update, [key], place, one, shapes))
 
     # -- an optimizer at hand ----------------------------------------------------------------------
 

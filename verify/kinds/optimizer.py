@@ -37,7 +37,8 @@ def _facts(detector: Detector) -> Iterator[OptimizerFact]:
     for update in detector.flow.trained:
         rule = detector.rule_of(update)
         if rule is not None:
-            by.setdefault(_name(rule), (_rate(rule), []))[1].append(update.variable.path)
+            name = _name(rule) + _miscounted(detector, rule)
+            by.setdefault(name, (_rate(rule), []))[1].append(update.variable.path)
     for name, (rate, paths) in by.items():
         yield OptimizerFact(name, rate, tuple(sorted(set(paths))))
 
@@ -51,6 +52,12 @@ def _name(rule: Rule) -> str:
         "" if not rule.decay or not rule.rate else f", weight_decay={rule.decay / rule.rate:.6g}"
     )
     return f"SGD(learning_rate={rate}{decay})"
+
+
+def _miscounted(detector: Detector, rule: Rule) -> str:
+    """What to add of an optimizer that counts steps that it does not make."""
+    one = None if rule.optimizer is None else detector.optimizers.miscounted(rule.optimizer)
+    return "" if one is None else f", which counts {one[0]} steps where it makes {one[1]}"
 
 
 def _rate(rule: Rule) -> float | None:
@@ -100,6 +107,8 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
             elif update in detector.flow.repeated:
                 told = f"{optimizer_name(made)}, more than once by the same gradient"
                 wrong.setdefault(told, ([], ()))[0].append(path)
+            elif counting := _miscounted(detector, as_made):
+                wrong.setdefault(optimizer_name(made) + counting, ([], ()))[0].append(path)
             elif not transforms and detector.opposes(update, as_made):
                 told = f"{optimizer_name(made)} of the opposite of each gradient"
                 wrong.setdefault(told, ([], (_UPHILL,)))[0].append(path)

@@ -1,0 +1,38 @@
+"""Whether an optimizer counts the steps that it makes, or more.
+
+Where its update depends on how many steps it has made, as a bias correction or a schedule does,
+values tell as which of several steps it makes each update; a step that is counted and that no
+update is made as was counted on top.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from verify.find.observed import Observed
+from verify.graphs import exclusive, key_of
+
+
+def steps_counted(observed: Observed, optimizer: Any) -> int:
+    """How many steps an optimizer counts each time; 1 where that depends on a branch, or a loop."""
+    key, flat = key_of(optimizer.iterations), observed.flat
+    paths = [
+        node.path
+        for node, variable in flat.writes()
+        if variable.key == key and observed.flow.inside(node)
+    ]
+    alone = any(exclusive(a, b) for a, b in itertools.combinations(paths, 2))
+    return 1 if alone or any(flat.loops(path) for path in paths) else max(1, len(paths))
+
+
+def steps_made(every: Iterable[frozenset[int]]) -> int | None:
+    """As how many different steps updates are made, of the steps that each may be made as.
+
+    None where that is not told: an update that depends on no count may be made as any.
+    """
+    found = list(every)
+    if not found or any(len(one) != 1 for one in found):
+        return None
+    return len(frozenset[int]().union(*found))
