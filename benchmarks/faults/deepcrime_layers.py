@@ -23,6 +23,7 @@ from benchmarks.faults.steps import (
     images,
     recurrent,
     regression,
+    series,
     taped,
 )
 
@@ -277,7 +278,7 @@ FAULTS = (
         "all kernels one number: units that stay copies of one another",
         lambda: fitted(dense()),
         lambda: fitted(dense_of(keras.initializers.Constant(0.1))),
-        watch=Watch(classes, {"watched": "*", "ratio": (1e-9, 1.0)}),
+        watch=Watch(classes, {"watched": "*", "lint": True}),
     ),
     Fault(
         "WCI-convolution",
@@ -285,7 +286,7 @@ FAULTS = (
         "filters that begin as copies of one another, and so does what takes them",
         lambda: fitted(cnn(), batch=IMAGES),
         lambda: fitted(ones_cnn(), batch=IMAGES),
-        watch=Watch(images, {"watched": "*"}),
+        watch=Watch(images, {"watched": "*", "lint": True}),
     ),
     Fault(
         "WCI-recurrent",
@@ -293,6 +294,7 @@ FAULTS = (
         "a recurrent layer whose units begin as copies of one another",
         lambda: fitted(recurrent(), batch=SERIES),
         lambda: fitted(ones_recurrent(), batch=SERIES),
+        watch=Watch(series, {"watched": "*", "lint": True}),
     ),
     Fault(
         "TCL-shuffled",

@@ -81,7 +81,7 @@ def _violated(trial: Trial, asked: dict[str, Any]) -> tuple[str, ...]:
     try:
         verify.assert_graph(trial.step, *trial.batch, model=trial.model, **asked)
     except verify.GraphAssertionError as error:
-        return tuple(dict.fromkeys(violation.keyword for violation in error.violations))
+        return tuple(dict.fromkeys(violation.keyword.split()[0] for violation in error.violations))
     return ()
 
 
@@ -97,5 +97,5 @@ def _watched(trial: Trial, watch: Watch) -> tuple[str, ...]:
     try:
         trial.step.fit(x, y, batch_size=size, epochs=watch.epochs, verbose=0, callbacks=[guard])
     except verify.GraphAssertionError as error:
-        return tuple(dict.fromkeys(violation.keyword for violation in error.violations))
+        return tuple(dict.fromkeys(violation.keyword.split()[0] for violation in error.violations))
     return ()

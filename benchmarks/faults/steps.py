@@ -189,6 +189,13 @@ def classes(scale: float = 1.0) -> tuple[Any, Any]:
     return scale * x, np.argmax(x[:, :3], axis=1).astype("int32")
 
 
+def series() -> tuple[Any, Any]:
+    """64 short series of three classes."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 5, 4)).astype("float32")
+    return x, np.argmax(x[:, 0, :3], axis=1).astype("int32")
+
+
 def images(scale: float = 1.0) -> tuple[Any, Any]:
     """64 small images of three classes."""
     rng = np.random.default_rng(0)

@@ -25,12 +25,13 @@ is a right one of another training, so that no rule about all steps can know |
 | keyword | the keyword of `verify.assert_graph` that fails: of those that whoever wrote the right \
 step would first write to be sure of this |
 | snapshot | whether the facts of the step (`graph_snapshot`) are others than of the right one |
-| guard | what `verify.Guard` tells while the step trains, where it is tried |
+| guard | what `verify.Guard` tells before or while the step trains, where it is tried: a keyword, \
+a monitor, or with `lint=True` a rule |
 
 {totals}
 
-Where nothing but lint catches a fault, no keyword asks for it: how weights were drawn, say, is
-nothing that a step does. The sources: DeepCrime (Humbatova, Jahangirova, Tonella 2021; its
+Where no keyword asks for a fault, a guard tells it: how weights were drawn, say, is nothing that a
+step does. The sources: DeepCrime (Humbatova, Jahangirova, Tonella 2021; its
 operators by name), TheDeepChecker (Ben Braiek, Khomh 2022; its synthetic programs and cases from
 Stack Overflow), the taxonomy of real faults (Humbatova and others 2020; by leaf), Defects4ML
 (Morovati and others 2023; by number), silent bugs of TensorFlow and Keras (Tambon and others 2023;

@@ -7,12 +7,11 @@ update is made as was counted on top.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
 from verify.find.observed import Observed
-from verify.graphs import exclusive, key_of
+from verify.graphs import key_of
 
 
 def steps_counted(observed: Observed, optimizer: Any) -> int:
@@ -23,8 +22,8 @@ def steps_counted(observed: Observed, optimizer: Any) -> int:
         for node, variable in flat.writes()
         if variable.key == key and observed.flow.inside(node)
     ]
-    alone = any(exclusive(a, b) for a, b in itertools.combinations(paths, 2))
-    return 1 if alone or any(flat.loops(path) for path in paths) else max(1, len(paths))
+    told = len(set(paths)) == 1 and not flat.loops(paths[0])
+    return len(paths) if told else 1
 
 
 def steps_made(every: Iterable[frozenset[int]]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from verify.guard.promises import Promise, promise_of
 from verify.guard.running import is_controlled, monitored_train_function, step_that_runs
 from verify.guard.watching import watched_by
 from verify.kinds import Violation
+from verify.rules import chosen
 from verify.step import Step, capture
 
 OnViolation = str | Callable[[Sequence[Violation]], object]
@@ -49,6 +50,9 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             pause of what trains in turns, or is accumulated.
         ratio: bounds of the norm of an update over that of the weights it updates, such as
             ``(1e-6, 0.1)``; of trained variables with two axes or more. None: unchecked.
+        lint: hold the step against the rules of `verify.lint`, too, or alone: with the weights that
+            training begins with.
+        ignore: ids of rules that are not asked.
         on_violation: ``"raise"`` a `GraphAssertionError`, ``"warn"``, or a function of the list of
             violations, after which training goes on.
         log_dir: where TensorBoard finds what was looked at: ``guard/ratio/<path>``, if `ratio` is
@@ -57,8 +61,9 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     Raises:
         ContractError: `contract` can't be read, or names none of its contracts.
-        TypeError: a contract and keywords, or neither; an unknown keyword.
-        ValueError: `every`, `within` or `ratio` is no such number, or `on_violation` no such way.
+        TypeError: a contract and keywords, or nothing; an unknown keyword.
+        ValueError: `every`, `within` or `ratio` is no such number, `on_violation` no such way, or
+            `ignore` names no rule, or there is no `lint`.
     """
 
     def __init__(
@@ -68,13 +73,18 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         *,
         within: int = 100,
         ratio: tuple[float, float] | None = None,
+        lint: bool = False,
+        ignore: Iterable[str] = (),
         on_violation: OnViolation = "raise",
         log_dir: str | Path | None = None,
         **expected: Any,
     ) -> None:
         super().__init__()
         _check(every, within, ratio, on_violation)
-        self.promise: Promise = promise_of(contract, expected)
+        if ignore and not lint:
+            raise ValueError("ignore is of rules: say lint=True, too")
+        rules = chosen((), ignore) if lint else ()
+        self.promise: Promise = promise_of(contract, expected, rules)
         self.every, self.within, self.ratio = every, within, ratio
         self.on_violation = on_violation
         self._board = None if log_dir is None else Board(Path(log_dir))

@@ -13,6 +13,7 @@ from verify.contracts import Contract, expected_of, read
 from verify.errors import ContractError
 from verify.find import Detector
 from verify.kinds import Violation
+from verify.rules import Rule, findings
 from verify.step import Step
 from verify.step_facts import changes, lines_of, step_facts
 
@@ -79,18 +80,53 @@ class Kept:
         return [line for line in self.text.splitlines() if line.startswith(begin)]
 
 
-def promise_of(said: str | Path | None, keywords: Mapping[str, Any]) -> Promise:
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """A promise that breaks none of some rules of `verify.lint`, besides another or alone."""
+
+    rules: Sequence[Rule]
+    other: Promise | None = None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return {} if self.other is None else self.other.values
+
+    def violations(self, step: Step) -> list[Violation]:
+        instead = {rule.id: rule.instead for rule in self.rules}
+        told = [] if self.other is None else self.other.violations(step)
+        return told + [
+            Violation(
+                f"{one.id} {one.title}",
+                instead[one.id],
+                one.message if one.place in one.message else f"{one.message}, at {one.place}",
+                (one.page,),
+            )
+            for one in findings(Detector(step), self.rules)
+        ]
+
+    def place(self, keyword: str) -> str | None:
+        return None if self.other is None else self.other.place(keyword)
+
+
+def promise_of(
+    said: str | Path | None, keywords: Mapping[str, Any], rules: Sequence[Rule] = ()
+) -> Promise:
     """A promise from the path of a file, with ``#name`` of one contract of several, or keywords.
+
+    `rules`: of `verify.lint`, which are promised as well, or alone.
 
     Raises:
         ContractError: the file can't be read, or does not say which of its contracts is meant.
-        TypeError: both are given, or neither, or a keyword that nothing knows.
+        TypeError: both are given, or nothing, or a keyword that nothing knows.
     """
+    if rules:
+        alone = said is None and not keywords
+        return Sound(rules, None if alone else promise_of(said, keywords))
     if (said is None) == (not keywords):
         told = "neither" if said is None else f"both {str(said)!r} and {', '.join(keywords)}"
         raise TypeError(
-            "a Guard takes a contract's or a snapshot's path, or keywords of verify.assert_graph: "
-            f"{told} given"
+            "a Guard takes a contract's or a snapshot's path, keywords of verify.assert_graph, or "
+            f"lint=True: {told} given"
         )
     if said is None:
         return Said(Expectation.of(keywords))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 
 import verify
@@ -78,3 +80,33 @@ def test_that_a_file_that_says_nothing_clear_is_refused(
 def test_that_one_of_them_is_asked_for(given: dict[str, Any], told: str) -> None:
     with pytest.raises(TypeError, match=told):
         Guard(**given)
+
+
+def constant() -> keras.Model:
+    """A model whose units can't become different."""
+    made = model()
+    for layer in made.layers:
+        layer.set_weights([0.5 * np.ones_like(weight) for weight in layer.get_weights()])
+    return made
+
+
+def test_that_rules_are_held_with_the_weights_that_training_begins_with() -> None:
+    fit(model(), Guard(lint=True), epochs=1)
+    with pytest.raises(GraphAssertionError, match=r"V111 .*: expected a random initialiser"):
+        fit(constant(), Guard(lint=True), epochs=1)
+    fit(constant(), Guard(lint=True, ignore=["V111"]), epochs=1)
+
+
+def test_that_rules_are_held_besides_a_contract(contracts: Path) -> None:
+    fit(model(), Guard(f"{contracts}#right", lint=True), epochs=1)
+    with pytest.raises(GraphAssertionError, match="V111"):
+        fit(constant(), Guard(f"{contracts}#right", lint=True), epochs=1)
+    with pytest.raises(GraphAssertionError, match=f"promised at {contracts}:8"):
+        fit(model(), Guard(f"{contracts}#wrong", lint=True), epochs=1)
+
+
+def test_that_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="V999"):
+        Guard(lint=True, ignore=["V999"])
+    with pytest.raises(ValueError, match="say lint=True, too"):
+        Guard(loss="mse", ignore=["V111"])
