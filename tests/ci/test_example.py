@@ -45,7 +45,8 @@ for folder, output, (program, *arguments) in json.loads(sys.argv[1]):
         else:
             sys.argv, sys.path[0] = [program, *arguments], os.path.dirname(program)
             runpy.run_path(program, run_name="__main__")
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    # Now: what is left in the buffer would be printed by the next process, too.
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
