@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import keras
+
 from verify.find.observed import Observed
 from verify.graphs import key_of
 
 
 def steps_counted(observed: Observed, optimizer: Any) -> int:
     """How many steps an optimizer counts each time; 1 where that depends on a branch, or a loop."""
-    key, flat = key_of(optimizer.iterations), observed.flat
+    iterations, flat = optimizer.iterations, observed.flat
+    if not isinstance(iterations, keras.Variable):
+        return 1  # of several calls that gradients are added up in, one is a step
+    key = key_of(iterations)
     paths = [
         node.path
         for node, variable in flat.writes()

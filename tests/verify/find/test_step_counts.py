@@ -97,3 +97,9 @@ def test_it_is_not_told_where_no_update_depends_on_the_count() -> None:
 def test_nor_where_an_update_is_by_no_rule_that_is_known() -> None:
     facts = verify.facts(step_applied(applied_to_parts, optim.Nadam(0.01)), *batch())
     assert not any("counts" in one.name for one in facts.optimizers)
+
+
+def test_nor_of_calls_whose_gradients_are_added_up() -> None:
+    optimizer = optim.Adam(0.01, gradient_accumulation_steps=2)
+    facts = verify.facts(step_applied(applied_to_parts, optimizer), *batch())
+    assert not any("counts" in one.name for one in facts.optimizers)
