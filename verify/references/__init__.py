@@ -42,6 +42,7 @@ from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.optimizers import (
     OptimizerStep,
     accumulators,
+    counter_of,
     decays,
     has_schedule,
     optimizer_name,
@@ -86,6 +87,7 @@ __all__ = [
     "Untraced",
     "VjpReferences",
     "accumulators",
+    "counter_of",
     "decays",
     "family_gradients",
     "format_call",

@@ -42,6 +42,18 @@ def variables_of(optimizer: Any) -> Mapping[int | str, Any]:
     return {key_of(variable): variable for variable in optimizer._trainable_variables}
 
 
+def counter_of(optimizer: Any) -> int | str:
+    """The key of the variable that an optimizer counts its calls in.
+
+    ``iterations`` is that variable, or what is made of it where gradients of several calls are
+    added up. Private then; tests/verify/references/test_optimizers.py notices if it moves.
+    """
+    counter = optimizer.iterations
+    if not isinstance(counter, keras.Variable):
+        counter = getattr(optimizer, "inner_optimizer", optimizer)._iterations
+    return key_of(counter)
+
+
 def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | None:
     """What an optimizer does with gradients of some of its variables.
 

@@ -12,6 +12,7 @@ from verify.find import LEFT_OVER, Detector, Found, describe
 from verify.flow import Update
 from verify.graphs import IDENTITIES, RESHAPES, key_of
 from verify.references import (
+    counter_of,
     decays,
     is_of_keras,
     known_name,
@@ -232,7 +233,7 @@ def not_emptied(seen: Seen) -> Iterator[Told]:
 )
 def counts_wrongly(seen: Seen) -> Iterator[Told]:
     for optimizer in seen.step.optimizers:
-        key = key_of(optimizer.iterations)
+        key = counter_of(optimizer)
         updates = [u for u in seen.trained if _is_by(seen.detector, u, optimizer)]
         if not updates:
             continue
@@ -256,7 +257,7 @@ def counts_wrongly(seen: Seen) -> Iterator[Told]:
 
 def _is_used(seen: Seen, optimizer: Any) -> bool:
     """Whether a step writes what an optimizer keeps, or goes by its count."""
-    counter = key_of(optimizer.iterations)
+    counter = counter_of(optimizer)
     read = {variable.key for _, variable in seen.flat.reads()}
     written = {variable.key for _, variable in seen.flat.writes()}
     kept = {key_of(v) for v in optimizer.variables}
@@ -284,7 +285,7 @@ _ENDLESS = {"momentum": 1.0, "beta_1": 1.0, "beta_2": 1.0, "rho": 1.0}
 def forgets_nothing(seen: Seen) -> Iterator[Told]:
     counted = {variable.key for _, variable in seen.flat.writes()}
     for optimizer in seen.step.optimizers:
-        if key_of(optimizer.iterations) not in counted:
+        if counter_of(optimizer) not in counted:
             continue
         own = variables_of(optimizer)
         updated = paths_of(u for u in seen.trained if u.variable.key in own)
@@ -310,7 +311,7 @@ def decays_all(seen: Seen) -> Iterator[Told]:
     counted = {variable.key for _, variable in seen.flat.writes()}
     for optimizer in seen.step.optimizers:
         decay, rate = getattr(optimizer, "weight_decay", None), _rate(optimizer, None)
-        if not decay or not rate or key_of(optimizer.iterations) not in counted:
+        if not decay or not rate or counter_of(optimizer) not in counted:
             continue
         own = variables_of(optimizer)
         updates = [

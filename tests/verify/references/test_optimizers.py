@@ -12,6 +12,7 @@ import tensorflow as tf
 from verify.graphs import key_of
 from verify.references import (
     accumulators,
+    counter_of,
     decays,
     has_schedule,
     optimizer_name,
@@ -48,6 +49,16 @@ def test_the_variables_that_an_optimizer_was_built_for() -> None:
     optimizer, variables = built(optim.Adam(0.1))
     assert [id(v) for v in optimizer._trainable_variables] == [id(v) for v in variables]
     assert variables_of(optimizer) == {key_of(variable): variable for variable in variables}
+
+
+def test_what_an_optimizer_counts_in() -> None:
+    """Private to Keras where gradients are added up: this fails if it moves."""
+    plain, _ = built(optim.Adam(0.1))
+    assert counter_of(plain) == key_of(plain.iterations)
+    for optimizer in (optim.Adam(0.1, gradient_accumulation_steps=2), optim.SGD(0.1)):
+        scaled, _ = built(optim.LossScaleOptimizer(optimizer))
+        assert counter_of(scaled) == counter_of(optimizer)
+        assert counter_of(optimizer) in {key_of(variable) for variable in optimizer.variables}
 
 
 def test_what_an_optimizer_adds_gradients_up_in() -> None:

@@ -40,3 +40,11 @@ def test_models_of_keras(name: str, head: str | None) -> None:
     model.compile("adam", loss)
     batch = tf.TensorSpec((4, 32, 32, 3)), tf.TensorSpec((4,), "int32")
     assert not verify.lint(model, batch)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_optimizer_that_adds_up_gradients(scaled: bool) -> None:
+    optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    assert verify.lint(model, tf.TensorSpec((8, 3)), tf.TensorSpec((8, 1))) == ()
