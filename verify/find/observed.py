@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import itertools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,7 @@ from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
 from verify.references import optimizer_state
 from verify.step import Step
 
+T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 
 # Gradients that clips of any bounds leave alone, and such that all of them bind.
@@ -119,12 +121,16 @@ class Observed:
         self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
         self._rows: dict[Tensor, Rows | None] = {}
 
+    def remembered(self, of: Any, make: Callable[[], T]) -> T:
+        """What values have told of the step's updates, while all that decides it is as it was."""
+        about = of, self.flow.region, self.step.trainable
+        return self.flat.remembered(about, self._situation, make)
+
     @functools.cached_property
-    def situation(self) -> tuple[Any, ...]:
-        """All that decides, besides the graph, what values tell of its updates."""
-        step = self.step
-        optimizers = tuple(optimizer_state(one) for one in step.optimizers)
-        return self.flow.region, step.trainable, frozenset(step.numbers.items()), optimizers
+    def _situation(self) -> tuple[Any, ...]:
+        """What decides, besides the graph, how its updates are made."""
+        optimizers = tuple(optimizer_state(one) for one in self.step.optimizers)
+        return dict(self.step.numbers), optimizers
 
     @functools.cached_property
     def updates(self) -> dict[int | str, Update]:

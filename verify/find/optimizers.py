@@ -67,23 +67,27 @@ class Optimizers:
 
     def __init__(self, observed: Observed) -> None:
         self.observed, self.step, self.flow = observed, observed.step, observed.flow
+        self._miscounts: dict[int, tuple[int, int] | None] = {}  # by id of the optimizer
 
     @functools.cached_property
     def rules(self) -> dict[int | str, Rule]:
         """By key of the trained variable; no rule where no one is known."""
-        kept, situation = self.flow.flat.kept, (Rule, *self.observed.situation)
-        if situation not in kept:
-            # Not the optimizers: they may lead to the function that the graph is kept for.
-            numbers = {id(one): number for number, one in enumerate(self.step.optimizers)}
-            kept[situation] = {
-                key: (dataclasses.replace(rule, optimizer=None), numbers.get(id(rule.optimizer)))
-                for key, rule in self._found().items()
-            }
         return {
             key: rule
             if number is None
             else dataclasses.replace(rule, optimizer=self.step.optimizers[number])
-            for key, (rule, number) in kept[situation].items()
+            for key, (rule, number) in self.observed.remembered(Rule, self._by_number).items()
+        }
+
+    def _by_number(self) -> dict[int | str, tuple[Rule, int | None]]:
+        """Rules without the optimizers, which may lead to the function that the graph is kept for.
+
+        In place of each, its number among those at hand.
+        """
+        numbers = {id(one): number for number, one in enumerate(self.step.optimizers)}
+        return {
+            key: (dataclasses.replace(rule, optimizer=None), numbers.get(id(rule.optimizer)))
+            for key, rule in self._found().items()
         }
 
     def _found(self) -> dict[int | str, Rule]:
@@ -150,6 +154,11 @@ class Optimizers:
 
     def miscounted(self, optimizer: Any) -> tuple[int, int] | None:
         """(steps that an optimizer counts, those that it makes); None where these are as many."""
+        if id(optimizer) not in self._miscounts:
+            self._miscounts[id(optimizer)] = self._miscount(optimizer)
+        return self._miscounts[id(optimizer)]
+
+    def _miscount(self, optimizer: Any) -> tuple[int, int] | None:
         counts = steps_counted(self.observed, optimizer)
         if counts == 1:
             return None
@@ -158,11 +167,11 @@ class Optimizers:
         if self.flow.trained_of.keys() & variables_of(optimizer).keys() - mine.keys():
             return None
         one_each = mine.keys() & self.observed.alike.keys()
-        fits = (self._made_as(optimizer, key, mine[key], counts) for key in one_each)
+        fits = (self._as_which(optimizer, key, mine[key], counts) for key in one_each)
         makes = steps_made(fits)
         return None if makes is None or makes == counts else (counts, makes)
 
-    def _made_as(self, optimizer: Any, key: int | str, place: int, counts: int) -> frozenset[int]:
+    def _as_which(self, optimizer: Any, key: int | str, place: int, counts: int) -> frozenset[int]:
         """As which of the steps that an optimizer counts it may make an update."""
         step = optimizer_step(optimizer, [variables_of(optimizer)[key]])
         if step is None:

@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import keras
-
 from verify.find.observed import Observed
-from verify.graphs import key_of
+from verify.references import accumulators, counter_of
 
 
 def steps_counted(observed: Observed, optimizer: Any) -> int:
     """How many steps an optimizer counts each time; 1 where that depends on a branch, or a loop."""
-    iterations, flat = optimizer.iterations, observed.flat
-    if not isinstance(iterations, keras.Variable):
+    if accumulators(optimizer)[0] > 1:
         return 1  # of several calls that gradients are added up in, one is a step
-    key = key_of(iterations)
+    key, flat = counter_of(optimizer), observed.flat
     paths = [
         node.path
         for node, variable in flat.writes()

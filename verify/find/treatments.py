@@ -86,11 +86,7 @@ class Treatments:
     @functools.cached_property
     def all(self) -> dict[int | str, Treatment]:
         """By key of the variable."""
-        kept, situation = self.observed.flat.kept, (Treatment, *self.observed.situation)
-        if situation not in kept:
-            kept[situation] = self._found()
-        found: dict[int | str, Treatment] = kept[situation]
-        return found
+        return self.observed.remembered(Treatment, self._found)
 
     def _found(self) -> dict[int | str, Treatment]:
         found: dict[int | str, Treatment] = {}

@@ -372,8 +372,5 @@ def flow_of(
     flat: FlatGraph, region: Region = (), trainable: frozenset[int | str] | None = None
 ) -> Flow:
     """The flow over a graph, or one branch of it: the same for all that is asked of a step."""
-    known = Flow, region, trainable
-    if known not in flat.kept:
-        flat.kept[known] = Flow(flat, region, trainable)
-    found: Flow = flat.kept[known]
-    return found
+    about = Flow, region, trainable
+    return flat.remembered(about, None, lambda: Flow(flat, region, trainable))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Set
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Set
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from verify.graphs.op_definitions import output_dtypes, shape_of
+
+T = TypeVar("T")
 
 Tensor = tuple[int, int]
 """A tensor: (index of the node that makes it, index among that node's outputs)."""
@@ -185,7 +187,7 @@ class FlatGraph:
     """A whole traced function, flat, in program order.
 
     `foreign`: read from a definition that anybody may have written, whose shapes may be untrue.
-    `kept`: what has been worked out of it, for the next who asks: it is as long-lived as the graph.
+    What has been worked out of it is `remembered` for the next who asks, as long as the graph is.
     """
 
     name: str
@@ -195,7 +197,7 @@ class FlatGraph:
     outputs: list[Tensor] = dataclasses.field(default_factory=list)
     guards: list[Guard] = dataclasses.field(default_factory=list)
     foreign: bool = False
-    kept: dict[Any, Any] = dataclasses.field(
+    _kept: dict[Any, tuple[Any, Any]] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _guards_by_branch: dict[tuple[str, ...], tuple[Guard, int]] = dataclasses.field(
@@ -208,6 +210,19 @@ class FlatGraph:
     _accessing: tuple[dict[int, VariableRef], int, list[tuple[Node, VariableRef]]] | None = (
         dataclasses.field(default=None, init=False, repr=False, compare=False)
     )
+
+    def remembered(self, of: Any, state: Any, make: Callable[[], T]) -> T:
+        """What `make` has made before, or makes now.
+
+        Args:
+            of: what it is about; only the last of each is kept.
+            state: what decides it besides the graph: of another one, it is made again.
+        """
+        known = self._kept.get(of)
+        if known is None or known[0] != state:
+            known = self._kept[of] = state, make()
+        found: T = known[1]
+        return found
 
     def node(self, tensor: Tensor) -> Node:
         return self.nodes[tensor[0]]

@@ -69,11 +69,8 @@ def with_paths(flat: FlatGraph, variables: Iterable[Any]) -> FlatGraph:
         told = path if number == 1 else f"{path}#{number}"
         found[index] = dataclasses.replace(variable, path=told)
     # The same names, the same graph: what is known of it serves again.
-    named = "paths", *((index, variable.path) for index, variable in found.items())
-    if named not in flat.kept:
-        flat.kept[named] = dataclasses.replace(flat, variables=found)
-    again: FlatGraph = flat.kept[named]
-    return again
+    names = [(index, variable.path) for index, variable in found.items()]
+    return flat.remembered("paths", names, lambda: dataclasses.replace(flat, variables=found))
 
 
 def weights_of(model: Any, flat: FlatGraph) -> tuple[VariableRef, ...]:
