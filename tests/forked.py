@@ -7,10 +7,11 @@ process from scratch instead.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,6 +26,20 @@ def start(program: Callable[..., Any], *arguments: Any) -> BaseProcess:
     process = _CONTEXT.Process(target=program, args=arguments)
     process.start()
     return process
+
+
+def told(processes: Sequence[BaseProcess], folder: Path) -> list[Any]:
+    """What workers have written to ``<number>.json``, once all have ended as they should."""
+    try:
+        for process in processes:
+            process.join(240)
+    finally:
+        for process in processes:
+            process.kill()
+    every = range(len(processes))
+    logs = [(folder / f"{number}.log").read_text() for number in every]
+    assert [process.exitcode for process in processes] == [0 for _ in every], "\n".join(logs)
+    return [json.loads((folder / f"{number}.json").read_text()) for number in every]
 
 
 def run(code: str) -> tuple[int, str]:

@@ -160,15 +160,7 @@ def test_a_worker_that_dies_ends_the_other(index: int, tmp_path: Path) -> None:
 def test_two_workers_take_the_same_branches_and_train_as_one(tmp_path: Path) -> None:
     """Their local losses differ; the branches are chosen by the loss of the global batch."""
     processes = started(tmp_path, slowly=False)
-    try:
-        for process in processes:
-            process.join(240)
-    finally:
-        for process in processes:
-            process.kill()
-    logs = [(tmp_path / f"{i}.log").read_text() for i in range(2)]
-    assert [process.exitcode for process in processes] == [0, 0], "\n".join(logs)
-    first, second = (json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2))
+    first, second = forked.told(processes, tmp_path)
     assert first["control"] == second["control"]
     assert len(set(first["control"])) == 2, "both branches should have been taken"
     assert first["weights"] == second["weights"]

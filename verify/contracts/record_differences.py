@@ -12,7 +12,7 @@ from verify.contracts.recorded_values import UNKNOWN, Kept
 from verify.contracts.records import Record, RecordedStep, recorded
 from verify.contracts.roles import paired, roles_of
 from verify.contracts.sketches import DOUBTFUL, ROUNDING, Sketch, factor
-from verify.flow import Flow
+from verify.flow import flow_of
 from verify.step import Step
 
 Outcome = Literal["same", "alike", "other", "unsure"]
@@ -47,7 +47,7 @@ class Difference:
 
 def now_of(then: RecordedStep, step: Step) -> RecordedStep:
     """What a step is now, fed as it was for the record."""
-    own = roles_of(step, Flow(step.flat, (), step.trainable))
+    own = roles_of(step, flow_of(step.flat, (), step.trainable))
     pairs = paired(then.variables, own)
     known = {}
     for key, role in own.items():

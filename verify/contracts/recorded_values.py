@@ -13,14 +13,12 @@ import tensorflow as tf
 
 from verify.contracts.roles import Key, Role
 from verify.contracts.sketches import Sketch, sketch
-from verify.find import BatchFeed, probabilities
+from verify.find import COUNTS, BatchFeed, probabilities
 from verify.graphs import WHILES, FlatGraph, Folder, Tensor, VariableRef, draws
 from verify.match import Domain, Evaluation, NoValueError, Plan, concrete, drawn
 from verify.step import Step
 
 _DRAWS = (0, 1, 2, 3, 4, 6, 7, 9)
-# Steps that were made before: up to 16 of them are counted out in two draws or more.
-_COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
 # What an optimizer keeps, once so small that what it adds to a root decides.
 _KEPT = (1.0, 1.0, 1e-8, 1.0, 1.0, 1.0, 1.0, 1e-8)
 _MARKS = 4  # numbers at which a count decides something
@@ -68,7 +66,7 @@ class Evaluated:
 
 def draws_for(flat: FlatGraph) -> list[Draw]:
     """The draws that a record of a step is made of."""
-    pairs = zip(_DRAWS, _COUNTS, _KEPT, strict=True)
+    pairs = zip(_DRAWS, COUNTS, _KEPT, strict=True)
     found = [Draw(b, count, kept, i % 2 == 0) for i, (b, count, kept) in enumerate(pairs)]
     counts = [c for mark in _marks(flat) for c in range(max(0, mark - 2), mark + 2)]
     return found + [Draw(0, count, 1.0, True) for count in sorted({*counts})]

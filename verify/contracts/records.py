@@ -29,7 +29,7 @@ from verify.contracts.roles import Key, Role, roles_of
 from verify.contracts.sketches import drawn_here
 from verify.contracts.subject import captured, subject_from
 from verify.errors import ContractError
-from verify.flow import Canonical, Flow
+from verify.flow import Canonical, Flow, flow_of
 from verify.graphs import draws, no_collection
 from verify.match import NoValueError
 from verify.step import Step
@@ -111,7 +111,7 @@ def recorded(
             that, `rows` which of its arguments are probabilities.
     """
     with no_collection():
-        flow = Flow(step.flat, (), step.trainable)
+        flow = flow_of(step.flat, (), step.trainable)
         roles = dict(roles_of(step, flow)) | dict(known or {})
         handed = _arguments(step)
         of_rows = argument_rows(step)

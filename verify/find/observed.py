@@ -30,7 +30,7 @@ Array = np.ndarray[Any, Any]
 SPREADS = (1.0, 1e9, 1e-2, 1e3, 1e7, 1e-3, 0.3, 0.1)
 _SIGNS = (-1, 1, 1, 1, -1, -1, 1, -1)
 # Steps that were made before: up to 16 of them are counted out in two draws or more.
-_COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
+COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
 _OFTEN = 2  # of the counts that are fed, a branch is taken at that
 _TRIED = 65  # numbers at which a count may choose a branch: from zero
 # What an optimizer keeps, once so small that what it adds to a root decides.
@@ -62,7 +62,7 @@ class Held(Drawn):
         name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
         if variable.shape == () and variable.key not in trained:
             if dtype.is_integer:
-                counts = self.observed.counts.get(variable.key, _COUNTS)
+                counts = self.observed.counts.get(variable.key, COUNTS)
                 return tf.constant((counts[self.draw] + self.sooner) % (dtype.max + 1), dtype)
             if dtype.is_floating and variable.key in step.numbers:
                 return tf.constant(step.numbers[variable.key], dtype)
@@ -160,10 +160,10 @@ class Observed:
             if len(read) != 1 or read[0].shape != () or "int" not in read[0].dtype:
                 continue
             taken = [
-                n for n in {*range(_TRIED), *_COUNTS} if self._is_at(tensor, read[0], n, position)
+                n for n in {*range(_TRIED), *COUNTS} if self._is_at(tensor, read[0], n, position)
             ]
-            if taken and len({*_COUNTS}.intersection(taken)) < _OFTEN:
-                fed = itertools.chain(*zip(itertools.cycle(taken), _COUNTS, strict=False))
+            if taken and len({*COUNTS}.intersection(taken)) < _OFTEN:
+                fed = itertools.chain(*zip(itertools.cycle(taken), COUNTS, strict=False))
                 found[read[0].key] = (*itertools.islice(fed, DRAWS),)
         return found
 

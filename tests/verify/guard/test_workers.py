@@ -16,15 +16,7 @@ def test_a_guard_among_two_workers(tmp_path: Path) -> None:
     for index in range(2):
         task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
         processes.append(forked.start(workers.run, task, tmp_path / f"{index}.json"))
-    try:
-        for process in processes:
-            process.join(240)
-    finally:
-        for process in processes:
-            process.kill()
-    logs = [(tmp_path / f"{index}.log").read_text() for index in range(2)]
-    assert [process.exitcode for process in processes] == [0, 0], "\n".join(logs)
-    first, second = (json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2))
+    first, second = forked.told(processes, tmp_path)
     assert first["kept"] == second["kept"] == ""
     assert "loss: expected mae" in first["broken"]
     assert "MeanSquaredError of " in first["broken"]
