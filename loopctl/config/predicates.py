@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from loopctl.config.predicate_values import COUNTERS, HostValues, Statistic, Values
+from loopctl_shared import near_spellings
 
 RESERVED = frozenset(
     (
@@ -200,10 +201,22 @@ class Series:
             raise ValueError(f"{self!r}.mean({window!r}): a window of at least 1 step is needed")
         return SeriesMean(self.name, int(window))
 
-    def __lt__(self, other: Any) -> Condition:
-        raise TypeError(f"{self!r} is a column of the history: compare its .last() or .mean(n)")
+    @property
+    def hint(self) -> str:
+        """What to write where a number is needed."""
+        near = near_spellings(self.name, COUNTERS)
+        meant = f"; did you mean when.{near[0]}, the counter?" if near else ""
+        return f"it is a column of the history: take its .last() or .mean(n){meant}"
 
-    __le__ = __gt__ = __ge__ = __lt__
+    def _no_number(self, other: Any) -> Any:
+        as_number(self)
+
+    __lt__ = __le__ = __gt__ = __ge__ = _no_number
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = _no_number
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = _no_number
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == other.name if isinstance(other, Series) else self._no_number(other)
 
     def __repr__(self) -> str:
         plain = self.name.isidentifier() and self.name not in RESERVED
@@ -344,7 +357,8 @@ def as_number(value: Any) -> Number:
     if isinstance(value, np.integer | np.floating):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} can't be used in a graph predicate: a number is needed")
+        hint = f"; {value.hint}" if isinstance(value, Series) else ""
+        raise TypeError(f"{value!r} can't be used in a graph predicate: a number is needed{hint}")
     # Plain numbers: a predicate's text becomes source, and a subclass could write anything.
     return Constant(int(value) if isinstance(value, int) else float(value))
 

@@ -52,11 +52,12 @@ def from_bytes(data: bytes) -> State:
             names = (name for name in arrays.files if name.startswith(folder))
             return {name.removeprefix(folder): arrays[name] for name in names}
 
+        state.setdefault("validation", {})  # version 0.1 has saved none, nor any of `_LISTS`
         count = state["optimizers"]
         state["history"] = below("history/")
         state["optimizers"] = [list(below(f"optimizers/{i}/").values()) for i in range(count)]
         for key in _LISTS:
-            names = state.get(key, [])  # not in what version 0.1 has saved
+            names = state.get(key, [])
             state[key] = {name: list(below(f"{key}/{name}/").values()) for name in names}
     return state
 

@@ -15,7 +15,7 @@ from verify.find import Detector
 from verify.kinds import Violation
 from verify.rules import Rule, findings
 from verify.step import Step
-from verify.step_facts import changes, lines_of, step_facts
+from verify.step_facts import changes, is_of_first_edition, lines_of, step_facts
 
 SNAPSHOT_SUFFIX = ".graph"
 
@@ -134,9 +134,15 @@ def promise_of(
     path = Path(name)
     if path.name.endswith(SNAPSHOT_SUFFIX):
         try:
-            return Kept(path, path.read_text("utf-8"))
+            text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ContractError(f"{path}: can't be read: {error}") from None
+        if is_of_first_edition(text):
+            raise ContractError(
+                f"{path} was kept by loopctl 0.1, which told less of a step: run the test that "
+                "keeps it with pytest --graph-update"
+            )
+        return Kept(path, text)
     if not path.name.endswith(CONTRACT_SUFFIX):
         raise ContractError(
             f"{path} is neither a contract (*{CONTRACT_SUFFIX}) nor a snapshot (*{SNAPSHOT_SUFFIX})"

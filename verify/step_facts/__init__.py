@@ -1,6 +1,6 @@
 """The facts of a step, as an object, as a page of text and as lines for snapshots.
 
-In: a step. Out: `StepFacts`, `facts`; `lines_of`, `changes`.
+In: a step. Out: `StepFacts`, `facts`; `lines_of`, `snapshot_of`, `changes`.
 May import: kinds, and what kinds may.
 """
 
@@ -8,7 +8,13 @@ from verify.find import HazardFact, Written
 from verify.formulas import ObjectiveFact
 from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, PredictionFact, TermFact
 from verify.step_facts.collect import StepFacts, facts, step_facts
-from verify.step_facts.snapshot_lines import changes, lines_of
+from verify.step_facts.snapshot_lines import (
+    changes,
+    changes_since_first_edition,
+    is_of_first_edition,
+    lines_of,
+    snapshot_of,
+)
 
 __all__ = [
     "ClipFact",
@@ -22,7 +28,10 @@ __all__ = [
     "TermFact",
     "Written",
     "changes",
+    "changes_since_first_edition",
     "facts",
+    "is_of_first_edition",
     "lines_of",
+    "snapshot_of",
     "step_facts",
 ]

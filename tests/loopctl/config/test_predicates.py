@@ -192,3 +192,25 @@ def test_conditions_are_the_same_only_as_themselves() -> None:
     assert isinstance(when.batches == when.epochs, Condition)
     assert isinstance(when.loss.last() == when.loss.last(), Condition)
     assert isinstance((when.batches + 1) == (when.batches + 1), Condition)
+
+
+@pytest.mark.parametrize(
+    "meant",
+    [
+        lambda column: column < 1,
+        lambda column: column >= 1,
+        lambda column: when.batches > column,
+        lambda column: column == 1,
+        lambda column: column != 1,
+        lambda column: column % 2 == 0,
+        lambda column: 2 * column,
+        lambda column: when.batches - column,
+    ],
+)
+def test_that_a_column_is_no_number(meant: Callable[[Any], Any]) -> None:
+    """Nor is it silently equal to none: ``when.epoch == 3`` was `False`."""
+    with pytest.raises(TypeError, match=r"when\.loss can.* a column .*: take its \.last\(\) or"):
+        meant(when.loss)
+    with pytest.raises(TypeError, match=r"did you mean when\.epochs, the counter\?"):
+        meant(when.epoch)
+    assert when.loss == when.column("loss") != when.mae

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import time
@@ -62,6 +63,25 @@ def test_a_fit_goes_on_from_a_state(model: keras.Model, data: Data) -> None:
     assert second.get_state()["counters"] == whole.get_state()["counters"]
     model.fit(*data, callbacks=[second], **arguments)
     assert second.epochs == 1, "a state is for one fit"
+
+
+def test_a_state_that_version_0_1_has_saved(model: keras.Model, data: Data) -> None:
+    """It had no validation's values, and nothing that branches remember."""
+    since = {"validation", "branches", "random", "within"}
+    callback = LoopControllerCallback(CONFIG)
+    model.fit(*data, batch_size=4, verbose=0, callbacks=[callback])
+    with np.load(io.BytesIO(saved_state.to_bytes(callback.get_state()))) as arrays:
+        plain = json.loads(arrays["plain"].tobytes())
+        kept = {name: value for name, value in plain.items() if name not in since}
+        told = {"plain": np.frombuffer(json.dumps(kept).encode(), np.uint8)}
+        told |= {n: arrays[n] for n in arrays.files if n.startswith(("history/", "optimizers/"))}
+    buffer = io.BytesIO()
+    np.savez(buffer, **told)
+    second = LoopControllerCallback(CONFIG)
+    second.set_state(saved_state.from_bytes(buffer.getvalue()))
+    model.fit(*data, batch_size=4, epochs=2, initial_epoch=1, verbose=0, callbacks=[second])
+    assert second.batches == 2 * callback.batches
+    assert len(second.history) == second.batches
 
 
 def test_weights_loaded_last_for_a_fit_without_epochs_bring_their_history(

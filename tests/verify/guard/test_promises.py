@@ -14,7 +14,7 @@ from tests.verify.guard.trained import BATCH, fit, model
 from verify import GraphAssertionError, Guard
 from verify.contracts import fresh_names
 from verify.errors import ContractError
-from verify.step_facts import lines_of
+from verify.step_facts import snapshot_of
 
 CONTRACTS = """\
 [contracts.right]
@@ -45,11 +45,19 @@ def test_that_one_contract_of_a_file_is_held(contracts: Path) -> None:
 def test_that_a_snapshot_is_held(tmp_path: Path) -> None:
     path = tmp_path / "train.graph"
     fresh_names()
-    path.write_text(lines_of(verify.facts(model(), BATCH)), "utf-8")
+    path.write_text(snapshot_of(verify.facts(model(), BATCH)), "utf-8")
     fresh_names()
     fit(model(), Guard(path), epochs=1)
     with pytest.raises(GraphAssertionError, match=r"(?s)snapshot: expected.*MeanSquared.*Absolute"):
         fit(model(loss="mae"), Guard(path), epochs=1)
+
+
+def test_that_a_snapshot_which_tells_less_is_refused(tmp_path: Path) -> None:
+    """Of loopctl 0.1: it knew no optimizer, no mode, no fingerprint."""
+    path = tmp_path / "train.graph"
+    path.write_text("loss: MeanSquaredError\n", "utf-8")
+    with pytest.raises(ContractError, match=r"train\.graph was kept by loopctl 0\.1, .*update"):
+        Guard(path)
 
 
 @pytest.mark.parametrize(
