@@ -11,6 +11,7 @@ from loopctl.config.errors import ConfigError, closest, place
 from loopctl.config.files import load_async_config, load_config, save_config, serialized
 from loopctl.config.loss_weights import LossWeights, weight_key
 from loopctl.config.losses import losses_in, map_losses
+from loopctl.config.made_objects import is_made
 from loopctl.config.optimizer_groups import OptimizerGroups
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Selector, Substep
 from loopctl.config.plateaus import bests, plateau, since_best
@@ -53,6 +54,7 @@ __all__ = [
     "closest",
     "cosine",
     "every",
+    "is_made",
     "linear",
     "load_async_config",
     "load_config",

@@ -24,10 +24,10 @@ from loopctl.config import (
     ConfigError,
     OptimizerGroups,
     Substep,
-    name_of,
     serialized,
 )
 from loopctl.look import export_template
+from loopctl.look.export_objects import Things
 
 # What every module begins with.
 _HELPERS = (export_template.Column, export_template.When, export_template.Trainer)
@@ -74,10 +74,11 @@ def module_text(compiled: Steps, module: str) -> str:
     writer = _Writer(model, compiled)
     body = writer.factories() + writer.trainer()
     parts = [export_template.Parts] if compiled.plan.has_parts else []
-    helpers = [*_HELPERS, *parts, *called_by_source(compiled)]
-    imports = "".join(f"import {name}\n" for name in sorted(writer.modules))
+    called = [*_HELPERS, *parts, *called_by_source(compiled)]
+    helpers = [*(inspect.getsource(h).rstrip() + "\n" for h in called), *writer.things.copied]
+    imports = "".join(f"import {name}\n" for name in sorted(writer.things.imported))
     header = _HEADER.format(name=model.name, module=module, imports=imports)
-    return "\n\n".join([header, *(inspect.getsource(h).rstrip() + "\n" for h in helpers), body])
+    return "\n\n".join([header, *helpers, body])
 
 
 class _Writer:
@@ -85,7 +86,7 @@ class _Writer:
 
     def __init__(self, model: keras.Model, compiled: Steps) -> None:
         self.model, self.steps = model, compiled
-        self.modules: set[str] = set()
+        self.things = Things()
         self.places = {id(v): i for i, v in enumerate(model.trainable_variables)}
         self.weights = {id(v): i for i, v in enumerate(model.weights)}
         self.layers = {id(layer): i for i, layer in enumerate(layers_of(model))}
@@ -147,17 +148,17 @@ class _Writer:
                 f"    inferring = [everything[i] for i in {chosen}]",
                 *(["    inferring.append(model)"] if substep.inference is True else []),
             ]
-            self.modules |= {"contextlib", "inspect"}
+            self.things.imported |= {"contextlib", "inspect"}
         if substep.loss_weights is not None:
             lines += self._weighed(substep)
         if substep.objective is not None:
             where = substep.place("objective")
-            lines.append(f"    objective = {self._named(substep.objective, where)}")
+            lines.append(f"    objective = {self.things.expression(substep.objective, where)}")
         if substep.accumulate > 1:
             lines.append(f"    accumulated = Accumulation({substep.accumulate}, weights)")
         if substep.noisy:
             lines.append("    noise = Noise()")
-            self.modules.add("random")
+            self.things.imported.add("random")
         if substep.average is not None:
             lines += self._average(substep)
         if substep.learning_rate is not None:
@@ -170,10 +171,12 @@ class _Writer:
                 "",
             ]
         if callable(substep.ascend):
-            lines.append(f"    ascend = {self._named(substep.ascend, substep.place('ascend'))}")
+            lines.append(
+                f"    ascend = {self.things.expression(substep.ascend, substep.place('ascend'))}"
+            )
         if substep.gradients is not None:
             where = substep.place("gradients")
-            lines.append(f"    transform = {self._named(substep.gradients, where)}")
+            lines.append(f"    transform = {self.things.expression(substep.gradients, where)}")
         return (
             "\n".join(lines) + "\n\n" + indent(text, "    ") + f"\n    return {', '.join(names)}\n"
         )
@@ -215,7 +218,7 @@ class _Writer:
         return lines
 
     def _rates(self, substep: Substep) -> list[str]:
-        self.modules |= {"contextlib"}
+        self.things.imported |= {"contextlib"}
         rate = substep.learning_rate.rate if substep.learning_rate else None
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             form = serialized(rate, substep.place("learning_rate"))
@@ -226,12 +229,6 @@ class _Writer:
         return [
             f"    groups = [[model.trainable_variables[i] for i in group] for group in {chosen}]"
         ]
-
-    def _named(self, thing: Any, where: str) -> str:
-        name = name_of(thing, where)
-        module = thing.__module__
-        self.modules.add(module)
-        return name
 
     def _loss(self, loss: Any, where: str) -> str:
         if isinstance(loss, dict):
@@ -260,7 +257,7 @@ class _Writer:
         name = getattr(function, "__name__", "")
         if getattr(keras.losses, name, None) is function:
             return f"keras.losses.{name}"
-        return self._named(function, where)
+        return self.things.expression(function, where)
 
     def trainer(self) -> str:
         plan = self.steps.plan
@@ -345,7 +342,7 @@ class _Writer:
 
     def _condition(self, action: Action) -> str:
         if action.predicate is None:
-            return self._named(action.cond, f'config["{action.name}"]["cond"]')
+            return self.things.expression(action.cond, f'config["{action.name}"]["cond"]')
         return self._expression(action.predicate)
 
     @staticmethod
