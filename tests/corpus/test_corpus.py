@@ -12,7 +12,7 @@ import pytest
 
 import verify
 
-_OTHERS = {"case", Path(__file__).stem}
+_OTHERS = {"case", "under_control", "test_under_control", Path(__file__).stem}
 EXAMPLES: list[ModuleType] = [
     importlib.import_module(f"tests.corpus.{path.stem}")
     for path in sorted(Path(__file__).parent.glob("*.py"))
