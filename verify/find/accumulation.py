@@ -95,6 +95,32 @@ class Accumulation:
         own = {key_of(v) for optimizer in self.step.optimizers for v in optimizer.variables}
         return not waits <= own
 
+    @functools.cached_property
+    def ops(self) -> frozenset[int]:
+        """The ops that add a call's gradients to what waits for an update, and that empty that.
+
+        Where a step always writes what it keeps, and chooses by numbers, there are none.
+        """
+        if self.steps is None:
+            return frozenset()
+        places = [u.node.path for updates in self.calls.updates.values() for u in updates]
+        writes = [
+            (node, v.key) for node, v in self.flat.writes() if not self.flow.is_trainable(v)
+        ]
+        waiting = {
+            key
+            for node, key in writes
+            if node.index in self.flow.backward
+            and not any(path and node.path[: len(path)] == path for path in places)
+        }
+        kept = {node.index for node, v in self.flat.reads() if v.key in waiting}
+        found = {node.index for node, key in writes if key in waiting}
+        for node in reversed(self.flat.nodes):
+            users = self.flow.consumers[node.index]
+            if users and found.issuperset(users) and kept & {source for source, _ in node.data}:
+                found.add(node.index)  # a sum that is assigned
+        return frozenset(found)
+
     def path(self, key: Key) -> str:
         return self.step.paths[key]
 

@@ -10,7 +10,7 @@ from verify.find import Accumulated, Detector
 from verify.graphs import REDUCTIONS
 from verify.kinds.contract_spelling import Off
 from verify.kinds.facts import Facts
-from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
 from verify.kinds.violation import Violation
 
@@ -115,6 +115,7 @@ def _read(place: str, said: Any, _: Read) -> Any:
 
 class _Accumulated(Kind):
     keywords = (Keyword(_KEYWORD, Off | _Calls, _check, rank=4, read=_read),)
+    cluster = Cluster("accumulation", "#abd46c", before="optimizer")
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {"accumulated": detector.accumulation.steps}
@@ -125,6 +126,9 @@ class _Accumulated(Kind):
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
         return {"accumulated": facts.accumulated} if facts.accumulated else {}
+
+    def ops(self, detector: Detector) -> frozenset[int]:
+        return detector.accumulation.ops
 
 
 KIND = _Accumulated()

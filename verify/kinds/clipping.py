@@ -132,7 +132,7 @@ def _told(clip: ClipFact) -> str:
 
 class _Clipping(Kind):
     keywords = (Keyword("clipping", Off | _BOUNDS | Norm | GlobalNorm, _check, rank=4, read=_read),)
-    cluster = Cluster("clip", "#ffc6c6", before="optimizer")
+    cluster = Cluster("clip", "#faada3", before="optimizer")
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {"clipping": tuple(_facts(detector))}

@@ -12,7 +12,7 @@ from verify.find import Detector, Follow
 from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Followed, Off, literal
 from verify.kinds.facts import Facts, FollowFact
-from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import absent, known, names, select
 from verify.kinds.violation import Violation
 from verify.step import choosers
@@ -260,6 +260,7 @@ def _spelt(facts: Facts) -> dict[str, Any]:
 
 class _Follows(Kind):
     keywords = (Keyword("follows", Off | dict[str, Off | Followed], _check, rank=5, read=_read),)
+    cluster = Cluster("averages", "#9dc9db", before="metrics and state")
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {"follows": tuple(_facts(detector))}
@@ -273,6 +274,11 @@ class _Follows(Kind):
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
         return _spelt(facts)
+
+    def ops(self, detector: Detector) -> frozenset[int]:
+        follows = (f for made in detector.followers.all.values() for f in made)
+        trained = {update.node.index for update in detector.flow.trained}
+        return frozenset(follow.node.index for follow in follows) - trained
 
 
 KIND = _Follows()

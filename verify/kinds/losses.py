@@ -345,7 +345,7 @@ def _sides(detector: Detector, expected: Any, draw: int) -> list[Sides]:
 
 class _Losses(Kind):
     keywords = (Keyword("loss", _Spelling, _check, rank=2, read=_read, sides=_sides),)
-    cluster = Cluster("loss", "#ffe5b4", before="backward")
+    cluster = Cluster("loss", "#f5ce9e", before="backward")
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {"losses": tuple(_facts(detector))}

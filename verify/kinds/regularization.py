@@ -228,7 +228,7 @@ class _Regularization(Kind):
             "regularization", bool | int | Literal["all"] | list[Term], _check, rank=3, read=_read
         ),
     )
-    cluster = Cluster("regularization", "#e7d8ff", before="backward")
+    cluster = Cluster("regularization", "#dbb2f8", before="backward")
 
     def find(self, detector: Detector) -> dict[str, Any]:
         return {"regularization": tuple(_facts(detector))}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from verify.find import Detector, known_losses
 from verify.flow import Flow, reached
+from verify.graphs import READS, is_stateful
 from verify.kinds import KINDS
 from verify.picture.colours import CLUSTERS
 
@@ -19,9 +20,9 @@ def clusters(detector: Detector) -> list[str]:
     own = _of_kinds(detector)
     optimizing = _optimizer_ops(detector) - own.keys()
     toward_loss = flow.ancestors(_totals(flow))
-    needed = flow.ancestors(update.node.index for update in flow.trained)
-    targets = _of_targets(detector) & toward_loss
+    targets = _of_losses(detector) & toward_loss
     ahead = flow.of_weights - flow.backward
+    unused = _unused(flow)
     predicting = flow.ancestors((ahead & flow.of_data & toward_loss) - targets)
     if not flow.seeds:  # nothing is trained: all that is made of weights predicts
         predicting, toward_loss = flow.ancestors(ahead), ahead
@@ -30,15 +31,16 @@ def clusters(detector: Detector) -> list[str]:
     for index in range(len(parts)):
         if index in own:
             parts[index] = own[index]
+        elif index in unused:
+            parts[index] = "unused"
         elif index in optimizing:
             parts[index] = "optimizer"
         elif index in flow.backward:
             parts[index] = "backward"
         elif index in ahead:
             if index not in toward_loss:
-                # What updates need besides gradients goes where it is used.
-                parts[index] = "" if index in needed else "metrics and state"
-            elif index in targets:
+                continue  # metrics, and what a backward pass needs: it goes where it is used
+            if index in targets:
                 parts[index] = "loss"
             else:
                 parts[index] = "forward" if index in predicting else "regularization"
@@ -67,15 +69,38 @@ def _totals(flow: Flow) -> set[int]:
     return totals
 
 
-def _of_targets(detector: Detector) -> set[int]:
-    """What is computed from targets and predictions both."""
+def _of_losses(detector: Detector) -> set[int]:
+    """What is computed from targets and predictions both, or from what a loss judges."""
     flow, fed = detector.flow, detector.step.targets
-    if fed is not None:
-        return flow.after(fed) & flow.of_weights
-    # Arguments say nothing: then a loss is what comes after the prediction that it was found on.
     at = {node.id: node.index for node in detector.flat.nodes}
-    predictions = [at[f.prediction] for _, f in known_losses(detector) if f.prediction in at]
-    return flow.descendants(predictions) - set(predictions)
+    known = [found for _, found in known_losses(detector)]
+    predictions = {at[found.prediction] for found in known if found.prediction in at}
+    # Keras takes logits of a softmax from before it.
+    predictions |= {found.predicted[0] for found in known if found.predicted is not None}
+    # What is predicted may lead to what else is: then it is no loss yet.
+    judged = flow.descendants(predictions) - flow.ancestors(predictions)
+    if fed is None:  # arguments say nothing
+        return judged
+    return (judged | flow.after(fed)) & flow.of_weights
+
+
+def _unused(flow: Flow) -> set[int]:
+    """What nothing depends on that is written, handed back or done."""
+    nodes = flow.flat.nodes
+    done = (n for n in nodes if is_stateful(n.op) and n.op not in READS)
+    ends = {node.index for node in done} | {n.index for n in nodes if n.op == "Placeholder"}
+    ends |= {node.index for node, _ in flow.flat.writes()} | flow.flat.variables.keys()
+    ends |= {index for index, _ in flow.flat.outputs}
+    ends |= {guard.predicate[0] for guard in flow.flat.guards}
+    used, stack = set(ends), list(ends)
+    while stack:
+        node = nodes[stack.pop()]
+        # As they are wired: identities that are looked through are used all the same.
+        for source in (*(t[0] for t in node.inputs), *(t[0] for t in node.data), *node.control):
+            if source not in used:
+                used.add(source)
+                stack.append(source)
+    return {node.index for node in nodes} - used
 
 
 def _of_kinds(detector: Detector) -> dict[int, str]:
@@ -101,7 +126,9 @@ def _optimizer_ops(detector: Detector) -> set[int]:
     # A gradient of one variable may be on the way to that of another: of a bias, added beforehand.
     data = [[source for source, _ in node.data] for node in flow.flat.nodes]
     optimizing = flow.descendants(complete, reached(complete, data) - complete) - complete
-    return optimizing | {update.node.index for update in flow.trained}
+    optimizing |= {update.node.index for update in flow.trained}
+    # Weight decay.
+    return optimizing | {u.node.index for u in flow.updates if u.variable.path in detector.decayed}
 
 
 def _gradients(flow: Flow, write: int, shape: tuple[int | None, ...]) -> set[int]:
@@ -129,7 +156,7 @@ def _follow_consumers(flow: Flow, parts: list[str]) -> None:
     for index in reversed(range(len(parts))):
         if not parts[index]:
             used_by = {parts[user] for user in flow.consumers[index] if parts[user]}
-            parts[index] = min(used_by, key=CLUSTERS.index, default="metrics and state")
+            parts[index] = min(used_by - {"unused"}, key=CLUSTERS.index, default="metrics and state")
 
 
 def counted(parts: Iterable[str]) -> dict[str, int]:

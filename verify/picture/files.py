@@ -10,12 +10,12 @@ from verify.errors import ContractError
 from verify.graphs import Node
 from verify.picture.difference import Difference
 from verify.picture.exports import write_dot, write_graphml, write_tensorboard
-from verify.picture.html import page
+from verify.picture.html import changed_rows, fact_rows, page
 from verify.picture.outline import outline, outline_of
 from verify.picture.overview import write_overview
 from verify.picture.places import Places
 from verify.step import Step
-from verify.step_facts import changes, lines_of, step_facts
+from verify.step_facts import changes, facts_of, headline_of, lines_of, rows_of
 
 _SHOWN = 50  # ops that are new, and that are gone, listed
 
@@ -41,24 +41,35 @@ def write(step: Step, path: Path) -> None:
 
 
 def write_difference(a: Step, b: Step, path: Path) -> None:
-    """An HTML picture of `b` that shows, too, what of `a` is gone, where it was."""
-    made = Difference(Places(a), Places(b))
-    told = changes(lines_of(step_facts(a)), lines_of(step_facts(b))) or ["no fact differs"]
-    lines = [
-        *told,
-        "",
-        *_listed("new", made.added, len(made.new_variables)),
-        *_listed("gone", made.gone, len(made.gone_variables)),
+    """An HTML picture of both, side by side or as one: what only `a` has is where it was."""
+    write_whole(path, difference_page(a, b))
+
+
+def step_page(step: Step) -> str:
+    """A step as an HTML page."""
+    places = Places(step)
+    facts = facts_of(places.detector)
+    return page(outline(places), fact_rows(headline_of(facts), rows_of(facts)))
+
+
+def difference_page(a: Step, b: Step) -> str:
+    """What two steps differ in, as an HTML page."""
+    old, new = Places(a), Places(b)
+    made = Difference(old, new)
+    facts = (lines_of(facts_of(places.detector)) for places in (old, new))
+    told = changes(*facts) or ["no fact differs"]
+    lists = [
+        ("new", _listed(made.added, len(made.new_variables))),
+        ("gone", _listed(made.gone, len(made.gone_variables))),
     ]
-    write_whole(path, page(outline_of(made), "\n".join(lines)))
+    return page(outline_of(made), changed_rows(told, lists))
 
 
-def _listed(what: str, nodes: Sequence[Node], variables: int) -> list[str]:
-    more = [f"  and {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
+def _listed(nodes: Sequence[Node], variables: int) -> list[str]:
+    more = [f"and {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
     beside = f", {variables} variables" if variables else ""
-    told = f"{what}: {len(nodes)} ops{beside}"
-    return [told, *(f"  {node.id}" for node in nodes[:_SHOWN]), *more]
+    return [f"{len(nodes)} ops{beside}", *(node.id for node in nodes[:_SHOWN]), *more]
 
 
 def _write_html(step: Step, path: Path) -> None:
-    write_whole(path, page(outline(step), str(step_facts(step))))
+    write_whole(path, step_page(step))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
 import json
+import string
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -11,46 +15,81 @@ from verify.picture.colours import COLOURS, MARKS, by_night
 from verify.picture.groups import Group
 from verify.picture.outline import Outline
 
-_SCRIPTS = ("tree.js", "drawing.js", "view.js", "search.js", "controls.js")
+_SCRIPTS = (
+    "tree.js",
+    "drawing.js",
+    "map.js",
+    "view.js",
+    "chosen.js",
+    "search.js",
+    "controls.js",
+)
+_FEW = 10  # entries of a fact that are shown without being asked for
+_FRAME = (
+    "width:100%;height:32em;border:1px solid color-mix(in srgb,currentColor 30%,transparent);"
+    "border-radius:4px"
+)
 
 
 def page(outline: Outline, facts: str) -> str:
     """A page that needs nothing from anywhere else.
 
     Args:
-        facts: the text beside the picture.
+        facts: what stands beside the picture, as HTML.
     """
     step = {
         "root": _tree(outline.root),
         "wires": [list(wire) for wire in outline.wires],
         "tones": {name: f"var(--tone-{number})" for number, name in enumerate(COLOURS)},
+        "sides": outline.sides and dict(zip(("old", "new"), outline.sides, strict=True)),
     }
-    # `</script>` in a name would end the data.
-    data = json.dumps(step, separators=(",", ":")).replace("<", "\\u003c")
-    parts = {
-        "TITLE": html.escape(outline.root.name),
-        "FACTS": html.escape(facts),
-        "STYLE": _colours() + _asset("page.css"),
-        "DAGRE": _asset("dagre.min.js"),
-        "SCRIPT": "\n".join(map(_asset, _SCRIPTS)),
-        "DATA": data,
-    }
-    text = _asset("page.html")
-    before, *rest = text.split("{{")
-    made = [before]
-    for piece in rest:
-        name, _, after = piece.partition("}}")
-        made += [parts[name], after]
-    return "".join(made)
+    data = gzip.compress(json.dumps(step, separators=(",", ":")).encode(), mtime=0)
+    title = " → ".join(dict.fromkeys(outline.sides or (outline.root.name,)))
+    return string.Template(_asset("page.html")).substitute(
+        TITLE=html.escape(title),
+        FACTS=facts,
+        STYLE=_colours() + _asset("page.css"),
+        DAGRE=_asset("dagre.min.js"),
+        SCRIPT="\n".join(map(_asset, _SCRIPTS)),
+        DATA=base64.b64encode(data).decode(),
+    )
+
+
+def framed(page: str, title: str) -> str:
+    """A page within another, as a notebook's."""
+    shown = html.escape(page, quote=True)
+    return f'<iframe title="{html.escape(title)}" srcdoc="{shown}" style="{_FRAME}"></iframe>'
+
+
+def fact_rows(headline: str, rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Facts; many entries of one are folded."""
+    told = [f"<dt>{html.escape(title)}</dt><dd>{_entries(entries)}</dd>" for title, entries in rows]
+    return f"<p>{html.escape(headline)}</p><dl>{''.join(told)}</dl>"
+
+
+def changed_rows(changes: Iterable[str], lists: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Lines that begin with ``+`` or ``-``, and below them lists under titles."""
+    classes = {"+": ' class="new"', "-": ' class="old"'}
+    lines = [f"<li{classes.get(line[:1], '')}>{html.escape(line)}</li>" for line in changes]
+    told = [f"<dt>{html.escape(title)}</dt><dd>{_entries(names)}</dd>" for title, names in lists]
+    return f"<ul>{''.join(lines)}</ul><dl>{''.join(told)}</dl>"
+
+
+def _entries(entries: Sequence[str]) -> str:
+    shown, more = entries[:_FEW], entries[_FEW:]
+    made = "".join(f"<div>{html.escape(entry)}</div>" for entry in shown)
+    if more:
+        rest = "".join(f"<div>{html.escape(entry)}</div>" for entry in more)
+        made += f"<details><summary>{len(more)} more</summary>{rest}</details>"
+    return made
 
 
 def _colours() -> str:
     """Fills by day and by night, as custom properties."""
     fills = {f"--tone-{number}": colour for number, colour in enumerate(COLOURS.values())}
     fills |= {f"--{mark}": colour for mark, colour in MARKS.items()}
-    day = "".join(f"{name}:{colour};" for name, colour in fills.items())
-    night = "".join(f"{name}:{by_night(colour)};" for name, colour in fills.items())
-    return f":root{{{day}}}\n@media (prefers-color-scheme:dark){{:root{{{night}}}}}\n"
+    made = (f"{name}:light-dark({day},{by_night(day)});" for name, day in fills.items())
+    return f":root{{{''.join(made)}}}\n"
 
 
 def _tree(group: Group) -> dict[str, Any]:

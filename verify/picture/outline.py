@@ -12,22 +12,28 @@ from verify.picture.colours import CLUSTERS
 from verify.picture.difference import ADDED, GONE, Difference
 from verify.picture.groups import Group, settle
 from verify.picture.places import Place, Places
-from verify.step import Step
+
+Wire = tuple[int, int, str] | tuple[int, int, str, str]
+"""Source, target, "data", "read" or "write"; and its mark where only one of two steps has it."""
 
 _FEW = 24  # variables of one role that need no layers around them
 
 
 @dataclasses.dataclass(frozen=True)
 class Outline:
-    """The tree, and wires as (source, target, "data" | "read" | "write") of op numbers."""
+    """The tree, and wires between op numbers.
+
+    `sides`: of a difference, what the two steps are called.
+    """
 
     root: Group
-    wires: tuple[tuple[int, int, str], ...]
+    wires: tuple[Wire, ...]
+    sides: tuple[str, str] | None = None
 
 
-def outline(step: Step) -> Outline:
+def outline(places: Places) -> Outline:
     """The outline of a step."""
-    return _outline(Places(step), None)
+    return _outline(places, None)
 
 
 def outline_of(difference: Difference) -> Outline:
@@ -49,7 +55,9 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
         (places.role(v), drawn.variable(v, ADDED if v.key in new else None))
         for v in _once(flat.variables)
     ]
-    wires = list(drawn.wires())
+    now = dict.fromkeys(drawn.wires())
+    wires: list[Wire] = [*now]
+    sides = None
     if difference is not None:
         old = _Drawn(difference.old, drawn.end, difference.at)
         for node in difference.gone:
@@ -60,12 +68,14 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
                 variables.append((difference.old.role(variable), made))
             else:
                 old.variables[variable.key] = drawn.variables[difference.variables[variable.key]]
-        gone = {old.number(node.index) for node in difference.gone}
-        wires += [wire for wire in old.wires() if not gone.isdisjoint(wire[:2])]
+        before = dict.fromkeys(old.wires())
+        wires = [wire if wire in before else (*wire, ADDED) for wire in now]
+        wires += [(*wire, GONE) for wire in before if wire not in now]
+        sides = difference.old.step.name, difference.new.step.name
     _place_variables(root, variables)
     _in_order(root)
     settle(root)
-    return Outline(root, tuple(wires))
+    return Outline(root, tuple(wires), sides)
 
 
 class _Drawn:

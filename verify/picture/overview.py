@@ -11,8 +11,9 @@ from verify.errors import ContractError
 from verify.picture.colours import CLUSTERS, COLOURS
 from verify.picture.groups import Group
 from verify.picture.outline import outline
+from verify.picture.places import Places
 from verify.step import Step
-from verify.step_facts import step_facts
+from verify.step_facts import facts_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,11 +53,12 @@ def write_overview(step: Step, path: Path) -> None:
     except ImportError:
         told = f"a still picture needs matplotlib: {how_to_install('plot')}"
         raise ContractError(told) from None
-    root = outline(step).root
+    places = Places(step)
+    root = outline(places).root
     regions = list(_regions(root, ""))
     facts = [
         line
-        for fact in str(step_facts(step)).splitlines()
+        for fact in str(facts_of(places.detector)).splitlines()
         for line in textwrap.wrap(fact, 170, subsequent_indent=" " * 20, drop_whitespace=False)
     ]
     with rc_context({"text.parse_math": False}):  # a name with dollars in it is no formula

@@ -16,7 +16,7 @@ class Places:
     """The places of a step's ops and variables."""
 
     def __init__(self, step: Step) -> None:
-        detector = Detector(step)
+        self.detector = detector = Detector(step)
         self.step, self.flat = step, step.flat
         self._parts = clusters(detector)
         self._layers = layers(detector.flow, self._parts)

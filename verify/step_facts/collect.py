@@ -53,8 +53,12 @@ def facts(target: Any, *args: Any, model: Any = None, signature: str | None = No
 
 def step_facts(step: Step, region: Region = ()) -> StepFacts:
     """The facts of a captured step, or of the branch at the call path `region`."""
-    detector = Detector(step, region)
+    return facts_of(Detector(step, region))
+
+
+def facts_of(detector: Detector) -> StepFacts:
+    """The facts of a step that has been asked about before."""
     found: dict[str, Any] = {}
     for kind in KINDS:
         found |= kind.find(detector)
-    return StepFacts(name=step.name, **found)
+    return StepFacts(name=detector.step.name, **found)

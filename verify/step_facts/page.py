@@ -15,8 +15,8 @@ _WIDTH = 100  # of what stands beside a title
 
 def page(facts: Facts, full: bool = False) -> str:
     """The page. `full`: with every variable and entry; else many are told by how they begin."""
-    lines = [_headline(facts)]
-    for title, entries in _rows(facts, full):
+    lines = [headline_of(facts)]
+    for title, entries in rows_of(facts, full):
         for position, entry in enumerate(entries):
             lines.append(f"  {title if position == 0 else '':<{_TITLE}} {entry}")
     return "\n".join(lines)
@@ -24,18 +24,19 @@ def page(facts: Facts, full: bool = False) -> str:
 
 def html(facts: Facts) -> str:
     """The page as a notebook shows it."""
-    rows = [(title, "\n".join(entries)) for title, entries in _rows(facts, full=False)]
-    return html_table(("", facts.name), rows, caption=_headline(facts))
+    rows = [(title, "\n".join(entries)) for title, entries in rows_of(facts)]
+    return html_table(("", facts.name), rows, caption=headline_of(facts))
 
 
-def _headline(facts: Facts) -> str:
+def headline_of(facts: Facts) -> str:
+    """How large a step is."""
     return (
         f"{facts.name}: {facts.op_count} ops, {facts.constant_bytes} bytes of constants, "
         f"{facts.variable_bytes} of variables"
     )
 
 
-def _rows(facts: Facts, full: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+def rows_of(facts: Facts, full: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Titles of rows with their lines; rows without any are left out."""
     for row in (row for kind in KINDS for row in kind.page(facts)):
         entries = row.entries or (("none",) if row.always else ())

@@ -10,21 +10,49 @@ const itemAt = (target) => {
   const drawn = target instanceof Element && target.closest("[data-key]");
   return drawn ? byKey.get(drawn.dataset.key) : undefined;
 };
-picture.addEventListener("click", (event) => {
+stage.addEventListener("click", (event) => {
+  if (moved || event.target.closest("#map")) return;
   const item = itemAt(event.target);
-  if (item && !moved) activate(item);
+  if (item) activate(item);
+  else letGo();
 });
-// Not on the picture: a browser takes an SVG that listens to the focus for one that can have it.
+// Not on a picture: a browser takes an SVG that listens to the focus for one that can have it.
 stage.addEventListener("focusin", (event) => {
   if (event.target.matches(":focus-visible")) bringIn(itemAt(event.target));
 });
 
 const closeAll = () => {
   collapse();
+  turn();
   draw();
   fit();
 };
+const set = (button, on) => element(button).setAttribute("aria-pressed", on);
+const drawApart = (on) => {
+  apart = on;
+  set("apart", on);
+  setPanes();
+  turn();
+  draw();
+  settle();
+};
+const showFacts = (on) => {
+  set("beside", on);
+  document.body.classList.toggle("alone", !on);
+};
+const isDark = () => {
+  const own = document.documentElement.style.colorScheme;
+  return own ? own === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+const darken = (on) => {
+  document.documentElement.style.colorScheme = on ? "dark" : "light";
+  set("dark", on);
+};
 const help = element("help");
+const PRESSED = {
+  fit, collapse: closeAll, ask: () => help.showModal(), dark: () => darken(!isDark()), apart: () => drawApart(!apart),
+  beside: () => showFacts(document.body.classList.contains("alone")), next: () => step(1), previous: () => step(-1),
+};
 const KEYS = {
   ArrowLeft: () => pan(-80, 0),
   ArrowRight: () => pan(80, 0),
@@ -36,11 +64,14 @@ const KEYS = {
   0: fit,
   f: fit,
   c: closeAll,
+  b: PRESSED.beside,
+  d: PRESSED.dark,
   n: () => step(1),
   N: () => step(-1),
   "/": () => search.focus(),
-  "?": () => help.showModal(),
-  Escape: clear,
+  "?": PRESSED.ask,
+  Escape: () => (search.value ? clear() : letGo()),
+  ...(sides ? { s: PRESSED.apart } : {}),
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
@@ -58,17 +89,13 @@ document.addEventListener("keydown", (event) => {
     if (item) act(() => activate(item));
   } else if (KEYS[key] && !(key.startsWith("Arrow") && target.closest("aside"))) act(KEYS[key]);
 });
-
 search.addEventListener("input", seek);
-element("next").addEventListener("click", () => step(1));
-element("previous").addEventListener("click", () => step(-1));
-element("fit").addEventListener("click", fit);
-element("collapse").addEventListener("click", closeAll);
-element("ask").addEventListener("click", () => help.showModal());
+for (const [id, what] of Object.entries(PRESSED)) element(id).addEventListener("click", what);
+addEventListener("hashchange", follow);
 
-const entry = (text, style, mark) => {
+const entry = (text, style, mark, form = "i") => {
   const made = document.createElement("span");
-  const swatch = document.createElement("i");
+  const swatch = document.createElement(form);
   if (mark) swatch.className = mark;
   else swatch.style.background = style;
   made.append(swatch, text);
@@ -76,9 +103,27 @@ const entry = (text, style, mark) => {
 };
 const clusters = new Set(groups.filter((g) => g.kind === "cluster").map((g) => g.name));
 for (const name of Object.keys(tones).filter((n) => clusters.has(n))) entry(name, tones[name]);
-for (const mark of ["added", "gone", "touched"]) {
-  if (root.marks[mark]) entry(`${SAID[mark]}: ${root.marks[mark]}`, "", mark);
+for (const [kind, text] of [["data", "value"], ["read", "is read by"], ["write", "writes"]]) {
+  entry(text, "", `line ${kind}`, "b");
 }
+for (const mark of ["added", "gone", "touched"]) {
+  if (root.marks[mark]) entry(`${SIGNS[mark]} ${SAID[mark]}: ${root.marks[mark]}`, "", mark);
+}
+
+// Within a page that is dark or light by itself, as a notebook, this one is as that.
+const aroundIsDark = () => {
+  for (let on = window.frameElement; on; on = on.parentElement) { // null for another origin
+    const [red, green, blue, opacity = 1] = getComputedStyle(on).backgroundColor.match(/[\d.]+/g).map(Number);
+    if (opacity > 0.5) return 0.3 * red + 0.6 * green + 0.1 * blue < 128;
+  }
+  return null;
+};
+const dark = aroundIsDark();
+if (dark !== null) darken(dark);
+set("dark", isDark());
+element("apart").hidden = !sides;
+if (window.parent !== window) showFacts(false);
 tell();
-draw();
-fit();
+drawApart(Boolean(sides) && stage.clientWidth > 720);
+follow();
+performance.mark("drawn");

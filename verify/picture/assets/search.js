@@ -30,10 +30,7 @@ const step = (by) => {
   if (!all.length) return;
   found.at = found.at < 0 ? (by > 0 ? 0 : all.length - 1) : (found.at + by + all.length) % all.length;
   found.current = all[found.at];
-  reveal(found.current);
-  draw();
-  zoomTo(found.current);
-  choose(found.current);
+  goTo(found.current);
   tell();
 };
 const clear = () => {

@@ -1,5 +1,5 @@
 // What there is: a tree of groups and ops, and which groups are open.
-const { root, wires, tones } = JSON.parse(document.getElementById("step").textContent);
+const { root, wires, tones, sides } = data;
 const element = (id) => document.getElementById(id);
 const byNumber = new Map(); // op number -> op
 const byKey = new Map(); // key in the picture -> group or op
@@ -30,8 +30,7 @@ prepare(root, null, "var(--paper)");
 const opened = new Set();
 const passing = new Set(); // groups that are open for the sake of what was found, until the next is
 const openAtFirst = (group) =>
-  group.kind === "step" || group.kind === "branch" ||
-  (group.kind === "variables" && (group.parent === root || (group.name === "trained" && group.total <= 8)));
+  group.kind === "step" || group.kind === "branch" || (group.kind === "variables" && group.parent === root);
 const collapse = () => {
   opened.clear();
   passing.clear();
@@ -70,19 +69,34 @@ const label = (item) => {
   if (!isOp(item)) return short(item.name, 40);
   return item.op === "variable" ? short(item.id, 34) : item.op;
 };
-const counted = (group) => {
-  const noun = group.kind === "variables" ? "variable" : "op";
-  return `${group.total} ${noun}${group.total === 1 ? "" : "s"}`;
+// What is no part of a side of a difference: of the old step what is new, of the new what is gone.
+const LEFT_OUT = { old: "added", new: "gone" };
+const counted = (group, side) => {
+  const total = group.total - (group.marks[LEFT_OUT[side]] || 0);
+  return `${total} ${group.kind === "variables" ? "variable" : "op"}${total === 1 ? "" : "s"}`;
 };
 const SAID = { added: "new", gone: "gone", touched: "computed from what changed" };
-const detail = (item) => {
+const SIGNS = { added: "+", gone: "−", touched: "~" }; // so that no colour is needed
+const detail = (item, side) => {
   if (isOp(item)) return item.out.length <= 44 ? item.out : `${item.out.slice(0, 43)}…`;
-  const changes = ["added", "gone"].filter((mark) => item.marks[mark]);
-  return [counted(item), ...changes.map((mark) => `${item.marks[mark]} ${SAID[mark]}`)].join(", ");
+  const changes = ["added", "gone"].filter((mark) => item.marks[mark] && mark !== LEFT_OUT[side]);
+  return [counted(item, side), ...changes.map((mark) => `${item.marks[mark]} ${SAID[mark]}`)].join(", ");
 };
-const isGhost = (item) => (isOp(item) ? item.mark === "gone" : item.marks.gone === item.total);
+const isAll = (item, mark) => (isOp(item) ? item.mark === mark : item.marks[mark] === item.total);
+const isGhost = (item) => isAll(item, "gone");
 const around = (item) => {
   const names = [];
   for (let g = item.parent; g && g !== root; g = g.parent) names.unshift(g.name);
   return names.join(" › ");
+};
+
+// What a link to an item says after its #. Of the same name, one that is there goes before one that
+// is gone.
+const address = (item) => {
+  if (isOp(item)) return item.id;
+  return [around(item), item.name].filter(Boolean).join(" › ");
+};
+const addressed = (name) => {
+  const there = items.filter((item) => item !== root && address(item) === name);
+  return there.find((item) => !isGhost(item)) || there[0];
 };

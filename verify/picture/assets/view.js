@@ -1,34 +1,53 @@
 // Which part of the picture is seen: by mouse, by one finger or two, by what has to be seen.
 let view = { x: 0, y: 0, w: 100, h: 100 };
-const stage = element("stage");
 const NEAR = 1.15; // pixels for a unit of the picture, at which a box can be read with ease
 
-const look = () => picture.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
-// The view always has the shape of the stage, so that a point of one is a point of the other.
+const wide = () => Math.max(1, panes[0].svg.clientWidth);
+const high = () => panes[0].svg.clientHeight;
+const look = () => {
+  for (const { svg } of panes) svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
+  showOnMap();
+};
+// The view always has the shape of a pane, so that a point of one is a point of the other.
 const show = (x, y, width) => {
   const w = Math.min(Math.max(width, 40), 1e6);
-  const h = w * stage.clientHeight / Math.max(1, stage.clientWidth);
+  const h = w * high() / wide();
   view = { x: x - w / 2, y: y - h / 2, w, h };
   look();
 };
-const shape = () => stage.clientWidth / Math.max(1, stage.clientHeight);
+const shape = () => wide() / Math.max(1, high());
 const fitTo = (at, margin, least) => {
   const width = Math.max(at.width + margin, (at.height + margin) * shape(), least);
   show(at.x, at.y, width);
 };
-const fit = () => fitTo({ x: size.x + size.width / 2, y: size.y + size.height / 2, width: size.width, height: size.height }, 20, 0);
+// All of it; a few boxes are not blown up.
+const fit = () => fitTo({ x: size.width / 2, y: size.height / 2, ...size }, 20, wide() / 1.6);
+const LEAST = 0.55; // pixels for a unit, below which names can't be read
+// At first: all of it, or its beginning where all would be too small; there is the map then.
+const settle = () => {
+  if (chosen) {
+    zoomTo(visible(chosen));
+    return;
+  }
+  fit();
+  const most = wide() / LEAST;
+  if (view.w <= most) return;
+  const w = most, h = w * high() / wide();
+  show(Math.min(w, size.width) / 2, Math.min(h, size.height) / 2, w);
+};
 const zoomTo = (item) => {
   const at = places.get(item.key);
-  if (at) fitTo(at, 60, stage.clientWidth / NEAR);
+  if (at) fitTo(at, 60, wide() / NEAR);
 };
-const scale = () => view.w / Math.max(1, stage.clientWidth);
+const scale = () => view.w / wide();
 const pan = (dx, dy) => {
   view.x += dx * scale();
   view.y += dy * scale();
   look();
 };
 const point = (clientX, clientY) => {
-  const box = stage.getBoundingClientRect();
+  const boxes = panes.map(({ svg }) => svg.getBoundingClientRect());
+  const box = boxes.find((one) => clientX <= one.right && clientY <= one.bottom) || boxes[0];
   return { x: view.x + (clientX - box.left) * scale(), y: view.y + (clientY - box.top) * scale() };
 };
 // Larger or smaller by a factor; what is at `at` stays where it is.
@@ -47,7 +66,7 @@ const bringIn = (item) => {
   if (outside) show(edge.x + width / 2, edge.y + height / 2, view.w);
 };
 
-picture.addEventListener("wheel", (event) => {
+stage.addEventListener("wheel", (event) => {
   event.preventDefault();
   zoom(Math.exp(event.deltaY / 500), point(event.clientX, event.clientY));
 }, { passive: false });
@@ -76,13 +95,23 @@ window.addEventListener("pointermove", (event) => {
     pan(was.x - now.x, was.y - now.y);
   } else if (others.length === 1) {
     const [other] = others;
-    const apart = (one) => Math.max(1, Math.hypot(one.x - other.x, one.y - other.y));
+    const between = (one) => Math.max(1, Math.hypot(one.x - other.x, one.y - other.y));
     // The middle between two fingers moves along with them; this one has moved, so half as far.
     pan((was.x - now.x) / 2, (was.y - now.y) / 2);
-    zoom(apart(was) / apart(now), point((now.x + other.x) / 2, (now.y + other.y) / 2));
+    zoom(between(was) / between(now), point((now.x + other.x) / 2, (now.y + other.y) / 2));
   }
 });
 for (const end of ["pointerup", "pointercancel"]) {
   window.addEventListener(end, (event) => pointers.delete(event.pointerId));
 }
-window.addEventListener("resize", () => show(middle().x, middle().y, view.w));
+// A stage of another shape may be better filled the other way.
+new ResizeObserver(() => {
+  if (!laid.graph || !wide()) return;
+  const before = direction;
+  turn();
+  if (direction === before) show(middle().x, middle().y, view.w);
+  else {
+    draw();
+    settle();
+  }
+}).observe(stage);
