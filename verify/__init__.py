@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from verify.graphs import graph
     from verify.guard import Guard, GuardWarning
+    from verify.picture import Picture, draw
     from verify.rules import Finding, lint
     from verify.step_facts import StepFacts, facts
 
@@ -27,12 +28,14 @@ __all__ = [
     "GraphAssertionError",
     "Guard",
     "GuardWarning",
+    "Picture",
     "Replay",
     "StepFacts",
     "assert_config",
     "assert_graph",
     "assert_no_retrace",
     "assert_same_step",
+    "draw",
     "facts",
     "graph",
     "lint",
@@ -49,12 +52,14 @@ __getattr__ = imported_on_demand(
         "GraphAssertionError": "verify.assertions",
         "Guard": "verify.guard",
         "GuardWarning": "verify.guard",
+        "Picture": "verify.picture",
         "Replay": "verify.assertions",
         "StepFacts": "verify.step_facts",
         "assert_config": "verify.assertions",
         "assert_graph": "verify.assertions",
         "assert_no_retrace": "verify.assertions",
         "assert_same_step": "verify.assertions",
+        "draw": "verify.picture",
         "facts": "verify.step_facts",
         "graph": "verify.graphs",
         "lint": "verify.rules",

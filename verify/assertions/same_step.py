@@ -217,13 +217,15 @@ class ChangedOps:
 
     `old`, `new`: marks by index of an op, "begun" where something begins that the other step lacks,
     "touched" where only what an op is computed from is such. `same`: by index of an op of the old
-    step, one of the new step that computes the same. `variables`: by key of a variable of the old
-    step, that of the new step which is treated alike.
+    step, the first of the new step that computes the same. `first`: the same by index of an op of
+    the new step itself. `variables`: by key of a variable of the old step, that of the new step
+    which is treated alike.
     """
 
     old: dict[int, str]
     new: dict[int, str]
     same: dict[int, int]
+    first: dict[int, int]
     variables: dict[int | str, int | str]
 
 
@@ -234,7 +236,8 @@ def changed_ops(a: Step, b: Step) -> ChangedOps:
     same = {index: at[digest] for index, digest in enumerate(old.digests) if digest in at}
     keys = {digest: key for key, digest in new.variables.items()}
     variables = {key: keys[digest] for key, digest in old.variables.items() if digest in keys}
-    return ChangedOps(_begun(old, new), _begun(new, old), same, variables)
+    first = {index: at[digest] for index, digest in enumerate(new.digests)}
+    return ChangedOps(_begun(old, new), _begun(new, old), same, first, variables)
 
 
 def _begun(one: Canonical, other: Canonical) -> dict[int, str]:

@@ -151,13 +151,18 @@ class _Clipping(Kind):
         return {"clipping": _spelt(facts)}
 
     def ops(self, detector: Detector) -> frozenset[int]:
-        return frozenset[int]().union(
+        clips = frozenset[int]().union(
             *(
                 detector.clip_ops(update, clip)
                 for update in detector.flow.trained
                 for clip in detector.clips(update)
             )
         )
+        # A norm is of gradients that are whole.
+        flow, starts = detector.flow, detector.accumulation.calls.starts.values()
+        whole = {index for tensors in starts for index, _ in tensors}
+        after = flow.descendants(whole) - flow.ancestors(whole)
+        return clips | (flow.ancestors(clips) & after)
 
 
 KIND = _Clipping()

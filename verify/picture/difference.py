@@ -19,14 +19,16 @@ class Difference:
     computed from, at the same place of the step; the others are `added` or `gone`.
 
     `marks`: by index of an op of the new step, that it is added or touched. `at`: by index of an op
-    of the old step, the op of the new one that it is now. `variables`: the same of variables, by
-    key.
+    of the old step, the op of the new one that it is now; `first`: by index of an op of the new
+    step, the first that computes the same. `variables`: by key of a variable of the old step, that
+    of the new one.
     """
 
     def __init__(self, old: Places, new: Places) -> None:
         changed = changed_ops(old.step, new.step)
         self.old, self.new = old, new
         self.at, self.variables = dict(changed.same), changed.variables
+        self.first = changed.first
         kept = _paired(old, new, changed.old, changed.new)
         self.at |= kept
         stayed = set(kept.values())

@@ -15,7 +15,7 @@ from verify.picture.outline import outline, outline_of
 from verify.picture.overview import write_overview
 from verify.picture.places import Places
 from verify.step import Step
-from verify.step_facts import changes, facts_of, headline_of, lines_of, rows_of
+from verify.step_facts import changes, entries_of, facts_of, headline_of, lines_of
 
 _SHOWN = 50  # ops that are new, and that are gone, listed
 
@@ -49,7 +49,7 @@ def step_page(step: Step) -> str:
     """A step as an HTML page."""
     places = Places(step)
     facts = facts_of(places.detector)
-    return page(outline(places), fact_rows(headline_of(facts), rows_of(facts)))
+    return page(outline(places), fact_rows(headline_of(facts), entries_of(facts)))
 
 
 def difference_page(a: Step, b: Step) -> str:

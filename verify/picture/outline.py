@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from verify.graphs import Node, VariableRef
@@ -13,7 +13,8 @@ from verify.picture.difference import ADDED, GONE, Difference
 from verify.picture.groups import Group, settle
 from verify.picture.places import Place, Places
 
-Wire = tuple[int, int, str] | tuple[int, int, str, str]
+_Wire = tuple[int, int, str]
+Wire = _Wire | tuple[int, int, str, str]
 """Source, target, "data", "read" or "write"; and its mark where only one of two steps has it."""
 
 _FEW = 24  # variables of one role that need no layers around them
@@ -55,7 +56,7 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
         (places.role(v), drawn.variable(v, ADDED if v.key in new else None))
         for v in _once(flat.variables)
     ]
-    now = dict.fromkeys(drawn.wires())
+    now = list(dict.fromkeys(drawn.wires()))
     wires: list[Wire] = [*now]
     sides = None
     if difference is not None:
@@ -68,14 +69,34 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
                 variables.append((difference.old.role(variable), made))
             else:
                 old.variables[variable.key] = drawn.variables[difference.variables[variable.key]]
-        before = dict.fromkeys(old.wires())
-        wires = [wire if wire in before else (*wire, ADDED) for wire in now]
-        wires += [(*wire, GONE) for wire in before if wire not in now]
+        wires = [*_marked_wires(now, old.wires(), difference.first)]
         sides = difference.old.step.name, difference.new.step.name
     _place_variables(root, variables)
     _in_order(root)
     settle(root)
     return Outline(root, tuple(wires), sides)
+
+
+def _marked_wires(
+    now: Iterable[_Wire], before: Iterable[_Wire], first: Mapping[int, int]
+) -> Iterator[Wire]:
+    """Those of the new step, and of the old one what is gone.
+
+    Of ops that compute the same, one is as good as another.
+    """
+
+    def meant(wire: _Wire) -> _Wire:
+        source, target, kind = wire
+        return first.get(source, source), first.get(target, target), kind
+
+    by_old = {meant(wire): wire for wire in before}
+    there = set[_Wire]()
+    for wire in now:
+        there.add(meant(wire))
+        yield wire if meant(wire) in by_old else (*wire, ADDED)
+    for key, wire in by_old.items():
+        if key not in there:
+            yield (*wire, GONE)
 
 
 class _Drawn:
@@ -105,7 +126,7 @@ class _Drawn:
         out = _spec(variable.shape, variable.dtype)
         return _marked({"i": number, "op": "variable", "id": variable.path, "out": out}, mark)
 
-    def wires(self) -> Iterator[tuple[int, int, str]]:
+    def wires(self) -> Iterator[_Wire]:
         flat = self.flat
         written = {node.index: variable for node, variable in flat.writes()}
         for node in flat.nodes:

@@ -8,7 +8,7 @@ from verify.find import HazardFact, Written
 from verify.formulas import ObjectiveFact
 from verify.kinds import ClipFact, FollowFact, GuardFact, LossFact, PredictionFact, TermFact
 from verify.step_facts.collect import StepFacts, facts, facts_of, step_facts
-from verify.step_facts.page import headline_of, rows_of
+from verify.step_facts.page import entries_of, headline_of
 from verify.step_facts.snapshot_lines import (
     changes,
     changes_since_first_edition,
@@ -30,12 +30,12 @@ __all__ = [
     "Written",
     "changes",
     "changes_since_first_edition",
+    "entries_of",
     "facts",
     "facts_of",
     "headline_of",
     "is_of_first_edition",
     "lines_of",
-    "rows_of",
     "snapshot_of",
     "step_facts",
 ]

@@ -16,7 +16,7 @@ _WIDTH = 100  # of what stands beside a title
 def page(facts: Facts, full: bool = False) -> str:
     """The page. `full`: with every variable and entry; else many are told by how they begin."""
     lines = [headline_of(facts)]
-    for title, entries in rows_of(facts, full):
+    for title, entries in _rows(facts, full):
         for position, entry in enumerate(entries):
             lines.append(f"  {title if position == 0 else '':<{_TITLE}} {entry}")
     return "\n".join(lines)
@@ -24,7 +24,7 @@ def page(facts: Facts, full: bool = False) -> str:
 
 def html(facts: Facts) -> str:
     """The page as a notebook shows it."""
-    rows = [(title, "\n".join(entries)) for title, entries in rows_of(facts)]
+    rows = [(title, "\n".join(entries)) for title, entries in _rows(facts)]
     return html_table(("", facts.name), rows, caption=headline_of(facts))
 
 
@@ -36,7 +36,7 @@ def headline_of(facts: Facts) -> str:
     )
 
 
-def rows_of(facts: Facts, full: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _rows(facts: Facts, full: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Titles of rows with their lines; rows without any are left out."""
     for row in (row for kind in KINDS for row in kind.page(facts)):
         entries = row.entries or (("none",) if row.always else ())
@@ -46,6 +46,14 @@ def rows_of(facts: Facts, full: bool = False) -> Iterator[tuple[str, tuple[str, 
             entries = (", ".join(entries),)
         if entries:
             yield row.title, entries
+
+
+def entries_of(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Titles of rows with what stands under each, an entry at a time, in full length."""
+    for row in (row for kind in KINDS for row in kind.page(facts)):
+        entries = row.entries or (("none",) if row.always else ())
+        if entries:
+            yield row.title, tuple(folded(row.short or entries))
 
 
 def _short(entries: tuple[str, ...], joined: bool) -> tuple[str, ...]:

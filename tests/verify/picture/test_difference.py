@@ -51,7 +51,34 @@ def marked(made: Outline, mark: str) -> Counter[str]:
 def test_the_same_step_has_no_marks() -> None:
     made = drawn(step(), step())
     assert not any("mark" in op for _, op in ops(made.root))
+    assert {len(wire) for wire in made.wires} == {3}
+    assert made.sides == ("model.train_step", "model.train_step")
 
+
+def test_a_wire_of_one_step_only_is_marked_though_both_its_ends_stay() -> None:
+    """Without the clip, the optimizer is handed what the backward pass makes: by wires that are new
+    between ops that are not."""
+    clipped, plain = step(keras.optimizers.SGD(clipnorm=1.0)), step()
+    away, back = drawn(clipped, plain), drawn(plain, clipped)
+
+    def rewired(made: Outline, mark: str) -> set[tuple[str, str]]:
+        marks = {op["i"]: op.get("mark") for _, op in ops(made.root)}
+        op_type = {op["i"]: op["op"] for _, op in ops(made.root)}
+        found = (wire[:2] for wire in made.wires if wire[3:] == (mark,))
+        stayed = ((a, b) for a, b in found if not {marks[a], marks[b]} & {"added", "gone"})
+        return {(op_type[a], op_type[b]) for a, b in stayed}
+
+    assert rewired(away, "added") == rewired(back, "gone") != set()
+    assert rewired(away, "gone") == rewired(back, "added")
+
+
+def test_wires_of_what_is_gone_or_new_are_gone_or_new() -> None:
+    made = drawn(step(keras.optimizers.SGD(clipnorm=1.0)), step(kernel_regularizer="l2"))
+    marks = {op["i"]: op.get("mark") for _, op in ops(made.root)}
+    for wire in made.wires:
+        for mark in ("added", "gone"):
+            if mark in (marks[wire[0]], marks[wire[1]]):
+                assert wire[3:] == (mark,)
 
 def test_what_is_gone_stands_in_its_group_and_keeps_its_wires() -> None:
     clipped = step(keras.optimizers.SGD(clipnorm=1.0))
@@ -107,5 +134,5 @@ def test_a_constant_goes_with_what_used_it() -> None:
     place = {op["i"]: path for path, op in ops(made.root)}
     op_type = {op["i"]: op["op"] for _, op in ops(made.root)}
     gone = {op["i"] for _, op in ops(made.root) if op.get("mark") == "gone"}
-    into = {source for source, target, _ in made.wires if target in gone and source not in gone}
+    into = {source for source, target, *_ in made.wires if target in gone and source not in gone}
     assert not {place[source] for source in into if op_type[source] == "Const"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from pathlib import Path
@@ -15,8 +17,11 @@ import tensorflow as tf
 from tests.verify.contracts import shop
 from verify.errors import ContractError
 from verify.picture import write, write_difference
+from verify.picture.files import step_page
 from verify.picture.groups import Group
+from verify.picture.html import fact_rows
 from verify.picture.outline import outline
+from verify.picture.places import Places
 from verify.step import Step, capture
 
 
@@ -30,19 +35,19 @@ def numbers(group: Group) -> list[int]:
 
 
 def test_every_op_and_variable_is_in_the_outline_once(main_step: Step) -> None:
-    made = outline(main_step)
+    made = outline(Places(main_step))
     listed = numbers(made.root)
     handles = len(main_step.flat.variables)
     assert len(listed) == len(set(listed))
     assert len(listed) == len(main_step.flat.nodes) - handles + len(main_step.variables)
     assert made.root.count == len(listed)
-    assert {end for source, target, _ in made.wires for end in (source, target)} <= set(listed)
+    assert {end for wire in made.wires for end in wire[:2]} <= set(listed)
     assert {"if warmup: True", "if warmup: False", "variables"} <= made.root.groups.keys()
 
 
 def data_of(page: str) -> Any:
-    (data,) = re.findall(r'<script id="step" type="application/json">(.*?)</script>', page)
-    return json.loads(data)
+    (data,) = re.findall(r'<script id="step" type="text/plain">(.*?)</script>', page)
+    return json.loads(gzip.decompress(base64.b64decode(data)))
 
 
 def test_a_page_holds_everything(main_step: Step, tmp_path: Path) -> None:
@@ -50,8 +55,21 @@ def test_a_page_holds_everything(main_step: Step, tmp_path: Path) -> None:
     write(main_step, path)
     page = path.read_text("utf-8")
     assert data_of(page)["root"]["name"] == "main_step"
-    assert "[-0.1, 0.1] on shop/head/kernel" in page
+    assert "<dt>clipping</dt><dd><div>[-0.1, 0.1] on shop/head/kernel</div>" in page
     assert not re.search(r'(src|href)="|@import|url\(h', page)  # nothing from anywhere else
+
+
+def test_a_page_of_the_same_step_is_the_same(main_step: Step) -> None:
+    assert step_page(main_step) == step_page(main_step)
+
+
+def test_many_entries_of_a_fact_are_folded() -> None:
+    made = fact_rows("big", [("watched", [f"layer{i}/kernel" for i in range(30)]), ("loss", ["<a>"])])
+    shown, folded = made.partition("<details>")[::2]
+    assert shown.count("/kernel") == 10
+    assert "<summary>20 more</summary>" in folded
+    assert folded.count("/kernel") == 20
+    assert "<dt>loss</dt><dd><div>&lt;a&gt;</div></dd>" in folded
 
 
 def test_names_do_not_escape_into_the_page(tmp_path: Path) -> None:
@@ -61,7 +79,9 @@ def test_names_do_not_escape_into_the_page(tmp_path: Path) -> None:
     step.flat.nodes[0].name = evil
     object.__setattr__(step, "name", evil)
     write(step, tmp_path / "step.html")
-    assert evil not in (tmp_path / "step.html").read_text("utf-8")
+    page = (tmp_path / "step.html").read_text("utf-8")
+    assert evil not in page
+    assert data_of(page)["root"]["name"] == evil
 
 
 def test_what_changed_is_marked(tmp_path: Path) -> None:
@@ -69,7 +89,8 @@ def test_what_changed_is_marked(tmp_path: Path) -> None:
     on, off = capture(model.warmup_on, batch), capture(model.warmup_off, batch)
     write_difference(off, on, tmp_path / "d.html")
     page = (tmp_path / "d.html").read_text("utf-8")
-    assert "+ clipping: [-0.1, 0.1] on shop/head/kernel" in page
+    assert '<li class="new">+ clipping: [-0.1, 0.1] on shop/head/kernel</li>' in page
+    assert data_of(page)["sides"] == {"old": "warmup_off", "new": "warmup_on"}
 
     def marked(group: Any) -> set[str]:
         own = {op["op"] for op in group.get("ops", ()) if op.get("mark") == "added"}

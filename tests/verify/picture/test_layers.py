@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from verify.picture.groups import Group
 from verify.picture.outline import outline
+from verify.picture.places import Places
 from verify.step import capture
 
 BATCH = (tf.TensorSpec((8, 6)), tf.TensorSpec((8, 2)))
@@ -35,7 +36,7 @@ def submodels() -> keras.Model:
 
 
 def by_cluster(target: Any, *args: Any) -> dict[str, Group]:
-    return outline(capture(target, *args)).root.groups
+    return outline(Places(capture(target, *args))).root.groups
 
 
 def groups(group: Group, around: str = "") -> Iterator[tuple[str, Group]]:

@@ -122,7 +122,7 @@ const dark = aroundIsDark();
 if (dark !== null) darken(dark);
 set("dark", isDark());
 element("apart").hidden = !sides;
-if (window.parent !== window) showFacts(false);
+if (isFramed) showFacts(false);
 tell();
 drawApart(Boolean(sides) && stage.clientWidth > 720);
 follow();

@@ -36,8 +36,7 @@ const isSeen = (what, side) => !LEFT_OUT[side] || what !== LEFT_OUT[side];
 const isOn = (item, side) => !LEFT_OUT[side] || !isAll(item, LEFT_OUT[side]);
 
 // Wires of closed groups of state, and of what nothing uses, say little and hide much.
-const isQuiet = (end) =>
-  (end.kind === "variables" && end.name !== "trained") || (end.kind === "cluster" && end.name === "unused");
+const isQuiet = (end) => (end.kind === "variables" && end.name !== "trained") || isUnused(end);
 
 // One wire for all that lead from one visible box to another.
 const bundles = () => {

@@ -1,7 +1,14 @@
 // What is looked for: the items that a text names or, without a text, what differs between two
 // steps; one of them after the other is opened, shown and told.
 const search = element("search");
-const changes = items.filter((item) => isOp(item) && (item.mark === "added" || item.mark === "gone"));
+// What a step does goes before what it keeps, and that before what nothing uses.
+const weight = (op) => {
+  let heavy = op.op === "variable" ? 1 : 0;
+  for (let g = op.parent; g; g = g.parent) if (isUnused(g)) heavy = 2;
+  return heavy;
+};
+const changes = items.filter((item) => isOp(item) && (item.mark === "added" || item.mark === "gone"))
+  .map((op) => [weight(op), op]).sort((a, b) => a[0] - b[0]).map(([, op]) => op);
 const found = { items: [], at: -1, current: null };
 
 const named = (text) => items.filter((item) => {

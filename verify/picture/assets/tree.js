@@ -6,6 +6,7 @@ const byKey = new Map(); // key in the picture -> group or op
 const groups = [];
 const items = []; // groups and ops in the order of the tree
 const isOp = (item) => "op" in item;
+const isUnused = (item) => item.kind === "cluster" && item.name === "unused";
 
 const prepare = (group, parent, tone) => {
   Object.assign(group, { parent, key: `g${groups.length}`, marks: {}, total: 0 });

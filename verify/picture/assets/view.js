@@ -66,7 +66,11 @@ const bringIn = (item) => {
   if (outside) show(edge.x + width / 2, edge.y + height / 2, view.w);
 };
 
+// In another page the wheel moves that page, and zooms with Ctrl held down, as two fingers of a
+// trackpad are told.
+const isFramed = window.parent !== window;
 stage.addEventListener("wheel", (event) => {
+  if (isFramed && !event.ctrlKey && !event.metaKey) return;
   event.preventDefault();
   zoom(Math.exp(event.deltaY / 500), point(event.clientX, event.clientY));
 }, { passive: false });
