@@ -104,9 +104,7 @@ class Accumulation:
         if self.steps is None:
             return frozenset()
         places = [u.node.path for updates in self.calls.updates.values() for u in updates]
-        writes = [
-            (node, v.key) for node, v in self.flat.writes() if not self.flow.is_trainable(v)
-        ]
+        writes = [(node, v.key) for node, v in self.flat.writes() if not self.flow.is_trainable(v)]
         waiting = {
             key
             for node, key in writes

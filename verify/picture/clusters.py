@@ -156,7 +156,9 @@ def _follow_consumers(flow: Flow, parts: list[str]) -> None:
     for index in reversed(range(len(parts))):
         if not parts[index]:
             used_by = {parts[user] for user in flow.consumers[index] if parts[user]}
-            parts[index] = min(used_by - {"unused"}, key=CLUSTERS.index, default="metrics and state")
+            parts[index] = min(
+                used_by - {"unused"}, key=CLUSTERS.index, default="metrics and state"
+            )
 
 
 def counted(parts: Iterable[str]) -> dict[str, int]:

@@ -2,87 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import pytest
 import tensorflow as tf
 
-from tests.verify.contracts import shop
-from verify.picture import write, write_difference
 from verify.step import Step, capture
 
 pytestmark = pytest.mark.browser
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-class Opened:
-    """A page in the browser, and what its console said."""
-
-    def __init__(self, page: Any) -> None:
-        self.page, self.errors = page, list[str]()
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def show(self, step: Step, path: Path) -> None:
-        write(step, path)
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector(".box")
-
-    def boxes(self) -> list[str]:
-        return [box.get_attribute("data-name") for box in self.page.locator(".box").all()]
-
-    def view(self) -> list[float]:
-        """Corner and size of what is seen, in the units of the picture."""
-        return [float(n) for n in self.page.get_attribute("#picture", "viewBox").split()]
-
-    def from_the_middle(self, selector: str) -> float:
-        """How far the middle of something is from that of the stage, in pixels."""
-        boxes = (self.page.locator(which).bounding_box() for which in (selector, "#stage"))
-        (x, y), (to_x, to_y) = ((b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in boxes)
-        return math.hypot(x - to_x, y - to_y)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    assert browser is not None, f"none of {', '.join(_BROWSERS)} is installed"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def opened(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Opened]:
-    """A page that is new; by `parametrize`, with settings of a browser's context."""
-    settings = {"viewport": {"width": 1500, "height": 900}} | getattr(request, "param", {})
-    context = chromium.new_context(**settings)
-    opened = Opened(context.new_page())
-    yield opened
-    context.close()
-    assert opened.errors == []
-
-
-@pytest.fixture(scope="module")
-def main_step() -> Step:
-    return capture(*shop.main())
-
-
-@pytest.fixture(scope="module")
-def difference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """From a step that clips to one that does not."""
-    model, batch = shop.controlled()
-    path = tmp_path_factory.mktemp("difference") / "difference.html"
-    write_difference(capture(model.warmup_on, batch), capture(model.warmup_off, batch), path)
-    return path
 
 
 def marked(opened: Opened, mark: str) -> list[str]:
@@ -138,9 +67,9 @@ def test_what_is_found_is_opened_centred_and_told_one_after_the_other(
     assert page.inner_text("#chosen") == seen[-2]
     page.click("#next")
     page.press("body", "F3")
-    page.press("#picture .box >> nth=0", "n")
+    page.press(".picture .box >> nth=0", "n")
     assert page.inner_text("#chosen") == seen[1]
-    page.press("#picture .box >> nth=0", "Shift+N")
+    page.press(".picture .box >> nth=0", "Shift+N")
     assert page.inner_text("#chosen") == seen[0]
     page.press("#search", "Escape")
     assert page.input_value("#search") == page.inner_text("#found") == ""
@@ -159,7 +88,7 @@ def test_layers_and_variables_are_found_too(
     assert opened.page.is_disabled("#next")
     opened.page.fill("#search", "head")
     opened.page.press("#search", "Enter")
-    assert opened.page.inner_text("#chosen").startswith("head\n")
+    assert opened.page.inner_text("#chosen").startswith("group\nhead\n")
 
 
 def test_a_group_opens_to_layers(opened: Opened, main_step: Step, tmp_path: Path) -> None:
@@ -183,7 +112,7 @@ def test_everything_by_keyboard(opened: Opened, main_step: Step, tmp_path: Path)
             break
         names.append(focused("aria-label"))
         assert page.evaluate("document.activeElement.matches(':focus-visible')")
-    assert len(names) == page.locator("#picture [role=button]").count()
+    assert len(names) == page.locator(".picture [role=button]").count()
     assert any(name.startswith("forward, ") for name in names)
 
     page.focus('.box[data-name="forward"] >> nth=0')
@@ -275,13 +204,14 @@ def test_by_night(opened: Opened, main_step: Step, tmp_path: Path) -> None:
     for name in ("forward", "loss", "backward", "optimizer", "clip"):
         assert light(f'.box[data-name="{name}"] rect', "fill") < 128
     assert light(".box text", "fill") > 200
-    assert light("pre", "color") > 200
+    assert light("#facts dd", "color") > 200
 
 
 def test_a_difference_shows_what_is_gone(opened: Opened, difference: Path) -> None:
     page = opened.page
     page.goto(difference.as_uri())
     page.wait_for_selector(".box")
+    page.click("#apart")  # as one picture
     assert "clip" in marked(opened, "gone")
     assert page.locator('.box.ghost[data-name="clip"]').count() == 1
     legend = page.inner_text("#legend")
@@ -290,14 +220,14 @@ def test_a_difference_shows_what_is_gone(opened: Opened, difference: Path) -> No
     assert new > 0
     dashes = "s => getComputedStyle(document.querySelector(s)).strokeDasharray"
     assert page.evaluate(dashes, ".box.ghost rect") != "none"
-    assert page.locator(".wire.ghost").count() > 0
+    assert page.locator(".wire.gone").count() > 0
 
     assert page.inner_text("#found") == f"{gone + new} changes"
     told = []
     for number in range(1, gone + new + 1):
         page.press("body", "n")
         assert page.inner_text("#found") == f"{number} of {gone + new} changes"
-        told.append(page.inner_text("#chosen").splitlines()[-1])
+        told.append(page.inner_text('#chosen dt:text-is("change") + dd'))
     assert (told.count("gone"), told.count("new")) == (gone, new)
     assert page.locator(".current.gone, .current.added").count() == 1
     page.fill("#search", "hidden")  # a text is looked for instead

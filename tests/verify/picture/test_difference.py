@@ -80,6 +80,7 @@ def test_wires_of_what_is_gone_or_new_are_gone_or_new() -> None:
             if mark in (marks[wire[0]], marks[wire[1]]):
                 assert wire[3:] == (mark,)
 
+
 def test_what_is_gone_stands_in_its_group_and_keeps_its_wires() -> None:
     clipped = step(keras.optimizers.SGD(clipnorm=1.0))
     made = drawn(clipped, step())

@@ -64,7 +64,9 @@ def test_a_page_of_the_same_step_is_the_same(main_step: Step) -> None:
 
 
 def test_many_entries_of_a_fact_are_folded() -> None:
-    made = fact_rows("big", [("watched", [f"layer{i}/kernel" for i in range(30)]), ("loss", ["<a>"])])
+    made = fact_rows(
+        "big", [("watched", [f"layer{i}/kernel" for i in range(30)]), ("loss", ["<a>"])]
+    )
     shown, folded = made.partition("<details>")[::2]
     assert shown.count("/kernel") == 10
     assert "<summary>20 more</summary>" in folded
