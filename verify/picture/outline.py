@@ -17,6 +17,10 @@ _Wire = tuple[int, int, str]
 Wire = _Wire | tuple[int, int, str, str]
 """Source, target, "data", "read" or "write"; and its mark where only one of two steps has it."""
 
+_UNUSED = (
+    "nothing that is written, returned or done depends on these: they were traced, and TensorFlow "
+    "leaves them out when the step runs"
+)
 _FEW = 24  # variables of one role that need no layers around them
 
 
@@ -73,6 +77,7 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
         sides = difference.old.step.name, difference.new.step.name
     _place_variables(root, variables)
     _in_order(root)
+    _explain(root)
     settle(root)
     return Outline(root, tuple(wires), sides)
 
@@ -181,6 +186,15 @@ def _in_order(group: Group) -> None:
     for inner in group.groups.values():
         if inner.kind == "branch":
             _in_order(inner)
+
+
+def _explain(group: Group) -> None:
+    """What a person may not know of a cluster."""
+    for inner in group.groups.values():
+        if inner.kind == "branch":
+            _explain(inner)
+        elif (inner.kind, inner.name) == ("cluster", "unused"):
+            inner.note = _UNUSED
 
 
 def _bare(name: str) -> str:

@@ -52,8 +52,10 @@ def entries_of(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Titles of rows with what stands under each, an entry at a time, in full length."""
     for row in (row for kind in KINDS for row in kind.page(facts)):
         entries = row.entries or (("none",) if row.always else ())
+        if row.short and max(map(len, row.short)) <= 2 * _WIDTH:
+            entries = row.short
         if entries:
-            yield row.title, tuple(folded(row.short or entries))
+            yield row.title, tuple(folded(entries))
 
 
 def _short(entries: tuple[str, ...], joined: bool) -> tuple[str, ...]:

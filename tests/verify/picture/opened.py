@@ -9,6 +9,8 @@ from typing import Any
 from verify.picture import write
 from verify.step import Step
 
+_PICTURE = ".picture >> nth=0"
+
 
 class Opened:
     """A page in the browser, and what its console said."""
@@ -28,7 +30,7 @@ class Opened:
 
     def view(self) -> list[float]:
         """Corner and size of what is seen, in the units of the picture."""
-        return [float(n) for n in self.page.get_attribute(".picture >> nth=0", "viewBox").split()]
+        return [float(n) for n in self.page.get_attribute(_PICTURE, "viewBox").split()]
 
     def from_the_middle(self, selector: str) -> float:
         """How far the middle of something is from that of the stage, in pixels."""

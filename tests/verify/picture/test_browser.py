@@ -9,6 +9,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tests.verify.picture.large import outline_of_size
+from tests.verify.picture.opened import Opened
+from verify.picture.html import page
 from verify.step import Step, capture
 
 pytestmark = pytest.mark.browser
@@ -262,3 +265,15 @@ def test_the_size_of_resnet50(opened: Opened, tmp_path: Path) -> None:
     opened.page.press("#search", "Enter")
     assert "conv4 › conv4_block3" in opened.page.inner_text("#chosen")
     assert len(opened.boxes()) < 300
+
+
+def test_15000_nodes(opened: Opened, tmp_path: Path) -> None:
+    (tmp_path / "large.html").write_text(page(outline_of_size(15_000), ""), "utf-8")
+    opened.page.goto((tmp_path / "large.html").as_uri())
+    opened.page.wait_for_selector(".box")
+    assert len(opened.boxes()) < 20
+    opened.page.locator('.box[data-name="forward"]').click()
+    opened.page.fill("#search", "block7_layer3")
+    opened.page.press("#search", "Enter")
+    assert "block7_layer3" in opened.page.inner_text("#chosen")
+    assert 10 < len(opened.boxes()) < 300

@@ -15,11 +15,12 @@ import pytest
 import tensorflow as tf
 
 from tests.verify.contracts import shop
+from tests.verify.picture.large import outline_of_size
 from verify.errors import ContractError
 from verify.picture import write, write_difference
 from verify.picture.files import step_page
 from verify.picture.groups import Group
-from verify.picture.html import fact_rows
+from verify.picture.html import fact_rows, page
 from verify.picture.outline import outline
 from verify.picture.places import Places
 from verify.step import Step, capture
@@ -61,6 +62,12 @@ def test_a_page_holds_everything(main_step: Step, tmp_path: Path) -> None:
 
 def test_a_page_of_the_same_step_is_the_same(main_step: Step) -> None:
     assert step_page(main_step) == step_page(main_step)
+
+
+def test_a_page_of_15000_nodes_can_be_sent_around() -> None:
+    made = outline_of_size(15_000)
+    assert made.root.count == 15_000
+    assert len(page(made, "")) <= 2_000_000
 
 
 def test_many_entries_of_a_fact_are_folded() -> None:

@@ -97,7 +97,7 @@ const goTo = (item) => {
 const letGo = () => {
   if (!chosen) return;
   chosen = null;
-  tellOnly("Click a box: a group opens; an op is told here.");
+  tellOnly("Click a box: groups open, ops are described here.");
   pointOut();
   if (isOwnPage) history.replaceState(null, "", location.pathname + location.search);
 };

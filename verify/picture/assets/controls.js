@@ -4,7 +4,8 @@ const activate = (item) => {
   if (isOp(item)) return;
   toggle(item);
   draw();
-  bringIn(item);
+  if (isFrame(item)) lookInto(item);
+  else bringIn(item);
 };
 const itemAt = (target) => {
   const drawn = target instanceof Element && target.closest("[data-key]");

@@ -62,6 +62,9 @@ const corner = (at) => ({ x: at.x - at.width / 2, y: at.y - at.height / 2, width
 let laid = { of: "" };
 let direction = "LR";
 const TITLE = 26;
+// Where more lead from box to box, laying them out takes more than a person waits for: the thinnest
+// go straight.
+const most = (boxes) => Math.max(300, 3 * boxes);
 // Laying out takes the longest, and is the same as long as the same groups are open.
 const layout = () => {
   const of = [direction, ...groups.filter((group) => opened.has(group)).map((group) => group.key)].join();
@@ -98,14 +101,26 @@ const layOut = () => {
   };
   for (const inner of [...(root.groups || []), ...(root.ops || [])]) place(inner);
   const drawn = bundles();
-  for (const [key, wire] of drawn) {
+  const several = [...drawn], limit = most(shown.length);
+  if (several.length > limit) several.sort(([, a], [, b]) => b.count - a.count);
+  for (const [key, wire] of several.slice(0, limit)) {
     // Writes lead back to where a step began: they do not order the picture.
     if (wire.kind === "write") graph.setEdge(wire.b.key, wire.a.key, { wire, back: true }, key);
     else graph.setEdge(wire.a.key, wire.b.key, { wire }, key);
   }
   dagre.layout(graph);
+  for (const [key, wire] of several.slice(limit)) {
+    const [from, to] = [wire.a, wire.b].map((end) => graph.node(end.key));
+    graph.setEdge(wire.a.key, wire.b.key, { wire, points: [border(from, to), border(to, from)] }, key);
+  }
   for (const item of [...shown].reverse().filter(isFrame)) makeRoom(graph, item);
   return { graph, shown, drawn: [...drawn.values()] };
+};
+// Where the straight line to another box leaves this one.
+const border = (box, other) => {
+  const dx = other.x - box.x, dy = other.y - box.y;
+  const by = Math.min(box.width / 2 / Math.abs(dx || 1e-9), box.height / 2 / Math.abs(dy || 1e-9));
+  return { x: box.x + dx * by, y: box.y + dy * by };
 };
 // Dagre knows of no titles: a frame begins above what is in it by as much as one takes.
 const makeRoom = (graph, frame) => {

@@ -66,6 +66,20 @@ const bringIn = (item) => {
   if (outside) show(edge.x + width / 2, edge.y + height / 2, view.w);
 };
 
+// What was opened: all of it where that can be read, else what it begins with.
+const lookInto = (frame) => {
+  const at = places.get(frame.key), most = wide() / LEAST;
+  const width = Math.max(at.width, at.height * shape()) + 40;
+  const edge = corner(at);
+  const inside = edge.x >= view.x && edge.y >= view.y && edge.x + at.width <= view.x + view.w && edge.y + at.height <= view.y + view.h;
+  if (inside) return;
+  if (width <= most) show(at.x, at.y, Math.max(width, Math.min(view.w, most)));
+  else {
+    const first = places.get([...(frame.groups || []), ...(frame.ops || [])][0].key);
+    show(first.x, first.y + 0.3 * most / shape(), most);
+  }
+};
+
 // In another page the wheel moves that page, and zooms with Ctrl held down, as two fingers of a
 // trackpad are told.
 const isFramed = window.parent !== window;
