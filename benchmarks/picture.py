@@ -1,7 +1,8 @@
 """How large a picture is, and how soon it is seen: `ci/bench picture`, with Chromium installed.
 
-`ci/bench picture --shot docs/step.png` writes the picture of the README instead. Prints, of a step of 15,000 nodes, of ResNet50 and of a transformer: the size of the page, and
+Prints, of a step of 15,000 nodes, of ResNet50 and of a transformer: the size of the page, and
 medians of milliseconds until the browser has painted anything, and until the step is drawn.
+`ci/bench picture --shot docs/step.png` writes the picture of the README instead.
 """
 
 from __future__ import annotations
