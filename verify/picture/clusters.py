@@ -153,12 +153,18 @@ def _gradients(flow: Flow, write: int, shape: tuple[int | None, ...]) -> set[int
 
 def _follow_consumers(flow: Flow, parts: list[str]) -> None:
     """Constants, counters and reads of state belong to what first uses them."""
-    for index in reversed(range(len(parts))):
-        if not parts[index]:
-            used_by = {parts[user] for user in flow.consumers[index] if parts[user]}
-            parts[index] = min(
-                used_by - {"unused"}, key=CLUSTERS.index, default="metrics and state"
-            )
+    open_ends = [index for index, part in enumerate(parts) if not part]
+    while open_ends:
+        for index in reversed(open_ends):
+            used_by = {parts[user] for user in flow.consumers[index]} - {"", "unused"}
+            if used_by:
+                parts[index] = min(used_by, key=CLUSTERS.index)
+        left = [index for index in open_ends if not parts[index]]
+        if len(left) == len(open_ends):  # else once more: in a loop what comes first may use it
+            break
+        open_ends = left
+    for index in open_ends:
+        parts[index] = parts[index] or "metrics and state"
 
 
 def counted(parts: Iterable[str]) -> dict[str, int]:

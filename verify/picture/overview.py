@@ -39,6 +39,8 @@ _FLOW = (
     ("backward", "clip"),
     ("clip", "optimizer"),
     ("backward", "optimizer"),
+    ("backward", "accumulation"),
+    ("accumulation", "optimizer"),
 )
 
 

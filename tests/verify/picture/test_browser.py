@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -11,6 +13,7 @@ import tensorflow as tf
 
 from tests.verify.picture.large import outline_of_size
 from tests.verify.picture.opened import Opened
+from verify.picture import write
 from verify.picture.html import page
 from verify.step import Step, capture
 
@@ -265,6 +268,16 @@ def test_the_size_of_resnet50(opened: Opened, tmp_path: Path) -> None:
     opened.page.press("#search", "Enter")
     assert "conv4 › conv4_block3" in opened.page.inner_text("#chosen")
     assert len(opened.boxes()) < 300
+
+
+@pytest.mark.parametrize("body", [lambda: None, lambda: tf.constant(1.0) + 1.0])
+def test_a_step_that_does_next_to_nothing(opened: Opened, body: Any, tmp_path: Path) -> None:
+    write(capture(tf.function(body, autograph=False)), tmp_path / "step.html")
+    opened.page.goto((tmp_path / "step.html").as_uri())
+    opened.page.wait_for_function("performance.getEntriesByName('drawn').length")
+    assert all(math.isfinite(number) for number in opened.view())
+    opened.page.keyboard.press("+")
+    opened.page.keyboard.press("0")
 
 
 def test_15000_nodes(opened: Opened, tmp_path: Path) -> None:

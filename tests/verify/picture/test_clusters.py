@@ -157,6 +157,18 @@ def test_a_step_without_accumulation_has_none_whatever_its_optimizer_keeps() -> 
     assert "accumulation" not in ops_of(model, batch())
 
 
+def test_what_a_loop_keeps_for_the_way_back_is_no_metric() -> None:
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 4)), layers.GRU(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    detector = Detector(capture(model, (tf.TensorSpec((2, 6, 4)), tf.TensorSpec((2, 1)))))
+    parts, flow = clusters(detector), detector.flow
+    loops = [node.index for node in flow.flat.nodes if flow.flat.loops(node.path)]
+    needed = flow.ancestors(update.node.index for update in flow.trained)
+    assert len(needed.intersection(loops)) > 20
+    assert "metrics and state" not in {parts[index] for index in needed.intersection(loops)}
+
+
 def test_averages_follow() -> None:
     weight, average = tf.Variable(2.0, name="weight"), tf.Variable(2.0, trainable=False, name="ema")
 

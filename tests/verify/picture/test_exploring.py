@@ -94,6 +94,23 @@ def test_what_a_box_is_wired_to_can_be_followed(shown: Opened) -> None:
     assert page.inner_text("#chosen").startswith("Click a box")
 
 
+def test_facts_lead_to_what_they_name(shown: Opened) -> None:
+    page = shown.page
+    page.locator("#facts button", has_text="shop/hidden/kernel").first.click()
+    assert "variable\nshop/hidden/kernel" in re.sub(r"\n+", "\n", page.inner_text("#chosen"))
+    assert shown.from_the_middle(".picked") < 8
+
+
+def test_what_is_gone_is_shown_where_it_was(opened: Opened, difference: Path) -> None:
+    """Though the new step may have an op of the same name."""
+    page = opened.page
+    page.goto(difference.as_uri())
+    page.wait_for_selector("#facts button")
+    for list_of, told in (("gone", "gone"), ("new", "new")):
+        page.locator(f'#facts dt:text-is("{list_of}") + dd button').first.click()
+        assert page.inner_text('#chosen dt:text-is("change") + dd') == told
+
+
 def _empty(page: Any) -> tuple[float, float]:
     """Where nothing is drawn."""
     stage = page.locator("#stage").bounding_box()

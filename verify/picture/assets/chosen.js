@@ -32,16 +32,20 @@ const neighbours = (item) => {
   return { from, to };
 };
 
+const leadTo = (item, text, parent) => {
+  const button = part("button", text, parent);
+  button.type = "button";
+  button.className = "link";
+  button.addEventListener("click", () => goTo(item));
+};
+
 const listed = (title, several) => {
   if (!several.size) return;
   part("dt", title, told);
   const list = part("dd", "", told);
   for (const [item, count] of [...several].slice(0, FEW)) {
-    const button = part("button", isOp(item) && item.op !== "variable" ? `${item.op} · ${item.id}` : fullName(item), list);
-    button.type = "button";
-    button.className = "link";
-    if (count > 1) button.textContent += ` (${count})`;
-    button.addEventListener("click", () => goTo(item));
+    const name = isOp(item) && item.op !== "variable" ? `${item.op} · ${item.id}` : fullName(item);
+    leadTo(item, count > 1 ? `${name} (${count})` : name, list);
   }
   if (several.size > FEW) part("span", `and ${several.size - FEW} more`, list);
 };
@@ -112,4 +116,16 @@ const follow = () => {
   const item = name && addressed(name);
   if (item) goTo(item);
   else if (name) tellOnly(`Nothing in this step is called ${name}.`);
+};
+
+// Facts that name an op or a variable lead to it.
+const linkFacts = () => {
+  for (const entry of element("facts").querySelectorAll("dd div")) {
+    const gone = entry.closest("dd").previousElementSibling.textContent === "gone";
+    const item = addressed(entry.textContent, gone);
+    if (!item) continue;
+    const text = entry.textContent;
+    entry.textContent = "";
+    leadTo(item, text, entry);
+  }
 };

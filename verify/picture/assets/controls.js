@@ -128,3 +128,4 @@ tell();
 drawApart(Boolean(sides) && stage.clientWidth > 720);
 follow();
 performance.mark("drawn");
+requestAnimationFrame(() => setTimeout(linkFacts)); // once the step is seen

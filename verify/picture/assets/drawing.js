@@ -86,20 +86,23 @@ const layOut = () => {
   const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
   graph.setGraph({ rankdir: direction, nodesep: 18, ranksep: direction === "LR" ? 46 : 34, marginx: 20, marginy: 26 });
   const shown = []; // frames and boxes in the order of the tree
-  const place = (item) => {
+  // What is first in a frame is as wide as the frame's title, so that the frame is.
+  const place = (item, least) => {
     shown.push(item);
     if (isFrame(item)) {
       graph.setNode(item.key, {});
+      let room = Math.max(least, titleWidth(item) - 24);
       for (const inner of [...(item.groups || []), ...(item.ops || [])]) {
-        place(inner);
+        place(inner, room);
         graph.setParent(inner.key, item.key);
+        room = 0;
       }
     } else {
-      const width = Math.max(90, 7 * Math.max(label(item).length + 2, 0.85 * detail(item).length) + 18);
+      const width = Math.max(90, least, 7 * Math.max(label(item).length + 2, 0.85 * detail(item).length) + 18);
       graph.setNode(item.key, { width, height: item.op === "variable" ? 44 : 38 });
     }
   };
-  for (const inner of [...(root.groups || []), ...(root.ops || [])]) place(inner);
+  for (const inner of [...(root.groups || []), ...(root.ops || [])]) place(inner, 0);
   const drawn = bundles();
   const several = [...drawn], limit = most(shown.length);
   if (several.length > limit) several.sort(([, a], [, b]) => b.count - a.count);
@@ -109,6 +112,7 @@ const layOut = () => {
     else graph.setEdge(wire.a.key, wire.b.key, { wire }, key);
   }
   dagre.layout(graph);
+  if (!shown.length) Object.assign(graph.graph(), { width: 100, height: 40 }); // a step that does nothing
   for (const [key, wire] of several.slice(limit)) {
     const [from, to] = [wire.a, wire.b].map((end) => graph.node(end.key));
     graph.setEdge(wire.a.key, wire.b.key, { wire, points: [border(from, to), border(to, from)] }, key);
@@ -122,6 +126,7 @@ const border = (box, other) => {
   const by = Math.min(box.width / 2 / Math.abs(dx || 1e-9), box.height / 2 / Math.abs(dy || 1e-9));
   return { x: box.x + dx * by, y: box.y + dy * by };
 };
+const titleWidth = (frame) => 8 * frame.name.length + 24;
 // Dagre knows of no titles: a frame begins above what is in it by as much as one takes.
 const makeRoom = (graph, frame) => {
   const at = graph.node(frame.key);
@@ -167,7 +172,7 @@ const drawWires = (svg, graph, side) => {
 const drawTitle = (svg, item, at, hit) => {
   const { x, y } = corner(at);
   const title = make("g", { class: hit ? "title hit" : "title", "data-key": item.key, tabindex: 0, role: "button", "aria-expanded": true, "aria-label": `${item.name}, ${detail(item)}` }, svg);
-  make("rect", { x: x + 3, y: y + 2, width: Math.min(at.width - 6, 8 * item.name.length + 24), height: 18, rx: 3 }, title);
+  make("rect", { x: x + 3, y: y + 2, width: Math.min(at.width - 6, titleWidth(item)), height: 18, rx: 3 }, title);
   make("text", { x: x + 8, y: y + 15 }, title, `${item.name} −`);
 };
 

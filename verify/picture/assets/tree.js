@@ -91,13 +91,22 @@ const around = (item) => {
   return names.join(" › ");
 };
 
-// What a link to an item says after its #. Of the same name, one that is there goes before one that
-// is gone.
+// What a link to an item says after its #.
 const address = (item) => {
   if (isOp(item)) return item.id;
   return [around(item), item.name].filter(Boolean).join(" › ");
 };
-const addressed = (name) => {
-  const there = items.filter((item) => item !== root && address(item) === name);
-  return there.find((item) => !isGhost(item)) || there[0];
+let byAddress = null;
+// Of the same name, one that is there goes before one that is gone, unless that is meant.
+const addressed = (name, gone = false) => {
+  if (!byAddress) {
+    byAddress = new Map();
+    for (const item of items.slice(1)) {
+      const there = byAddress.get(address(item));
+      if (there) there.push(item);
+      else byAddress.set(address(item), [item]);
+    }
+  }
+  const there = byAddress.get(name) || [];
+  return there.find((item) => isGhost(item) === gone) || there[0];
 };
