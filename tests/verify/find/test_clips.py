@@ -208,6 +208,15 @@ def test_the_bounds_within_ftrl_clip_no_gradient() -> None:
     verify.assert_graph(model, batch(), clipping=(-0.5, 0.5))
 
 
+@pytest.mark.parametrize("regularizer", [None, "l2"])
+def test_gradients_are_clipped_after_they_were_accumulated(regularizer: str | None) -> None:
+    """What an L2 takes is the variable, too, and a buffer is kept of it: that is no step size."""
+    model = dense(kernel=regularizer)
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=4, clipvalue=0.5)
+    model.compile(optimizer, "mse")
+    verify.assert_graph(model, batch(), clipping=(-0.5, 0.5))
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (3,)])
 def test_of_the_only_gradient_a_norm_is_that_of_all(shape: tuple[int, ...]) -> None:
     variable = keras.Variable(tf.ones(shape), name="v")
