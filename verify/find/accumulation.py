@@ -20,7 +20,7 @@ from verify.find.observed import Array, Shapes
 from verify.find.one_call import Call
 from verify.find.single_writes import Key
 from verify.flow import Update, reached
-from verify.graphs import key_of
+from verify.graphs import Tensor, key_of
 from verify.match import NoValueError
 
 _UPDATES = 3  # that are waited for: what lies between two of them is looked at
@@ -35,12 +35,14 @@ class Accumulated:
     """How the gradients of one variable are applied.
 
     `calls`: how many there are to an update, of two in turn; `told`: by what it is made instead of
-    the mean of their gradients, empty where by that; `unknown`: why it can't be told.
+    the mean of their gradients, empty where by that; `unknown`: why it can't be told. `sums`: what
+    has the gradients of all calls to an update in it, each times the same number.
     """
 
     calls: tuple[int, ...] = ()
     told: str = ""
     unknown: str = ""
+    sums: frozenset[Tensor] = frozenset()
 
     @property
     def of_mean(self) -> int | None:
@@ -78,6 +80,13 @@ class Accumulation:
     def of_any(self) -> Mapping[Key, Accumulated]:
         """The same where it is not known how many calls there may be to an update."""
         return self.of(_MOST_CALLS)
+
+    def sums(self, key: Key) -> frozenset[Tensor]:
+        """Where the gradients of several calls are added up for one update: their sums."""
+        if self.step.replicas > 1 or not self.calls.may_wait:
+            return frozenset()
+        found = self.of_any().get(key)
+        return frozenset() if found is None else found.sums
 
     def adds_up_after(self, node: int, update: Update) -> bool:
         """Whether what a node makes of one call's gradient waits to be added to that of others.
@@ -188,7 +197,8 @@ class Accumulation:
             told = entries.told(key)
             if any(key in call.drifted for call in calls[one.at[0] : one.at[-1]]):
                 told = f"{told or _MEAN}; and {_BETWEEN}"
-            found[key] = dataclasses.replace(found[key], told=told)
+            alike = frozenset(each.tensor for each in one.sums if each.since is not None)
+            found[key] = dataclasses.replace(found[key], told=told, sums=alike)
         return found
 
     def _sums(

@@ -59,6 +59,21 @@ class ObjectivePass:
         """Both gradients of each update, on one draw."""
         return self._sides(ends, self._likeliest(ends)[1], draw)
 
+    def decided_by(self) -> frozenset[int | str]:
+        """The keys of variables by which the function's gradient is not zero in some draw.
+
+        Raises:
+            NoValueError: that can't be computed.
+        """
+        evaluated = next(self._pass.evaluations())
+        found = set[int | str]()
+        for draw in self.gradients.draws:
+            _, there = evaluated(draw)
+            every = {k: _array(there.value(t)) for k, t in self.reference.gradients.items()}
+            size = max(map(largest, every.values()), default=0.0)
+            found |= {k for k, one in every.items() if largest(one) > _TOLERANCE * size}
+        return frozenset(found)
+
     def _likeliest(self, ends: Mapping[Update, Tensor]) -> tuple[dict[Update, Comparison], Both]:
         """How gradients compare where both are fed such that they are the most alike."""
         first: tuple[dict[Update, Comparison], Both] | None = None

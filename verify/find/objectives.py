@@ -65,6 +65,15 @@ class Objectives:
             for sides in self._pass(together, reference).sides(together, draw).values()
         ]
 
+    def decided_by(self, reference: ObjectiveGradients) -> frozenset[int | str]:
+        """The keys of variables by which a function's gradient is another than zero in some draw.
+
+        Raises:
+            NoValueError: that can't be computed.
+        """
+        ends = {update: way[0] for update, way in self.gradients.ways.items()}
+        return self._pass(ends, reference).decided_by()
+
     def _by_pass(self, updates: Iterable[Update]) -> list[dict[Update, Tensor]]:
         """Where backpropagation ends for each update; together those of one backward pass."""
         groups: dict[frozenset[int], dict[Update, Tensor]] = {}

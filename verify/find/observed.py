@@ -273,11 +273,15 @@ class Observed:
 
     def is_of_state(self, key: int | str, tensor: Tensor) -> bool:
         """Whether a tensor on the way was kept from steps before as well, such as a running sum."""
-        between = self.between(key, tensor)
-        if any(self.flat.variable(self.flat.nodes[index]) is not None for index in between):
-            return True
+        return bool(self.state_of(key, tensor))
+
+    def state_of(self, key: int | str, tensor: Tensor) -> frozenset[int | str]:
+        """The keys of what was kept from steps before, and makes a tensor on the way."""
+        between = (self.flat.nodes[index] for index in self.between(key, tensor))
+        passed = (self.flat.variable(node) for node in between)
         read = self.read_between(self.ways[key][0], tensor[0])
-        return any(v.shape != () and not self.flow.is_trainable(v) for v in read)
+        kept = (v for v in read if v.shape != () and not self.flow.is_trainable(v))
+        return frozenset(v.key for v in (*passed, *kept) if v is not None)
 
     def begins_late(self, key: int | str) -> bool:
         """Whether the way of a gradient begins with what was kept from steps before."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -63,15 +64,30 @@ class Rule:
 
 
 class Optimizers:
-    """Answers about one step, or one branch of it."""
+    """Answers about one step, or one branch of it.
 
-    def __init__(self, observed: Observed) -> None:
+    Args:
+        observed: its values.
+        sums: by key, the sums of the gradients of several calls: of these, what enters an optimizer
+            may be made.
+        expected: by key, the optimizers that may update variables besides those at hand.
+    """
+
+    def __init__(
+        self,
+        observed: Observed,
+        sums: Callable[[int | str], Collection[Tensor]] = lambda _: (),
+        expected: Mapping[int | str, Any] = MappingProxyType({}),
+    ) -> None:
         self.observed, self.step, self.flow = observed, observed.step, observed.flow
+        self.sums, self.expected = sums, expected
         self._miscounts: dict[int, tuple[int, int] | None] = {}  # by id of the optimizer
 
     @functools.cached_property
     def rules(self) -> dict[int | str, Rule]:
         """By key of the trained variable; no rule where no one is known."""
+        if self.expected:
+            return self._found()
         return {
             key: rule
             if number is None
@@ -98,7 +114,7 @@ class Optimizers:
             keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
             found |= self._by(optimizer, {key: known[key] for key in keys})
         for key in groups.keys() - found.keys():
-            rule = self._descent(key)
+            rule = self._as_expected(key) or self._descent(key)
             if rule is not None:
                 found[key] = rule
         return {
@@ -113,17 +129,33 @@ class Optimizers:
 
     def made_as(self, key: int | str, optimizer: Any) -> Rule | None:
         """How a variable is updated, if any optimizer with these settings would do it so."""
-        key = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
+        first = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
+        rule = self._made_as(first, optimizer)
+        if rule is None or first == key:
+            return rule
+        return dataclasses.replace(rule, entry=self.observed.ways[key][rule.place])
+
+    def _made_as(self, key: int | str, optimizer: Any) -> Rule | None:
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
             variable = variables_of(rule.optimizer)[key]
             both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
             alike = same_settings(rule.optimizer, optimizer) and len(both) == 1
             return rule if alike else None
+        return self._made_by_another(key, optimizer)
+
+    def _as_expected(self, key: int | str) -> Rule | None:
+        """How a variable is updated, if that is by the optimizer that may do it."""
+        rule = self._made_by_another(key, self.expected[key]) if key in self.expected else None
+        return None if rule is None else dataclasses.replace(rule, optimizer=None)
+
+    def _made_by_another(self, key: int | str, optimizer: Any) -> Rule | None:
+        """The same by an optimizer that is not at hand."""
         if key not in self.observed.ways:
             return None
         variable = self.observed.updates[key].variable
-        made = stand_in(optimizer, [variable.path], [Shapes().of(variable.shape)])
+        shape = Shapes().of(variable.shape)
+        made = stand_in(optimizer, [variable.path], [shape], variable.dtype)
         if made is None:
             return None
         whole = OptimizerUpdate(made, [key], self.observed)
@@ -137,20 +169,31 @@ class Optimizers:
             reference = OptimizerUpdate(made, [key], self.observed, own, scale)
             for rule in self._made_by(optimizer, reference).values():
                 # What the step keeps by itself is no state of the optimizer that is asked for.
-                if not self.observed.is_of_state(key, rule.entry):
+                state = self.observed.state_of(key, rule.entry)
+                if not state or state <= self._added_up(key):
                     return rule
         return None
 
+    def _added_up(self, key: int | str) -> frozenset[int | str]:
+        """The keys of what keeps the gradients of several calls, each times the same number."""
+        way = self.observed.ways[key]
+        sums = (self.observed.state_of(key, tensor) for tensor in self.sums(key) if tensor in way)
+        return frozenset[int | str]().union(*sums)
+
     def _kept(self, key: int | str) -> list[VariableRef]:
-        """What the step writes besides a variable that is as large, and depends on its gradient."""
-        start, shape = self.observed.ways[key][0], self.observed.updates[key].variable.shape
-        below = self.flow.descendants([start[0]])
-        written = {
-            v.key: v
-            for node, v in self.step.flat.writes()
-            if node.index in below and v.shape == shape and not self.flow.is_trainable(v)
-        }
-        return list(written.values())[:_MOST_KEPT]
+        """What the step writes besides a variable that is as large, and depends on its gradient.
+
+        What it also writes where it does not update the variable is last.
+        """
+        start, update = self.observed.ways[key][0], self.observed.updates[key]
+        below, shape = self.flow.descendants([start[0]]), update.variable.shape
+        written: dict[int | str, VariableRef] = {}
+        elsewhere = set[int | str]()
+        for node, v in self.step.flat.writes():
+            if node.index in below and v.shape == shape and not self.flow.is_trainable(v):
+                written[v.key] = v
+                elsewhere |= {v.key} if node.path != update.node.path else set()
+        return sorted(written.values(), key=lambda v: v.key in elsewhere)[:_MOST_KEPT]
 
     def miscounted(self, optimizer: Any) -> tuple[int, int] | None:
         """(steps that an optimizer counts, those that it makes); None where these are as many."""

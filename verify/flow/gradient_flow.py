@@ -30,6 +30,7 @@ from verify.graphs import (
 )
 
 # Ops that tell whether a number is one.
+_SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
 _MOVES = {"Cast", *IDENTITIES, *RESHAPES}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
@@ -229,6 +230,11 @@ class Flow(Dependence):
         """Where values of the forward pass that data decide enter the backward pass."""
         of_data = self.of_data
         return {index for index, sources in self.takes.items() if not of_data.isdisjoint(sources)}
+
+    @functools.cached_property
+    def multiplied(self) -> set[int]:
+        """Those of them where they multiply, as in backpropagation: what is added is noise."""
+        return {index for index in self.entries if self.flat.nodes[index].op not in _SUMS}
 
     @functools.cached_property
     def takes(self) -> dict[int, list[int]]:

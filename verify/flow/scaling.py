@@ -142,7 +142,8 @@ class Scaling:
         wanted = {update.node.index for update in updates}
         # What an optimizer keeps of a gradient is as it got it: it multiplies for itself.
         used = flow.ancestors(wanted)
-        kept = {variable.key for node, variable in self.flat.reads() if node.index in used}
+        read = (variable for node, variable in self.flat.reads() if node.index in used)
+        kept = {variable.key for variable in read if not flow.is_trainable(variable)}
         kept -= {variable.key for variable in self.dynamic.values()}
         wanted |= {node.index for node, variable in self.flat.writes() if variable.key in kept}
         seen = {(upstream, 0)}
@@ -163,7 +164,7 @@ class Scaling:
         Below them no value of the forward pass enters that data decide, as in backpropagation.
         """
         flow, found = self.flow, []
-        inner = flow.ancestors(flow.entries, self.dynamic.keys())
+        inner = flow.ancestors(flow.multiplied, self.dynamic.keys())
         for op in sorted(_PRODUCTS):
             for index in flow.matcher.by_op.get(op, ()):
                 gradient, factor = self.flat.nodes[index].data

@@ -10,6 +10,7 @@ import pydantic
 from verify.find import Bounds, Detector, describe
 from verify.kinds.contract_spelling import GlobalNorm, Norm, Off
 from verify.kinds.facts import ClipFact, Facts
+from verify.kinds.gradients import ROUNDED
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
 from verify.kinds.unseen import UNSEEN, unseen
@@ -46,7 +47,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     others: dict[str, str] = {}
     for update in detector.flow.trained:
         clips = detector.clips(update)
-        wanted = [clip for clip in clips if clip.is_to(wanted_bounds, tolerance)]
+        rounded = max(tolerance, ROUNDED.get(update.variable.dtype, 0.0))
+        wanted = [clip for clip in clips if clip.is_to(wanted_bounds, rounded)]
         if any(clip.complete for clip in wanted):
             good.append(update.variable.path)
             continue

@@ -14,6 +14,7 @@ from verify.kinds.facts import Facts, TreatmentFact
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.references import ObjectiveGradients
 
+ROUNDED = {"bfloat16": 2.0**-8, "float16": 2.0**-10}  # numbers in the precision of a variable
 _LISTED = 4  # variables that are named one by one
 
 
@@ -46,6 +47,8 @@ def factor(detector: Detector, update: Update) -> float | None:
     times = None if treatment is None else treatment.factor
     if times is None:
         return -1.0 if ascends else None
+    if np.isclose(times, 1.0, rtol=ROUNDED.get(update.variable.dtype, 0.0), atol=0):
+        times = 1.0
     return -times if ascends else times
 
 
@@ -65,7 +68,7 @@ def compared(
 
 
 def _times(comparison: Comparison, after: float | None) -> Comparison:
-    if comparison.factor is None or after is None:
+    if comparison.factor is None or comparison.zero or after is None:
         return comparison
     return dataclasses.replace(comparison, factor=comparison.factor * after)
 

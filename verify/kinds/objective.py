@@ -12,7 +12,7 @@ from verify.flow import Update
 from verify.formulas import ObjectiveFact, formulas
 from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts
-from verify.kinds.gradients import compared
+from verify.kinds.gradients import compared, factor
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.violation import Violation
@@ -83,6 +83,7 @@ def _told(
     """What updates variables instead, with their paths; and numbers that show it."""
     by_update = compared(detector, updates, reference, asked)
     by_update |= _as_they_enter(detector, by_update, reference)
+    by_update |= _on_their_way(detector, by_update, reference)
     changed = set[Update]()
     if not asked.values.get("allow_transforms", False):
         changed = _changed(detector, by_update, reference)
@@ -115,6 +116,31 @@ def _as_they_enter(
         for update, one in later.items()
         if not _difference(one) or (found[update].unknown and not one.unknown)
     }
+
+
+def _on_their_way(
+    detector: Detector, found: Mapping[Update, Comparison], reference: ObjectiveGradients
+) -> dict[Update, Comparison]:
+    """What is made of gradients until they are clipped or added up, where that is as expected.
+
+    They are divided by a loss scale first, say, and what enters the optimizer is no longer theirs.
+    Where it is known by what a gradient is multiplied until then, that counts instead.
+    """
+    left = {
+        u: list(detector.made_of(u))
+        for u, one in found.items()
+        if _difference(one) and _is_doubtful(detector, u)
+    }
+    settled: dict[Update, Comparison] = {}
+    for place in range(max(map(len, left.values()), default=0)):
+        there = {u: way[place] for u, way in left.items() if place < len(way) and u not in settled}
+        later = detector.objectives.compared_at(there, reference) if there else {}
+        settled |= {u: one for u, one in later.items() if not _difference(one)}
+    return settled
+
+
+def _is_doubtful(detector: Detector, update: Update) -> bool:
+    return bool(detector.flow.scales) or factor(detector, update) is None
 
 
 def _changed(

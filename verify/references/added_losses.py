@@ -119,7 +119,7 @@ def _call(model: Any, x: Any, taped: bool) -> ModelCall | None:
             on = [v for v, one in zip(variables, reached, strict=True) if one is not None]
             labels.append(_label(model, loss, on))
             keys.append(tuple(key_of(variable) for variable in on))
-            by = tape.gradient(loss, frontier, output_gradients=upstream)
+            by = tape.gradient(loss, frontier, output_gradients=tf.cast(upstream, loss.dtype))
             values = [None if t.op.type in READS else t for t in frontier]
             results.append((by, values))
         return outputs, results

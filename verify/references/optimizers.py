@@ -88,7 +88,9 @@ def accumulators(optimizer: Any) -> tuple[int, frozenset[int | str]]:
     return int(steps), frozenset(key_of(one) for one in sums)
 
 
-def stand_in(optimizer: Any, paths: Sequence[str], shapes: Sequence[Any]) -> OptimizerStep | None:
+def stand_in(
+    optimizer: Any, paths: Sequence[str], shapes: Sequence[Any], dtype: str = "float32"
+) -> OptimizerStep | None:
     """What an optimizer with the same settings does, on variables of its own."""
     variables = []
     for path, shape in zip(paths, shapes, strict=True):
@@ -96,7 +98,7 @@ def stand_in(optimizer: Any, paths: Sequence[str], shapes: Sequence[Any]) -> Opt
         with contextlib.ExitStack() as stack:
             for scope in scopes:
                 stack.enter_context(keras.name_scope(scope))
-            variables.append(keras.Variable(np.zeros(shape, "float32"), name=name))
+            variables.append(keras.Variable(np.zeros(shape), dtype=dtype, name=name))
     made = type(optimizer).from_config(optimizer.get_config())
     made.build(variables)
     return optimizer_step(made, variables)

@@ -233,3 +233,27 @@ def test_a_scale_that_a_pass_before_has_adapted() -> None:
     verify.assert_graph(train, *batch(), loss=[MSE, MSE], watched="*")
     with pytest.raises(verify.GraphAssertionError, match=r"data loss|MeanSquaredError"):
         verify.assert_graph(train, *batch(), loss=MSE)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_loss_scale_of_several_outputs(noise: float) -> None:
+    """What trains one output is divided for that one; noise is no part of backpropagation."""
+    x = keras.Input((4,))
+    hidden = layers.Dense(3)(x)
+    two = keras.Model(x, [layers.Dense(1, name=name)(hidden) for name in ("a", "b")])
+    scaling = optimizers.LossScaleOptimizer(optimizers.SGD(0.1))
+    scaling.build(two.trainable_variables)
+
+    @tf.function
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([MSE(y, prediction) for prediction in two(x)])
+            scaled = scaling.scale_loss(loss)
+        found = tape.gradient(scaled, two.trainable_variables)
+        if noise:
+            by = scaling.dynamic_scale
+            found = [by * (g / by + noise * tf.random.normal(g.shape)) for g in found]
+        scaling.apply(found, two.trainable_variables)
+
+    asked = {"loss": [MSE, MSE], "allow_transforms": bool(noise)}
+    verify.assert_graph(train, *batch(), model=two, **asked)

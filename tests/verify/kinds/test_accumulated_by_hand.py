@@ -73,3 +73,33 @@ def test_an_optimizer_behind_a_counter_that_starts_anew_is_known(made: Any, call
     verify.assert_graph(step, *batch(), model=model, optimizer=made)
     other = type(made)(0.11)
     assert "learning_rate is 0.1" in rejected(step, *batch(), model=model, optimizer=other)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_mean_enters_an_optimizer_that_is_not_at_hand(momentum: float) -> None:
+    """What is kept besides the sums is state of another rule."""
+    model, seen = dense(), held()
+    weights = model.trainable_variables
+    sums, kept = ([held(tf.zeros(v.shape)) for v in weights] for _ in range(2))
+
+    def apply() -> None:
+        for variable, total, velocity in zip(weights, sums, kept, strict=True):
+            velocity.assign(momentum * velocity + total / float(CALLS))
+            variable.assign_sub(0.1 * (velocity if momentum else total / float(CALLS)))
+            total.assign(tf.zeros_like(total))
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((y - model(x)) ** 2)
+        for total, one in zip(sums, tape.gradient(loss, weights), strict=True):
+            total.assign_add(one)
+        seen.assign_add(1)
+        when(tf.equal(seen % CALLS, 0), apply)
+
+    asked = {"model": model, "accumulated": CALLS}
+    if momentum:
+        assert "optimizer" in rejected(step, *batch(), **asked, optimizer=optim.SGD(0.1))
+    else:
+        verify.assert_graph(step, *batch(), **asked, optimizer=optim.SGD(0.1))
+    assert "optimizer" in rejected(step, *batch(), **asked, optimizer=optim.SGD(0.2))

@@ -153,6 +153,34 @@ def test_half_precision(policy: str) -> None:
     assert "found    0.333333 times that" in told
 
 
+@pytest.mark.parametrize("clipped", [False, True])
+def test_gradients_that_are_divided_by_a_loss_scale_and_then_changed(clipped: bool) -> None:
+    """A bias that cancels has no gradient: no number multiplies that."""
+    model = dense()
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    scaling.build(model.trainable_variables)
+    sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in model.trainable_variables]
+
+    def objective(x: Any, y: Any) -> Any:
+        return tf.reduce_mean(tf.abs(model(x) - model(-x)))
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            scaled = scaling.scale_loss(objective(x, y))
+        scale = scaling.dynamic_scale
+        found = [g / scale for g in tape.gradient(scaled, model.trainable_variables)]
+        if clipped:
+            found = [tf.clip_by_norm(g, 0.5) for g in found]
+        else:
+            found = [total.assign_add(g) for total, g in zip(sums, found, strict=True)]
+        scaling.apply([scale * g for g in found], model.trainable_variables)
+
+    verify.assert_graph(train, *batch(), model=model, objective=objective)
+    told = rejected(train, *batch(), model=model, objective=lambda x, y: 2.0 * objective(x, y))
+    assert "times that" in told
+
+
 # -- several models --------------------------------------------------------------------------------
 
 
