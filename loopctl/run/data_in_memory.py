@@ -11,6 +11,7 @@ dataset is made of anything else than what is known here, its iterator is drawn 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -47,8 +48,8 @@ class Rows(NamedTuple):
     """Tensors whose rows batches are made of.
 
     `tensors`: flat, (rows, ...); `spec`: of a batch, as its iterator has it; `sizes`: rows of each batch
-    of a pass through the data; `order`: gives the rows of a pass, (rows,) int32; `passes`: how many an
-    iterator makes, -1 for any number.
+    of a pass through the data; `order`: gives the order of the rows to an iterator, (rows,) int32, in all
+    its `passes`, -1 for any number.
     """
 
     tensors: list[Any]
@@ -62,23 +63,29 @@ class Reader:
     """Goes through data in memory as one iterator would."""
 
     def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self._passes, self._at = rows.passes, len(rows.sizes)
+        self.rows, self._order, self._at = rows, rows.order(), 0
+        batches = len(rows.sizes)
+        self.most = batches * rows.passes if rows.passes >= 0 else sys.maxsize  # batches in all
         self._starts = np.concatenate([[0], np.cumsum(rows.sizes)])
-        changes = np.flatnonzero(np.diff(rows.sizes)) + 1
-        ends = np.append(changes, len(rows.sizes))
-        self._alike = np.repeat(ends, np.diff(np.concatenate([[0], ends])))
+        ends = np.append(np.flatnonzero(np.diff(rows.sizes)) + 1, batches)
+        self._alike = np.repeat(ends, np.diff(ends, prepend=0))  # batches of one size end where
 
-    def take(self, most: int) -> Array | None:
-        """The rows of up to `most` batches of one size, (batches, size) int32; None after the last."""
-        if self._at == len(self.rows.sizes):
-            if self._passes == 0:
-                return None
-            self._passes, self._at = self._passes - 1, 0
-            self._order = self.rows.order()
-        first, last = self._at, min(self._at + most, int(self._alike[self._at]))
-        self._at = last
-        return self._order[self._starts[first] : self._starts[last]].reshape(last - first, -1)
+    def ahead(self, most: int) -> Array | None:
+        """The rows of up to `most` next batches of one size, (batches, size) int32; None at the end."""
+        most, batches = min(most, self.most - self._at), len(self.rows.sizes)
+        if most <= 0:
+            return None
+        first = self._at % batches
+        last = min(first + most, int(self._alike[first]))
+        order = self._order[self._starts[first] : self._starts[last]].reshape(last - first, -1)
+        if last - first < most and self._alike[0] == batches:  # the next pass has the same size
+            turned = np.roll(self._order.reshape(batches, -1), -first, 0)
+            return np.resize(turned, (most, order.shape[1]))
+        return order
+
+    def move(self, steps: int) -> None:
+        """Passes over batches."""
+        self._at += steps
 
 
 class DataInMemory:

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loopctl.run.execution_loops import AtOnce, one_by_one, takes
+from loopctl.run.data_in_memory import Reader
+from loopctl.run.execution_loops import AtOnce, one_by_one, over_rows, takes
 from loopctl.run.pauses import Pauses
 from loopctl_shared import MONITOR
 
@@ -61,16 +62,25 @@ class TrainFunction:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
+            self._on_rows = tf.function(
+                self._steps_on_rows, jit_compile=model.jit_compile, autograph=False
+            )
         # The host's turn is between programs.
         program = model.jit_compile and not (model.run_eagerly or pauses) and self._count > 1
         self._at_once = AtOnce(self._one, self._count) if program else None
+        self._programs: dict[Any, Any] = {}  # of steps on rows of tensors, by shapes
+        self._rows: Any = None  # which tensors these are
 
     def serves(self, model: keras.Model) -> bool:
         """Whether `model` still wants its steps run in the way this was made for."""
         return self._manner == _manner(model)
 
-    def __call__(self, iterator: Any) -> Mapping[str, Any]:
+    def __call__(self, iterator: Any, reader: Reader | None = None) -> Mapping[str, Any]:
         """The logs of the last step.
+
+        Args:
+            iterator: of batches.
+            reader: goes through the same data in memory, instead of `iterator`.
 
         Raises:
             StopIteration: there is no more data.
@@ -83,18 +93,54 @@ class TrainFunction:
             self._take(np.asarray(values))
             return self._report(values[-1])
         logs, left = None, self._count
-        while left > 0 and not (logs and self._model.stop_training):
-            limit = (tf.constant(left),) if self._pauses else ()
-            try:
-                rows, reported, count = self._several(iterator, *limit)
-            except tf.errors.OutOfRangeError:
-                if logs is None:
-                    raise StopIteration from None
-                break  # there was no more after a pause
-            logs, done = dict(zip(self._logged, reported.numpy().tolist(), strict=True)), int(count)
-            paused = self._take(np.asarray(rows)[:done])
-            left = left - done if paused else 0
-        return logs or {}
+        while left > 0:
+            ran = self._drawn(iterator, left) if reader is None else self._from_rows(reader, left)
+            if ran is None:
+                break
+            rows, logs = ran
+            paused = self._take(rows)
+            # Batches of another size begin a program of their own, of which nobody is to know.
+            left = left - len(rows) if paused or reader is not None else 0
+            if paused and self._model.stop_training:
+                break
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    def _drawn(self, iterator: Any, left: int) -> tuple[Any, Mapping[str, Any]] | None:
+        """Values and the last logs of up to `left` steps on what an iterator gives; None of nothing."""
+        limit = (tf.constant(left),) if self._pauses else ()
+        try:
+            rows, reported, count = self._several(iterator, *limit)
+        except tf.errors.OutOfRangeError:
+            return None
+        logs = dict(zip(self._logged, reported.numpy().tolist(), strict=True))
+        return np.asarray(rows)[: int(count)], logs
+
+    def _from_rows(self, reader: Reader, left: int) -> tuple[Any, Mapping[str, Any]] | None:
+        """The same, on rows of tensors."""
+        if reader.rows is not self._rows:
+            self._rows, self._programs = reader.rows, {}
+        tensors = tf.nest.pack_sequence_as(reader.rows.spec, reader.rows.tensors)
+        usual = reader.rows.sizes[0]
+        order = reader.ahead(left)
+        if order is None:
+            return None
+        count, size = min(self._count, reader.most), order.shape[1]
+        if count > 1 and size == usual:
+            # One program for any number of batches, which takes seconds to compile.
+            padded = np.zeros((count, size), np.int32)
+            padded[: len(order)] = order
+            arguments: Any = (tensors, tf.constant(padded), tf.constant(len(order)))
+        else:
+            arguments = (tensors, tf.constant(order[:1]), None)
+        program = self._programs.get(size)
+        if program is None:
+            program = self._programs[size] = self._on_rows.get_concrete_function(*arguments)
+        rows, logged, done = program(*arguments)
+        rows = rows.numpy()[: int(done)]
+        reader.move(len(rows))
+        return rows, dict(zip(self._logged, logged, strict=True))
 
     def _take(self, rows: Any) -> bool:
         """Records steps; whether the host has had something to do after the last of them."""
@@ -126,6 +172,14 @@ class TrainFunction:
         values = tf.unstack(tf.cast(row[: len(self._names)], tf.float32), len(self._names))
         pairs = zip(self._names, self._places, strict=True)
         return self._logs({name: values[place] for name, place in pairs})
+
+    def _steps_on_rows(self, tensors: Any, order: Any, taken: Any) -> tuple[Any, ...]:
+        """Steps on rows of tensors: as `_in_graph`, but for logs, which are scalars."""
+        step = self._one.get_concrete_function(self._rows.spec)
+        rows, done = over_rows(step, tensors, order, taken, len(self._pauses))
+        logs = self._report(rows[done - 1])
+        self._logged = tuple(logs)
+        return rows, [tf.cast(value, tf.float32) for value in logs.values()], done
 
     def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, Any, Any]:
         """Up to `count` steps: values (count, names), the last logs, the number of steps.
