@@ -12,6 +12,7 @@ dataset is made of anything else than what is known here, its iterator is drawn 
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,8 +21,10 @@ import tensorflow as tf
 
 Array = np.ndarray[Any, Any]
 
-# Bytes of batches that are copied to be kept, and rows whose order is looked through beforehand.
-_KEPT = 2**28
+# Bytes of all batches that are copied to be kept, of those that wait for one program, and of a batch: larger
+# ones are better drawn by other threads while a step runs. And rows whose order is looked through beforehand.
+_KEPT = _STACKED = 2**28
+_BATCH = 2**20
 _ROWS = 2**24
 
 # Datasets that give what they are given, one that does so in the end, and those that give the same
@@ -60,19 +63,54 @@ class Rows(NamedTuple):
 
 
 class Reader:
-    """Goes through data in memory as one iterator would."""
+    """Goes through data in memory as one iterator would.
+
+    `key`: shapes and types of what batches are made of, but for the number of rows.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self.rows, self._order, self._at = rows, rows.order(), 0
         batches = len(rows.sizes)
-        self.most = batches * rows.passes if rows.passes >= 0 else sys.maxsize  # batches in all
+        self._all = batches * rows.passes if rows.passes >= 0 else sys.maxsize
         self._starts = np.concatenate([[0], np.cumsum(rows.sizes)])
         ends = np.append(np.flatnonzero(np.diff(rows.sizes)) + 1, batches)
         self._alike = np.repeat(ends, np.diff(ends, prepend=0))  # batches of one size end where
+        self.key = str([(part.dtype.name, *part.shape[1:]) for part in rows.tensors])
+        self._bytes = max(1, _bytes_of_row(rows.tensors) * int(rows.sizes[0]))
 
-    def ahead(self, most: int) -> Array | None:
-        """The rows of up to `most` next batches of one size, (batches, size) int32; None at the end."""
-        most, batches = min(most, self.most - self._at), len(self.rows.sizes)
+    def take(self, left: int, count: int) -> tuple[list[Any], Any] | None:
+        """Batches that come next, up to `left`; None at the end.
+
+        Args:
+            count: how many steps a program may be for.
+
+        Returns:
+            Either the parts of one batch and None; or those of many that are stacked, always as many
+            of a size, and how many of them there really are, scalar int32.
+        """
+        most = min(count, self._all, max(1, _STACKED // self._bytes))
+        order = self._ahead(min(left, most))
+        if order is None:
+            return None
+        usual = order.shape[1] == self.rows.sizes[0]
+        if most == 1 or not usual:
+            return self._gathered(order[0]), None
+        # One program for any number of batches: it takes seconds to compile.
+        padded = np.zeros((most, order.shape[1]), np.int32)
+        padded[: len(order)] = order
+        return self._gathered(padded), tf.constant(len(order))
+
+    def move(self, steps: int) -> None:
+        """Passes over batches that were trained on."""
+        self._at += steps
+
+    def _gathered(self, order: Array) -> list[Any]:
+        rows, axis = tf.constant(order), tf.constant(0)
+        return [tf.raw_ops.GatherV2(params=t, indices=rows, axis=axis) for t in self.rows.tensors]
+
+    def _ahead(self, most: int) -> Array | None:
+        """The rows of up to `most` next batches of one size, (batches, size); None at the end."""
+        most, batches = min(most, self._all - self._at), len(self.rows.sizes)
         if most <= 0:
             return None
         first = self._at % batches
@@ -83,33 +121,37 @@ class Reader:
             return np.resize(turned, (most, order.shape[1]))
         return order
 
-    def move(self, steps: int) -> None:
-        """Passes over batches."""
-        self._at += steps
-
 
 class DataInMemory:
     """What is in memory of the data of a training."""
 
     def __init__(self) -> None:
         self.forget()
+        self._dataset: Any = None  # what `_rows` are of, as long as anybody else has it
+        self._rows: Rows | None = None
 
     def forget(self) -> None:
-        """Lets go of everything."""
+        """Lets go of what belongs to one training."""
         self._iterator: Any = None
-        self._dataset: Any = None
-        self._rows: Rows | None = None
         self._reader: Reader | None = None
 
     def reader(self, iterator: Any) -> Reader | None:
         """What goes through the data as `iterator` would, if they are in memory; the same each time."""
         if iterator is not self._iterator:
             self._iterator = iterator
-            dataset = getattr(iterator, "_dataset", None)
-            if dataset is not self._dataset:
-                self._dataset, self._rows = dataset, rows_of(dataset)
-            self._reader = None if self._rows is None else Reader(self._rows)
+            rows = self._rows_of(getattr(iterator, "_dataset", None))
+            self._reader = None if rows is None else Reader(rows)
         return self._reader
+
+    def _rows_of(self, dataset: Any) -> Rows | None:
+        if dataset is None or self._dataset is None or self._dataset() is not dataset:
+            self._rows = None if dataset is None else rows_of(dataset)
+            self._dataset = None if dataset is None else weakref.ref(dataset, self._drop)
+        return self._rows
+
+    def _drop(self, dataset: Any) -> None:
+        if dataset is self._dataset:
+            self._dataset = self._rows = None
 
 
 def rows_of(dataset: Any) -> Rows | None:
@@ -119,7 +161,10 @@ def rows_of(dataset: Any) -> Rows | None:
     spec = tf.nest.flatten(dataset.element_spec)
     if not spec or not all(isinstance(part, tf.TensorSpec) for part in spec):
         return None
-    return _of_arrays(dataset) or _of_fixed(dataset)
+    rows = _of_arrays(dataset) or _of_fixed(dataset)
+    if rows is None or _bytes_of_row(rows.tensors) * int(rows.sizes.max()) > _BATCH:
+        return None
+    return rows
 
 
 # -- arrays, as Keras makes a dataset of them ------------------------------------------------------
@@ -128,7 +173,7 @@ def rows_of(dataset: Any) -> Rows | None:
 def _of_arrays(dataset: Any) -> Rows | None:
     """Of ``zip(order of rows, tensors, again and again).map(gather)``."""
     mapped = _unwrapped(dataset)
-    if _kind(mapped) not in _MAPS or _kind(mapped._input_dataset) != "_ZipDataset":
+    if not _maps_in_order(mapped) or _kind(mapped._input_dataset) != "_ZipDataset":
         return None
     parts = tf.nest.flatten(mapped._input_dataset._datasets)
     if [_kind(part) for part in parts] != ["_FlatMapDataset", "_RepeatDataset"]:
@@ -259,9 +304,19 @@ def _is_fixed(dataset: Any, cached: bool = False) -> bool:
             return False
     elif kind not in _FIXED:
         return False
-    if getattr(dataset, "_deterministic", "default") not in ("default", "true"):
-        return False
-    return all(_is_fixed(part, cached) for part in dataset._inputs())
+    return _keeps_order(dataset) and all(_is_fixed(part, cached) for part in dataset._inputs())
+
+
+def _maps_in_order(dataset: Any) -> bool:
+    return _kind(dataset) in _MAPS and _keeps_order(dataset)
+
+
+def _keeps_order(dataset: Any) -> bool:
+    return getattr(dataset, "_deterministic", "default") in ("default", "true")
+
+
+def _bytes_of_row(tensors: list[Any]) -> int:
+    return sum(int(np.prod(part.shape[1:])) * part.dtype.size for part in tensors)
 
 
 def _kind(dataset: Any) -> str:

@@ -58,33 +58,27 @@ def one_by_one(
     return rows.stack(), done
 
 
-def over_rows(
-    step: Any, tensors: Any, order: Any, taken: Any = None, pauses: int = 0
+def over_batches(
+    step: Any, batches: Any, taken: Any = None, pauses: int = 0
 ) -> tuple[Any, Any]:
-    """Steps on batches that are rows of tensors.
+    """Steps on batches that were taken from data in memory before.
 
     Args:
         step: concrete function, batch -> values.
-        tensors: (rows, ...), as a batch is made of them.
-        order: rows of each batch, (count, size) int32.
-        taken: of how many batches, scalar int32; without it, it is one.
+        batches: one; or with `taken`, a scalar int32, that many of those that are stacked.
         pauses: as of `one_by_one`.
 
     Returns:
         As `one_by_one`.
     """
-
-    def values_of(i: Any) -> Any:
-        rows = order[i]
-        return step(tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), tensors))
-
     if taken is None:
-        return values_of(0)[None], tf.constant(1)
+        return step(batches)[None], tf.constant(1)
     values = step.structured_outputs
-    rows = tf.TensorArray(values.dtype, order.shape[0], element_shape=values.shape)
+    length = tf.nest.flatten(batches)[0].shape[0]
+    rows = tf.TensorArray(values.dtype, length, element_shape=values.shape)
 
     def body(done: Any, goes_on: Any, rows: Any) -> Any:
-        values = values_of(done)
+        values = step(tf.nest.map_structure(lambda part: part[done], batches))
         if pauses:
             goes_on = tf.reduce_all(values[-pauses:] == 0)
         return done + 1, goes_on, rows.write(done, values)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl.run.data_in_memory import Reader
-from loopctl.run.execution_loops import AtOnce, one_by_one, over_rows, takes
+from loopctl.run.execution_loops import AtOnce, one_by_one, over_batches, takes
 from loopctl.run.pauses import Pauses
 from loopctl_shared import MONITOR
 
@@ -62,14 +62,14 @@ class TrainFunction:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
-            self._on_rows = tf.function(
-                self._steps_on_rows, jit_compile=model.jit_compile, autograph=False
+            self._on_batches = tf.function(
+                self._steps_on_batches, jit_compile=model.jit_compile, autograph=False
             )
         # The host's turn is between programs.
         program = model.jit_compile and not (model.run_eagerly or pauses) and self._count > 1
         self._at_once = AtOnce(self._one, self._count) if program else None
-        self._programs: dict[Any, Any] = {}  # of steps on rows of tensors, by shapes
-        self._rows: Any = None  # which tensors these are
+        self._programs: dict[Any, Any] = {}  # of steps on data in memory, by shapes
+        self._spec: Any = None  # of a batch of these
 
     def serves(self, model: keras.Model) -> bool:
         """Whether `model` still wants its steps run in the way this was made for."""
@@ -94,7 +94,7 @@ class TrainFunction:
             return self._report(values[-1])
         logs, left = None, self._count
         while left > 0:
-            ran = self._drawn(iterator, left) if reader is None else self._from_rows(reader, left)
+            ran = self._drawn(iterator, left) if reader is None else self._from_memory(reader, left)
             if ran is None:
                 break
             rows, logs = ran
@@ -117,26 +117,18 @@ class TrainFunction:
         logs = dict(zip(self._logged, reported.numpy().tolist(), strict=True))
         return np.asarray(rows)[: int(count)], logs
 
-    def _from_rows(self, reader: Reader, left: int) -> tuple[Any, Mapping[str, Any]] | None:
-        """The same, on rows of tensors."""
-        if reader.rows is not self._rows:
-            self._rows, self._programs = reader.rows, {}
-        tensors = tf.nest.pack_sequence_as(reader.rows.spec, reader.rows.tensors)
-        usual = reader.rows.sizes[0]
-        order = reader.ahead(left)
-        if order is None:
+    def _from_memory(self, reader: Reader, left: int) -> tuple[Any, Mapping[str, Any]] | None:
+        """The same, on data in memory."""
+        taken = reader.take(left, self._count)
+        if taken is None:
             return None
-        count, size = min(self._count, reader.most), order.shape[1]
-        if count > 1 and size == usual:
-            # One program for any number of batches, which takes seconds to compile.
-            padded = np.zeros((count, size), np.int32)
-            padded[: len(order)] = order
-            arguments: Any = (tensors, tf.constant(padded), tf.constant(len(order)))
-        else:
-            arguments = (tensors, tf.constant(order[:1]), None)
-        program = self._programs.get(size)
+        batches, count = taken
+        key = reader.key, count is None, *batches[0].shape[:2]
+        self._spec = reader.rows.spec
+        arguments = (tf.nest.pack_sequence_as(self._spec, batches), count)
+        program = self._programs.get(key)
         if program is None:
-            program = self._programs[size] = self._on_rows.get_concrete_function(*arguments)
+            program = self._programs[key] = self._on_batches.get_concrete_function(*arguments)
         rows, logged, done = program(*arguments)
         rows = rows.numpy()[: int(done)]
         reader.move(len(rows))
@@ -173,10 +165,10 @@ class TrainFunction:
         pairs = zip(self._names, self._places, strict=True)
         return self._logs({name: values[place] for name, place in pairs})
 
-    def _steps_on_rows(self, tensors: Any, order: Any, taken: Any) -> tuple[Any, ...]:
-        """Steps on rows of tensors: as `_in_graph`, but for logs, which are scalars."""
-        step = self._one.get_concrete_function(self._rows.spec)
-        rows, done = over_rows(step, tensors, order, taken, len(self._pauses))
+    def _steps_on_batches(self, batches: Any, taken: Any) -> tuple[Any, ...]:
+        """Steps on batches at hand: as `_in_graph`, but for logs, which are scalars."""
+        step = self._one.get_concrete_function(self._spec)
+        rows, done = over_batches(step, batches, taken, len(self._pauses))
         logs = self._report(rows[done - 1])
         self._logged = tuple(logs)
         return rows, [tf.cast(value, tf.float32) for value in logs.values()], done
