@@ -78,35 +78,30 @@ class Reader:
         self.key = str([(part.dtype.name, *part.shape[1:]) for part in rows.tensors])
         self._bytes = max(1, _bytes_of_row(rows.tensors) * int(rows.sizes[0]))
 
-    def take(self, left: int, count: int) -> tuple[list[Any], Any] | None:
-        """Batches that come next, up to `left`; None at the end.
+    def take(self, left: int, count: int) -> tuple[Array, int | None] | None:
+        """Rows of the batches that come next, of up to `left`; None at the end.
 
         Args:
             count: how many steps a program may be for.
 
         Returns:
-            Either the parts of one batch and None; or those of many that are stacked, always as many
-            of a size, and how many of them there really are, scalar int32.
+            Either the rows of one batch, (size,) int32, and None; or those of many, always as many of a
+            size, (batches, size), and how many of them there really are.
         """
         most = min(count, self._all, max(1, _STACKED // self._bytes))
         order = self._ahead(min(left, most))
         if order is None:
             return None
-        usual = order.shape[1] == self.rows.sizes[0]
-        if most == 1 or not usual:
-            return self._gathered(order[0]), None
+        if most == 1 or order.shape[1] != self.rows.sizes[0]:
+            return order[0], None
         # One program for any number of batches: it takes seconds to compile.
         padded = np.zeros((most, order.shape[1]), np.int32)
         padded[: len(order)] = order
-        return self._gathered(padded), tf.constant(len(order))
+        return padded, len(order)
 
     def move(self, steps: int) -> None:
         """Passes over batches that were trained on."""
         self._at += steps
-
-    def _gathered(self, order: Array) -> list[Any]:
-        rows, axis = tf.constant(order), tf.constant(0)
-        return [tf.raw_ops.GatherV2(params=t, indices=rows, axis=axis) for t in self.rows.tensors]
 
     def _ahead(self, most: int) -> Array | None:
         """The rows of up to `most` next batches of one size, (batches, size); None at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl.run.data_in_memory import Reader
-from loopctl.run.execution_loops import AtOnce, one_by_one, over_batches, takes
+from loopctl.run.execution_loops import AtOnce, Program, one_by_one, over_batches, takes
 from loopctl.run.pauses import Pauses
 from loopctl_shared import MONITOR
 
@@ -62,14 +63,17 @@ class TrainFunction:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
-            self._on_batches = tf.function(
-                self._steps_on_batches, jit_compile=model.jit_compile, autograph=False
+            self._on_rows = tf.function(self._in_memory, autograph=False)
+            self._stepped = tf.function(
+                self._steps_on, jit_compile=model.jit_compile, autograph=False
             )
         # The host's turn is between programs.
         program = model.jit_compile and not (model.run_eagerly or pauses) and self._count > 1
         self._at_once = AtOnce(self._one, self._count) if program else None
-        self._programs: dict[Any, Any] = {}  # of steps on data in memory, by shapes
-        self._spec: Any = None  # of a batch of these
+        self._programs: dict[Any, Program] = {}  # by shapes of data in memory, by functions
+        self._spec: Any = None  # of a batch of data in memory
+        self._iterator: Any = None  # that was drawn from last, its handle and what is called with it
+        self._handle: list[Any] = []
 
     def serves(self, model: keras.Model) -> bool:
         """Whether `model` still wants its steps run in the way this was made for."""
@@ -109,30 +113,42 @@ class TrainFunction:
 
     def _drawn(self, iterator: Any, left: int) -> tuple[Any, Mapping[str, Any]] | None:
         """Values and the last logs of up to `left` steps on what an iterator gives; None of nothing."""
-        limit = (tf.constant(left),) if self._pauses else ()
+        limit = [tf.constant(left)] if self._pauses else []
         try:
-            rows, reported, count = self._several(iterator, *limit)
+            if self._model.run_eagerly or not isinstance(iterator, tf.data.Iterator):
+                return self._of(*self._several(iterator, *limit))  # also of several replicas
+            if self._iterator is None or self._iterator() is not iterator:
+                self._iterator = weakref.ref(iterator)
+                self._handle = tf.nest.flatten(iterator, expand_composites=True)
+                function = self._several.get_concrete_function(iterator, *limit)
+                self._program = self._programs.setdefault(id(function), Program(function))
+            return self._of(*self._program(self._handle + limit))
         except tf.errors.OutOfRangeError:
             return None
-        logs = dict(zip(self._logged, reported.numpy().tolist(), strict=True))
-        return np.asarray(rows)[: int(count)], logs
 
     def _from_memory(self, reader: Reader, left: int) -> tuple[Any, Mapping[str, Any]] | None:
         """The same, on data in memory."""
         taken = reader.take(left, self._count)
         if taken is None:
             return None
-        batches, count = taken
-        key = reader.key, count is None, *batches[0].shape[:2]
-        self._spec = reader.rows.spec
-        arguments = (tf.nest.pack_sequence_as(self._spec, batches), count)
+        order, count = taken
+        key = reader.key, order.shape
         program = self._programs.get(key)
+        arguments = [tf.constant(order), *([] if count is None else [tf.constant(count)])]
         if program is None:
-            program = self._programs[key] = self._on_batches.get_concrete_function(*arguments)
-        rows, logged, done = program(*arguments)
-        rows = rows.numpy()[: int(done)]
-        reader.move(len(rows))
-        return rows, dict(zip(self._logged, logged, strict=True))
+            self._spec = reader.rows.spec
+            rows = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in reader.rows.tensors]
+            function = self._on_rows.get_concrete_function(
+                rows, *arguments, *([None] if count is None else [])
+            )
+            program = self._programs[key] = Program(function)
+        found = self._of(*program([*reader.rows.tensors, *arguments]))
+        reader.move(len(found[0]))
+        return found
+
+    def _of(self, rows: Any, count: Any, *logs: Any) -> tuple[Any, Mapping[str, Any]]:
+        """What a program has given, for the host."""
+        return rows.numpy()[: int(count)], dict(zip(self._logged, logs, strict=True))
 
     def _take(self, rows: Any) -> bool:
         """Records steps; whether the host has had something to do after the last of them."""
@@ -165,26 +181,29 @@ class TrainFunction:
         pairs = zip(self._names, self._places, strict=True)
         return self._logs({name: values[place] for name, place in pairs})
 
-    def _steps_on_batches(self, batches: Any, taken: Any) -> tuple[Any, ...]:
-        """Steps on batches at hand: as `_in_graph`, but for logs, which are scalars."""
+    def _in_memory(self, tensors: Any, order: Any, taken: Any) -> tuple[Any, ...]:
+        """Steps on the rows of tensors that `order` names: as `_in_graph`."""
+        batches = [tf.gather(tensor, order) for tensor in tensors]
+        return self._stepped(tf.nest.pack_sequence_as(self._spec, batches), taken)
+
+    def _steps_on(self, batches: Any, taken: Any) -> tuple[Any, ...]:
         step = self._one.get_concrete_function(self._spec)
         rows, done = over_batches(step, batches, taken, len(self._pauses))
-        logs = self._report(rows[done - 1])
-        self._logged = tuple(logs)
-        return rows, [tf.cast(value, tf.float32) for value in logs.values()], done
+        return self._reported(rows, done)
 
-    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, Any, Any]:
-        """Up to `count` steps: values (count, names), the last logs, the number of steps.
-
-        Logs are one tensor, (logs,) float32: the host reads it at once.
-        """
+    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, ...]:
+        """Up to `count` steps: values (count, names), the number of steps, the last logs."""
         if self._at_once and takes(iterator):
             rows, done = self._at_once(iterator)
         else:
             rows, done = one_by_one(self._one, iterator, self._count, left, len(self._pauses))
+        return self._reported(rows, done)
+
+    def _reported(self, rows: Any, done: Any) -> tuple[Any, ...]:
+        # Tensors, as Keras has them: `fit` looks at them more quickly than at numbers.
         logs = self._report(rows[done - 1])
         self._logged = tuple(logs)
-        return rows, tf.stack([tf.cast(value, tf.float32) for value in logs.values()]), done
+        return rows, done, *(tf.cast(value, tf.float32) for value in logs.values())
 
 
 def _row(values: list[Any]) -> tuple[Any, list[int]]:

@@ -53,15 +53,12 @@ def of_fit(x: Any = X, y: Any = Y, **settings: Any) -> Any:
 
 def all_of(reader: Reader, count: int = 1) -> list[list[Any]]:
     """The batches that are left, as steps in executions of `count` train on them."""
-    batches: list[list[Any]] = []
+    orders: list[Any] = []
     while (taken := reader.take(count, count)) is not None:
-        parts, number = taken
-        if number is None:
-            batches.append([part.numpy() for part in parts])
-        else:
-            batches += [[part[i].numpy() for part in parts] for i in range(int(number))]
-        reader.move(1 if number is None else int(number))
-    return batches
+        order, number = taken
+        orders += [order] if number is None else list(order[:number])
+        reader.move(1 if number is None else number)
+    return [[part.numpy()[order] for part in reader.rows.tensors] for order in orders]
 
 
 def assert_same(found: list[list[Any]], iterator: Any) -> None:
@@ -152,7 +149,8 @@ def test_without_end() -> None:
         for _ in range(9):
             taken = reader.take(1, 1)
             assert taken is not None
-            np.testing.assert_array_equal(taken[0][0], next(iterator)[0])
+            x = reader.rows.tensors[0].numpy()[taken[0]]
+            np.testing.assert_array_equal(x, next(iterator)[0])
             reader.move(1)
 
 
@@ -253,7 +251,7 @@ def test_no_more_batches_wait_than_fit_into_memory(monkeypatch: pytest.MonkeyPat
     assert reader is not None
     taken = reader.take(3, 3)
     assert taken is not None
-    assert (taken[0][0].shape, int(taken[1])) == ((2, 4, 2), 2)
+    assert (taken[0].shape, taken[1]) == ((2, 4), 2)
     assert_same(all_of(reader, 3), iterator)
 
 

@@ -263,7 +263,7 @@ def test_other_numbers_of_rows_need_no_other_program(read: Read) -> None:
     for length in (45, 37, 29):  # batches of 8, and a last one of 5
         model.fit(X[:length], Y[:length], batch_size=8, verbose=0, callbacks=[control])
         assert control._function is not None
-        counts.append(control._function._on_batches.experimental_get_tracing_count())
+        counts.append(control._function._on_rows.experimental_get_tracing_count())
     assert counts == [2, 2, 2]
     assert read.batches == 6 + 5 + 4
 
