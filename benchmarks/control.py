@@ -92,9 +92,7 @@ class FirstStep:
         return time.perf_counter() - began
 
 
-def compare(
-    title: str, goal: str, steps: int, rounds: int, variants: Mapping[str, Timed]
-) -> None:
+def compare(title: str, goal: str, steps: int, rounds: int, variants: Mapping[str, Timed]) -> None:
     """Prints medians per step and their ratio: the first of two variants over the second."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):

@@ -65,7 +65,7 @@ class Rows(NamedTuple):
 class Reader:
     """Goes through data in memory as one iterator would.
 
-    `key`: shapes and types of what batches are made of, but for the number of rows.
+    `key`: of all data that have batches of the same structure, shapes and types.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -75,7 +75,7 @@ class Reader:
         self._starts = np.concatenate([[0], np.cumsum(rows.sizes)])
         ends = np.append(np.flatnonzero(np.diff(rows.sizes)) + 1, batches)
         self._alike = np.repeat(ends, np.diff(ends, prepend=0))  # batches of one size end where
-        self.key = str([(part.dtype.name, *part.shape[1:]) for part in rows.tensors])
+        self.key = str(rows.spec)
         self._bytes = max(1, _bytes_of_row(rows.tensors) * int(rows.sizes[0]))
 
     def take(self, left: int, count: int) -> tuple[Array, int | None] | None:
@@ -154,6 +154,8 @@ def rows_of(dataset: Any) -> Rows | None:
     if not isinstance(dataset, tf.data.Dataset) or dataset.options().deterministic is False:
         return None
     spec = tf.nest.flatten(dataset.element_spec)
+    if tf.config.list_logical_devices("GPU"):  # to which all data would be copied for each step
+        return None
     if not spec or not all(isinstance(part, tf.TensorSpec) for part in spec):
         return None
     rows = _of_arrays(dataset) or _of_fixed(dataset)

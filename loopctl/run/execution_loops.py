@@ -58,9 +58,7 @@ def one_by_one(
     return rows.stack(), done
 
 
-def over_batches(
-    step: Any, batches: Any, taken: Any = None, pauses: int = 0
-) -> tuple[Any, Any]:
+def over_batches(step: Any, batches: Any, taken: Any = None, pauses: int = 0) -> tuple[Any, Any]:
     """Steps on batches that were taken from data in memory before.
 
     Args:
@@ -184,25 +182,6 @@ class AtOnce:
             parallel_iterations=1,
         )
         return rows.stack()
-
-
-class Program:
-    """A traced function that is called on tensors.
-
-    A concrete function looks at the types of all arguments first, which takes longer than a small step,
-    and has its ops run by other threads. The op that calls functions in graphs does neither.
-    """
-
-    def __init__(self, function: Any) -> None:
-        self._function, self._captured = function, list(function.captured_inputs)
-        self._types = [output.dtype for output in function.outputs]
-
-    def __call__(self, arguments: list[Any]) -> list[Any]:
-        """All outputs, flat."""
-        found: list[Any] = tf.raw_ops.StatefulPartitionedCall(
-            args=arguments + self._captured, Tout=self._types, f=self._function
-        )
-        return found
 
 
 def takes(iterator: Any) -> bool:

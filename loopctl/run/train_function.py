@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from loopctl.run.data_in_memory import Reader
-from loopctl.run.execution_loops import AtOnce, Program, one_by_one, over_batches, takes
+from loopctl.run.execution_loops import AtOnce, one_by_one, over_batches, takes
 from loopctl.run.pauses import Pauses
+from loopctl.run.programs import Program
 from loopctl_shared import MONITOR
 
 Record = Callable[[tuple[str, ...], Any, frozenset[str]], None]
@@ -63,7 +65,8 @@ class TrainFunction:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
-            self._on_rows = tf.function(self._in_memory, autograph=False)
+            self._on_one = tf.function(self._one_in_memory, autograph=False)
+            self._on_many = tf.function(self._many_in_memory, autograph=False)
             self._stepped = tf.function(
                 self._steps_on, jit_compile=model.jit_compile, autograph=False
             )
@@ -71,8 +74,11 @@ class TrainFunction:
         program = model.jit_compile and not (model.run_eagerly or pauses) and self._count > 1
         self._at_once = AtOnce(self._one, self._count) if program else None
         self._programs: dict[Any, Program] = {}  # by shapes of data in memory, by functions
+        self._concrete: dict[Any, Any] = {}  # functions of the former
         self._spec: Any = None  # of a batch of data in memory
-        self._iterator: Any = None  # that was drawn from last, its handle and what is called with it
+        self._iterator: Any = (
+            None  # that was drawn from last, its handle and what is called with it
+        )
         self._handle: list[Any] = []
 
     def serves(self, model: keras.Model) -> bool:
@@ -118,13 +124,18 @@ class TrainFunction:
             if self._model.run_eagerly or not isinstance(iterator, tf.data.Iterator):
                 return self._of(*self._several(iterator, *limit))  # also of several replicas
             if self._iterator is None or self._iterator() is not iterator:
-                self._iterator = weakref.ref(iterator)
+                self._iterator = weakref.ref(iterator, self._let_go)
                 self._handle = tf.nest.flatten(iterator, expand_composites=True)
                 function = self._several.get_concrete_function(iterator, *limit)
                 self._program = self._programs.setdefault(id(function), Program(function))
-            return self._of(*self._program(self._handle + limit))
+            call = functools.partial(self._several, iterator, *limit)
+            return self._of(*self._program(self._handle + limit, call))
         except tf.errors.OutOfRangeError:
             return None
+
+    def _let_go(self, iterator: Any) -> None:
+        if iterator is self._iterator:
+            self._iterator, self._handle = None, []
 
     def _from_memory(self, reader: Reader, left: int) -> tuple[Any, Mapping[str, Any]] | None:
         """The same, on data in memory."""
@@ -132,17 +143,21 @@ class TrainFunction:
         if taken is None:
             return None
         order, count = taken
+        rows = reader.rows
+        counted = [] if count is None else [tf.constant(count)]
+        arguments = [tf.constant(order), *counted, *rows.tensors]
         key = reader.key, order.shape
-        program = self._programs.get(key)
-        arguments = [tf.constant(order), *([] if count is None else [tf.constant(count)])]
-        if program is None:
-            self._spec = reader.rows.spec
-            rows = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in reader.rows.tensors]
-            function = self._on_rows.get_concrete_function(
-                rows, *arguments, *([None] if count is None else [])
-            )
-            program = self._programs[key] = Program(function)
-        found = self._of(*program([*reader.rows.tensors, *arguments]))
+        if key not in self._programs:
+            self._spec = rows.spec
+            specs = [tf.TensorSpec(argument.shape, argument.dtype) for argument in arguments]
+            # Of any number of rows: a function that is traced anew is compiled anew.
+            for i, tensor in enumerate(rows.tensors, len(arguments) - len(rows.tensors)):
+                specs[i] = tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+            traced = self._on_one if count is None else self._on_many
+            self._concrete[key] = traced.get_concrete_function(*specs)
+            self._programs[key] = Program(self._concrete[key])
+        call = functools.partial(self._concrete[key], *arguments)
+        found = self._of(*self._programs[key](arguments, call))
         reader.move(len(found[0]))
         return found
 
@@ -181,8 +196,12 @@ class TrainFunction:
         pairs = zip(self._names, self._places, strict=True)
         return self._logs({name: values[place] for name, place in pairs})
 
-    def _in_memory(self, tensors: Any, order: Any, taken: Any) -> tuple[Any, ...]:
-        """Steps on the rows of tensors that `order` names: as `_in_graph`."""
+    def _one_in_memory(self, order: Any, *tensors: Any) -> tuple[Any, ...]:
+        """A step on the rows of tensors that `order` names, (size,): as `_in_graph`."""
+        return self._many_in_memory(order, None, *tensors)
+
+    def _many_in_memory(self, order: Any, taken: Any, *tensors: Any) -> tuple[Any, ...]:
+        """Steps on the batches whose rows `order` names, (batches, size)."""
         batches = [tf.gather(tensor, order) for tensor in tensors]
         return self._stepped(tf.nest.pack_sequence_as(self._spec, batches), taken)
 

@@ -88,9 +88,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
 @pytest.mark.parametrize(
     ("steps", "sizes"), [(3, [3, 3, 1]), (4, [4, 2, 1]), (50, [6, 1])], ids=lambda value: str(value)
 )
-def test_data_whose_last_batch_is_smaller(
-    steps: int, sizes: list[int], programs: Programs
-) -> None:
+def test_data_whose_last_batch_is_smaller(steps: int, sizes: list[int], programs: Programs) -> None:
     """A program runs batches of one shape, and as many as an execution has."""
     expected = reference(len(BATCHES), epochs=2)
     model = build(steps)

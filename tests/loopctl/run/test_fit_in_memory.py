@@ -90,9 +90,7 @@ def assert_same(ours: Run, theirs: Run) -> None:
 
 def assert_close(ours: list[Any], theirs: list[Any]) -> None:
     for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(
-            np.asarray(a, float), np.asarray(b, float), rtol=1e-4, atol=1e-6
-        )
+        np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-4, atol=1e-6)
 
 
 def fixed(batch: int = 8) -> tf.data.Dataset:
@@ -263,8 +261,10 @@ def test_other_numbers_of_rows_need_no_other_program(read: Read) -> None:
     for length in (45, 37, 29):  # batches of 8, and a last one of 5
         model.fit(X[:length], Y[:length], batch_size=8, verbose=0, callbacks=[control])
         assert control._function is not None
-        counts.append(control._function._on_rows.experimental_get_tracing_count())
-    assert counts == [2, 2, 2]
+        function = control._function
+        functions = (function._on_many, function._on_one)
+        counts.append([traced.experimental_get_tracing_count() for traced in functions])
+    assert counts == 3 * [[1, 1]]
     assert read.batches == 6 + 5 + 4
 
 
