@@ -1,4 +1,4 @@
-"""JAX beside TensorFlow: in an environment of its own, that neither has to fit the other's versions."""
+"""JAX beside TensorFlow, in an environment of its own: neither has to fit the other's versions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The two recipes of `ci/bench control` in JAX alone: an epoch is one `lax.scan`, in one program.
 
-Run by `benchmarks.ways.in_jax` with the Python of an environment of its own: `jax_scan.py DATA.npz`. It
-answers each line of its input by a line: ``check`` by the losses of an epoch from the first weights, and
-``epoch`` by the seconds of one more.
+Run by `benchmarks.ways.in_jax` with the Python of an environment of its own, `jax_scan.py DATA.npz`,
+it answers each line of its input by a line: ``check`` by the losses of an epoch from the first
+weights, and ``epoch`` by the seconds of one more.
 """
 
 from __future__ import annotations

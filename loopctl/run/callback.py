@@ -266,7 +266,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         return self._reported(reported)
 
     def _reader(self, iterator: Any) -> Reader | None:
-        """What goes through the data of `iterator` in memory, unless its own place is to be kept."""
+        """What goes through the data of `iterator` in memory, unless its place is to be kept."""
         if self.position.wanted or self.model.run_eagerly or tf.config.functions_run_eagerly():
             return None
         return self._data.reader(iterator)

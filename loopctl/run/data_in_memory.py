@@ -1,19 +1,19 @@
 """Data that are in memory as `fit` begins, and in which order its iterators go through their rows.
 
-`fit` hands over an iterator, which gives one batch at a time, in longer than a small step takes. Where
-every batch is known to be rows of tensors, steps take them from there, in the order in which that
-iterator would have given them. Nothing is drawn from the iterator then.
+`fit` hands over an iterator, which gives one batch at a time, in longer than a small step takes.
+Where every batch is known to be rows of tensors, steps take them from there, in the order in which
+that iterator would have given them. Nothing is drawn from the iterator then.
 
-What an iterator iterates over, and what a `tf.data.Dataset` is made of, is not public: the attributes that
-are read here are tested one by one in tests/loopctl/run/test_data_in_memory.py. Where one is missing, or a
-dataset is made of anything else than what is known here, its iterator is drawn from.
+What an iterator iterates over, and what a `tf.data.Dataset` is made of, is not public: the
+attributes that are read here are tested one by one in tests/loopctl/run/test_data_in_memory.py.
+Where a dataset is made of anything else than what is known here, its iterator is drawn from.
 """
 
 from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,14 +21,15 @@ import tensorflow as tf
 
 Array = np.ndarray[Any, Any]
 
-# Bytes of all batches that are copied to be kept, of those that wait for one program, and of a batch: larger
-# ones are better drawn by other threads while a step runs. And rows whose order is looked through beforehand.
+# Bytes of all batches that are copied to be kept, of those that wait for one program, and of a
+# batch: larger ones are better drawn by other threads while a step runs. And rows whose order is
+# looked through beforehand.
 _KEPT = _STACKED = 2**28
 _BATCH = 2**20
 _ROWS = 2**24
 
-# Datasets that give what they are given, one that does so in the end, and those that give the same
-# whenever they are asked: by themselves, or by functions that draw nothing and depend on nothing else.
+# Datasets that give what they are given, one that keeps it, and those that give the same whenever
+# they are asked: by themselves, or by functions that draw nothing and depend on nothing else.
 _PASSING = {"_PrefetchDataset", "_OptionsDataset"}
 _CACHE = "CacheDataset"
 _FIXED = {
@@ -50,9 +51,9 @@ _MAPS = {"_MapDataset", "_ParallelMapDataset"}
 class Rows(NamedTuple):
     """Tensors whose rows batches are made of.
 
-    `tensors`: flat, (rows, ...); `spec`: of a batch, as its iterator has it; `sizes`: rows of each batch
-    of a pass through the data; `order`: gives the order of the rows to an iterator, (rows,) int32, in all
-    its `passes`, -1 for any number.
+    `tensors`: flat, (rows, ...); `spec`: of a batch, as its iterator has it; `sizes`: rows of each
+    batch of a pass through the data; `order`: gives the order of the rows to an iterator, (rows,)
+    int32, in all its `passes`, -1 for any number.
     """
 
     tensors: list[Any]
@@ -85,8 +86,8 @@ class Reader:
             count: how many steps a program may be for.
 
         Returns:
-            Either the rows of one batch, (size,) int32, and None; or those of many, always as many of a
-            size, (batches, size), and how many of them there really are.
+            Either the rows of one batch, (size,) int32, and None; or those of many, always as many
+            of a size, (batches, size), and how many of them there really are.
         """
         most = min(count, self._all, max(1, _STACKED // self._bytes))
         order = self._ahead(min(left, most))
@@ -131,7 +132,7 @@ class DataInMemory:
         self._reader: Reader | None = None
 
     def reader(self, iterator: Any) -> Reader | None:
-        """What goes through the data as `iterator` would, if they are in memory; the same each time."""
+        """What goes through the data as `iterator` would, if they are in memory."""
         if iterator is not self._iterator:
             self._iterator = iterator
             rows = self._rows_of(getattr(iterator, "_dataset", None))
@@ -234,8 +235,8 @@ def _split(batches: Any, length: int) -> Array | None:
 def _order(dataset: Any, length: int) -> Callable[[], Array] | None:
     """What gives the order of all rows for a pass, of ``range(1).map(order)``.
 
-    With a seed, a shuffle begins anew in each iterator: it gives the same order to all of them. Without
-    one, it gives another one whenever it is asked.
+    With a seed, a shuffle begins anew in each iterator: it gives the same order to all of them.
+    Without one, it gives another one whenever it is asked.
     """
     mapped = _unwrapped(dataset)
     if _kind(mapped) != "_MapDataset" or _kind(mapped._input_dataset) != "_RangeDataset":
@@ -260,11 +261,11 @@ def _order(dataset: Any, length: int) -> Callable[[], Array] | None:
     return lambda: tf.nest.flatten(function(start))[0].numpy().astype(np.int32)
 
 
-# -- datasets that always give the same --------------------------------------------------------------
+# -- datasets that always give the same ------------------------------------------------------------
 
 
 def _of_fixed(dataset: Any) -> Rows | None:
-    """Of what does not change from pass to pass: a copy of all its batches, if they are few enough."""
+    """Of what does not change from pass to pass: a copy of all batches, if they are few enough."""
     passes, within = 1, _unwrapped(dataset)
     while _kind(within) == "_RepeatDataset":
         count = int(within._count)

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# A function of no more ops is called in both ways, and a way is tried so often before one is chosen.
+# A function of no more ops is called in both ways, each so often before one is chosen.
 _OPS = 3000
 _TRIED = 4
 
@@ -19,8 +19,8 @@ class Program:
     """A traced function of tensors, called in the way that has shown to be the faster one.
 
     Called as ever, a function looks at the types of all its arguments, and hands its ops to other
-    threads: for a small step, both take longer than the step. The op by which a graph calls a function
-    does neither, but runs one op after another. The results are the same.
+    threads: for a small step, both take longer than the step. The op by which a graph calls a
+    function does neither, but runs one op after another. The results are the same.
 
     Args:
         function: concrete; what it returns is a flat sequence of tensors.

@@ -60,7 +60,8 @@ class TrainFunction:
         self._states: frozenset[str] = frozenset()
         self._count = int(model.steps_per_execution)
         self._manner = _manner(model)
-        self._one, self._several = self._one_step, self._in_graph
+        self._one: Any = self._one_step
+        self._several: Any = self._in_graph
         if not model.run_eagerly:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
@@ -118,7 +119,7 @@ class TrainFunction:
         return logs
 
     def _drawn(self, iterator: Any, left: int) -> tuple[Any, Mapping[str, Any]] | None:
-        """Values and the last logs of up to `left` steps on what an iterator gives; None of nothing."""
+        """Values and last logs of up to `left` steps on what an iterator gives; None of nothing."""
         limit = [tf.constant(left)] if self._pauses else []
         try:
             if self._model.run_eagerly or not isinstance(iterator, tf.data.Iterator):
@@ -203,7 +204,7 @@ class TrainFunction:
     def _many_in_memory(self, order: Any, taken: Any, *tensors: Any) -> tuple[Any, ...]:
         """Steps on the batches whose rows `order` names, (batches, size)."""
         batches = [tf.gather(tensor, order) for tensor in tensors]
-        return self._stepped(tf.nest.pack_sequence_as(self._spec, batches), taken)
+        return tuple(self._stepped(tf.nest.pack_sequence_as(self._spec, batches), taken))
 
     def _steps_on(self, batches: Any, taken: Any) -> tuple[Any, ...]:
         step = self._one.get_concrete_function(self._spec)

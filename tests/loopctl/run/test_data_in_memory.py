@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_arrays_without_a_seed_are_shuffled_anew_each_time() -> None:
         order = np.concatenate([targets for _, targets in all_of(reader)])
         np.testing.assert_array_equal(np.sort(order), np.arange(600))
         orders.append(order)
-    assert not any(np.array_equal(a, b) for a, b in zip(orders, orders[1:], strict=False))
+    assert not any(np.array_equal(a, b) for a, b in itertools.pairwise(orders))
 
 
 FIXED: dict[str, Callable[[], tf.data.Dataset]] = {
