@@ -1,6 +1,6 @@
 """The two recipes of `ci/bench control` in JAX alone: an epoch is one `lax.scan`, in one program.
 
-Run by `benchmarks.ways.in_jax` with the Python of an environment of its own, `jax_scan.py DATA.npz`,
+Run as `jax_scan.py DATA.npz` by `benchmarks.ways.in_jax`, with the Python of its own environment,
 it answers each line of its input by a line: ``check`` by the losses of an epoch from the first
 weights, and ``epoch`` by the seconds of one more.
 """

@@ -196,6 +196,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         self._restart()
+        self._data.forget()  # of a fit that raised
         self._within = {}
         self.position.begin_training()
         self._differences.begin()
@@ -267,7 +268,10 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
 
     def _reader(self, iterator: Any) -> Reader | None:
         """What goes through the data of `iterator` in memory, unless its place is to be kept."""
-        if self.position.wanted or self.model.run_eagerly or tf.config.functions_run_eagerly():
+        # What is given to `train_on_batch`, in the middle of a fit perhaps, leaves its data alone.
+        if self.position.wanted or not isinstance(iterator, tf.data.Iterator):
+            return None
+        if self.model.run_eagerly or tf.config.functions_run_eagerly():
             return None
         return self._data.reader(iterator)
 

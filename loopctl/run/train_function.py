@@ -122,8 +122,9 @@ class TrainFunction:
         """Values and last logs of up to `left` steps on what an iterator gives; None of nothing."""
         limit = [tf.constant(left)] if self._pauses else []
         try:
-            if self._model.run_eagerly or not isinstance(iterator, tf.data.Iterator):
-                return self._of(*self._several(iterator, *limit))  # also of several replicas
+            eager = self._model.run_eagerly or tf.config.functions_run_eagerly()
+            if eager or not isinstance(iterator, tf.data.Iterator):  # but one among replicas
+                return self._of(*self._several(iterator, *limit))
             if self._iterator is None or self._iterator() is not iterator:
                 self._iterator = weakref.ref(iterator, self._let_go)
                 self._handle = tf.nest.flatten(iterator, expand_composites=True)

@@ -213,6 +213,30 @@ def test_other_callbacks_see_what_they_would() -> None:
     assert not np.array_equal(seen[0][2][0], seen[1][2][0])
 
 
+def test_a_step_outside_of_fit_leaves_its_data_alone(read: Read) -> None:
+    class Interrupting(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                control.train_on_batch(X[:8], Y[:8])
+
+    seen: list[Any] = []
+
+    def objective(model: keras.Model, data: Any) -> Any:
+        total.assign_add(tf.reduce_sum(data[0]))
+        return keras.ops.mean(keras.ops.square(model(data[0]) - data[1]))
+
+    total = tf.Variable(0.0)
+    model = build()
+    control = LoopControllerCallback({"a": {"cond": when.always, True: {"objective": objective}}})
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(float(total.numpy()))
+    )
+    model.fit(**ARRAYS, verbose=0, callbacks=[control, Interrupting(), look])
+    assert seen == [pytest.approx(X.sum() + X[:8].sum(), abs=1e-3)]
+    assert read.batches == 6
+    assert control.batches == 7
+
+
 @pytest.mark.parametrize("steps", [None, 2])
 def test_resumed(steps: int | None, tmp_path: Path, read: Read) -> None:
     """A place in the data is that of their iterator: it is drawn from, if it is to be kept."""
