@@ -1,22 +1,28 @@
 """What control costs: ratios of medians, each pair measured in turns in one run.
 
 ``ci/bench control`` takes some minutes; ``--quick`` leaves out the ResNet and takes fewer rounds.
+``--with-jax`` measures an epoch in one program beside a `lax.scan` written by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import shutil
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.ways.in_jax import Scan
 from inalu import recipe
-from loopctl import LoopControllerCallback, when
+from loopctl import Backup, LoopControllerCallback, when
 from loopctl.look import nodes
 
 CLIP = (-0.1, 0.1)
@@ -35,10 +41,17 @@ class Timer(keras.callbacks.Callback):
 
 
 class Variant:
-    """A model in training, one epoch at a time."""
+    """A model in training, one epoch at a time; `fit`: what else `fit` is given."""
 
-    def __init__(self, model: keras.Model, data: Any, config: Any = None, **options: Any) -> None:
-        self.model, self.data, self.timer = model, data, Timer()
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Any,
+        config: Any = None,
+        fit: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.model, self.data, self.fit, self.timer = model, data, fit or {}, Timer()
         self.callbacks: list[Any] = [self.timer]
         self.control = None
         if config is not None:
@@ -46,11 +59,40 @@ class Variant:
             self.callbacks = [self.control, self.timer]
 
     def epoch(self) -> float:
-        self.model.fit(self.data, verbose=0, callbacks=self.callbacks)
+        self.model.fit(self.data, verbose=0, callbacks=self.callbacks, **self.fit)
         return self.timer.seconds
 
 
-def compare(title: str, goal: str, steps: int, rounds: int, variants: dict[str, Variant]) -> None:
+class Timed(Protocol):
+    """What is measured."""
+
+    def epoch(self) -> float:
+        """Seconds."""
+
+
+class FirstStep:
+    """A model that is new each time, from the call of `fit` to the end of its first step.
+
+    Args:
+        make: a compiled model.
+        callbacks: made anew as well.
+    """
+
+    def __init__(
+        self, make: Callable[[], keras.Model], data: Any, callbacks: Callable[[], list[Any]]
+    ) -> None:
+        self.make, self.data, self.callbacks = make, data, callbacks
+
+    def epoch(self) -> float:
+        model, callbacks = self.make(), self.callbacks()
+        began = time.perf_counter()
+        epoch = next((one.epoch for one in callbacks if isinstance(one, Backup)), 0)
+        settings = {"initial_epoch": epoch, "epochs": epoch + 1, "steps_per_epoch": 1}
+        model.fit(self.data, verbose=0, callbacks=callbacks, **settings)
+        return time.perf_counter() - began
+
+
+def compare(title: str, goal: str, steps: int, rounds: int, variants: Mapping[str, Timed]) -> None:
     """Prints medians per step and their ratio: the first of two variants over the second."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
@@ -142,13 +184,94 @@ def inalu(**options: Any) -> keras.Model:
     return model
 
 
+def arrays(steps: int) -> tuple[Any, Any]:
+    """Batches of the stacks, (steps, 64, 7) and (steps, 64, 1) float32."""
+    generator = np.random.default_rng(0)
+    shapes = (steps, 64, 7), (steps, 64, 1)
+    x, y = (generator.normal(size=shape).astype("float32") for shape in shapes)
+    return x, y
+
+
+def beside_jax(steps: int, rounds: int) -> None:
+    """An epoch in one program, by loopctl and by hand in JAX."""
+    x, y = arrays(steps)
+    options = {"steps_per_execution": steps, "jit_compile": True}
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).cache().repeat()
+    stacks = (("small", small, GATE), ("iNALU", inalu, RECIPE))
+    for (name, build, config), shuffled in itertools.product(stacks, (False, True)):
+        model = build(**options)
+        scan = Scan(model, x, y, shuffled)
+        variant = Variant(model, batches, config, {"steps_per_epoch": steps})
+        variant.epoch()
+        check(name, variant.control.history.column("loss"), scan.losses())
+        # Of two epochs the second: the first looks at the data.
+        variant.fit["epochs"] = 2
+        if shuffled:
+            variant.data = x.reshape(-1, x.shape[-1])
+            variant.fit = {"y": y.reshape(-1, y.shape[-1]), "batch_size": 64, "epochs": 2}
+        compare(
+            f"(j) an epoch in one program, {name}, {'shuffled arrays' if shuffled else 'in order'}",
+            "≤ 1.5",
+            steps,
+            rounds,
+            {"loopctl, XLA": variant, "lax.scan by hand": scan},
+        )
+        scan.close()
+
+
+def check(name: str, ours: Any, theirs: list[float]) -> None:
+    """Ends the program if what is written by hand does not train as loopctl does."""
+    for i, (a, b) in enumerate(zip(ours[:10], theirs, strict=False)):
+        if not np.isclose(a, b, rtol=1e-3, atol=0.0):
+            sys.exit(f"{name}: the loss of step {i} is {a:.6g}, by hand in JAX {b:.6g}")
+
+
+def one_at_a_time(steps: int, rounds: int) -> None:
+    x, y = (part.reshape(-1, part.shape[-1]) for part in arrays(steps))
+    fit = {"y": y, "batch_size": 64, "epochs": 2}
+    variants = {
+        "loopctl": Variant(small(), x, GATE, fit),
+        "plain fit": Variant(small(), x, None, fit),
+    }
+    compare("(g) one step at a time, arrays", "≤ 0.5", steps, rounds, variants)
+
+
+def beginnings(rounds: int) -> None:
+    data = dataset((7,), 1, 64, 1)
+    folder = tempfile.mkdtemp()
+    small().fit(data, verbose=0, callbacks=[LoopControllerCallback(GATE), Backup(folder)])
+
+    def control() -> list[Any]:
+        return [LoopControllerCallback(GATE)]
+
+    def resumed() -> list[Any]:
+        copy = tempfile.mkdtemp()
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        return [LoopControllerCallback(GATE), Backup(copy)]
+
+    ours = FirstStep(small, data, control)
+    by_hand = FirstStep(lambda: small(ByHand), data, list)
+    variants = {"loopctl": ours, "hand-written train_step": by_hand}
+    compare("(h) to the end of the first step", "≤ 1.1", 1, rounds, variants)
+    again = FirstStep(small, data, resumed)
+    variants = {"resumed": again, "begun": ours}
+    compare("(i) the same, resumed", "≤ 1.2", 1, rounds, variants)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument(
+        "--with-jax", action="store_true", help="only beside JAX, installed into .venv-jax"
+    )
+    arguments = parser.parse_args()
+    quick = arguments.quick
     rounds, steps = (5, 500) if quick else (7, 2000)
     tensorflow = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
     print(f"{tensorflow}; medians of {rounds} rounds of {steps} steps, batch 64\n")
+    if arguments.with_jax:
+        beside_jax(steps, rounds)
+        return
     data = dataset((7,), 1, 64, steps)
     for many in (1, 100):
         compare(
@@ -214,6 +337,8 @@ def main() -> None:
         LoopControllerCallback(RECIPE).attach(model)
         began.append(time.perf_counter() - start)
     print(f"(f) attach to the iNALU stack: {statistics.median(began) * 1e3:.1f} ms")
+    one_at_a_time(steps, rounds)
+    beginnings(rounds)
 
 
 if __name__ == "__main__":

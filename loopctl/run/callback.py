@@ -16,6 +16,7 @@ from loopctl.look import Inspected
 from loopctl.run import first_batch
 from loopctl.run.async_actions import as_bool
 from loopctl.run.class_weights import sample_weights
+from loopctl.run.data_in_memory import DataInMemory, Reader
 from loopctl.run.differences import Differences
 from loopctl.run.pauses import Pauses
 from loopctl.run.positions import last_logs
@@ -91,6 +92,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         self._differences = Differences(self.plan)
         self._steps: Steps | None = None
         self._function: TrainFunction | None = None  # what runs an execution, once traced
+        self._data = DataInMemory()
         self._called: Any = None  # the model that has been built by a first batch
         self._fit: Any = None  # tells one fit from another
         self._armed = False  # whether the next step is one of a fit with this callback
@@ -194,6 +196,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         self._restart()
+        self._data.forget()  # of a fit that raised
         self._within = {}
         self.position.begin_training()
         self._differences.begin()
@@ -257,11 +260,20 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
                 self.model, main, logs, self._count_steps, prepare, pauses
             )
         self._tell(self.steps.state.progress)
-        reported = self._function(iterator)
+        reported = self._function(iterator, self._reader(iterator))
         if self._function.python:  # else, layers have added what they did before
             self._function.python = False
             self._differences.of_losses(self.model)
         return self._reported(reported)
+
+    def _reader(self, iterator: Any) -> Reader | None:
+        """What goes through the data of `iterator` in memory, unless its place is to be kept."""
+        # What is given to `train_on_batch`, in the middle of a fit perhaps, leaves its data alone.
+        if self.position.wanted or not isinstance(iterator, tf.data.Iterator):
+            return None
+        if self.model.run_eagerly or tf.config.functions_run_eagerly():
+            return None
+        return self._data.reader(iterator)
 
     def _reported(self, reported: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.plan.always_runs or self.steps.state.loss.seen:
@@ -357,6 +369,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         return {name: float(value) for name, value in logs.items()}
 
     def on_train_end(self, logs: Any = None) -> None:
+        self._data.forget()
         self._restore()  # loaded by a callback that comes after this one, with no epoch left
         if self._steps is not None:
             self._steps.optimizers.finalize()

@@ -58,6 +58,38 @@ def one_by_one(
     return rows.stack(), done
 
 
+def over_batches(step: Any, batches: Any, taken: Any = None, pauses: int = 0) -> tuple[Any, Any]:
+    """Steps on batches that were taken from data in memory before.
+
+    Args:
+        step: concrete function, batch -> values.
+        batches: one; or with `taken`, a scalar int32, that many of those that are stacked.
+        pauses: as of `one_by_one`.
+
+    Returns:
+        As `one_by_one`.
+    """
+    if taken is None:
+        return step(batches)[None], tf.constant(1)
+    values = step.structured_outputs
+    length = tf.nest.flatten(batches)[0].shape[0]
+    rows = tf.TensorArray(values.dtype, length, element_shape=values.shape)
+
+    def body(done: Any, goes_on: Any, rows: Any) -> Any:
+        values = step(tf.nest.map_structure(lambda part: part[done], batches))
+        if pauses:
+            goes_on = tf.reduce_all(values[-pauses:] == 0)
+        return done + 1, goes_on, rows.write(done, values)
+
+    done, _, rows = tf.while_loop(
+        lambda done, goes_on, rows: tf.logical_and(goes_on, done < taken),
+        body,
+        (tf.constant(0), tf.constant(True), rows),
+        parallel_iterations=1,
+    )
+    return rows.stack(), done
+
+
 class AtOnce:
     """The same under XLA, in as few programs as can be, which is much faster for small steps.
 

@@ -69,7 +69,10 @@ class StepHistory(Sequence[Mapping[str, Value]]):
                 boolean = name in states and not length
                 column = array("b") if boolean else array("d", [float("nan")] * length)
                 self._columns[name] = column
-            column.frombytes(values[:, i].astype(column.typecode).tobytes())
+            if steps == 1:  # as after each step, where every microsecond counts
+                column.append(values[0, i] if column.typecode == "d" else int(values[0, i]))
+            else:
+                column.frombytes(values[:, i].astype(column.typecode).tobytes())
         for name in self._columns.keys() - set(names):
             column = self._columns[name]
             if column.typecode == "b":  # a state that is not known is no state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,8 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from loopctl.run.execution_loops import AtOnce, one_by_one, takes
+from loopctl.run.data_in_memory import Reader
+from loopctl.run.execution_loops import AtOnce, one_by_one, over_batches, takes
 from loopctl.run.pauses import Pauses
+from loopctl.run.programs import Program
 from loopctl_shared import MONITOR
 
 Record = Callable[[tuple[str, ...], Any, frozenset[str]], None]
@@ -56,21 +60,38 @@ class TrainFunction:
         self._states: frozenset[str] = frozenset()
         self._count = int(model.steps_per_execution)
         self._manner = _manner(model)
-        self._one, self._several = self._one_step, self._in_graph
+        self._one: Any = self._one_step
+        self._several: Any = self._in_graph
         if not model.run_eagerly:
             options = {"reduce_retracing": True, "autograph": False}
             self._one = tf.function(self._one_step, jit_compile=model.jit_compile, **options)
             self._several = tf.function(self._in_graph, **options)
+            self._on_one = tf.function(self._one_in_memory, autograph=False)
+            self._on_many = tf.function(self._many_in_memory, autograph=False)
+            self._stepped = tf.function(
+                self._steps_on, jit_compile=model.jit_compile, autograph=False
+            )
         # The host's turn is between programs.
         program = model.jit_compile and not (model.run_eagerly or pauses) and self._count > 1
         self._at_once = AtOnce(self._one, self._count) if program else None
+        self._programs: dict[Any, Program] = {}  # by shapes of data in memory, by functions
+        self._concrete: dict[Any, Any] = {}  # functions of the former
+        self._spec: Any = None  # of a batch of data in memory
+        self._iterator: Any = (
+            None  # that was drawn from last, its handle and what is called with it
+        )
+        self._handle: list[Any] = []
 
     def serves(self, model: keras.Model) -> bool:
         """Whether `model` still wants its steps run in the way this was made for."""
         return self._manner == _manner(model)
 
-    def __call__(self, iterator: Any) -> Mapping[str, Any]:
+    def __call__(self, iterator: Any, reader: Reader | None = None) -> Mapping[str, Any]:
         """The logs of the last step.
+
+        Args:
+            iterator: of batches.
+            reader: goes through the same data in memory, instead of `iterator`.
 
         Raises:
             StopIteration: there is no more data.
@@ -83,18 +104,68 @@ class TrainFunction:
             self._take(np.asarray(values))
             return self._report(values[-1])
         logs, left = None, self._count
-        while left > 0 and not (logs and self._model.stop_training):
-            limit = (tf.constant(left),) if self._pauses else ()
-            try:
-                rows, reported, count = self._several(iterator, *limit)
-            except tf.errors.OutOfRangeError:
-                if logs is None:
-                    raise StopIteration from None
-                break  # there was no more after a pause
-            logs, done = dict(zip(self._logged, reported.numpy().tolist(), strict=True)), int(count)
-            paused = self._take(np.asarray(rows)[:done])
-            left = left - done if paused else 0
-        return logs or {}
+        while left > 0:
+            ran = self._drawn(iterator, left) if reader is None else self._from_memory(reader, left)
+            if ran is None:
+                break
+            rows, logs = ran
+            paused = self._take(rows)
+            # Batches of another size begin a program of their own, of which nobody is to know.
+            left = left - len(rows) if paused or reader is not None else 0
+            if paused and self._model.stop_training:
+                break
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    def _drawn(self, iterator: Any, left: int) -> tuple[Any, Mapping[str, Any]] | None:
+        """Values and last logs of up to `left` steps on what an iterator gives; None of nothing."""
+        limit = [tf.constant(left)] if self._pauses else []
+        try:
+            eager = self._model.run_eagerly or tf.config.functions_run_eagerly()
+            if eager or not isinstance(iterator, tf.data.Iterator):  # but one among replicas
+                return self._of(*self._several(iterator, *limit))
+            if self._iterator is None or self._iterator() is not iterator:
+                self._iterator = weakref.ref(iterator, self._let_go)
+                self._handle = tf.nest.flatten(iterator, expand_composites=True)
+                function = self._several.get_concrete_function(iterator, *limit)
+                self._program = self._programs.setdefault(id(function), Program(function))
+            call = functools.partial(self._several, iterator, *limit)
+            return self._of(*self._program(self._handle + limit, call))
+        except tf.errors.OutOfRangeError:
+            return None
+
+    def _let_go(self, iterator: Any) -> None:
+        if iterator is self._iterator:
+            self._iterator, self._handle = None, []
+
+    def _from_memory(self, reader: Reader, left: int) -> tuple[Any, Mapping[str, Any]] | None:
+        """The same, on data in memory."""
+        taken = reader.take(left, self._count)
+        if taken is None:
+            return None
+        order, count = taken
+        rows = reader.rows
+        counted = [] if count is None else [tf.constant(count)]
+        arguments = [tf.constant(order), *counted, *rows.tensors]
+        key = reader.key, order.shape
+        if key not in self._programs:
+            self._spec = rows.spec
+            specs = [tf.TensorSpec(argument.shape, argument.dtype) for argument in arguments]
+            # Of any number of rows: a function that is traced anew is compiled anew.
+            for i, tensor in enumerate(rows.tensors, len(arguments) - len(rows.tensors)):
+                specs[i] = tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+            traced = self._on_one if count is None else self._on_many
+            self._concrete[key] = traced.get_concrete_function(*specs)
+            self._programs[key] = Program(self._concrete[key])
+        call = functools.partial(self._concrete[key], *arguments)
+        found = self._of(*self._programs[key](arguments, call))
+        reader.move(len(found[0]))
+        return found
+
+    def _of(self, rows: Any, count: Any, *logs: Any) -> tuple[Any, Mapping[str, Any]]:
+        """What a program has given, for the host."""
+        return rows.numpy()[: int(count)], dict(zip(self._logged, logs, strict=True))
 
     def _take(self, rows: Any) -> bool:
         """Records steps; whether the host has had something to do after the last of them."""
@@ -127,18 +198,33 @@ class TrainFunction:
         pairs = zip(self._names, self._places, strict=True)
         return self._logs({name: values[place] for name, place in pairs})
 
-    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, Any, Any]:
-        """Up to `count` steps: values (count, names), the last logs, the number of steps.
+    def _one_in_memory(self, order: Any, *tensors: Any) -> tuple[Any, ...]:
+        """A step on the rows of tensors that `order` names, (size,): as `_in_graph`."""
+        return self._many_in_memory(order, None, *tensors)
 
-        Logs are one tensor, (logs,) float32: the host reads it at once.
-        """
+    def _many_in_memory(self, order: Any, taken: Any, *tensors: Any) -> tuple[Any, ...]:
+        """Steps on the batches whose rows `order` names, (batches, size)."""
+        batches = [tf.gather(tensor, order) for tensor in tensors]
+        return tuple(self._stepped(tf.nest.pack_sequence_as(self._spec, batches), taken))
+
+    def _steps_on(self, batches: Any, taken: Any) -> tuple[Any, ...]:
+        step = self._one.get_concrete_function(self._spec)
+        rows, done = over_batches(step, batches, taken, len(self._pauses))
+        return self._reported(rows, done)
+
+    def _in_graph(self, iterator: Any, left: Any = None) -> tuple[Any, ...]:
+        """Up to `count` steps: values (count, names), the number of steps, the last logs."""
         if self._at_once and takes(iterator):
             rows, done = self._at_once(iterator)
         else:
             rows, done = one_by_one(self._one, iterator, self._count, left, len(self._pauses))
+        return self._reported(rows, done)
+
+    def _reported(self, rows: Any, done: Any) -> tuple[Any, ...]:
+        # Tensors, as Keras has them: `fit` looks at them more quickly than at numbers.
         logs = self._report(rows[done - 1])
         self._logged = tuple(logs)
-        return rows, tf.stack([tf.cast(value, tf.float32) for value in logs.values()]), done
+        return rows, done, *(tf.cast(value, tf.float32) for value in logs.values())
 
 
 def _row(values: list[Any]) -> tuple[Any, list[int]]:
