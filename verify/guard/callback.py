@@ -66,7 +66,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             `ignore` names no rule, or there is no `lint`.
     """
 
-    # Keras need not wait for each step's numbers because of `on_train_batch_end`, which does nothing
+    # Keras need not wait for the numbers of each step: what is called after it does nothing
     # but under control, where it has to wait for them anyway.
     async_safe = True
 
@@ -216,7 +216,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         return self._runs(self._monitors, iterator)
 
     def _run_watched(self, monitors: Monitors, iterator: Any) -> Any:
-        logs = self._watched(iterator)
+        logs = monitors.taken(self._watched(iterator))
         self._count_and_look(monitors)
         return logs
 
