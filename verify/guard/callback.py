@@ -210,10 +210,11 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
     def _run(self, iterator: Any) -> Any:
         """Stands in for ``model.train_function`` while steps are watched."""
-        if self.monitors_of(self.model) is None:  # left of a fit that raised
+        monitors = self.monitors_of(self.model)
+        if monitors is None:  # left of a fit that raised
             self._leave()
             return self.model.train_function(iterator)
-        return self._runs(self._monitors, iterator)
+        return self._runs(monitors, iterator)
 
     def _run_watched(self, monitors: Monitors, iterator: Any) -> Any:
         logs = monitors.taken(self._watched(iterator))
