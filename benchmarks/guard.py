@@ -8,9 +8,11 @@ plain one.
 from __future__ import annotations
 
 import argparse
-import statistics
+import functools
+import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import keras
@@ -19,6 +21,8 @@ import numpy as np
 import verify
 
 _WAYS: dict[str, int | None] = {"plain": None, "every=100": 100, "every=1": 1}
+_MANY = 1000  # epochs
+Clock = Callable[[], float]
 Made = tuple[keras.Model, Any, Any]
 
 
@@ -58,55 +62,88 @@ def resnet() -> Made:
     return model, x, random.integers(10, size=16)
 
 
-class Timed(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Seconds of each epoch."""
+class Turns(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Lets the epochs of several trainings take turns, and takes their times.
 
-    def __init__(self) -> None:
+    So what is compared has run at the same time, and is traced once.
+    """
+
+    def __init__(self, place: int, batons: list[threading.Semaphore], clock: Clock) -> None:
         super().__init__()
+        self._clock = clock
         self.seconds: list[float] = []
+        self._mine, self._next = batons[place], batons[(place + 1) % len(batons)]
         self._begun = 0.0
 
+    def throughout(self, train: Callable[[], object]) -> None:
+        """Trains; if that fails, the others' turns come nevertheless."""
+        try:
+            train()
+        finally:
+            for _ in range(_MANY):
+                self._next.release()
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._begun = time.perf_counter()
+        self._mine.acquire()
+        self._begun = self._clock()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.seconds.append(time.perf_counter() - self._begun)
+        self.seconds.append(self._clock() - self._begun)
+        self._next.release()
 
 
-def compare(make: Callable[[], Made], steps: int, at_once: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds a step, by way, of epochs in turns."""
-    model, x, y = make()
-    model.steps_per_execution = at_once
-    x, y = np.concatenate([x] * steps), np.concatenate([y] * steps)
-    taken: dict[str, list[float]] = {way: [] for way in _WAYS}
-    for _ in range(rounds):
-        for way, every in _WAYS.items():
-            timed = Timed()
+def compare(
+    make: Callable[[], Made], steps: int, at_once: int, rounds: int, clock: Clock
+) -> dict[str, tuple[float, float]]:
+    """By way, median milliseconds a step, and the median of what it takes over the plain one."""
+    batons = [threading.Semaphore(int(place == 0)) for place in range(len(_WAYS))]
+    turns = [Turns(place, batons, clock) for place in range(len(_WAYS))]
+    with futures.ThreadPoolExecutor(len(_WAYS)) as pool:
+        trained = []
+        for every, turn in zip(_WAYS.values(), turns, strict=True):
+            model, x, y = make()
+            model.steps_per_execution = at_once
             guards = (
                 [] if every is None else [verify.Guard(every=every, watched="*", on_violation=len)]
             )
-            size = len(x) // steps
-            callbacks = [*guards, timed]
-            model.fit(x, y, size, 2, verbose=0, shuffle=False, callbacks=callbacks)
-            taken[way].append(timed.seconds[1] / steps * 1e3)  # the first of them traces
-    return {way: statistics.median(values) for way, values in taken.items()}
+            train = functools.partial(
+                model.fit,
+                np.concatenate([x] * steps),
+                np.concatenate([y] * steps),
+                batch_size=len(x),
+                epochs=rounds + 1,  # the first of them traces
+                verbose=0,
+                shuffle=False,
+                callbacks=[*guards, turn],
+            )
+            trained.append(pool.submit(turn.throughout, train))
+        for one in trained:
+            one.result()
+    taken = np.asarray([one.seconds[1:] for one in turns]) / steps * 1e3
+    found = zip(np.median(taken, 1), np.median(taken / taken[0], 1), strict=True)
+    return dict(zip(_WAYS, [(float(ms), float(over)) for ms, over in found], strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--only", default="", help="rows whose name has this in it")
+    parser.add_argument(
+        "--cpu", action="store_true", help="time of the processor: for a machine that others use"
+    )
     options = parser.parse_args()
-    print("milliseconds a step: medians, of epochs in turns; over plain")
+    clock = time.process_time if options.cpu else time.perf_counter
+    print("milliseconds a step, and over plain: medians, of epochs in turns")
     for name, make, steps, at_once in (
-        ("7-3-2-1 dense, one step at a time", dense, 2000, 1),
+        ("7-3-2-1 dense, one step at a time", dense, 300, 1),
         ("7-3-2-1 dense, 100 steps at once", dense, 2000, 100),
-        ("convolutions for digits", digits, 200, 1),
-        ("ResNet50 of 64 x 64 pixels", resnet, 10, 1),
+        ("convolutions for digits", digits, 20, 1),
+        ("ResNet50 of 64 x 64 pixels", resnet, 2, 1),
     ):
-        found = compare(make, steps, at_once, options.rounds)
-        told = ", ".join(
-            f"{way} {value:.3f} ({value / found['plain']:.3f})" for way, value in found.items()
-        )
+        if options.only not in name:
+            continue
+        found = compare(make, steps, at_once, options.rounds, clock)
+        told = ", ".join(f"{way} {ms:.3f} ({over:.3f})" for way, (ms, over) in found.items())
         print(f"  {name:<36} {told}", flush=True)
 
 

@@ -22,6 +22,7 @@ import tensorflow as tf
 from networkx.algorithms import isomorphism
 
 import verify
+from benchmarks.project import project
 from tests.corpus.case import Case
 from verify.assertions import Expectation
 from verify.flow import Flow
@@ -346,6 +347,7 @@ def main() -> None:
     per_node(most)
     over_networkx()
     memory()
+    project()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from verify.guard import Guard, GuardWarning
     from verify.picture import Picture, draw
     from verify.rules import Finding, lint
+    from verify.step import trace
     from verify.step_facts import StepFacts, facts
 
     __version__: str
@@ -40,6 +41,7 @@ __all__ = [
     "graph",
     "lint",
     "replay",
+    "trace",
 ]
 
 # Imported when first asked for, since pytest imports this package for its plugin in every run, and
@@ -64,6 +66,7 @@ __getattr__ = imported_on_demand(
         "graph": "verify.graphs",
         "lint": "verify.rules",
         "replay": "verify.assertions",
+        "trace": "verify.step",
     },
     before=check_tensorflow,
 )

@@ -46,7 +46,8 @@ def assert_graph(
     Args:
         target: a ``tf.function``, any other callable or a ``ConcreteFunction``; a compiled Keras
             model or one of its ``train_step``, ``train_function`` and so on; a ``FuncGraph``; a
-            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``.
+            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``; what
+            `verify.trace` has made of one of these.
         args: a batch to trace with, ``(x, y)`` or ``(x, y, sample_weight)``, as one tuple or one
             by one: tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such. Left
             out for what has been traced before, as a ``train_function`` that has run.

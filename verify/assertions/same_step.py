@@ -51,7 +51,9 @@ def assert_same_step(
     with no_collection():
         saved = [isinstance(target, str | Path) for target in (a, b)]
         first, second = (
-            capture(target, *args, model=model, signature=signature if by_path else None)
+            target
+            if isinstance(target, Step)
+            else capture(target, *args, model=model, signature=signature if by_path else None)
             # Where neither is saved, both are asked for it, and say what is wrong.
             for target, by_path in zip((a, b), saved if any(saved) else [True, True], strict=True)
         )

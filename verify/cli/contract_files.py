@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def check_output(output: Path | None) -> None:
         raise ContractError(f"{output} exists; contracts that are there are not overwritten")
 
 
-def named(targets: Sequence[str]) -> dict[str, Subject]:
+def named(targets: Iterable[str]) -> dict[str, Subject]:
     """What commands name, each by a name for its contract."""
     from verify.contracts import subject_from
 

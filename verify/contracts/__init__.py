@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from verify.contracts.expectation import expected_of
     from verify.contracts.files import Contract, read
     from verify.contracts.ignores import Ignore, ignores_of, unused
-    from verify.contracts.inference import Inference, infer, inferred_text
+    from verify.contracts.inference import Good, Inference, good, goods_of, infer, inferred_text
     from verify.contracts.ratchet import tighten
     from verify.contracts.record_differences import Difference, difference, differences, now_of
     from verify.contracts.records import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Contract",
     "Difference",
+    "Good",
     "GraphSnapshot",
     "Ignore",
     "Inference",
@@ -55,6 +56,8 @@ __all__ = [
     "expected_of",
     "forget",
     "fresh_names",
+    "good",
+    "goods_of",
     "ignores_of",
     "infer",
     "inferred_text",
@@ -78,7 +81,10 @@ __getattr__ = imported_on_demand(
         "Contract": "verify.contracts.files",
         "GraphSnapshot": "verify.contracts.snapshots",
         "Ignore": "verify.contracts.ignores",
+        "Good": "verify.contracts.inference",
         "Inference": "verify.contracts.inference",
+        "good": "verify.contracts.inference",
+        "goods_of": "verify.contracts.inference",
         "Subject": "verify.contracts.subject",
         "Verdict": "verify.contracts.verdict",
         "Difference": "verify.contracts.record_differences",

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.contracts.baseline import baseline, text_of, why_not
+from verify.contracts.common import candidates, implied
+from verify.contracts.records import Record
 from verify.contracts.subject import Subject, captured
+from verify.errors import ContractError
 from verify.find import Detector
 from verify.graphs import no_collection
 
-_LIMITS = {"max_ops", "max_bytes"}
-# Of each of what these name something is said: it is true of fewer as well.
-_OF_EACH = {"unchanged", "forbids"}
+_Keeps = Callable[[str, Any], bool]
+"""Whether a step keeps what a keyword says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Good:
+    """A step that is as it should be: here, or as it was under other versions.
+
+    `said`: what is true of it. `unsaid`: what can't be said of it, and why.
+    """
+
+    name: str
+    said: Mapping[str, Any]
+    unsaid: Mapping[str, str]
+    keeps: _Keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +37,7 @@ class Inference:
 
     `said`: expectations, each of which has been checked to hold of every step. `wider`: those that
     are looser than what single steps keep, with how. `left`: keywords that are left out, and why.
+    Those of a branch are named ``guards.<variable>.<value>.<keyword>``.
     """
 
     said: Mapping[str, Any]
@@ -35,77 +51,157 @@ class Inference:
         return [*wider, *(f"{keyword} is left out: {why}" for keyword, why in self.left.items())]
 
 
-def infer(subjects: Mapping[str, Subject]) -> Inference:
-    """The contract that all of these keep, by name.
+def good(name: str, subject: Subject) -> Good:
+    """What is true of a step as it is made here.
 
     Raises:
-        ContractError: one of them can't be made or verified.
+        ContractError: it can't be made or verified.
     """
-    steps = {name: captured(subject) for name, subject in subjects.items()}
-    found = {name: baseline(step) for name, step in steps.items()}
-    said: dict[str, Any] = {}
-    wider: dict[str, str] = {}
-    left: dict[str, str] = {}
+    step = captured(subject)
+    found = baseline(step)
     with no_collection():
-        detectors = {name: Detector(step) for name, step in steps.items()}
-        for keyword in dict.fromkeys(key for one in found.values() for key in one.said):
-            values = {name: one.said[keyword] for name, one in found.items() if keyword in one.said}
-            missing = [name for name in steps if name not in values]
-            if missing:
-                why = found[missing[0]].unsaid.get(keyword, "there is nothing to say of it")
-                left[keyword] = f"not of {missing[0]}: {why}"
-                continue
-            for value, how in _candidates(keyword, list(values.values())):
-                told = {name: why_not(one, keyword, value) for name, one in detectors.items()}
-                if not any(told.values()):
-                    said[keyword] = value
-                    if how:
-                        wider[keyword] = how
-                    break
-            else:
-                left[keyword] = _difference(values)
-    for name, one in found.items():
+        detector = Detector(step)
+    return Good(name, found.said, found.unsaid, lambda k, v: why_not(detector, k, v) is None)
+
+
+def goods_of(made: Record, place: str) -> list[Good]:
+    """What was true of the steps of a record.
+
+    Raises:
+        ContractError: it does not tell.
+    """
+    versions = ", ".join(f"{name} {made.versions[name]}" for name in ("tensorflow", "keras"))
+    found = []
+    for step in made.steps:
+        if not step.promises:
+            raise ContractError(
+                f"{place}: does not tell what {step.target} promises: record it again"
+            )
+        said = {keyword: values[0] for keyword, values in step.promises.items()}
+        found.append(Good(f"{step.target} ({versions})", said, step.unsaid, _kept(step.promises)))
+    return found
+
+
+def _kept(promises: Mapping[str, Sequence[Any]]) -> _Keeps:
+    def keeps(keyword: str, value: Any) -> bool:
+        known = promises.get(keyword, ())
+        if keyword != "guards":
+            return any(implied(keyword, one, value) for one in known)
+        return all(
+            implied(inner, known[0].get(path, {}).get(choice, {}).get(inner), one)
+            for path, choices in value.items()
+            for choice, branch in choices.items()
+            for inner, one in branch.items()
+        )
+
+    return keeps
+
+
+def infer(goods: Sequence[Good]) -> Inference:
+    """The contract that all of these keep."""
+    with no_collection():
+        wider: dict[str, str] = {}
+        left: dict[str, str] = {}
+        said = dict(_common(goods, "", lambda keyword, value: {keyword: value}, wider, left))
+    for one in goods:
         for keyword, why in one.unsaid.items():
             if keyword not in said:
-                left.setdefault(keyword, f"not of {name}: {why}")
+                left.setdefault(keyword, f"not of {one.name}: {why}")
     return Inference(said, wider, left)
 
 
+def _common(
+    goods: Sequence[Good],
+    place: str,
+    whole: Callable[[str, Any], Mapping[str, Any]],
+    wider: dict[str, str],
+    left: dict[str, str],
+) -> Iterator[tuple[str, Any]]:
+    """What is said of all, keyword by keyword.
+
+    Args:
+        goods: with what is said of each at this place.
+        place: before the names of keywords.
+        whole: what a keyword and its value are for the step as a whole.
+    """
+    for keyword in dict.fromkeys(key for one in goods for key in one.said):
+        name = f"{place}{keyword}"
+        values = {one.name: one.said[keyword] for one in goods if keyword in one.said}
+        missing = [one for one in goods if one.name not in values]
+        if missing:
+            why = missing[0].unsaid.get(keyword, "there is nothing to say of it")
+            left[name] = f"not of {missing[0].name}: {why}"
+            continue
+        if keyword == "guards":
+            if guards := _guards(goods, wider, left):
+                yield keyword, guards
+            continue
+        for value, how in candidates(keyword, list(values.values())):
+            if all(one.keeps(*pair) for one in goods for pair in whole(keyword, value).items()):
+                if how:
+                    wider[name] = how
+                yield keyword, value
+                break
+        else:
+            left[name] = _difference(values)
+
+
+def _guards(
+    goods: Sequence[Good], wider: dict[str, str], left: dict[str, str]
+) -> dict[str, dict[str, Any]]:
+    """What is said of the branches that all of these have."""
+    found: dict[str, dict[str, Any]] = {}
+    branches = {
+        one.name: {
+            (path, choice): inner
+            for path, choices in one.said["guards"].items()
+            for choice, inner in choices.items()
+        }
+        for one in goods
+    }
+    for path, choice in dict.fromkeys(key for one in branches.values() for key in one):
+        place = f"guards.{path}.{choice}"
+        without = [name for name, one in branches.items() if (path, choice) not in one]
+        if without:
+            left[place] = f"{without[0]} has no such branch"
+            continue
+        within = [
+            dataclasses.replace(
+                one,
+                said=branches[one.name][path, choice],
+                unsaid={
+                    key.removeprefix(f"{place}."): why
+                    for key, why in one.unsaid.items()
+                    if key.startswith(f"{place}.")
+                },
+            )
+            for one in goods
+        ]
+
+        def whole(keyword: str, value: Any, path: str = path, choice: str = choice) -> Any:
+            return {"guards": {path: {choice: {keyword: value}}}}
+
+        found.setdefault(path, {})[choice] = dict(_common(within, f"{place}.", whole, wider, left))
+    return found
+
+
 def inferred_text(
-    subjects: Mapping[str, Subject], inference: Inference, paths: Mapping[str, str | None]
+    subjects: Mapping[str, Subject],
+    inference: Inference,
+    paths: Mapping[str, str | None],
+    of: Sequence[str],
 ) -> list[str]:
     """A contract for each step, all of which promise the same, as TOML.
 
     Args:
         paths: by name, how a file is named from where the contracts will be.
+        of: names of all steps that it was inferred from.
     """
-    every = ", ".join(subjects)
-    remarks = [f"what {every} have in common", *inference.remarks]
+    remarks = [f"what {', '.join(of)} have in common", *inference.remarks]
     return [
         text_of(name, subject, inference.said, () if index else remarks, paths[name])
         for index, (name, subject) in enumerate(subjects.items())
     ]
-
-
-def _candidates(keyword: str, values: Sequence[Any]) -> Iterator[tuple[Any, str]]:
-    """What may be said of all, tightest first, and how that is wider than what is said of each."""
-    first, *others = values
-    if all(value == first for value in others):
-        yield first, ""
-    elif keyword in _LIMITS:
-        yield max(values), f"the largest of {', '.join(map(str, values))}"
-    elif keyword in _OF_EACH and all(isinstance(value, list) for value in values):
-        common = [one for one in first if all(one in value for value in others)]
-        if common:
-            dropped = len({one for value in values for one in value}) - len(common)
-            yield common, f"what all have, {dropped} besides are left out"
-    elif all(isinstance(value, list) and value for value in values):
-        if any(not isinstance(one, str) for value in values for one in value):
-            return
-        tails = [sorted({f"*/{path.rpartition('/')[2]}" for path in value}) for value in values]
-        yield ["*"], "by a glob, since names differ"
-        if all(one == tails[0] for one in tails):
-            yield tails[0], "by the ends of names, since these differ"
 
 
 def _difference(values: Mapping[str, Any]) -> str:

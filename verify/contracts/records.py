@@ -15,6 +15,7 @@ import pydantic
 import tensorflow as tf
 
 from loopctl_shared import version
+from verify.contracts.promises import promises_of
 from verify.contracts.recorded_values import (
     MOST_ELEMENTS,
     Draw,
@@ -49,7 +50,9 @@ class RecordedStep(_Strict):
     that `values`, `ops_of` and `unknown` go by; `numbers`: what scalars that are only read held;
     `values`: sketches, for each of `draws`; `ops_of`: digits of the ops that compute what is
     written; `acts`: ops with other effects; `random`: those that draw; `unknown`: which values
-    can't be computed, in some draw, and why; `untaken`: branches that no draw takes.
+    can't be computed, in some draw, and why; `untaken`: branches that no draw takes;
+    `promises`: what is true of it by keyword, as contracts spell it, tightest first; `unsaid`: what
+    can't be said of it, and why.
     """
 
     target: str
@@ -65,6 +68,8 @@ class RecordedStep(_Strict):
     acts: Mapping[str, int]
     random: Mapping[str, int]
     ops: Mapping[str, int]
+    promises: Mapping[str, tuple[Any, ...]] = {}
+    unsaid: Mapping[str, str] = {}
 
 
 class Record(_Strict):
@@ -82,8 +87,13 @@ def record(targets: Sequence[str]) -> Record:
     Raises:
         ContractError: one of them can't be made or verified.
     """
-    steps = tuple(recorded(name, captured(subject_from(name))) for name in dict.fromkeys(targets))
-    return Record(loopctl_record=1, versions=versions(), drawn=drawn_here(), steps=steps)
+    steps = []
+    for name in dict.fromkeys(targets):
+        step = captured(subject_from(name))
+        promises, unsaid = promises_of(step)
+        told = {"promises": promises, "unsaid": unsaid}
+        steps.append(recorded(name, step).model_copy(update=told))
+    return Record(loopctl_record=1, versions=versions(), drawn=drawn_here(), steps=tuple(steps))
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from loopctl_shared import near_spellings
 from verify.contracts.automatic_names import fresh_names
 from verify.contracts.files import Contract
@@ -18,7 +20,7 @@ from verify.kinds import factory_meant, imported
 from verify.printable import printable_text
 from verify.step import Step, capture
 
-_MADE: dict[str, Any] = {}
+_MADE: dict[tuple[str, int | None], Any] = {}
 _STEPS: dict[Subject, Step] = {}
 _DETECTORS: dict[Subject, Detector] = {}
 
@@ -27,7 +29,7 @@ _DETECTORS: dict[Subject, Detector] = {}
 class Subject:
     """A factory by its dotted name, or a file; of the first perhaps an attribute (`step`).
 
-    `place` is where it was named, for messages.
+    `place` is where it was named, for messages; `seed`: of all random numbers that a factory draws.
     """
 
     place: str = dataclasses.field(compare=False)
@@ -35,6 +37,7 @@ class Subject:
     file: Path | None = None
     step: str | None = None
     signature: str | None = None
+    seed: int | None = None
 
     def __str__(self) -> str:
         chosen = self.step or self.signature
@@ -76,7 +79,7 @@ def captured(subject: Subject) -> Step:
                 raise ContractError(f"{place}: {subject.file} does not exist{meant}")
             target: Any = subject.file
         else:
-            target, args = _made(place, str(subject.target))
+            target, args = _made(place, str(subject.target), subject.seed)
             if subject.step is not None:
                 target = _attribute(place, target, subject.step)
         try:
@@ -107,20 +110,22 @@ def forget() -> None:
     _DETECTORS.clear()
 
 
-def _made(place: str, target: str) -> tuple[Any, tuple[Any, ...]]:
+def _made(place: str, target: str, seed: int | None = None) -> tuple[Any, tuple[Any, ...]]:
     """A target and its arguments, as the factory gave them."""
-    if target not in _MADE:
+    if (target, seed) not in _MADE:
         factory = imported(place, target)
         if not callable(factory):
             raise ContractError(f"{place}: {target} is {factory!r}, which can't be called")
         # Whichever contracts are checked before this one: variables have the same paths.
         fresh_names()
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
         try:
             with _stdout_kept_clean():
-                _MADE[target] = factory()
+                _MADE[target, seed] = factory()
         except (Exception, SystemExit) as error:
             raise ContractError(f"{place}: {target}() failed: {_told(error)}") from error
-    made = _MADE[target]
+    made = _MADE[target, seed]
     if isinstance(made, tuple) and made:
         return made[0], made[1:]
     return made, ()

@@ -5,7 +5,7 @@ May import: graphs, match, references, flow, step.
 """
 
 from verify.find.accumulation import Accumulated
-from verify.find.clips import Bounds, describe
+from verify.find.clips import Bounds, describe, describe_between
 from verify.find.conditions import Chosen, Condition
 from verify.find.detector import Detector
 from verify.find.entries import LEFT_OVER
@@ -46,6 +46,7 @@ __all__ = [
     "Witness",
     "Written",
     "describe",
+    "describe_between",
     "hazards",
     "known_losses",
     "probabilities",

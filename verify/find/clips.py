@@ -51,32 +51,45 @@ class Clip:
 
     def is_to(self, bounds: Bounds, rtol: float = 1e-5) -> bool:
         """Whether it clips to these bounds, or to such as are the same for this variable."""
-        kind, lower, upper = bounds
+        return self.is_between(bounds, bounds, rtol)
+
+    def is_between(self, one: Bounds, other: Bounds, rtol: float = 1e-5) -> bool:
+        """Whether each of its bounds is between those of two clips of one kind."""
         if self.scale != 1:
-            lower_, upper_ = sorted((self.lower / self.scale, self.upper / self.scale))
-            other = dataclasses.replace(self, lower=lower_, upper=upper_, scale=1.0)
-            return other.is_to(bounds, rtol) or dataclasses.replace(self, scale=1.0).is_to(
-                bounds, rtol
-            )
-        if kind != self.kind and {kind, self.kind} <= self.alike:
+            lower, upper = sorted((self.lower / self.scale, self.upper / self.scale))
+            plain = dataclasses.replace(self, scale=1.0)
+            divided = dataclasses.replace(plain, lower=lower, upper=upper)
+            return divided.is_between(one, other, rtol) or plain.is_between(one, other, rtol)
+        kind, own = one[0], (self.kind, self.lower, self.upper)
+        if kind != self.kind:
+            if not {kind, self.kind} <= self.alike:
+                return False
             # Of a number the norm is its size.
-            ours, theirs = (
-                (low if of == "value" else -high, high)
-                for of, low, high in ((self.kind, self.lower, self.upper), bounds)
+            own, one, other = (
+                (of, low if of == "value" else -high, high) for of, low, high in (own, one, other)
             )
-            return bool(np.allclose(ours, theirs, rtol=rtol, atol=0))
-        own = self.lower, self.upper
-        return self.kind == kind and bool(np.allclose(own, (lower, upper), rtol=rtol, atol=0))
+        least, most = np.sort(np.asarray([one[1:], other[1:]]), 0)
+        return bool(
+            np.all(own[1:] >= least - rtol * np.abs(least))
+            and np.all(own[1:] <= most + rtol * np.abs(most))
+        )
 
     def __str__(self) -> str:
         return describe((self.kind, self.lower, self.upper))
 
 
 def describe(bounds: Bounds) -> str:
-    kind, lower, upper = bounds
-    if kind == "value":
-        return f"[{lower:.6g}, {upper:.6g}]"
-    return f"{kind.replace('_', ' ')} {upper:.6g}"
+    return describe_between(bounds, bounds)
+
+
+def describe_between(one: Bounds, other: Bounds) -> str:
+    """Bounds that are each between two, in words."""
+    kind = one[0]
+    lower, upper = (
+        f"{a:.6g}" if a == b else f"{min(a, b):.6g} to {max(a, b):.6g}"
+        for a, b in zip(one[1:], other[1:], strict=True)
+    )
+    return f"[{lower}, {upper}]" if kind == "value" else f"{kind.replace('_', ' ')} {upper}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,6 +66,10 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             `ignore` names no rule, or there is no `lint`.
     """
 
+    # Keras need not wait for the numbers of each step: what is called after it does nothing
+    # but under control, where it has to wait for them anyway.
+    async_safe = True
+
     def __init__(
         self,
         contract: str | Path | None = None,
@@ -94,6 +98,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self._watched: Any = None  # the one that is watched
         self._monitors: Monitors | None = None
         self._alarms: Alarms | None = None
+        self._runs: Callable[[Monitors, Any], Any] = self._run_watched  # how it runs
         self._ran = self._looked = 0  # steps
 
     # -- a loop of one's own -----------------------------------------------------------------------
@@ -113,7 +118,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     # -- Keras' hooks ------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._checked = self._plain = self._monitors = None
+        self._checked = self._plain = self._watched = self._monitors = None
         self._fit = getattr(self.model, "history", None)  # made anew by every fit
         self._ran = self._looked = 0
 
@@ -123,18 +128,8 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             self.model.train_function = self._first
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        monitors = self._monitors
-        if monitors is None:
-            return
-        # How many steps there were at most; how many there were in truth takes a look at the graph.
-        self._ran += int(self.model.steps_per_execution)
-        if self._ran - self._looked < monitors.every:
-            return
-        self._ran, tells = monitors.status()
-        if self._ran - self._looked >= monitors.every:
-            self._looked = self._ran - self._ran % monitors.every
-            if tells or self._board is not None:
-                self._look()
+        if self._monitors is not None and self._watched is None:
+            self._count_and_look(self._monitors)
 
     def on_train_end(self, logs: Any = None) -> None:
         if self._monitors is not None and self._looked:
@@ -191,16 +186,67 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self._alarms = Alarms(self._monitors)
         if controlled:
             object.__setattr__(model, MONITOR, self)
+            return
+        if self._is_around_executions(self._monitors):
+            self._watched, self._runs = self._plain, self._run_around
         else:
-            self._watched = monitored_train_function(model, self._monitors)
-            model.train_function = self._checked = self._run
+            self._watched = monitored_train_function(model, self._monitors, self._plain)
+            self._runs = self._run_watched
+        model.train_function = self._checked = self._run
+
+    def _is_around_executions(self, monitors: Monitors) -> bool:
+        """Whether it is enough to look after those executions that a step to look at is in.
+
+        Then the train function runs as it is.
+        """
+        at_once = int(self.model.steps_per_execution)
+        if monitors.clips is not None or (monitors.ratio is not None and at_once > 1):
+            return False
+        if monitors.every == 1:  # a look within the step's function costs least, if it has one
+            return at_once == 1 and bool(self.model.run_eagerly)
+        # What is looked at has to be the last step of an execution.
+        steps = self.params.get("steps")
+        return at_once == 1 or bool(steps and not (steps % at_once or monitors.every % at_once))
 
     def _run(self, iterator: Any) -> Any:
         """Stands in for ``model.train_function`` while steps are watched."""
-        if self.monitors_of(self.model) is None:  # left of a fit that raised
+        monitors = self.monitors_of(self.model)
+        if monitors is None:  # left of a fit that raised
             self._leave()
             return self.model.train_function(iterator)
-        return self._watched(iterator)
+        return self._runs(monitors, iterator)
+
+    def _run_watched(self, monitors: Monitors, iterator: Any) -> Any:
+        logs = monitors.taken(self._watched(iterator))
+        self._count_and_look(monitors)
+        return logs
+
+    def _run_around(self, monitors: Monitors, iterator: Any) -> Any:
+        self._ran += int(self.model.steps_per_execution)
+        if self._ran % monitors.every:
+            return self._watched(iterator)
+        before = monitors.begin()
+        logs = self._watched(iterator)
+        self._looked = self._ran
+        monitors.end(before, self._ran, logs)
+        self._look_if_odd(monitors)
+        return logs
+
+    def _count_and_look(self, monitors: Monitors) -> None:
+        """Looks at what steps have seen of themselves, if one of them was to be looked at."""
+        # How many steps there were at most; how many there were in truth takes a look at the graph.
+        self._ran += (at_once := int(self.model.steps_per_execution))
+        if self._ran - self._looked < monitors.every:
+            return
+        if at_once > 1 or monitors.idle:
+            self._ran = monitors.steps
+        if self._ran - self._looked >= monitors.every:
+            self._looked = self._ran - self._ran % monitors.every
+            self._look_if_odd(monitors)
+
+    def _look_if_odd(self, monitors: Monitors) -> None:
+        if self._board is not None or monitors.tells(self._looked):
+            self._look()
 
     def _leave(self) -> None:
         """Leaves the model as it would be without this callback."""

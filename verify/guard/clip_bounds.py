@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from verify.graphs import key_of
@@ -21,7 +22,8 @@ class ClipBounds:
 
     Args:
         optimizer: without its loss scaling.
-        clipping: ``(low, high)``, ``{"norm": n}`` or ``{"global_norm": n}``.
+        clipping: ``(low, high)``, ``{"norm": n}`` or ``{"global_norm": n}``; for a bound
+            also ``(least, most)``.
         variables: those of one replica.
     """
 
@@ -30,12 +32,13 @@ class ClipBounds:
         self._keys = {key_of(variable) for variable in variables}
         self._norm: str | None = None
         self._bounds: tuple[float, float]
+        # Of a range, the widest: gradients do not tell what they are clipped to.
         if isinstance(clipping, Mapping):
             ((self._norm, most),) = clipping.items()
-            self._bounds = 0.0, float(most)
+            self._bounds = 0.0, float(np.max(most))
         else:
             low, high = clipping
-            self._bounds = float(low), float(high)
+            self._bounds = float(np.min(low)), float(np.max(high))
         # The least and the greatest that a step has come to; squares, of a common norm.
         self._extremes = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
         self.broken = tf.Variable(0, trainable=False, dtype=tf.int64)

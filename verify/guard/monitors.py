@@ -1,8 +1,8 @@
-"""What each step does to variables, watched in the graph that runs it.
+"""What each step does to variables, watched in the graph that runs it, or around it.
 
 Every so many steps, a checksum of every watched variable is taken: an integer made of the bits of
-all elements, so that a change of any of them shows. If there is something to tell, a flag says so,
-which is all that the host reads each time. Steps in between only count.
+all elements, so that a change of any of them shows. What was seen is in one variable, which the
+host reads and judges. Steps in between only count, or are run as if nobody watched.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ import numpy as np
 import tensorflow as tf
 
 from verify.graphs import key_of, resource
-from verify.guard.checksums import Checksums, norms
+from verify.guard.checksums import Checksums, norms, only_whether_finite
 from verify.guard.clip_bounds import ClipBounds
 
-_MOVED, _WRITTEN, _INFINITE, _RATIO = range(4)  # columns
+_CHECKSUM, _MOVED, _WRITTEN, _INFINITE = range(4)  # rows of what is seen
+_NEVER = 2**62  # a step
+
+_STATE = "guard/state"  # among logs, on their way to the host
+
+Before = tuple[Any, Any]
+"""Checksums and copies, each None where it is not asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +88,18 @@ class Monitors:
         self.idle = idle
         self.watched, self.every, self.within = tuple(watched), every, max(within, every)
         self.ratio = ratio
+        self._moves = np.asarray([one.moves for one in watched], bool)
+        # The loss is looked at like a variable that is trained.
+        self._trained = np.asarray([*(one.trained for one in watched), True], bool)
         parts = [strategy.experimental_local_results(resource(one.variable)) for one in watched]
         replicas = [*zip(*parts, strict=True)] if parts else []
         self._replicas = [_Replica(one, self, compiled) for one in replicas]
+        self._handed: Any = None  # the state of the only replica, after the last step
         self.clips: ClipBounds | None = None
         if clipping is not None and replicas:
             self.clips = ClipBounds(*clipping, replicas[0])
+
+    # -- in the graph ------------------------------------------------------------------------------
 
     def around(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A step that does the same, watched: on its replica, or on all where it is of all."""
@@ -103,12 +115,26 @@ class Monitors:
                 with self.clips.looking(first.is_due):
                     made = step(data)
                 first.look_if_due(self.clips.look)
-            loss = made.get("loss") if isinstance(made, Mapping) else None
             for replica, known in zip(own, before, strict=True):
-                replica.after(known, loss)
-            return made
+                replica.after(known, _loss_of(made))
+            return {**made, _STATE: first.state.read_value()} if self._hands_over(made) else made
 
         return watched
+
+    def _hands_over(self, made: Any) -> bool:
+        """Whether a step hands what was seen over with its logs: the host reads it at once.
+
+        Else it would read a variable after each step, which takes a tenth of a small one.
+        """
+        alone = len(self._replicas) == 1 and not self.idle
+        return self.every == 1 and alone and isinstance(made, Mapping)
+
+    def taken(self, logs: Any) -> Any:
+        """Logs without what was seen, which is kept."""
+        if isinstance(logs, Mapping) and _STATE in logs:
+            self._handed = logs[_STATE].numpy()
+            return {name: value for name, value in logs.items() if name != _STATE}
+        return logs
 
     def _running(self) -> list[_Replica]:
         """The replica that runs this code; all, where they are told what to run."""
@@ -119,83 +145,139 @@ class Monitors:
         here = key_of(self.watched[0].variable)
         return [one for one in self._replicas if key_of(one.variables[0]) == here]
 
-    def status(self) -> tuple[int, bool]:
-        """How many steps were done, and whether there may be something to tell."""
-        told = [replica.status.numpy() for replica in self._replicas]
+    # -- by the host, around an execution ----------------------------------------------------------
+
+    def begin(self) -> list[Before]:
+        """What there is before an execution that is to be looked at."""
+        return [replica.found() if replica.asks else (None, None) for replica in self._replicas]
+
+    def end(self, before: list[Before], step: int, made: Any) -> None:
+        """Looks at what an execution has done, whose last step had this number."""
+        loss = _loss_of(made)
+        # As a tensor, lest each number be traced.
+        number = tf.constant(step, tf.int64)
+        for replica, known in zip(self._replicas, before, strict=True):
+            replica.looked(number, known, None if loss is None else tf.convert_to_tensor(loss))
+
+    # -- what was seen -----------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """How many steps were done in the graph."""
+        return int(self._replicas[0].steps.numpy()) if self._replicas else 0
+
+    def tells(self, looked: int) -> bool:
+        """Whether there may be something to tell, after the last step that was looked at."""
         # Whether replicas agree, no replica knows.
-        tells = len(told) > 1 or any(flag for _, flag in told)
-        if self.clips is not None:
-            tells = tells or bool(self.clips.broken.numpy())
-        return (int(told[0][0]) if told else 0), tells
+        if len(self._replicas) > 1 or (self.clips is not None and bool(self.clips.broken.numpy())):
+            return True
+        return any(self._is_odd(replica, looked) for replica in self._replicas)
+
+    def _is_odd(self, replica: _Replica, looked: int) -> bool:
+        state = replica.state.numpy() if self._handed is None else self._handed
+        odd = bool((state[_INFINITE][self._trained] < _NEVER).any())
+        odd |= bool((state[_WRITTEN] < _NEVER).any())
+        odd |= bool((looked - state[_MOVED, :-1][self._moves] >= self.within).any())
+        if self.ratio is not None:
+            ratio, (low, high) = replica.ratio.numpy(), self.ratio
+            odd |= bool((self._trained[:-1] & ((ratio < low) | (ratio > high))).any())
+        return odd
 
     @property
     def infinite_loss(self) -> int:
         """The first step that was looked at and had a loss that is not finite; 0 for none."""
-        found = [step for one in self._replicas if (step := int(one.infinite_loss.numpy()))]
-        return min(found, default=0)
+        return _step(min((one.state.numpy()[_INFINITE, -1] for one in self._replicas), default=0))
 
     def seen(self) -> list[list[Seen]]:
         """Per replica, what was seen of each variable."""
         found = []
         for replica in self._replicas:
-            table, checksums = replica.table.numpy(), replica.checksums.numpy()
+            ratios = replica.ratio.numpy() if self.ratio is not None else None
             found.append(
                 [
-                    Seen(int(r[_MOVED]), int(r[_WRITTEN]), int(r[_INFINITE]), float(r[_RATIO]), s)
-                    for r, s in zip(table, checksums.tolist(), strict=True)
+                    Seen(
+                        int(column[_MOVED]),
+                        _step(column[_WRITTEN]),
+                        _step(column[_INFINITE]) if one.trained else 0,
+                        np.nan if ratios is None else float(ratios[index]),
+                        int(column[_CHECKSUM]),
+                    )
+                    for index, (one, column) in enumerate(
+                        zip(self.watched, replica.state.numpy().T, strict=False)
+                    )
                 ]
             )
         return found
 
 
 class _Replica:
-    """The monitors of one replica."""
+    """The monitors of one replica.
+
+    Attributes:
+        state: int64, (rows, variables and the loss): what was seen of each.
+        ratio: float64, (variables,), where that is asked for.
+        steps: how many were done in the graph.
+    """
 
     def __init__(self, variables: Sequence[Any], monitors: Monitors, compiled: bool) -> None:
         self.variables, self._monitors, self._compiled = variables, monitors, compiled
-        watched = monitors.watched
-        self._moves = np.asarray([one.moves for one in watched])
-        self._trained = np.asarray([one.trained for one in watched])
-        self._still = [i for i, one in enumerate(watched) if one.still]
-        self._sums = Checksums(variables)
+        self._still = [i for i, one in enumerate(monitors.watched) if one.still]
+        self._sums = Checksums([*variables, tf.TensorSpec([])])
         self._sums_of_still = Checksums([variables[i] for i in self._still])
         with tf.device(variables[0].device):
             # Of no model: nothing that is trained, saved or told.
-            self.status = tf.Variable([0, 0], trainable=False, dtype=tf.int64)
-            self.infinite_loss = tf.Variable(0, trainable=False, dtype=tf.int64)
-            self.table = tf.Variable(tf.zeros([len(variables), 4], tf.float64), trainable=False)
-            self.checksums = tf.Variable(self._sums.of(_read(variables)), trainable=False)
+            sums = self._sums.of([*_read(variables), tf.zeros([])])
+            never = tf.fill(sums.shape, tf.constant(_NEVER, tf.int64))
+            state = tf.stack([sums, tf.zeros_like(sums), never, never])
+            self.state = tf.Variable(state, trainable=False)
+            ratio = tf.fill([len(variables)], tf.constant(np.nan, tf.float64))
+            self.ratio = tf.Variable(ratio, trainable=False)
+            self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+        # Whether there is anything to know of before a step.
+        self.asks = bool(self._still) or monitors.ratio is not None
+        self.found = tf.function(self._found, autograph=False)
+        self.looked = tf.function(self._look, autograph=False, reduce_retracing=True)
 
-    def before(self) -> tuple[Any, Any]:
-        """What a step that is looked at finds: checksums, and copies, where they are asked for."""
+    def before(self) -> Before:
+        """What a step that is looked at finds."""
+        if self._monitors.every == 1:
+            return self._found()
         sums, copies = None, None
         if self._still:
-            still = [self.variables[i] for i in self._still]
-            none = tf.zeros([len(still)], tf.int64)
-            sums = tf.cond(
-                self.is_due(), lambda: self._sums_of_still.of(_read(still)), lambda: none
-            )
+            none = tf.zeros([len(self._still)], tf.int64)
+            sums = tf.cond(self.is_due(), self._sums_now, lambda: none)
         if self._monitors.ratio is not None:
-            copies = self._copies()
+            copies = self._copies_if_due()
         return sums, copies
 
-    def _copies(self) -> Any:
+    def _found(self) -> Before:
+        sums = self._sums_now() if self._still else None
+        return sums, (None if self._monitors.ratio is None else self._copies())
+
+    def _sums_now(self) -> Any:
+        return self._sums_of_still.of(_read([self.variables[i] for i in self._still]))
+
+    def _copies(self) -> list[Any]:
+        return [tf.identity(value) for value in _read(self.variables)]
+
+    def _copies_if_due(self) -> Any:
         if self._compiled:  # XLA keeps what is read
             return _read(self.variables)
         empty = [tf.zeros([0] * v.shape.rank, v.dtype) for v in self.variables]
         # What is merely read is kept by copying all of it whenever it is written.
-        return tf.cond(
-            self.is_due(), lambda: [tf.identity(v) for v in _read(self.variables)], lambda: empty
-        )
+        return tf.cond(self.is_due(), self._copies, lambda: empty)
 
-    def after(self, before: tuple[Any, Any], loss: Any) -> None:
-        """Looks at what a step has done, if it is one to look at."""
-        self.look_if_due(lambda step: self._look(step, *before, loss))
-        self.status.assign_add([1, 0])
+    def after(self, before: Before, loss: Any) -> None:
+        """Counts a step, and looks at what it has done, if it is one to look at."""
+        self.look_if_due(lambda step: self._look(step, before, loss))
+        self.steps.assign_add(1)
 
     def look_if_due(self, look: Callable[[Any], object]) -> None:
         """Calls a function of the step's number, if the step is one to look at."""
-        step = self.status[0] + 1
+        step = self.steps + 1
+        if self._monitors.every == 1:
+            look(step)
+            return
 
         def looked() -> Any:
             look(step)
@@ -205,40 +287,34 @@ class _Replica:
 
     def is_due(self) -> Any:
         """Whether the step is one to look at."""
-        return (self.status[0] + 1) % self._monitors.every == 0
+        return (self.steps + 1) % self._monitors.every == 0
 
-    def _look(self, step: Any, sums_before: Any, copies: Any, loss: Any) -> None:
-        now, at = _read(self.variables), tf.cast(step, tf.float64)
-        sums, finite = self._sums.of(now), self._sums.are_finite(now)
-        moved, written, infinite, ratio = tf.unstack(self.table.read_value(), axis=1)
-        moved = tf.where(sums != self.checksums, at, moved)
-        infinite = tf.where(self._trained & ~finite & (infinite == 0), at, infinite)
-        tells = tf.reduce_any(infinite > 0)
-        if self._moves.any():
-            late = self._moves & (at - moved >= self._monitors.within)
-            tells |= tf.reduce_any(late)
+    def _look(self, step: Any, before: Before, loss: Any) -> None:
+        now, (sums_before, copies) = _read(self.variables), before
+        if loss is None:
+            loss = tf.zeros([])
+        loss = only_whether_finite(loss, ignore_nan=self._monitors.idle)
+        sums, finite = self._sums.and_finite([*now, loss])
+        known, moved, written, infinite = tf.unstack(self.state.read_value())
+        moved = tf.where(sums != known, step, moved)
+        never = tf.constant(_NEVER, tf.int64)
+        infinite = tf.minimum(infinite, tf.where(finite, never, step))
         if sums_before is not None:
-            other = tf.gather(sums, self._still) != sums_before
-            first = other & (tf.gather(written, self._still) == 0)
-            places = tf.constant(self._still)[:, None]
-            hit = tf.scatter_nd(places, tf.cast(first, tf.float64), tf.shape(written, tf.int32))
-            written += hit * at
-            tells |= tf.reduce_any(written > 0)
+            is_same = tf.gather(sums, self._still) == sums_before
+            first = tf.minimum(tf.gather(written, self._still), tf.where(is_same, never, step))
+            written = tf.tensor_scatter_nd_update(written, np.asarray(self._still)[:, None], first)
         if copies is not None:
-            ratio = norms(copies, now)
-            low, high = self._monitors.ratio or (0.0, 0.0)
-            tells |= tf.reduce_any(self._trained & ((ratio < low) | (ratio > high)))
-        self.table.assign(tf.stack([moved, written, infinite, ratio], axis=1))
-        self.checksums.assign(sums)
-        if loss is not None:
-            loss = tf.cast(loss, tf.float64)
-            is_bad = tf.math.is_inf(loss) if self._monitors.idle else ~tf.math.is_finite(loss)
-            bad = tf.reduce_any(is_bad)
-            known = self.infinite_loss.read_value()
-            self.infinite_loss.assign(tf.where(bad & (known == 0), step, known))
-            tells |= bad | (known > 0)
-        self.status.assign(tf.stack([step - 1, tf.cast(tells, tf.int64)]))
+            self.ratio.assign(norms(copies, now))
+        self.state.assign(tf.stack([sums, moved, written, infinite]))
 
 
 def _read(variables: Sequence[Any]) -> list[Any]:
     return [variable.read_value() for variable in variables]
+
+
+def _loss_of(made: Any) -> Any:
+    return made.get("loss") if isinstance(made, Mapping) else None
+
+
+def _step(number: Any) -> int:
+    return 0 if number == _NEVER else int(number)

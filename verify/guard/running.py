@@ -54,11 +54,24 @@ def step_that_runs(model: keras.Model, function: Any, iterator: Any) -> Step | N
     return dataclasses.replace(step, name=f"{model.name}.train_function")
 
 
-def monitored_train_function(model: keras.Model, monitors: Monitors) -> Any:
-    """A train function, as Keras makes it, of the model's own train step with monitors around."""
-    plain = model.train_function
+def monitored_train_function(model: keras.Model, monitors: Monitors, plain: Any) -> Any:
+    """A train function, as Keras makes it, of the model's own train step with monitors around.
+
+    Where there is one replica, the step is the trace that `plain` runs, which was checked. Among
+    several, and where gradients are looked at on their way, it is traced again.
+
+    Args:
+        plain: the train function without monitors.
+    """
+    step = model.train_step
+    among = (
+        tf.distribute.has_strategy()
+        or model.distribute_strategy is not tf.distribute.get_strategy()
+    )
+    if not among and monitors.clips is None:
+        step = one_step_of(plain) or step
     # Past Keras' attribute tracking, and only while Keras looks.
-    object.__setattr__(model, "train_step", monitors.around(model.train_step))
+    object.__setattr__(model, "train_step", monitors.around(step))
     try:
         model.make_train_function(force=True)
         return model.train_function

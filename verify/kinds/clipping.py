@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import pydantic
 
-from verify.find import Bounds, Detector, describe
-from verify.kinds.contract_spelling import GlobalNorm, Norm, Off
+from verify.errors import ContractError
+from verify.find import Bounds, Detector, describe, describe_between
+from verify.kinds.contract_spelling import GlobalNorm, Norm, Off, Range
 from verify.kinds.facts import ClipFact, Facts
 from verify.kinds.gradients import ROUNDED
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
@@ -18,7 +19,7 @@ from verify.kinds.violation import Violation
 
 _LISTED_HINTS = 4  # more gradients than that are not listed where all are alike
 _LISTED_CLIPS = 8  # more clips than that are not listed where all are alike
-_BOUNDS = Annotated[list[float | int], pydantic.Field(min_length=2, max_length=2)]
+_BOUNDS = Annotated[list[float | int | Range], pydantic.Field(min_length=2, max_length=2)]
 
 
 def _facts(detector: Detector) -> Iterator[ClipFact]:
@@ -39,8 +40,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         return _no_clipping(detector)
     wanted_bounds = _bounds(expected)
     # Small bounds are not written with all of their digits.
-    tolerance = 1e-3 if max(map(abs, wanted_bounds[1:])) < 1e-3 else 1e-5
-    wish = f"every gradient clipped to {describe(wanted_bounds)}"
+    tolerance = 1e-3 if max(abs(n) for one in wanted_bounds for n in one[1:]) < 1e-3 else 1e-5
+    wish = f"every gradient clipped to {describe_between(*wanted_bounds)}"
     if not detector.flow.trained and not detector.flow.unseen:
         return [Violation("clipping", wish, "no gradient reaches an update")]
     good: list[str] = []
@@ -48,7 +49,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     for update in detector.flow.trained:
         clips = detector.clips(update)
         rounded = max(tolerance, ROUNDED.get(update.variable.dtype, 0.0))
-        wanted = [clip for clip in clips if clip.is_to(wanted_bounds, rounded)]
+        wanted = [clip for clip in clips if clip.is_between(*wanted_bounds, rounded)]
         if any(clip.complete for clip in wanted):
             good.append(update.variable.path)
             continue
@@ -80,17 +81,27 @@ def _no_clipping(detector: Detector) -> list[Violation]:
     return [Violation("clipping", "none", found, (*hints,))] if hints else []
 
 
-def _bounds(expected: Any) -> Bounds:
-    """``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``."""
+def _bounds(expected: Any) -> tuple[Bounds, Bounds]:
+    """``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``, or ranges of these: their ends."""
     if isinstance(expected, Mapping):
         if len(expected) != 1 or not expected.keys() <= {"norm", "global_norm"}:
             raise ValueError(
                 f"clipping: {expected!r} is none of (lo, hi), {{'norm': n}}, {{'global_norm': n}}"
             )
         ((kind, norm),) = expected.items()
-        return kind, 0.0, float(norm)
-    lower, upper = expected
-    return "value", float(lower), float(upper)
+        least, most = _ends(norm)
+        return (kind, 0.0, least), (kind, 0.0, most)
+    lower, upper = map(_ends, expected)
+    return ("value", lower[0], upper[0]), ("value", lower[1], upper[1])
+
+
+def _ends(bound: Any) -> tuple[float, float]:
+    """A number, or a range: ``(least, most)``."""
+    if not isinstance(bound, list | tuple):
+        return float(bound), float(bound)
+    if len(bound) != 2 or not bound[0] <= bound[1]:
+        raise ValueError(f"clipping: {bound!r} is neither a number nor a range, (least, most)")
+    return float(bound[0]), float(bound[1])
 
 
 # -- contracts -------------------------------------------------------------------------------------
@@ -100,8 +111,20 @@ def _read(place: str, said: Any, _: Read) -> Any:
     if said is False:
         return None
     if isinstance(said, list):
-        return (float(said[0]), float(said[1]))
-    return {"norm": said.norm} if isinstance(said, Norm) else {"global_norm": said.global_norm}
+        return tuple(_read_bound(place, bound) for bound in said)
+    kind, bound = (
+        ("norm", said.norm) if isinstance(said, Norm) else ("global_norm", said.global_norm)
+    )
+    return {kind: _read_bound(place, bound)}
+
+
+def _read_bound(place: str, bound: Any) -> Any:
+    if not isinstance(bound, list):
+        return float(bound)
+    least, most = bound
+    if least > most:
+        raise ContractError(f"{place}: a range is [least, most], not {bound}")
+    return float(least), float(most)
 
 
 def _spelt(facts: Facts) -> Any:

@@ -49,12 +49,18 @@ class Term(Made):
     on: Globs
 
 
+Range = Annotated[
+    list[float | int],
+    pydantic.Field(min_length=2, max_length=2, description="Between two numbers: [least, most]."),
+]
+
+
 class Norm(Strict):
-    norm: float | int
+    norm: float | int | Range
 
 
 class GlobalNorm(Strict):
-    global_norm: float | int
+    global_norm: float | int | Range
 
 
 class Followed(Strict):

@@ -28,6 +28,8 @@ _EVERY = (0, 1, 2, 3, 4, 6, 7, 9, 10)
 _TOLD = 3  # draws that have to agree, at the least
 _SAME = 1e-9  # of the largest gradient
 _NOTHING = 1e-12  # a gradient
+_MOST_CONSTANTS = 64  # of one array
+_MOST_NUMBERS = 48
 _MOST_FED = 1 << 21  # elements that a step is handed
 
 
@@ -88,10 +90,44 @@ class Influence:
 
     @functools.cached_property
     def are_all_zero(self) -> bool | None:
-        """Whether every gradient is zero, in each draw."""
-        return self._in_every_draw(
-            lambda found: all(np.abs(one).max(initial=0) <= _NOTHING for one in found.values())
-        )
+        """Whether every gradient is zero, in each draw, and where it is asked for single numbers.
+
+        A loss may be of those examples alone whose target is 0, say, which no draw of real
+        numbers meets.
+        """
+        told = self._in_every_draw(_are_zero)
+        if told and not all(map(_are_zero, self._where_numbers_are_met())):
+            return False
+        return told
+
+    def _where_numbers_are_met(self) -> Iterator[Gradients]:
+        """Gradients where some rows of what is handed in hold a number that the step knows."""
+        base = self.values.evaluation(0)
+        for index in self.flat.arguments:
+            tensor = index, 0
+            dtype = self.flat.dtype(tensor)
+            if index in self.flat.variables or not dtype.startswith(("float", "int", "uint")):
+                continue
+            try:
+                value = np.asarray(base.value(tensor))
+            except NoValueError:
+                continue
+            for number in self._numbers:
+                met = value.copy()
+                met[: max(1, len(met) // 2) if met.ndim else ...] = number
+                found = self.gradients(0, {tensor: met})
+                if found is not None:
+                    yield found
+
+    @functools.cached_property
+    def _numbers(self) -> list[float]:
+        """Constants that gradients are made with, and those that mean something by themselves."""
+        above = self.flow.ancestors([update.node.index for update in self.flow.trained])
+        values = (self.flow.folder.value((index, 0)) for index in sorted(above))
+        small = (v for v in values if v is not None and v.size <= _MOST_CONSTANTS)
+        made = [float(n) for v in small if v.dtype.kind in "fiu" for n in v.reshape(-1)]
+        every = dict.fromkeys([0.0, 1.0, -1.0, *made])
+        return [number for number in every if np.isfinite(number)][:_MOST_NUMBERS]
 
     @functools.cached_property
     def never_finite(self) -> tuple[Update, ...]:
@@ -172,6 +208,10 @@ class Influence:
                 return False
             told += 1
         return told >= _TOLD
+
+
+def _are_zero(found: Gradients) -> bool:
+    return all(np.abs(one).max(initial=0) <= _NOTHING for one in found.values())
 
 
 def other_row(value: Array, row: int) -> Array:

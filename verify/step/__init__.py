@@ -5,7 +5,7 @@ May import: graphs, match, references, flow.
 """
 
 from verify.step.branches import choosers, constant_choice, specialised
-from verify.step.capturing import Step, capture
+from verify.step.capturing import Step, capture, trace
 
 __all__ = [
     "Step",
@@ -13,4 +13,5 @@ __all__ = [
     "choosers",
     "constant_choice",
     "specialised",
+    "trace",
 ]

@@ -16,13 +16,14 @@ from verify.graphs import (
     arguments_of,
     graph_of_fit,
     key_of,
+    no_collection,
     read,
     roles_of,
 )
 from verify.references import ModelReference
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Step:
     """A captured step.
 
@@ -55,6 +56,9 @@ class Step:
     parts: int = 1
     workers: int = 1
     callables: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<step {self.name} of {len(self.flat.nodes)} ops>"
 
     @property
     def flags(self) -> frozenset[int | str] | None:
@@ -141,12 +145,12 @@ def capture(
     """Traces `target` on `args`.
 
     Args:
-        target: a ``tf.function`` or any other callable, e.g. a ``tf.Module``'s method; a
-            ``ConcreteFunction``; a compiled Keras model, of Keras 3 or of ``tf_keras`` (its
-            ``train_step``), or its ``train_step``, ``test_step``, ``predict_step``,
-            ``train_function``, ``test_function`` or ``predict_function``; a ``FuncGraph``; a
-            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef`` (``.pb``,
-            ``.pbtxt``).
+        target: what `trace` has made; a ``tf.function`` or any other callable, e.g. a
+            ``tf.Module``'s method; a ``ConcreteFunction``; a compiled Keras model, of Keras 3 or
+            of ``tf_keras`` (its ``train_step``), or its ``train_step``, ``test_step``,
+            ``predict_step``, ``train_function``, ``test_function`` or ``predict_function``; a
+            ``FuncGraph``; a ``GraphDef``; the path of a SavedModel or of a file with a
+            ``GraphDef`` (``.pb``, ``.pbtxt``).
         args: a batch as ``(x, y)`` or ``(x, y, sample_weight)``, in one tuple or one by one:
             tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such; for what takes
             one, an iterator. A batch is that of one replica.
@@ -161,6 +165,8 @@ def capture(
         ValueError: no such signature; a variable goes into a function that is not read, as in a
             loop over a dataset.
     """
+    if isinstance(target, Step):
+        return _traced_before(target, args, model, signature, optimized)
     found = read(target, args, model, signature, optimized)
     roles = roles_of(found.signature, found.flat)
     if reference is None and found.model is not None:
@@ -182,3 +188,37 @@ def capture(
         arguments_of(found.signature, found.flat),
         callables=found.callables,
     )
+
+
+def trace(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> Step:
+    """A step that is traced once, to be asserted and asked about often: tracing is what takes long.
+
+    It goes wherever a step does, with no batch: ``verify.assert_graph(step, loss="mse")``. It is
+    the step as it was when it was traced: whatever is changed afterwards, a layer that is frozen or
+    a model that is compiled again, is not in it.
+
+    Args:
+        target, args, model, signature: as for `verify.assert_graph`.
+
+    Raises:
+        TypeError, ValueError: as of `verify.assert_graph`.
+    """
+    with no_collection():
+        return capture(target, *args, model=model, signature=signature)
+
+
+def _traced_before(step: Step, args: Any, model: Any, signature: Any, optimized: bool) -> Step:
+    """
+    Raises:
+        TypeError: something is said that is for tracing.
+    """
+    said = {
+        "a batch": args,
+        "model": model is not None,
+        "signature": signature,
+        "optimized": optimized,
+    }
+    given = [name for name, is_said in said.items() if is_said]
+    if given:
+        raise TypeError(f"{step.name} has been traced: {' and '.join(given)} go to verify.trace")
+    return step

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from loopctl import LoopControllerCallback, when
 
 BATCH = (tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1)))
 
@@ -30,5 +33,39 @@ def faster() -> Any:
     return _made("small", [2], keras.optimizers.Adam(0.01, clipvalue=0.5))
 
 
+def tighter() -> Any:
+    return _made("small", [2], keras.optimizers.Adam(0.001, clipvalue=0.25))
+
+
+def drawn() -> Any:
+    """Another clip for each seed."""
+    clip = float(np.random.default_rng(int(keras.random.randint((), 0, 1000))).uniform(0.1, 1.0))
+    return _made("drawn", [2], keras.optimizers.Adam(0.001, clipvalue=clip))
+
+
 def other() -> Any:
     return _made("small", [2], keras.optimizers.Adam(0.001), "mae")
+
+
+def _controlled(first: dict[str, Any]) -> Any:
+    model, batch = _made("small", [2], keras.optimizers.SGD(0.01))
+    LoopControllerCallback({"clip": {"cond": when.epochs < 3, True: first, False: {}}}).attach(
+        model
+    )
+    return model, batch
+
+
+def clipped_at_first() -> Any:
+    return _controlled({"clipping": (-0.1, 0.1)})
+
+
+def clipped_less_at_first() -> Any:
+    return _controlled({"clipping": (-0.5, 0.5)})
+
+
+def another_loss_at_first() -> Any:
+    return _controlled({"clipping": (-0.1, 0.1), "loss": "mae"})
+
+
+def not_clipped_at_all() -> Any:
+    return _controlled({})

@@ -10,14 +10,32 @@ import tensorflow as tf
 
 from tests.verify.contracts import family
 from verify.cli import main
-from verify.contracts import Inference, infer, judge, read, subject_from
+from verify.contracts import (
+    Inference,
+    Record,
+    good,
+    goods_of,
+    infer,
+    judge,
+    read,
+    record,
+    record_text,
+    subject_from,
+)
 
 _HERE = family.__name__
 NAMES = tuple(one.__name__ for one in (family.small, family.large, family.faster, family.other))
 
 
 def of(*names: str) -> Inference:
-    return infer({name: subject_from(f"{_HERE}:{name}") for name in names})
+    return infer([good(name, subject_from(f"{_HERE}:{name}")) for name in names])
+
+
+def recorded(*names: str, tensorflow: str = "1.2.3") -> Record:
+    """A record of these, as of another version."""
+    made = record([f"{_HERE}:{name}" for name in names])
+    versions = {**made.versions, "tensorflow": tensorflow}
+    return made.model_copy(update={"versions": versions})
 
 
 def test_that_steps_alike_promise_the_same_by_globs_and_bounds() -> None:
@@ -62,7 +80,7 @@ def test_that_another_step_breaks_what_was_inferred_from_good_ones(tmp_path: Pat
 
 def test_that_one_step_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["infer", f"{_HERE}:small"]) == 2
-    assert "of one, init says all that is true" in capsys.readouterr().err
+    assert "of one step, init says all that is true" in capsys.readouterr().err
 
 
 def test_that_files_are_named_from_where_the_contracts_are(tmp_path: Path) -> None:
@@ -76,3 +94,99 @@ def test_that_files_are_named_from_where_the_contracts_are(tmp_path: Path) -> No
     assert main(["infer", str(tmp_path / "a.pb"), str(tmp_path / "b.pb"), "-o", str(path)]) == 0
     assert 'file = "../a.pb"' in path.read_text("utf-8")
     assert [verdict.message for verdict in map(judge, read(path))] == ["", ""]
+
+
+def test_that_clips_that_differ_become_a_range_which_others_are_outside_of() -> None:
+    found = of("small", "tighter")
+    assert found.said["clipping"] == [[-0.5, -0.25], [0.25, 0.5]]
+    assert found.wider["clipping"] == "between the bounds of all"
+    assert "clipping" not in of("small", "other").said  # one does not clip
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "wider"),
+    [
+        (
+            ("clipped_at_first", "clipped_less_at_first"),
+            {"clipping": [[-0.5, -0.1], [0.1, 0.5]]},
+            1,
+        ),
+        (("clipped_at_first", "clipped_at_first"), {"clipping": [-0.1, 0.1]}, 0),
+        (("clipped_at_first", "another_loss_at_first"), {"clipping": [-0.1, 0.1]}, 0),
+    ],
+)
+def test_that_branches_are_promised_keyword_by_keyword(
+    names: tuple[str, str], kept: dict[str, object], wider: int
+) -> None:
+    found = of(*names)
+    branch = found.said["guards"]["clip"]["true"]
+    assert kept.items() <= branch.items()
+    assert ("guards.clip.true.clipping" in found.wider) == bool(wider)
+    losses = "loss" in branch, "guards.clip.true.loss" in found.left
+    assert losses == ((False, True) if "another_loss_at_first" in names else (True, False))
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        (
+            ("clipped_at_first", "clipped_less_at_first", "another_loss_at_first"),
+            "not_clipped_at_all",
+        ),
+        (("small", "tighter"), "other"),
+    ],
+)
+def test_that_ranges_and_branches_are_kept_by_the_steps_that_they_are_of(
+    names: tuple[str, ...], wrong: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "branches.graph.toml"
+    assert main(["infer", *(f"{_HERE}:{name}" for name in names), "-o", str(path)]) == 0
+    assert [verdict.message for verdict in map(judge, read(path))] == [""] * len(names)
+    text = path.read_text("utf-8").replace(f"{_HERE}:{names[0]}", f"{_HERE}:{wrong}")
+    path.write_text(text, "utf-8")
+    first = next(map(judge, read(path)))
+    assert any("clipping" in violation.keyword for violation in first.violations)
+
+
+@pytest.mark.parametrize(
+    ("here", "then"),
+    [
+        ("small", "tighter"),
+        ("small", "large"),
+        ("large", "faster"),
+        ("clipped_at_first", "clipped_less_at_first"),
+    ],
+)
+def test_that_a_record_says_what_the_step_itself_would(here: str, then: str) -> None:
+    live, record_of = good(here, subject_from(f"{_HERE}:{here}")), recorded(then)
+    found, expected = infer([live, *goods_of(record_of, "r.json")]), of(here, then)
+    assert found.said == expected.said
+    assert found.wider == expected.wider
+    assert found.left.keys() == expected.left.keys()
+
+
+def test_that_records_of_several_versions_make_one_contract(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(record_text(recorded("small", tensorflow="1.2.3")))
+    new.write_text(record_text(recorded("small", tensorflow="4.5.6")))
+    path = tmp_path / "both.graph.toml"
+    assert main(["infer", str(old), str(new), f"{_HERE}:small", "-o", str(path)]) == 0
+    (contract,) = read(path)
+    assert judge(contract).message == ""
+    assert "tensorflow 1.2.3" in path.read_text("utf-8")
+    text = record_text(recorded("small"))
+    old.write_text(text[: text.index(', "promises"')] + "}\n]}\n")
+    assert main(["infer", str(old), str(new)]) == 2
+    assert "record it again" in capsys.readouterr().err
+
+
+def test_that_seeds_make_a_step_several_times(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.graph.toml"
+    assert main(["infer", f"{_HERE}:drawn", "--seeds", "4", "-o", str(path)]) == 0
+    (contract,) = read(path)
+    assert contract.name == "drawn"
+    text = path.read_text("utf-8")
+    assert "clipping = [" in text
+    assert "# clipping: between the bounds of all" in text

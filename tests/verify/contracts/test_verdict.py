@@ -141,10 +141,10 @@ def test_a_factory_is_called_once_and_its_steps_are_traced_once(tmp_path: Path) 
     again = verdict(tmp_path, "clipping = [-0.1, 0.1]", target)
     assert first.kept
     assert again.kept
-    made = subject._MADE[f"{SHOP}:controlled"]
+    made = subject._MADE[f"{SHOP}:controlled", None]
     other = contract(tmp_path, 'loss = "mse"', target.replace("_on", "_off"))
     subject.captured(subject.subject_of(other))
-    assert subject._MADE[f"{SHOP}:controlled"] is made
+    assert subject._MADE[f"{SHOP}:controlled", None] is made
     assert len(subject._STEPS) == 2
 
 

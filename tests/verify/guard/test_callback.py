@@ -47,6 +47,28 @@ def test_that_another_step_is_not_trained_at_all(way: dict[str, Any]) -> None:
     assert fit(wrong) == fit(model(loss="mae", **way))  # as if it had never been guarded
 
 
+class Counted(keras.Sequential):
+    """Counts how often its train step is traced."""
+
+    traced = 0
+
+    def train_step(self, data: Any) -> Any:
+        self.traced += 1
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize("every", [None, 1, 4, 5])
+@pytest.mark.parametrize("way", WAYS[:3])
+def test_that_what_is_checked_what_is_watched_and_what_runs_is_one_trace(
+    way: dict[str, Any], every: int | None
+) -> None:
+    trained = Counted([keras.Input((3,)), keras.layers.Dense(1)])
+    trained.compile("sgd", "mse", **way)
+    guard = Guard(every=every, loss="mse", watched="*", ratio=(0.0, 9.0) if every == 5 else None)
+    fit(trained, guard)
+    assert trained.traced == 1
+
+
 CONTROLLED: dict[str, Any] = {
     "clip": {"cond": when.batches % 10 < 8, True: {"clipping": (-0.1, 0.1)}, False: {}}
 }

@@ -91,6 +91,25 @@ def test_that_a_step_between_those_that_are_looked_at_is_told_so(way: dict[str, 
         fit(model(once(trained, spoilt), **way), Guard(every=4, watched=["*/hidden/*", "*/head/*"]))
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("every", [2, 4, 8])
+def test_that_steps_are_counted_alike_however_many_an_execution_has(
+    at_once: int, every: int
+) -> None:
+    spoilt_at_6 = model(once(trained, spoilt), steps_per_execution=at_once)
+    first = {2: "5 to 6", 4: "5 to 8", 8: "1 to 8"}[every]
+    with pytest.raises(GraphAssertionError, match=f"others after one of the steps {first}"):
+        fit(spoilt_at_6, Guard(every=every, watched=["*/hidden/*", "*/head/*"]))
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_that_keras_need_not_wait_for_each_step_because_of_a_guard(at_once: int) -> None:
+    guard = Guard(every=4, watched=["*/hidden/*", "*/head/*"])
+    callbacks = keras.callbacks.CallbackList([guard], model=model(steps_per_execution=at_once))
+    plain = keras.callbacks.CallbackList([], model=callbacks.model)
+    assert callbacks._async_train == plain._async_train  # no public name: notices if it moves
+
+
 class StopsLearning(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Sets the rate to zero after some batches."""
 

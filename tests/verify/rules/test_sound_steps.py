@@ -48,3 +48,17 @@ def test_an_optimizer_that_adds_up_gradients(scaled: bool) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
     model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
     assert verify.lint(model, tf.TensorSpec((8, 3)), tf.TensorSpec((8, 1))) == ()
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, 7.0])
+@pytest.mark.parametrize("others", [False, True], ids=["equal", "within"])
+def test_a_loss_of_those_examples_alone_whose_target_is_a_number(
+    number: float, others: bool
+) -> None:
+    def loss(y: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+        judged = tf.abs(y - number) < 1e-3 if others else tf.equal(y, number)
+        return tf.reduce_mean(tf.where(judged, prediction**2, tf.zeros_like(prediction)))
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+    model.compile("adam", loss)
+    assert verify.lint(model, tf.TensorSpec((8, 3)), tf.TensorSpec((8, 1))) == ()
