@@ -23,9 +23,8 @@ from verify.find.gradient_values import GradientValues
 from verify.find.losses import Losses
 from verify.find.modes import Modes
 from verify.find.moving import Moving
-from verify.find.nonfinite import written_anyway
 from verify.find.objectives import Objectives
-from verify.find.observed import Array, Observed
+from verify.find.observed import Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
 from verify.find.random_numbers import (
@@ -40,7 +39,6 @@ from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatment, Treatments
-from verify.find.turns import written as times_written
 from verify.find.witnesses import Sides
 from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
@@ -305,30 +303,6 @@ class Detector:
     def exchanged(self) -> dict[str, str]:
         """Variables that are updated by the gradient of another one, by path, with that one's."""
         return dict(exchanged(self._observed))
-
-    def written_anyway(self) -> list[str]:
-        """Paths of the trained variables that are changed though a gradient is not finite.
-
-        Raises:
-            NoValueError: that can't be computed.
-        """
-        return written_anyway(self._observed)
-
-    def added(self, update: Update, share: float) -> Array:
-        """What enters an optimizer besides a share of a gradient that is small.
-
-        Raises:
-            NoValueError: it is not known.
-        """
-        return self._where_alone(update).treatments.added(update, share)
-
-    def times_written(self, key: int | str) -> int:
-        """How often a variable is written, by its key, the turns of loops counted.
-
-        Raises:
-            NoValueError: that is not known.
-        """
-        return times_written(self.flow, key)
 
     @functools.cached_property
     def writes(self) -> SingleWrites:
