@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from verify.find.accumulation import Accumulation
@@ -47,24 +46,14 @@ from verify.match import Miss, Pattern
 from verify.references import traced_again
 from verify.step import Step
 
-_NO_OPTIMIZERS: Mapping[int | str, Any] = MappingProxyType({})
 _OF_PARTS = "only the gradients of single calls are, which are added up afterwards"
 
 
 class Detector:
-    """Losses, regularisation terms, clips, and what is none of these. What it has found is kept.
+    """Losses, regularisation terms, clips, and what is none of these. What it has found is kept."""
 
-    Args:
-        step: what is looked at.
-        region: the branch of it.
-        expected: by key, the optimizers that are said to update variables: each tells what enters
-            it, where it is not at hand.
-    """
-
-    def __init__(
-        self, step: Step, region: Region = (), expected: Mapping[int | str, Any] = _NO_OPTIMIZERS
-    ) -> None:
-        self.step, self.flat, self.expected = step, step.flat, expected
+    def __init__(self, step: Step, region: Region = ()) -> None:
+        self.step, self.flat = step, step.flat
         self.search = Search(step, region)
         self.flow = self.search.flow
         self._losses = Losses(self.search, lambda found: bool(self.rest(found)[0]))
@@ -204,7 +193,7 @@ class Detector:
             if len(region) <= len(self.flow.region):
                 continue
             if region not in self._parts:
-                self._parts[region] = Detector(self.step, region, self.expected)
+                self._parts[region] = Detector(self.step, region)
             part = self._parts[region]
             if part._observed.knows(update):
                 return part
@@ -213,7 +202,7 @@ class Detector:
             return self
         if which not in self._alone:
             step = dataclasses.replace(self.step, flat=alone(self.flow, which))
-            self._alone[which] = Detector(step, self.flow.region, self.expected)
+            self._alone[which] = Detector(step, self.flow.region)
         part = self._alone[which]._where_alone(update)
         return part if part._observed.knows(update) else self
 
@@ -237,7 +226,7 @@ class Detector:
     @functools.cached_property
     def optimizers(self) -> Optimizers:
         """By which optimizer each variable is updated."""
-        return Optimizers(self._observed, self.accumulation.sums, self.expected)
+        return Optimizers(self._observed, self.accumulation.sums)
 
     @functools.cached_property
     def gradient_values(self) -> GradientValues:

@@ -86,8 +86,6 @@ class Treatments:
     @functools.cached_property
     def all(self) -> dict[int | str, Treatment]:
         """By key of the variable."""
-        if self.optimizers.expected:
-            return self._found()
         return self.observed.remembered(Treatment, self._found)
 
     def _found(self) -> dict[int | str, Treatment]:

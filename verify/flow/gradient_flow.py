@@ -30,7 +30,6 @@ from verify.graphs import (
 )
 
 # Ops that tell whether a number is one.
-_SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _FINITENESS = ("IsFinite", "IsInf", "IsNan")
 _MOVES = {"Cast", *IDENTITIES, *RESHAPES}
 _LINEAR = {"Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Cast"}
@@ -234,7 +233,7 @@ class Flow(Dependence):
     @functools.cached_property
     def multiplied(self) -> set[int]:
         """Those of them where they multiply, as in backpropagation: what is added is noise."""
-        return {index for index in self.entries if self.flat.nodes[index].op not in _SUMS}
+        return {index for index in self.entries if self.flat.nodes[index].op not in SUMS}
 
     @functools.cached_property
     def takes(self) -> dict[int, list[int]]:
