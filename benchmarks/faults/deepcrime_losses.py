@@ -54,7 +54,7 @@ def as_written(between: Any = tf.nn.relu, head: Any = tf.identity) -> Any:
 
 def layer_by_layer(trial: Trial) -> dict[str, Any]:
     """What the convolutional net is meant to compute."""
-    layers = trial.model.layers  # type: ignore[union-attr]
+    layers = trial.model.layers  # type: ignore[union-attr]  # this trial has a model
 
     def forward(x: Any, y: Any) -> Any:
         seen = tf.nn.relu(layers[1](layers[0](x), training=True))

@@ -77,9 +77,8 @@ class TrainFunction:
         self._programs: dict[Any, Program] = {}  # by shapes of data in memory, by functions
         self._concrete: dict[Any, Any] = {}  # functions of the former
         self._spec: Any = None  # of a batch of data in memory
-        self._iterator: Any = (
-            None  # that was drawn from last, its handle and what is called with it
-        )
+        # That was drawn from last, its handle and what is called with it.
+        self._iterator: Any = None
         self._handle: list[Any] = []
 
     def serves(self, model: keras.Model) -> bool:
@@ -129,7 +128,9 @@ class TrainFunction:
                 self._iterator = weakref.ref(iterator, self._let_go)
                 self._handle = tf.nest.flatten(iterator, expand_composites=True)
                 function = self._several.get_concrete_function(iterator, *limit)
-                self._program = self._programs.setdefault(id(function), Program(function))
+                if id(function) not in self._programs:  # which keeps it
+                    self._programs[id(function)] = Program(function)
+                self._program = self._programs[id(function)]
             call = functools.partial(self._several, iterator, *limit)
             return self._of(*self._program(self._handle + limit, call))
         except tf.errors.OutOfRangeError:
