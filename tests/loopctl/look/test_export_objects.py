@@ -15,6 +15,7 @@ import tensorflow as tf
 from loopctl import ConfigError, LoopControllerCallback, objectives, presets, when
 from loopctl.look.export_objects import Things
 from tests.loopctl.look.test_export import load
+from tests.loopctl.test_presets import Networks, fresh
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
 LABELS = np.arange(16) % 3
@@ -27,22 +28,10 @@ MOVES = {
 }
 
 
-class Networks(keras.Model):
-    """What presets look for, built."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        names = ("online", "target", "predictor", "student", "teacher", "critic", "generator")
-        for name in names:
-            layers = [keras.Input((3,)), keras.layers.Dense(1 if name == "critic" else 3)]
-            setattr(self, name, keras.Sequential(layers, name=name))
-        self.seed = keras.random.SeedGenerator(1)
-        self.built = True
-
-
 def networks() -> Networks:
-    keras.utils.set_random_seed(4)
-    model = Networks()
+    """What presets look for, built and compiled."""
+    model = fresh()
+    model.built = True
     model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     return model
 
