@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import shutil
 import statistics
 import sys
@@ -184,23 +183,33 @@ def inalu(**options: Any) -> keras.Model:
     return model
 
 
-def arrays(steps: int) -> tuple[Any, Any]:
-    """Batches of the stacks, (steps, 64, 7) and (steps, 64, 1) float32."""
+def arrays(steps: int, inputs: int = 7, outputs: int = 1) -> tuple[Any, Any]:
+    """Batches of the stacks, (steps, 64, inputs) and (steps, 64, outputs) float32."""
     generator = np.random.default_rng(0)
-    shapes = (steps, 64, 7), (steps, 64, 1)
+    shapes = (steps, 64, inputs), (steps, 64, outputs)
     x, y = (generator.normal(size=shape).astype("float32") for shape in shapes)
     return x, y
 
 
-def beside_jax(steps: int, rounds: int) -> None:
-    """An epoch in one program, by loopctl and by hand in JAX."""
-    x, y = arrays(steps)
+def beside_jax(
+    name: str,
+    build: Callable[..., keras.Model],
+    config: Any,
+    data: tuple[Any, Any],
+    rounds: int,
+) -> None:
+    """An epoch in one program, by loopctl and by hand in JAX, in order and shuffled.
+
+    Args:
+        name: of the recipe in `benchmarks.ways.jax_scan`.
+        data: batches, (steps, batch, ...) each.
+    """
+    (x, y), steps = data, len(data[0])
     options = {"steps_per_execution": steps, "jit_compile": True}
     batches = tf.data.Dataset.from_tensor_slices((x, y)).cache().repeat()
-    stacks = (("small", small, GATE), ("iNALU", inalu, RECIPE))
-    for (name, build, config), shuffled in itertools.product(stacks, (False, True)):
+    for shuffled in (False, True):
         model = build(**options)
-        scan = Scan(model, x, y, shuffled)
+        scan = Scan(name, model, x, y, shuffled)
         variant = Variant(model, batches, config, {"steps_per_epoch": steps})
         variant.epoch()
         check(name, variant.control.history.column("loss"), scan.losses())
@@ -208,7 +217,7 @@ def beside_jax(steps: int, rounds: int) -> None:
         variant.fit["epochs"] = 2
         if shuffled:
             variant.data = x.reshape(-1, x.shape[-1])
-            variant.fit = {"y": y.reshape(-1, y.shape[-1]), "batch_size": 64, "epochs": 2}
+            variant.fit = {"y": y.reshape(-1, y.shape[-1]), "batch_size": x.shape[1], "epochs": 2}
         compare(
             f"(j) an epoch in one program, {name}, {'shuffled arrays' if shuffled else 'in order'}",
             "≤ 1.5",
@@ -270,7 +279,8 @@ def main() -> None:
     tensorflow = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
     print(f"{tensorflow}; medians of {rounds} rounds of {steps} steps, batch 64\n")
     if arguments.with_jax:
-        beside_jax(steps, rounds)
+        for name, build, config in (("alternation", small, GATE), ("iNALU", inalu, RECIPE)):
+            beside_jax(name, build, config, arrays(steps), rounds)
         return
     data = dataset((7,), 1, 64, steps)
     for many in (1, 100):

@@ -3,19 +3,21 @@
 The steps by hand report what control reports: means over an epoch of each loss and its named parts,
 by `keras.metrics.Mean`, as the examples of Keras do.
 
-``ci/bench presets`` takes a few minutes.
+``ci/bench presets`` takes a few minutes; ``--with-jax`` measures an epoch of the sharpness-aware
+one in one program beside a `lax.scan` written by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from benchmarks.control import Variant, compare, dataset
+from benchmarks.control import Variant, arrays, beside_jax, compare, dataset
 from loopctl import presets
 
 GOAL = "≤ 1.0"
@@ -234,10 +236,18 @@ def penalized() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds of fewer steps")
-    quick = parser.parse_args().quick
-    rounds, steps = (5, 500) if quick else (7, 2000)
+    parser.add_argument(
+        "--with-jax", action="store_true", help="only beside JAX, installed into .venv-jax"
+    )
+    options = parser.parse_args()
+    rounds, steps = (5, 500) if options.quick else (7, 2000)
     print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}; medians of {rounds} rounds of")
     print(f"{steps} steps, batch {BATCH}\n")
+    if options.with_jax:
+        data = arrays(steps, FEATURES, CLASSES)
+        config = presets.sharpness_aware()
+        beside_jax("sharpness-aware", functools.partial(flat, keras.Model), config, data, rounds)
+        return
     numbers = dataset((FEATURES,), CLASSES, BATCH, steps)
     labels = numbers.map(lambda x, y: (x, tf.argmax(y, -1))).cache()
     made: dict[str, tuple[Callable[..., Any], type, type, Callable[[], Any], Any]] = {

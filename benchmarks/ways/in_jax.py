@@ -33,19 +33,22 @@ class Scan:
     """A recipe as a `lax.scan`, in a process of its own, an epoch at a time.
 
     Args:
+        recipe: its name in `jax_scan`.
         model: whose weights it begins with.
         x, y: (steps, batch, ...), float32.
         shuffled: whether each epoch has another order.
     """
 
-    def __init__(self, model: keras.Model, x: Any, y: Any, shuffled: bool = False) -> None:
+    def __init__(
+        self, recipe: str, model: keras.Model, x: Any, y: Any, shuffled: bool = False
+    ) -> None:
         weights = {
             f"weight/{i}/{variable.name}": np.asarray(variable)
             for i, layer in enumerate(layer for layer in model.layers if layer.weights)
             for variable in layer.trainable_variables
         }
         folder = tempfile.mkdtemp()
-        np.savez(f"{folder}/data.npz", x=x, y=y, shuffled=shuffled, **weights)
+        np.savez(f"{folder}/data.npz", recipe=recipe, x=x, y=y, shuffled=shuffled, **weights)
         command = [python(), Path(__file__).with_name("jax_scan.py"), f"{folder}/data.npz"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)

@@ -1,4 +1,4 @@
-"""The two recipes of `ci/bench control` in JAX alone: an epoch is one `lax.scan`, in one program.
+"""Recipes of `ci/bench control` and `presets` in JAX alone: an epoch is one `lax.scan`.
 
 Run as `jax_scan.py DATA.npz` by `benchmarks.ways.in_jax`, with the Python of its own environment,
 it answers each line of its input by a line: ``check`` by the losses of an epoch from the first
@@ -7,6 +7,7 @@ weights, and ``epoch`` by the seconds of one more.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax_sharpness
 import numpy as np
 
 Weights = list[dict[str, Any]]  # by layer and name
@@ -122,9 +124,12 @@ def main() -> None:
         if name.startswith("weight/"):
             _, place, short = name.split("/")
             first[int(place)][short] = jnp.asarray(value)
-    inalu = "g" in first[0]
-    arguments = (nalu, "g", True) if inalu else (dense, "bias", False)
-    epochs = {kind: make(*arguments, kind) for kind in {False, bool(data["shuffled"])}}
+    made = {
+        "alternation": functools.partial(make, dense, "bias", False),
+        "iNALU": functools.partial(make, nalu, "g", True),
+        "sharpness-aware": jax_sharpness.make,
+    }[str(data["recipe"])]
+    epochs = {kind: made(kind) for kind in {False, bool(data["shuffled"])}}
     x, y = jnp.asarray(data["x"]), jnp.asarray(data["y"])
     state = first, jax.tree.map(jnp.zeros_like, first)
     off = jnp.asarray(False)
