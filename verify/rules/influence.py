@@ -54,14 +54,30 @@ class Influence:
 
     def ignores(self, tensors: Iterable[Tensor]) -> bool | None:
         """Whether what some tensors hold decides no gradient, though some gradient is not zero."""
-        changed = list(tensors)
-        return self._is_same(changed, _some_other)
+        return self._are_all_same(list(tensors), in_some_rows)
 
     def ignores_row(self, tensors: Iterable[Tensor], row: int) -> bool | None:
         """The same of one row of all of these tensors, while what the others hold does."""
         changed = list(tensors)
-        same = self._is_same(changed, lambda value: other_row(value, row))
+        same = self._are_all_same(changed, lambda change: functools.partial(_in_row, change, row))
         return same and self._is_same(changed, _other) is False
+
+    def _are_all_same(
+        self, tensors: list[Tensor], within: Callable[[Change], Change]
+    ) -> bool | None:
+        """Whether no change decides a gradient: of those at least that lead to where it has a
+        value, among which the first has to be."""
+        first, *others = self.changes
+        same = self._is_same(tensors, within(first))
+        if not same:
+            return same
+        return all(self._is_same(tensors, within(change)) is not False for change in others)
+
+    @functools.cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """Ways to other numbers, each of which keeps something that a step may look at alone."""
+        near = [functools.partial(way, number) for number in self._numbers for way in _NEAR]
+        return _other, _reversed, _opposite, *near
 
     def _is_same(self, tensors: list[Tensor], change: Change) -> bool | None:
         told = 0
@@ -216,22 +232,57 @@ def _are_zero(found: Gradients) -> bool:
 
 def other_row(value: Array, row: int) -> Array:
     """The same values but for one row."""
+    return _in_row(_other, row, value)
+
+
+def _in_row(change: Change, row: int, value: Array) -> Array:
     made = value.copy()
-    made[row] = _other(value)[row]
+    made[row] = change(value)[row]
     return made
 
 
-def _some_other(value: Array) -> Array:
-    """Other values than these, in some rows: where all classes are exchanged, their groups stay."""
-    other, half = _other(value), len(value) // 2 if value.ndim else 0
-    return np.concatenate([other[:half], value[half:]]) if half else other
+def in_some_rows(change: Change) -> Change:
+    """A change of half of the rows: where all classes are exchanged, their groups stay."""
+
+    def changed(value: Array) -> Array:
+        other, half = change(value), len(value) // 2 if value.ndim else 0
+        return np.concatenate([other[:half], value[half:]]) if half else other
+
+    return changed
 
 
 def _other(value: Array) -> Array:
-    """Other values than these, of the same kind."""
+    """Other values than these, of the same kind and in the same order."""
     if value.dtype == bool:
         return ~value
     if np.issubdtype(value.dtype, np.integer):
         return 1 - value
     made: Array = (0.5 * value + 0.3).astype(value.dtype)
     return made
+
+
+def _reversed(value: Array) -> Array:
+    """The same values in another order."""
+    return np.flip(value, axis=-1)
+
+
+def _opposite(value: Array) -> Array:
+    """Larger values, of the other sign."""
+    if not np.issubdtype(value.dtype, np.floating):
+        return _other(value)
+    made: Array = (-3.0 * value - 0.1).astype(value.dtype)
+    return made
+
+
+def _at(number: float, value: Array) -> Array:
+    """A number that the step knows, which it may compare with."""
+    with np.errstate(all="ignore"):
+        return np.full_like(value, number)
+
+
+def _above(number: float, value: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.full_like(value, number + 1 + abs(number) / 2)
+
+
+_NEAR: tuple[Callable[[float, Array], Array], ...] = (_at, _above)

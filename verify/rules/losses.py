@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from verify.graphs import RESHAPES, Tensor
+from verify.match import NoValueError
 from verify.references import known_name
-from verify.rules.influence import Array
+from verify.rules.influence import Array, in_some_rows
 from verify.rules.rule import Rules, Told, each, ruled
 from verify.rules.seen import Seen, paths_of
 
@@ -156,7 +158,7 @@ def spread_weights(seen: Seen) -> Iterator[Told]:
 
 
 def _spread(seen: Seen, fed: frozenset[Tensor], what: str) -> Iterator[Told]:
-    """Where a tensor that is fed as it is meets one that weights decide, of another rank."""
+    """Where what is made of a tensor that is fed meets what weights decide, of another rank."""
     flat, flow = seen.flat, seen.flow
     among = seen.differentiated & flow.of_weights - flow.backward
     for index in sorted(among):
@@ -168,13 +170,40 @@ def _spread(seen: Seen, fed: frozenset[Tensor], what: str) -> Iterator[Told]:
             mine, theirs, made = shapes[own], shapes[other], flat.shape((index, 0))
             if mine is None or theirs is None or node.data[other][0] not in flow.of_weights:
                 continue
-            if not any(t in fed for t in seen.forms(node.data[own])):
+            if {len(mine), len(theirs)} != {1, 2} or (*mine, *theirs).count(1) != 1:
                 continue
-            if {len(mine), len(theirs)} == {1, 2} and (*mine, *theirs).count(1) == 1:
-                size = mine[0]
-                if made == (size, size) and {size, 1} == {*mine, *theirs} and size != 1:
-                    told = f"{node.id} makes {_told(made)} of {what}, {_told(mine)}, and"
-                    yield Told(f"{told} {_told(theirs)}", (node.id,))
+            size = mine[0]
+            if made != (size, size) or {size, 1} != {*mine, *theirs} or size == 1:
+                continue
+            if any(t in fed for t in seen.forms(node.data[own])) or _is_by_rows(
+                seen, node.data[own], fed
+            ):
+                told = f"{node.id} makes {_told(made)} of {what}, {_told(mine)}, and"
+                yield Told(f"{told} {_told(theirs)}", (node.id,))
+
+
+def _is_by_rows(seen: Seen, tensor: Tensor, fed: frozenset[Tensor]) -> bool:
+    """Whether a tensor has a number for each row that is fed: in another order where they are."""
+    above = seen.flow.ancestors([tensor[0]])
+    if above & seen.flow.of_weights or not seen.influence.is_told:
+        return False
+    values, among = seen.influence.values, [t for t in fed if t[0] in above and seen.flat.shape(t)]
+    base = values.evaluation(0)
+    for change in seen.influence.changes if among else ():
+        try:
+            rows = {t: in_some_rows(change)(np.asarray(base.value(t))) for t in among}
+            before, after = (
+                np.asarray(values.evaluation_with(0, cut).value(tensor))
+                for moved in (0, 1)
+                for cut in [{t: tf.constant(np.roll(v, moved, 0)) for t, v in rows.items()}]
+            )
+        except NoValueError:
+            continue
+        if not np.array_equal(after, np.roll(before, 1, 0)):
+            return False
+        if not np.array_equal(after, before):
+            return True
+    return False
 
 
 def _told(shape: tuple[int | None, ...]) -> str:
