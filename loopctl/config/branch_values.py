@@ -136,9 +136,12 @@ def clipping(value: Any, where: str) -> Clipping:
     if isinstance(value, Mapping):
         return _norm(value, where)
     if not isinstance(value, tuple | list) or len(value) != 2:
+        meant = ""
+        if _is_number(value) and value > 0:
+            meant = f'. Did you mean {{"norm": {value}}} or (-{value}, {value})?'
         raise ConfigError(
             f"{where} is {value!r}: a pair (lo, hi), e.g. (-0.1, 0.1), "
-            '{"norm": n} or {"global_norm": n} is needed'
+            f'{{"norm": n}} or {{"global_norm": n}} is needed{meant}'
         )
     for bound in value:
         if not _is_number(bound):

@@ -7,9 +7,10 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from loopctl_shared import near_spellings
 from verify.find import Detector
 from verify.graphs import Region
-from verify.kinds import KEYWORDS, Violation
+from verify.kinds import KEYWORDS, Keyword, Violation
 from verify.step import Step
 
 
@@ -36,16 +37,21 @@ class Expectation:
         """An expectation, or a mapping of the keywords of `assert_graph`.
 
         Raises:
-            TypeError: an unknown keyword.
+            TypeError: an unknown keyword, or an option that is neither True nor False.
+            ValueError: a mapping that asks nothing.
         """
         if isinstance(settings, cls):
             return settings
         for name in settings:
             if name not in KEYWORDS:
+                near = near_spellings(name, KEYWORDS)
+                told = f" Did you mean {near[0]!r}?" if near else ""
                 raise TypeError(
-                    f"no expectation is called {name!r}: there are {', '.join(KEYWORDS)}"
+                    f"no expectation is called {name!r}: there are {', '.join(KEYWORDS)}.{told}"
                 )
         given = {name: value for name, value in settings.items() if value is not UNSET}
+        for name, value in given.items():
+            _check_that_it_asks(KEYWORDS[name], value)
         return cls(types.MappingProxyType(given))
 
     def violations(self, step: Step, region: Region = ()) -> list[Violation]:
@@ -64,3 +70,13 @@ class Expectation:
     def violations_in_branch(self, step: Step, settings: Any) -> list[Violation]:
         """Every way in which a branch is not as `settings` say, an expectation or keywords."""
         return Expectation.of(settings).violations(step)
+
+
+def _check_that_it_asks(keyword: Keyword, value: Any) -> None:
+    """What would hold whatever the step does is a mistake."""
+    if isinstance(keyword.default, bool) and not isinstance(value, bool):
+        raise TypeError(f"{keyword.name}: {value!r} is neither True nor False")
+    if keyword.by_entry and isinstance(value, Mapping | list | tuple) and not value:
+        raise ValueError(
+            f"{keyword.name}: {value!r} has no entry, and so asks nothing; leave the keyword out"
+        )

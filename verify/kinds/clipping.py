@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -84,24 +85,36 @@ def _no_clipping(detector: Detector) -> list[Violation]:
 def _bounds(expected: Any) -> tuple[Bounds, Bounds]:
     """``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``, or ranges of these: their ends."""
     if isinstance(expected, Mapping):
-        if len(expected) != 1 or not expected.keys() <= {"norm", "global_norm"}:
-            raise ValueError(
-                f"clipping: {expected!r} is none of (lo, hi), {{'norm': n}}, {{'global_norm': n}}"
-            )
-        ((kind, norm),) = expected.items()
-        least, most = _ends(norm)
-        return (kind, 0.0, least), (kind, 0.0, most)
-    lower, upper = map(_ends, expected)
-    return ("value", lower[0], upper[0]), ("value", lower[1], upper[1])
+        norms = [*expected.items()]
+        if len(norms) == 1 and norms[0][0] in ("norm", "global_norm"):
+            ((kind, norm),) = norms
+            least, most = _ends(norm)
+            return (kind, 0.0, least), (kind, 0.0, most)
+    elif isinstance(expected, list | tuple) and len(expected) == 2:
+        lower, upper = map(_ends, expected)
+        return ("value", lower[0], upper[0]), ("value", lower[1], upper[1])
+    raise TypeError(
+        f"clipping: {expected!r} is none of (lo, hi), {{'norm': n}}, {{'global_norm': n}} and "
+        f"None, which means none{_meant(expected)}"
+    )
+
+
+def _meant(expected: Any) -> str:
+    if isinstance(expected, bool) or not isinstance(expected, int | float) or not expected > 0:
+        return ""
+    return f"; did you mean {{'norm': {expected}}} or (-{expected}, {expected})?"
 
 
 def _ends(bound: Any) -> tuple[float, float]:
     """A number, or a range: ``(least, most)``."""
-    if not isinstance(bound, list | tuple):
-        return float(bound), float(bound)
-    if len(bound) != 2 or not bound[0] <= bound[1]:
+    ends = bound if isinstance(bound, list | tuple) else (bound, bound)
+    if (
+        len(ends) != 2
+        or any(isinstance(end, bool) or not isinstance(end, numbers.Real) for end in ends)
+        or not ends[0] <= ends[1]
+    ):
         raise ValueError(f"clipping: {bound!r} is neither a number nor a range, (least, most)")
-    return float(bound[0]), float(bound[1])
+    return float(ends[0]), float(ends[1])
 
 
 # -- contracts -------------------------------------------------------------------------------------

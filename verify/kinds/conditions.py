@@ -159,7 +159,9 @@ def _read(place: str, said: Any, _: Read) -> Any:
 
 
 class _Conditions(Kind):
-    keywords = (Keyword("conditions", Off | dict[str, str], _check, rank=7, read=_read),)
+    keywords = (
+        Keyword("conditions", Off | dict[str, str], _check, rank=7, read=_read, by_entry=True),
+    )
 
     def find(self, detector: Detector) -> dict[str, Any]:
         found = (ConditionFact(one.name, one.value) for one in detector.conditions)

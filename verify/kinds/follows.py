@@ -259,7 +259,11 @@ def _spelt(facts: Facts) -> dict[str, Any]:
 
 
 class _Follows(Kind):
-    keywords = (Keyword("follows", Off | dict[str, Off | Followed], _check, rank=5, read=_read),)
+    keywords = (
+        Keyword(
+            "follows", Off | dict[str, Off | Followed], _check, rank=5, read=_read, by_entry=True
+        ),
+    )
     cluster = Cluster("averages", "#9dc9db", before="metrics and state")
 
     def find(self, detector: Detector) -> dict[str, Any]:

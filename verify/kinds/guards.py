@@ -190,7 +190,7 @@ def _kept(guard: GuardFact) -> str:
 
 
 class _Guards(Kind):
-    keywords = (Keyword("guards", Off | _CHOICES, _check, rank=9, read=_read),)
+    keywords = (Keyword("guards", Off | _CHOICES, _check, rank=9, read=_read, by_entry=True),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
         region = detector.flow.region

@@ -53,7 +53,8 @@ class Keyword:
         sides: ``(detector, value, draw) -> sides``: what a step computes of numbers that are drawn,
             and what it should compute. Raises NoValueError where that can't be computed.
         tight: ``(detector, said) -> said``: the tightest that a contract could say instead.
-        default: the value of an option that is left out.
+        default: of an option that is True or False, what it is if it is left out.
+        by_entry: whether each entry of a mapping is a question, so that an empty one asks nothing.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Keyword:
     sides: Callable[[Detector, Any, int], list[Sides]] | None = None
     tight: Callable[[Detector, Any], Any] | None = None
     default: Any = None
+    by_entry: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

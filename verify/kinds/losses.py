@@ -24,7 +24,7 @@ from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.kinds.whole_losses import as_a_whole
 from verify.match import Miss
-from verify.references import LossKey, is_of_keras, known_name, loss_name, other_reductions
+from verify.references import LossKey, is_of_keras, known_name, loss_name, loss_of, other_reductions
 
 _SCALE_IT = (
     "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
@@ -292,7 +292,14 @@ def _weighted(expected: Any) -> list[tuple[Any, Any]]:
     if expected is None:
         return []
     several = isinstance(expected, list | tuple) and not _is_pair(expected)
-    return [one if _is_pair(one) else (one, 1.0) for one in (expected if several else [expected])]
+    listed = expected if several else [expected]
+    found = [one if _is_pair(one) else (one, 1.0) for one in listed]
+    for loss, _ in found:
+        try:
+            loss_of(loss)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"loss: {error}") from None
+    return found
 
 
 def _is_pair(expected: Any) -> bool:
@@ -324,9 +331,9 @@ def _loss(place: str, said: str | Loss | Fingerprint) -> Any:
     if ":" in said or hasattr(keras.losses, said):
         return (object_of(place, keras.losses, said, {}), 1.0)
     try:
-        keras.losses.get(said)  # an alias, or a loss that the user has registered
-    except ValueError:
-        raise ContractError(f"{place}: Keras has no loss {said!r}") from None
+        loss_of(said)  # an alias, or a loss that the user has registered
+    except ValueError as error:
+        raise ContractError(f"{place}: {error}") from None
     return (said, 1.0)
 
 

@@ -241,7 +241,15 @@ def _where(one: ObjectiveFact, facts: Facts) -> str:
 
 class _Objective(Kind):
     keywords = (
-        Keyword("objective", str | dict[str, str], _check, rank=2, read=_read, sides=_sides),
+        Keyword(
+            "objective",
+            str | dict[str, str],
+            _check,
+            rank=2,
+            read=_read,
+            sides=_sides,
+            by_entry=True,
+        ),
     )
 
     def find(self, detector: Detector) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _bytes(variable: VariableRef) -> int:
 def _forbids(detector: Detector, globs: Any, _: Asked) -> list[Violation]:
     if globs is None:
         raise TypeError("forbids: None is no glob: to check nothing, leave the keyword out")
-    listed = [globs] if isinstance(globs, str) else list(globs)
+    listed = [globs] if not isinstance(globs, list | tuple | set) else [*globs]
     for glob in listed:
         if not isinstance(glob, str):
             raise TypeError(f"forbids: {glob!r} is no glob over op types")

@@ -232,8 +232,8 @@ _Rates = float | int | dict[str, float | int]
 
 class _Optimizers(Kind):
     keywords = (
-        Keyword("optimizer", _Spelling, _optimizer, rank=5, read=_read),
-        Keyword("learning_rate", _Rates, _learning_rate, rank=5),
+        Keyword("optimizer", _Spelling, _optimizer, rank=5, read=_read, by_entry=True),
+        Keyword("learning_rate", _Rates, _learning_rate, rank=5, by_entry=True),
     )
 
     def find(self, detector: Detector) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is True:
         none = Violation("regularization", "at least one term", found, doubts(detector))
         return weighted if labels else [none]
-    if expected == ALL:
+    if isinstance(expected, str) and expected == ALL:
         return [*_all_terms(detector, found), *weighted]
     if not isinstance(expected, int):
         raise TypeError(f"regularization: {expected!r} is no int, bool, {ALL!r} or list of pairs")

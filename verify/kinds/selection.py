@@ -67,6 +67,11 @@ def without_exceptions(listed: Iterable[Any]) -> tuple[list[Any], list[str]]:
     return entries, exceptions
 
 
+def is_empty(selection: Any) -> bool:
+    """Whether a selection is a list of nothing."""
+    return isinstance(selection, list | tuple | set) and not selection
+
+
 def absent(detector: Detector, selection: Any) -> list[str]:
     """The paths and globs of a selection that match no variable, where `select` would raise."""
     listed = selection if isinstance(selection, list | tuple | set) else [selection]

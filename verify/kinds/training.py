@@ -63,7 +63,7 @@ def _no_layer(glob: str, layers: list[str]) -> str:
 
 
 class _Training(Kind):
-    keywords = (Keyword("training", bool | dict[str, bool], _check, rank=3),)
+    keywords = (Keyword("training", bool | dict[str, bool], _check, rank=3, by_entry=True),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
         modes = sorted(detector.modes.of_state.items())

@@ -10,14 +10,14 @@ from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.frozen_late import LATE, frozen_late
 from verify.kinds.kind import Asked, Keyword, Kind, Row
-from verify.kinds.selection import frozen_among, known, names, select
+from verify.kinds.selection import frozen_among, is_empty, known, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
 
 
 def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     expected = set[str]()
-    if selection and not known(detector):
+    if selection is not None and not is_empty(selection) and not known(detector):
         return [Violation("watched", "updates of variables", "a step that has no variable")]
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "watched", frozen=True)}

@@ -28,6 +28,7 @@ from verify.references.losses import (
     is_of_keras,
     known_name,
     loss_name,
+    loss_of,
     loss_patterns,
     other_reductions,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "known_name",
     "loss_gradients",
     "loss_name",
+    "loss_of",
     "loss_patterns",
     "losses_of_outputs",
     "mixes_rows",

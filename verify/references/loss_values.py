@@ -17,6 +17,7 @@ from verify.references.losses import (
     PREDICTION_FORMS,
     is_loss,
     is_of_keras,
+    loss_of,
     loss_patterns,
     loss_values,
     settings_of,
@@ -149,7 +150,7 @@ def is_of_numbers(loss: Any) -> bool:
 
 def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
     """Where a loss of Keras has values, and whether it takes logits."""
-    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    made = loss_of(loss)
     name = _name(loss)
     found = next((own for part, own in _LABELS.items() if part in name), None)
     if found is None:
@@ -158,7 +159,7 @@ def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
 
 
 def _name(loss: Any) -> str:
-    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    made = loss_of(loss)
     return getattr(made, "__name__", type(made).__name__).replace("_", "").lower()
 
 

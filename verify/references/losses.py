@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from loopctl_shared import near_spellings
 from verify.graphs import Spec
 from verify.match import Pattern
 from verify.references.tracing import MISFIT, pattern
@@ -77,8 +78,7 @@ def loss_forms(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
     nothing of its reduction: Keras' default, a plain mean or an average over replicas and, if a
     function returns a scalar, none are all accepted.
     """
-    if isinstance(loss, str):
-        loss = keras.losses.get(loss)
+    loss = loss_of(loss)
     if is_loss(loss):
         if not isinstance(loss, keras.losses.Loss):
             return [loss]
@@ -92,8 +92,6 @@ def loss_forms(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
             _Reduced(loss, tf.reduce_mean),
             _Reduced(loss, tf.nn.compute_average_loss),
         ]
-    if not callable(loss):
-        raise TypeError(f"{loss!r} is not a loss: expected a Loss, a function or a Keras name")
     plain: Callable[..., Any] = loss
 
     def bare(y_true: Any, y_pred: Any) -> Any:
@@ -113,6 +111,26 @@ def loss_values(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
     return [first, *(other for other in others if isinstance(other, _Uncast))]
 
 
+def loss_of(said: Any) -> Any:
+    """A Loss or a function: what was said, or what it is the name of in Keras.
+
+    Raises:
+        TypeError: no loss at all.
+        ValueError: a name that Keras does not have.
+    """
+    if isinstance(said, str):
+        try:
+            return keras.losses.get(said)
+        except ValueError:
+            losses = (name for name, one in vars(keras.losses).items() if callable(one))
+            near = near_spellings(said, set(losses) - {"get", "serialize", "deserialize"})
+            told = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"Keras has no loss {said!r}{told}") from None
+    if not callable(said):
+        raise TypeError(f"{said!r} is no loss: a Loss, a function or a name of Keras is needed")
+    return said
+
+
 def is_loss(loss: Any) -> bool:
     """Whether this is a Loss object, of Keras 3 or of Keras 2 (``tf_keras``)."""
     return isinstance(loss, keras.losses.Loss) or (
@@ -122,7 +140,7 @@ def is_loss(loss: Any) -> bool:
 
 def is_of_keras(loss: Any) -> bool:
     """Whether a loss is Keras' own, so that its name and settings say all of it."""
-    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    made = loss_of(loss)
     if is_loss(made):
         return _settings(made) is not None
     return str(getattr(made, "__module__", "")).partition(".")[0] in ("keras", "tf_keras")
@@ -145,7 +163,7 @@ def loss_name(loss: Any) -> str:
 
 def known_name(loss: Any) -> str:
     """What facts call a loss: one of Keras' own by its class, however it was given."""
-    made = keras.losses.get(loss) if isinstance(loss, str) else loss
+    made = loss_of(loss)
     return loss_name(loss) if is_loss(made) else _classes().get(made, loss_name(loss))
 
 
@@ -162,9 +180,8 @@ def _is_class(one: Any) -> bool:
 
 def other_reductions(loss: Any) -> list[Any]:
     """A loss of Keras as it is when it is reduced in another way; a function of it is a mean."""
-    if isinstance(loss, str):
-        loss = keras.losses.get(loss)
-    if not is_loss(loss) and callable(loss):
+    loss = loss_of(loss)
+    if not is_loss(loss):
         return [_with_reduction(_function_loss(keras)(loss), "sum")]
     if not isinstance(loss, keras.losses.Loss):
         return []

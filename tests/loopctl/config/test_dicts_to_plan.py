@@ -131,6 +131,7 @@ BAD = [
     (branch(clipping=(0, float("inf"))), "both bounds must be finite numbers"),
     (branch(clipping=("a", 1)), "both bounds must be finite numbers"),
     (branch(clipping=0.1), "a pair (lo, hi), e.g. (-0.1, 0.1), "),
+    (branch(clipping=0.1), 'Did you mean {"norm": 0.1} or (-0.1, 0.1)?'),
     (branch(clipping={"nrm": 1.0}), "unknown key 'nrm': allowed are 'norm' and 'global_norm'. Did"),
     (branch(clipping={"norm": 1.0, "global_norm": 1}), 'one of "norm" and "global_norm" is needed'),
     (branch(clipping={"norm": 0}), '["clipping"]["norm"] is 0: a positive number is needed'),
