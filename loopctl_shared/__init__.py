@@ -18,7 +18,7 @@ from loopctl_shared.names import (
     version,
 )
 from loopctl_shared.on_demand import imported_on_demand
-from loopctl_shared.spelling import near_spellings
+from loopctl_shared.spelling import near_globs, near_spellings
 from loopctl_shared.tensorflow_versions import OLDEST, check_tensorflow, versions
 from loopctl_shared.user_warnings import warn_user
 
@@ -34,6 +34,7 @@ __all__ = [
     "html_table",
     "imported_on_demand",
     "inner_optimizer",
+    "near_globs",
     "near_spellings",
     "version",
     "versions",

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from loopctl.config import ConfigError, ControlPlan, Selector, Substep, closest, place
+from loopctl.config import ConfigError, ControlPlan, Selector, Substep, closest_glob, place
 
 
 def check_names(plan: ControlPlan, model: keras.Model, taken: frozenset[str]) -> None:
@@ -234,7 +234,7 @@ def grouped(globs: list[str], selected: list[Any], where: str) -> list[list[Any]
             paths = [v.path for v in selected]
             raise ConfigError(
                 f"{where}: {glob!r} matches no variable that the branch trains. It trains "
-                f"{', '.join(paths)}.{closest(glob, paths)}"
+                f"{', '.join(paths)}.{closest_glob(glob, paths)}"
             )
         both = [v.path for v in matched if id(v) in owner]
         if both:
@@ -259,7 +259,7 @@ def _matching(
             names = list(dict.fromkeys(name for name, _ in named))
             raise ConfigError(
                 f"{where}: {glob!r} matches no {kind}. There are {', '.join(names)}."
-                f"{closest(glob, names)}"
+                f"{closest_glob(glob, names)}"
             )
         found.update((id(thing), thing) for thing in matched)
     return list(found.values())

@@ -7,7 +7,7 @@ May import: no other room.
 
 from loopctl.config.dicts_to_plan import parse
 from loopctl.config.dotted_names import name_of
-from loopctl.config.errors import ConfigError, closest, place
+from loopctl.config.errors import ConfigError, closest, closest_glob, place
 from loopctl.config.files import load_async_config, load_config, save_config, serialized
 from loopctl.config.loss_weights import LossWeights, weight_key
 from loopctl.config.losses import losses_in, map_losses
@@ -52,6 +52,7 @@ __all__ = [
     "Substep",
     "bests",
     "closest",
+    "closest_glob",
     "cosine",
     "every",
     "is_made",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from loopctl_shared import near_spellings
+from loopctl_shared import near_globs, near_spellings
 
 
 class ConfigError(ValueError):
@@ -33,3 +33,9 @@ def closest(found: object, allowed: Iterable[object]) -> str:
     names = {str(name): name for name in allowed}
     near = near_spellings(str(found), names)
     return f" Did you mean {names[near[0]]!r}?" if near else ""
+
+
+def closest_glob(found: str, paths: list[str]) -> str:
+    """The same for a glob: one that matches some of these paths, or a path spelled like it."""
+    near = near_globs(found, paths)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from loopctl_shared import near_globs
 from verify.find import Detector
 from verify.graphs import VariableRef, key_of, path_of, resource
 
@@ -98,7 +98,7 @@ def _outside(
     """The variable that an object is, which the graph may never touch: never fulfilled, then."""
     if isinstance(entry, str):
         paths = [v.path for v in known]
-        near = difflib.get_close_matches(entry, paths, _SHOWN, cutoff=0.5)
+        near = near_globs(entry, paths, _SHOWN)
         told = f" Did you mean {' or '.join(near)}?" if near else ""
         kind = "trainable variable" if trainable else "variable"
         every = [v.path for v in known if not trainable or detector.flow.is_trainable(v)]
