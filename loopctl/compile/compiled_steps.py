@@ -135,7 +135,10 @@ class Steps:
     def _ground(self, optimize: bool) -> Ground:
         plan, model, optimizers = self.plan, self.model, self.optimizers
         scaling = {s.name: optimizers.scaling(s) for s in plan.substeps}
+        with model.distribute_strategy.scope():
+            distributed = tf.distribute.has_strategy()
         return Ground(
+            distributed=distributed,
             replicas=model.distribute_strategy.num_replicas_in_sync,
             training=_takes_training(model.call),
             computes=computes_loss(model),

@@ -11,8 +11,8 @@ import tensorflow as tf
 def update_if(condition: Any, update: Callable[[list[Any]], object], gradients: list[Any]) -> None:
     """Calls `update` with `gradients`, in a replica, if `condition` holds, scalar bool.
 
-    An optimizer can't be called under a condition inside a replica. With several, which all hold
-    the same, it is one between replicas.
+    An optimizer can't be called under a condition inside a replica, be it the only one of a
+    strategy. There it is one between replicas, which all hold the same.
     """
 
     def done(result: object = None) -> Any:
@@ -22,8 +22,8 @@ def update_if(condition: Any, update: Callable[[list[Any]], object], gradients: 
         holds = strategy.experimental_local_results(condition)[0]
         tf.cond(holds, lambda: done(strategy.run(update, args=(gradients,))), done)
 
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        tf.cond(condition, lambda: done(update(gradients)), done)
-    else:
+    if tf.distribute.has_strategy():
+        context = tf.distribute.get_replica_context()
         context.merge_call(between, args=(condition, gradients))
+    else:
+        tf.cond(condition, lambda: done(update(gradients)), done)

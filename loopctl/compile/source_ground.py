@@ -17,6 +17,7 @@ class Ground:
     """What the text depends on besides the plan.
 
     Args:
+        distributed: the model was made under a strategy, perhaps of one replica.
         replicas: among which a global batch is split.
         training: the model's call accepts ``training=``.
         computes: the model has a ``compute_loss`` of its own.
@@ -30,6 +31,7 @@ class Ground:
         share: whether branches that can share a forward pass do.
     """
 
+    distributed: bool
     replicas: int
     training: bool
     computes: bool
@@ -45,9 +47,9 @@ class Ground:
     def shares(self, action: Action) -> bool:
         """Whether an action's branches share a forward pass.
 
-        Not among several replicas: inside one, an optimizer can't be called under a condition.
+        Not under a strategy: inside a replica, an optimizer can't be called under a condition.
         """
-        return self.share and self.replicas == 1 and action.shares_forward
+        return self.share and not self.distributed and action.shares_forward
 
 
 def indented(lines: list[str], levels: int) -> list[str]:

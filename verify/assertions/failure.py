@@ -20,6 +20,8 @@ class GraphAssertionError(AssertionError):
     `in_one_line`: the first of them, for summaries.
     """
 
+    __module__ = "verify"  # where people import it from, and so what a traceback calls it
+
     def __init__(
         self, message: str, violations: Sequence[Violation], in_one_line: str | None = None
     ) -> None:

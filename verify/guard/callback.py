@@ -29,6 +29,8 @@ _WAYS = ("raise", "warn")
 class GuardWarning(UserWarning):
     """What a `Guard` found that only warns."""
 
+    __module__ = "verify"  # as of GraphAssertionError
+
 
 class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Holds the step that ``fit`` runs against a contract, and refuses to train another one.
