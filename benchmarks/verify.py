@@ -2,7 +2,8 @@
 
 Prints ratios and figures of one run: facts and assertions over the tracing of the step they are
 about; the cost of a node in graphs of more and more nodes; networkx' search for the same motif
-over ours; and memory.
+over ours; and memory. `--memory-of NODES` prints the memory alone that facts of so large a graph
+take, by the peak of a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import dataclasses
 import gc
 import importlib
+import resource
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -31,6 +33,7 @@ from verify.graphs.inlining import flatten_definition
 from verify.match import Pattern
 from verify.references import loss_patterns, regulariser_pattern, value_patterns
 from verify.step import Step, capture
+from verify.step_facts import step_facts
 
 _ROUNDS = 5  # of which the fastest counts, where a search is over in milliseconds
 
@@ -336,12 +339,38 @@ def memory() -> None:
     print(f"  networkx         {networkx / len(public):6.0f} bytes a node")
 
 
+def memory_of(nodes: int) -> None:
+    """The peak of this process while a graph is read and all facts are made of it."""
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    concrete, _ = small_step()
+    size = len(capture(concrete).flat.nodes)
+    step_facts(concatenated_step(concrete, 1))
+    before = peak()
+    step = concatenated_step(concrete, max(1, round(nodes / size)))
+    read, count = peak(), len(step.flat.nodes)
+    step_facts(step)
+    print(
+        f"facts of {count} nodes: {peak() / 2**30:.2f} GiB, of which {before / 2**30:.2f} without; "
+        f"{(peak() - before) / count:.0f} bytes a node, {(read - before) / count:.0f} once read"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="ci/bench verify", description=__doc__)
     parser.add_argument(
         "--most", type=int, default=10**6, metavar="NODES", help="the largest graph (10^6)"
     )
-    most = parser.parse_args().most
+    parser.add_argument(
+        "--memory-of", type=int, metavar="NODES", help="only the memory of facts of such a graph"
+    )
+    asked = parser.parse_args()
+    if asked.memory_of is not None:
+        memory_of(asked.memory_of)
+        return
+    most = asked.most
     over_tracing()
     by_hand()
     per_node(most)

@@ -340,8 +340,9 @@ def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[.
     scope: dict[str, Any] = {"tf": tf, **namespace}
     exec(compile(source, filename, "exec"), scope)
     function: Callable[..., Any] = scope[name]
-    # No longer than the code, which a traceback holds: a search makes thousands of models.
-    weakref.finalize(function.__code__, linecache.cache.pop, filename, None)
+    # No longer than the function, which a traceback holds: a search makes thousands of models.
+    # TensorFlow may keep its code for longer, as where ops were made.
+    weakref.finalize(function, linecache.cache.pop, filename, None)
     return function
 
 

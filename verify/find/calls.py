@@ -47,16 +47,16 @@ class Calls:
         return reached([seed.node for seed in self.flow.seeds], self._users)
 
     @functools.cached_property
-    def _users(self) -> list[list[int]]:
+    def _users(self) -> list[tuple[int, ...]]:
         """What uses what, from call to call by way of what a step keeps."""
-        users = [list(some) for some in self.flow.consumers]
+        users = [*self.flow.consumers]
         kept: dict[Key, list[int]] = {}
         for node, variable in self.flat.reads():
             if not self.flow.is_trainable(variable):
                 kept.setdefault(variable.key, []).append(node.index)
         for node, variable in self.flat.writes():
             if self.flow.inside(node):
-                users[node.index] += kept.get(variable.key, ())
+                users[node.index] = (*users[node.index], *kept.get(variable.key, ()))
         return users
 
     @functools.cached_property

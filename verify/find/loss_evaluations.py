@@ -87,7 +87,7 @@ class LossEvaluations:
 
         def number(tensor: Tensor) -> Array:
             if tensor not in known:
-                known[tensor] = evaluation.value(tensor).numpy().astype(np.float64)
+                known[tensor] = _numbers(evaluation, tensor, drawn.given[1].ndim)
             return known[tensor]
 
         return number
@@ -126,7 +126,7 @@ class LossEvaluations:
         numbers = self.numbers(place.prediction, drawn)
         for (tensor,) in place.whole:
             try:
-                before, after = numbers(tensor), changed.value(tensor).numpy().astype(np.float64)
+                before, after = numbers(tensor), _numbers(changed, tensor, prediction.ndim)
             except NoValueError:
                 return True
             if before.shape != prediction.shape or not np.isfinite(before).all():
@@ -160,3 +160,10 @@ class LossEvaluations:
         expected = float(np.sum(np.sum(there, axis=0) * direction)) * 2 * _SHIFT
         change = ends[0] - ends[1]
         return change / expected if np.isfinite([change, expected]).all() and expected else None
+
+
+def _numbers(evaluation: Evaluation, tensor: Tensor, axes: int) -> Array:
+    """What a tensor is, without axes of one before so many: those of a vector of one loss."""
+    value: Array = evaluation.value(tensor).numpy().astype(np.float64)
+    more = max(0, value.ndim - axes)
+    return value.reshape(value.shape[more:]) if value.shape[:more] == (1,) * more else value

@@ -160,7 +160,7 @@ class Places:
         last = [
             (index, 0)
             for index in sorted(complete)
-            if alike(flow.spec((index, 0)), spec) and self.search.trained_by([index])
+            if _is_as_large(flow.spec((index, 0)), spec) and self.search.trained_by([index])
         ]
         if not last:
             return None
@@ -260,6 +260,18 @@ def alike(spec: Spec, other: Spec) -> bool:
     if a is None or b is None or len(a) != len(b) or dtype != same:
         return False
     return all(None in (n, m) or n == m for n, m in zip(a, b, strict=True))
+
+
+def _is_as_large(gradient: Spec, prediction: Spec) -> bool:
+    """Whether a gradient may be that by a prediction: of a vector of one loss, it has an axis more.
+
+    So it is in ``tape.jacobian``.
+    """
+    shape, whole = gradient[0], prediction[0]
+    more = 0 if shape is None or whole is None else len(shape) - len(whole)
+    if shape is not None and more > 0 and shape[:more] == (1,) * more:
+        return alike((shape[more:], gradient[1]), prediction)
+    return alike(gradient, prediction)
 
 
 def activations(flow: Flow, spec: Spec) -> set[str]:

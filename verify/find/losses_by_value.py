@@ -273,6 +273,7 @@ class LossesByValue:
 
     def _last(self, hits: list[_Hit]) -> list[_Hit]:
         """The gradients by one prediction that all of these lead to, as one where they add up."""
+        hits = self._covering(hits)
         nodes = frozenset[int]().union(*(hit.nodes for hit in hits))
         whole: list[_Hit] = []
         for hit in hits:
@@ -294,6 +295,19 @@ class LossesByValue:
             else:
                 whole.append(hit)
         return whole
+
+    def _covering(self, hits: list[_Hit]) -> list[_Hit]:
+        """Without those that are the same as one before, which trains more than these do."""
+        left = hits
+        for hit in hits:
+            below = set[int]().union(*(self.search.below(node) for node in hit.nodes))
+            later = [one for one in left if one is not hit and one.nodes - hit.nodes <= below]
+            same = all(np.isclose(one.factor, hit.factor, rtol=1e-4) for one in later)
+            if hit in left and later and same:
+                trained = self.search.trained_by(frozenset().union(*(one.nodes for one in later)))
+                if not {*self.search.trained_by(hit.nodes)} <= {*trained}:
+                    left = [one for one in left if one not in later]
+        return left
 
     def _is_copy(self, hit: _Hit, other: _Hit) -> bool:
         """Whether two gradients are not added up: they train other variables, or are made twice.

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from verify.flow import Flow, Programs, Rows, Update, are_rows, rows_of, ways
 from verify.graphs import Node, Tensor, VariableRef, exclusive
-from verify.match import Domain, Drawn, Evaluation, NoValueError, Plan, drawn
+from verify.match import Domain, Drawn, Evaluation, Made, NoValueError, Plan, drawn
 from verify.references import optimizer_state
 from verify.step import Step
 
@@ -347,22 +347,36 @@ class Observed:
     def evaluation(self, draw: int, shapes: Shapes) -> Evaluation:
         known = draw, shapes
         if known not in self._evaluations:
-            cut = self.starts(draw, shapes)
+            cut = self._starts(draw, shapes)
             self._evaluations[known] = Evaluation(self.plan, self.feed(draw, shapes), cut)
         return self._evaluations[known]
 
     def starts(self, draw: int, shapes: Shapes) -> dict[Tensor, Any]:
         """What backpropagation ends in, cut: of rows, all of a table and each once."""
-        cut: dict[Tensor, Any] = {
-            way[0]: tf.constant(self.start(key, draw, shapes)) for key, way in self.ways.items()
+        return dict(self._starts(draw, shapes))
+
+    def _starts(self, draw: int, shapes: Shapes) -> Made:
+        def start(tensor: Tensor) -> Any:
+            key, rows = self._fed[tensor]
+            if rows is None:
+                return tf.constant(self.start(key, draw, shapes))
+            (count, *_) = shapes.of(self.updates[key].variable.shape)
+            dtype = self.flat.dtype(tensor)
+            return (
+                tf.constant(count, dtype) if tensor in rows.counts else tf.range(count, dtype=dtype)
+            )
+
+        return Made(self._fed, start)
+
+    @functools.cached_property
+    def _fed(self) -> dict[Tensor, tuple[int | str, Rows | None]]:
+        """What is fed where backpropagation ends: by whose gradient it is, and of which rows."""
+        fed: dict[Tensor, tuple[int | str, Rows | None]] = {
+            way[0]: (key, None) for key, way in self.ways.items()
         }
         for key, rows in self.rows.items():
-            (count, *_) = shapes.of(self.updates[key].variable.shape)
-            for tensor in rows.numbers:
-                cut[tensor] = tf.range(count, dtype=self.flat.dtype(tensor))
-            for tensor in rows.counts:
-                cut[tensor] = tf.constant(count, self.flat.dtype(tensor))
-        return cut
+            fed |= dict.fromkeys((*rows.numbers, *rows.counts), (key, rows))
+        return fed
 
     def of_held(self, tensor: Tensor, variable: VariableRef, shapes: Shapes) -> tuple[Any, Any]:
         """(a tensor that is made of a variable, what that holds), whatever was written before."""

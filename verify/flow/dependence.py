@@ -8,7 +8,8 @@ branch, but never through a trainable one.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
+from typing import Protocol
 
 from verify.graphs import (
     FlatGraph,
@@ -26,6 +27,23 @@ from verify.graphs import (
 from verify.match import Matcher
 
 SUMS = {"Add", "AddN", "AddV2", "Sub"}
+_KEPT = 50_000  # nodes in all that depend on some: at least so many are remembered
+
+
+class Edges(Protocol):
+    """Per node, others."""
+
+    def __getitem__(self, index: int, /) -> Sequence[int]: ...
+
+
+class _Sources:
+    """Per node, the nodes that it takes outputs of: looked up, since nodes have them already."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+
+    def __getitem__(self, index: int, /) -> list[int]:
+        return [source for source, _ in self._nodes[index].data]
 
 
 class Dependence:
@@ -46,6 +64,7 @@ class Dependence:
         self.folder = Folder(flat)
         self.matcher = Matcher(flat, self.folder)
         self._known_below: dict[int, set[int]] = {}
+        self._size_below = 0
 
     def is_trainable(self, variable: VariableRef) -> bool:
         if self._trainable is not None:
@@ -61,7 +80,7 @@ class Dependence:
         return pieces(self.flat, self.folder)
 
     @functools.cached_property
-    def consumers(self) -> list[list[int]]:
+    def consumers(self) -> list[tuple[int, ...]]:
         """Per node, the nodes that use its outputs or, for slot writes, read what it wrote."""
         consumers: list[list[int]] = [[] for _ in self.flat.nodes]
         packed = self.pieces
@@ -71,21 +90,23 @@ class Dependence:
                 consumers[source].append(node.index)
         for source, reader in self._state_edges():
             consumers[source].append(reader)
-        return consumers
+        return [tuple(some) for some in consumers]
 
-    @functools.cached_property
-    def sources(self) -> list[list[int]]:
+    @property
+    def sources(self) -> Edges:
         """Per node, the nodes that it takes outputs of; not those that wrote what it reads."""
-        return [[source for source, _ in node.data] for node in self.flat.nodes]
+        return _Sources(self.flat.nodes)
 
     @functools.cached_property
-    def users(self) -> list[list[int]]:
+    def users(self) -> list[tuple[int, ...]]:
         """Per node, the nodes that take its outputs; not those that read what it wrote."""
         users: list[list[int]] = [[] for _ in self.flat.nodes]
         for node in self.flat.nodes:
             for source, _ in node.data:
                 users[source].append(node.index)
-        return users
+        # Of most nodes, these are all: one object for both.
+        pairs = zip(self.consumers, map(tuple, users), strict=True)
+        return [every if every == own else own for every, own in pairs]
 
     def _state_edges(self) -> Iterable[tuple[int, int]]:
         writes: dict[int | str, list[Node]] = {}
@@ -103,9 +124,15 @@ class Dependence:
 
     def below(self, index: int) -> set[int]:
         """All that depends on a node (included), which is asked for often."""
-        if index not in self._known_below:
-            self._known_below[index] = self.descendants([index])
-        return self._known_below[index]
+        known = self._known_below.get(index)
+        if known is None:
+            known = self.descendants([index])
+            self._size_below += len(known)
+            if self._size_below > _KEPT + 2 * len(self.flat.nodes):
+                self._known_below.clear()
+                self._size_below = len(known)
+            self._known_below[index] = known
+        return known
 
     @functools.cached_property
     def used(self) -> set[int]:
@@ -144,12 +171,12 @@ class Dependence:
         return found
 
     @functools.cached_property
-    def producers(self) -> list[list[int]]:
+    def producers(self) -> list[tuple[int, ...]]:
         producers: list[list[int]] = [[] for _ in self.flat.nodes]
         for source, users in enumerate(self.consumers):
             for user in users:
                 producers[user].append(source)
-        return producers
+        return [tuple(some) for some in producers]
 
     @functools.cached_property
     def data(self) -> list[int]:
@@ -179,9 +206,7 @@ class Dependence:
         return self.flat.spec(tensor)
 
 
-def reached(
-    starts: Iterable[int], edges: list[list[int]], without: Set[int] = frozenset()
-) -> set[int]:
+def reached(starts: Iterable[int], edges: Edges, without: Set[int] = frozenset()) -> set[int]:
     """All nodes that edges lead to from `starts` (included), on paths that avoid `without`."""
     found = {start for start in starts if start not in without}
     stack = list(found)

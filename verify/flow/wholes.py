@@ -20,6 +20,7 @@ from verify.references import Operand, VjpReferences
 VJP = VjpReferences()
 DEPTH = 12  # how far below the gradient by what an op makes those by what it takes may lie
 _FOLLOWED = 24  # ops that are gone through besides those that take a seed
+_NEAR = 1 << 8  # nodes of which is remembered what depends on them
 _AHEAD = 4  # ops behind one another by which gradients are told apart that begin alike
 
 
@@ -57,7 +58,9 @@ class Wholes:
 
     def __init__(self, flow: Dependence) -> None:
         self.flow, self.flat = flow, flow.flat
-        self._taken: dict[int, frozenset[int]] = {}
+        # Of one pass, the last that was asked for: passes have little in common.
+        self._seed: int | None = None
+        self._taken: frozenset[int] | None = None
         self._near: dict[int, dict[str, list[tuple[int, int]]]] = {}
         self._gradients: dict[tuple[Tensor, Tensor, int], list[_Gradient]] = {}
 
@@ -82,6 +85,7 @@ class Wholes:
 
     def doubt(self, seed: int, loss: Tensor) -> Doubt:
         """How little a pass is that of this very tensor."""
+        self._turn_to(seed)
         users = {user for user in self.flow.consumers[seed] if user in self.flow.used}
         queue, seen = collections.deque([(loss, (seed, 0))]), {(loss, (seed, 0))}
         there, missing, left = 0, 0, _FOLLOWED + len(users)
@@ -104,6 +108,8 @@ class Wholes:
     def near(self, index: int) -> dict[str, list[tuple[int, int]]]:
         """What depends on a node by a few ops, by op type: (node, how many ops)."""
         if index not in self._near:
+            if len(self._near) > _NEAR:
+                self._near.clear()
             found: dict[str, list[tuple[int, int]]] = {}
             for other, hops in self.flow.distances(index, DEPTH).items():
                 found.setdefault(self.flat.nodes[other].op, []).append((other, hops))
@@ -132,13 +138,20 @@ class Wholes:
 
     def _taken_by(self, seed: int) -> frozenset[int]:
         """What the backward pass takes of the forward pass, where it leads to what is written."""
-        if seed not in self._taken:
+        if self._taken is None:
             below = self.flow.below(seed) & self.flow.used
             taken = {source for index in below for source, _ in self.flat.nodes[index].data}
             # What the pass takes may be computed for it alone: of a power, another power.
             above = self.flow.ancestors(taken - below)
-            self._taken[seed] = frozenset(above & self.flow.of_weights)
-        return self._taken[seed]
+            self._taken = frozenset(above & self.flow.of_weights)
+        return self._taken
+
+    def _turn_to(self, seed: int) -> None:
+        """Forgets what is known of another pass."""
+        if seed != self._seed:
+            self._seed, self._taken = seed, None
+            self._near.clear()
+            self._gradients.clear()
 
     def _by_inputs(self, made: Tensor, upstream: Tensor, ahead: int) -> list[_Gradient]:
         """The gradients by what an op takes that weights decide, of that by what it makes.

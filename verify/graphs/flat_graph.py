@@ -1,21 +1,20 @@
 """A traced function as one flat dataflow graph: nested bodies inlined, captures resolved.
 
 `verify.graphs.inlining` makes it; everything downstream (matching, dataflow, facts) works on it, by
-index; `verify.graphs.networkx_form` makes its public form. A node keeps the protocol buffer it was
-read from and reads attributes, shapes and dtypes off it when they are asked for: most never are.
+index; `verify.graphs.networkx_form` makes its public form. What a node has in common with others,
+its attributes, shapes and dtypes, is its `verify.graphs.forms.Form`.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
-from verify.graphs.op_definitions import output_dtypes, shape_of
+from verify.graphs.forms import Form
 
 T = TypeVar("T")
 
@@ -36,6 +35,9 @@ RESHAPES = {"ExpandDims", "Reshape", "Squeeze"}
 READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
 QUERIES = {"VarIsInitializedOp", "VariableShape", "VariableShapeV2"}
 _NO_WRITES = READS | QUERIES | IFS | CASES | WHILES | IDENTITIES
+
+
+_NOTHING: dict[str, bytes] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +63,6 @@ def branch_taken(op: str, chosen: bool | int, branches: int) -> int:
     return index if 0 <= index < branches else branches - 1
 
 
-_SETTINGS: dict[tuple[tuple[str, bytes], ...], dict[str, bytes]] = {}
-
-
 class Node:
     """One operation at one call site.
 
@@ -72,42 +71,23 @@ class Node:
     for an output of a branching or looping op, which is a node of its own (exact dataflow).
     """
 
-    __slots__ = (
-        "_attrs",
-        "_dtypes",
-        "_settings",
-        "_shapes",
-        "control",
-        "data",
-        "definition",
-        "index",
-        "inputs",
-        "name",
-        "op",
-        "path",
-        "position",
-        "value",
-    )
+    __slots__ = ("control", "data", "form", "index", "inputs", "name", "op", "path", "position")
 
     def __init__(
         self,
         index: int,
-        definition: Any,
+        name: str,
+        form: Form,
         path: tuple[str, ...],
         inputs: list[Tensor],
-        control: list[int],
+        control: Sequence[int],
         position: int | None = None,
     ) -> None:
-        self.index, self.definition, self.path, self.position = index, definition, path, position
-        self.op: str = definition.op
-        self.name: str = definition.name if position is None else f"{definition.name}:{position}"
-        self.inputs, self.control = inputs, control
+        self.index, self.form, self.path, self.position = index, form, path, position
+        self.op = form.op
+        self.name = name if position is None else f"{name}:{position}"
+        self.inputs, self.control = inputs, tuple(control)
         self.data = inputs
-        self.value: np.ndarray[Any, Any] | None = None
-        self._attrs: dict[str, Any] | None = None
-        self._settings: dict[str, bytes] | None = None
-        self._shapes: list[tuple[int | None, ...] | None] | None = None
-        self._dtypes: list[str] | None = None
 
     def of(self, inputs: list[Tensor]) -> Node:
         """The same op of other tensors."""
@@ -117,52 +97,38 @@ class Node:
 
     def idle(self) -> Node:
         """A node in its place that does nothing."""
-        nothing = type(self.definition)(name=self.definition.name, op="NoOp")
-        return Node(self.index, nothing, self.path, [], [])
+        nothing = Form(type(self.form.definition)(op="NoOp"))
+        return Node(self.index, self.op_name, nothing, self.path, [], ())
 
     def hold(self, value: np.ndarray[Any, Any]) -> None:
         """Makes this the constant `value`, whatever it was before."""
-        held = type(self.definition)(name=self.definition.name, op="Const")
-        for attribute in ("_output_shapes", "dtype"):
-            held.attr[attribute].CopyFrom(self.definition.attr[attribute])
-        held.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-        self.definition, self.op, self.value = held, "Const", value
+        self.form = self.form.holding(value)
+        self.op = self.form.op
+
+    @property
+    def op_name(self) -> str:
+        """The name of the op: that of a branching one, where this is an output of it."""
+        return self.name if self.position is None else self.name.rpartition(":")[0]
 
     @property
     def attrs(self) -> dict[str, Any]:
         """The op's attributes, as ``AttrValue``; none for an output of a branching op."""
-        if self._attrs is None:
-            self._attrs = dict(self.definition.attr) if self.position is None else {}
-            self._attrs.pop("_output_shapes", None)
-        return self._attrs
+        return self.form.attrs if self.position is None else {}
 
     @property
     def settings(self) -> dict[str, bytes]:
         """The attributes that decide what the op does, serialised; one object for equal ones."""
-        if self._settings is None:
-            own = {
-                name: value.SerializeToString(deterministic=True)
-                for name, value in self.attrs.items()
-                if not name.startswith("_")
-            }
-            self._settings = _SETTINGS.setdefault(tuple(sorted(own.items())), own)
-        return self._settings
+        return self.form.settings if self.position is None else _NOTHING
 
     @property
     def shapes(self) -> list[tuple[int | None, ...] | None]:
-        if self._shapes is None:
-            known = self.definition.attr.get("_output_shapes")
-            shapes = [] if known is None else [shape_of(shape) for shape in known.list.shape]
-            self._shapes = self._own(shapes)
-        return self._shapes
+        return self._own(self.form.shapes)
 
     @property
     def dtypes(self) -> list[str]:
-        if self._dtypes is None:
-            self._dtypes = self._own(output_dtypes(self.definition))
-        return self._dtypes
+        return self._own(self.form.dtypes)
 
-    def _own(self, every: list[Any]) -> list[Any]:
+    def _own(self, every: list[T]) -> list[T]:
         return every if self.position is None else every[self.position : self.position + 1]
 
     @property
@@ -368,7 +334,7 @@ class FlatGraph:
         sites = {(guard.path, guard.name) for guard in loops}
         nodes = [*self.nodes]
         for index, node in enumerate(nodes):
-            if node.position is not None and (node.path, node.definition.name) in sites:
+            if node.position is not None and (node.path, node.op_name) in sites:
                 nodes[index] = node.of(node.inputs[:1])  # what it begins with
         guards = [guard for guard in self.guards if guard not in loops]
         made = dataclasses.replace(self, nodes=nodes, guards=guards, _choices={})
@@ -388,8 +354,4 @@ class FlatGraph:
     def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """The value of a ``Const`` node, None for any other."""
         node = self.nodes[tensor[0]]
-        if node.op != "Const":
-            return None
-        if node.value is None:
-            node.value = np.asarray(tf.make_ndarray(node.definition.attr["value"].tensor))
-        return node.value
+        return node.form.value if node.op == "Const" else None

@@ -8,14 +8,15 @@ that a body called twice appears twice, each time under its own call path).
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from verify.graphs.flat_graph import CALLS, CASES, IFS, WHILES, FlatGraph, Guard, Node, Tensor
-from verify.graphs.op_definitions import output_count, output_offsets
+from verify.graphs.forms import Form, form_of
 from verify.graphs.variables import Owners, captured_variables
 
 _MAX_OPS = 10_000_000
@@ -24,8 +25,15 @@ _MAX_DEPTH = 100  # of calls within calls
 Reference = tuple[str, str]
 """An input of a node as a definition writes it: the name before the first colon and the rest."""
 
-Written = tuple[Any, list[Reference], list[str]]
-"""A node's definition, what its inputs refer to, and the nodes that it waits for."""
+
+class Written(NamedTuple):
+    """A node as a definition has it: what its inputs refer to, and the nodes that it waits for."""
+
+    name: str
+    form: Form
+    references: list[Reference]
+    waits: list[str]
+
 
 Outputs = dict[str, "int | list[Tensor]"]
 """What a name stands for: a node's index, or the tensors a call or an argument stands for."""
@@ -150,58 +158,55 @@ class _Flattener:
         self.flat.completed()
         seen_from = self.flat.seen_from
         for node in self.flat.nodes:
-            node.data = [seen_from(node.path, tensor) for tensor in node.inputs]
+            data = [seen_from(node.path, tensor) for tensor in node.inputs]
+            if data != node.inputs:
+                node.data = data
         return self.flat
 
     def _body(self, nodes: Sequence[Written], outputs: Outputs, path: tuple[str, ...]) -> Outputs:
         """Adds `nodes` under `path`; returns name -> output tensors (arguments included)."""
-        definitions: dict[str, Any] = {}
-        controls: dict[str, list[int]] = {name: [] for name in outputs}
-        for definition, references, waits in nodes:
-            data = [self._resolve(reference, outputs, definitions) for reference in references]
-            control: list[int] = []
-            for source in waits:
-                control.extend(controls[source])
+        forms: dict[str, Form] = {}
+        controls: dict[str, tuple[int, ...]] = dict.fromkeys(outputs, ())
+        for written in nodes:
+            data = [self._resolve(reference, outputs, forms) for reference in written.references]
+            control = tuple(itertools.chain(*(controls[source] for source in written.waits)))
             first = len(self.flat.nodes)
-            name = definition.name
-            outputs[name] = self._node(definition, data, control, path)
+            outputs[written.name] = self._node(written, data, control, path)
             # A control edge from a call waits for the whole body: its last node stands for it.
             last = len(self.flat.nodes) - 1
-            controls[name] = [last] if last >= first else list(control)
-            definitions[name] = definition
+            controls[written.name] = (last,) if last >= first else control
+            forms[written.name] = written.form
         return outputs
 
     def _node(
-        self, definition: Any, data: list[Tensor], control: list[int], path: tuple[str, ...]
+        self, written: Written, data: list[Tensor], control: Sequence[int], path: tuple[str, ...]
     ) -> int | list[Tensor]:
-        op = definition.op
+        op, attr = written.form.op, written.form.definition.attr
         if op in CALLS:
-            body = definition.attr["f"].func.name
-            return self._call(body, data, (*path, f"{definition.name}[f]"))
+            return self._call(attr["f"].func.name, data, (*path, f"{written.name}[f]"))
         if op in IFS:
-            names = [definition.attr[b].func.name for b in ("then_branch", "else_branch")]
-            return self._branch(
-                definition, data, control, path, names, ["then_branch", "else_branch"]
-            )
+            names = [attr[branch].func.name for branch in ("then_branch", "else_branch")]
+            return self._branch(written, data, control, path, names, ["then_branch", "else_branch"])
         if op in CASES:
-            names = [branch.name for branch in definition.attr["branches"].list.func]
+            names = [branch.name for branch in attr["branches"].list.func]
             labels = [f"branches:{i}" for i in range(len(names))]
-            return self._branch(definition, data, control, path, names, labels)
+            return self._branch(written, data, control, path, names, labels)
         if op in WHILES:
-            return self._while(definition, data, control, path)
+            return self._while(written, data, control, path)
         if op in self.library:
-            return self._call(op, data, (*path, f"{definition.name}[f]"))
-        return self._add(definition, data, control, path).index
+            return self._call(op, data, (*path, f"{written.name}[f]"))
+        return self._add(written, data, control, path).index
 
     def _add(
         self,
-        definition: Any,
+        written: Written,
         data: list[Tensor],
-        control: list[int],
+        control: Sequence[int],
         path: tuple[str, ...],
         position: int | None = None,
     ) -> Node:
-        node = Node(len(self.flat.nodes), definition, path, data, control, position)
+        index = len(self.flat.nodes)
+        node = Node(index, written.name, written.form, path, data, control, position)
         self.flat.nodes.append(node)
         return node
 
@@ -212,15 +217,13 @@ class _Flattener:
         if function not in self._orders:
             self._orders[function] = _program_order(body.node_def)
         outputs = self._body(self._orders[function], arguments, path)
-        definitions = {definition.name: definition for definition in body.node_def}
+        forms = {written.name: written.form for written in self._orders[function]}
         return [
-            self._resolve(_reference(body.ret[argument.name]), outputs, definitions)
+            self._resolve(_reference(body.ret[argument.name]), outputs, forms)
             for argument in body.signature.output_arg
         ]
 
-    def _resolve(
-        self, reference: Reference, outputs: Outputs, definitions: dict[str, Any]
-    ) -> Tensor:
+    def _resolve(self, reference: Reference, outputs: Outputs, forms: dict[str, Form]) -> Tensor:
         """What a node's input is: "arg", "node", "node:1" or "node:output_arg:1"."""
         name, rest = reference
         made = outputs[name]
@@ -229,53 +232,46 @@ class _Flattener:
             argument, _, within = rest.partition(":")
             if not within:
                 position = int(argument)
-            elif definitions[name].op in self.library:
-                called = self.library[definitions[name].op].signature.output_arg
+            elif forms[name].op in self.library:
+                called = self.library[forms[name].op].signature.output_arg
                 position = [output.name for output in called].index(argument)
-            elif output_count(definitions[name]) == 1:
-                position = int(within)
             else:
-                position = output_offsets(definitions[name])[argument] + int(within)
+                position = forms[name].offset(argument) + int(within)
         return (made, position) if isinstance(made, int) else made[position]
 
     def _branch(
         self,
-        definition: Any,
+        written: Written,
         data: list[Tensor],
-        control: list[int],
+        control: Sequence[int],
         path: tuple[str, ...],
         functions: list[str],
         labels: list[str],
     ) -> list[Tensor]:
         predicate, arguments = data[0], data[1:]
-        sites = [(*path, f"{definition.name}[{label}]") for label in labels]
-        self.flat.guards.append(
-            Guard(definition.op, definition.name, path, predicate, tuple(sites))
-        )
+        sites = [(*path, f"{written.name}[{label}]") for label in labels]
+        self.flat.guards.append(Guard(written.form.op, written.name, path, predicate, tuple(sites)))
         results = [
             self._call(name, arguments, site) for name, site in zip(functions, sites, strict=True)
         ]
         merged: list[Tensor] = []
         for position, choices in enumerate(zip(*results, strict=True)):
-            node = self._add(definition, [predicate, *choices], list(control), path, position)
+            node = self._add(written, [predicate, *choices], control, path, position)
             merged.append((node.index, 0))
         return merged
 
     def _while(
-        self, definition: Any, data: list[Tensor], control: list[int], path: tuple[str, ...]
+        self, written: Written, data: list[Tensor], control: Sequence[int], path: tuple[str, ...]
     ) -> list[Tensor]:
         """Each loop variable is one node fed by its initial value and by the body's result."""
-        variables = [
-            self._add(definition, [init], list(control), path, i) for i, init in enumerate(data)
-        ]
+        attr = written.form.definition.attr
+        variables = [self._add(written, [init], control, path, i) for i, init in enumerate(data)]
         heads: list[Tensor] = [(node.index, 0) for node in variables]
-        cond_site = (*path, f"{definition.name}[cond]")
-        body_site = (*path, f"{definition.name}[body]")
-        predicate = self._call(definition.attr["cond"].func.name, heads, cond_site)[0]
-        self.flat.guards.append(
-            Guard(definition.op, definition.name, path, predicate, (body_site,))
-        )
-        results = self._call(definition.attr["body"].func.name, heads, body_site)
+        cond_site = (*path, f"{written.name}[cond]")
+        body_site = (*path, f"{written.name}[body]")
+        predicate = self._call(attr["cond"].func.name, heads, cond_site)[0]
+        self.flat.guards.append(Guard(written.form.op, written.name, path, predicate, (body_site,)))
+        results = self._call(attr["body"].func.name, heads, body_site)
         for node, result in zip(variables, results, strict=True):
             # A loop invariant keeps its initial value as only input: `through` looks past it.
             if self.flat.through(result) != self.flat.through((node.index, 0)):
@@ -285,31 +281,30 @@ class _Flattener:
 
 def _program_order(nodes: Sequence[Any]) -> list[Written]:
     """`nodes` as written, but each after everything it waits for (bodies end with such a NoOp)."""
-    written: list[Written] = []
+    found: list[Written] = []
     seen: set[str] = set()
     in_order = True
     own = {definition.name for definition in nodes}
     for definition in nodes:
-        references: list[Reference] = []
-        waits: list[str] = []
+        written = Written(definition.name, form_of(definition), [], [])
         for reference in definition.input:
             if reference[0] == "^":
                 source = reference[1:]
-                waits.append(source)
+                written.waits.append(source)
             else:
                 source, rest = _reference(reference)
-                references.append((source, rest))
+                written.references.append((source, rest))
             in_order = in_order and (source in seen or source not in own)
-        seen.add(definition.name)
-        written.append((definition, references, waits))
-    return written if in_order else _sorted(written)
+        seen.add(written.name)
+        found.append(written)
+    return found if in_order else _sorted(found)
 
 
 def _sorted(written: list[Written]) -> list[Written]:
-    position = {definition.name: i for i, (definition, _, _) in enumerate(written)}
+    position = {one.name: i for i, one in enumerate(written)}
     sources = [
-        {position[name] for name in (*(n for n, _ in references), *waits) if name in position}
-        for _, references, waits in written
+        {position[n] for n in (*(n for n, _ in one.references), *one.waits) if n in position}
+        for one in written
     ]
     waiting = [len(before) for before in sources]
     followers: list[list[int]] = [[] for _ in written]

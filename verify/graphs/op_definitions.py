@@ -71,10 +71,6 @@ def _output_arguments(op: str) -> tuple[tuple[str, str, str, str, int], ...]:
     )
 
 
-def output_count(definition: Any) -> int:
-    return sum(_size(argument, definition.attr) for argument in _output_arguments(definition.op))
-
-
 def output_sizes(definition: Any) -> dict[str, int]:
     """How many outputs there are by each of an op's names for them."""
     return {a[0]: _size(a, definition.attr) for a in _output_arguments(definition.op)}

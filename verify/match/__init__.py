@@ -8,10 +8,11 @@ May import: graphs.
 from verify.match.assigning import assigned
 from verify.match.changes import same_change
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
+from verify.match.feed import Made, NoValueError
 from verify.match.pattern import Pattern, Predicate
 from verify.match.plan import Plan, wide
 from verify.match.structure import Match, Matcher, Miss, shown_apart
-from verify.match.values import Evaluation, NoValueError
+from verify.match.values import Evaluation
 
 __all__ = [
     "DRAWS",
@@ -19,6 +20,7 @@ __all__ = [
     "Domain",
     "Drawn",
     "Evaluation",
+    "Made",
     "Match",
     "Matcher",
     "Miss",

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from verify.graphs import FlatGraph, Node, Spec, VariableRef, draws
-from verify.match.values import ITERATORS, NoValueError
+from verify.match.feed import NoValueError
+from verify.match.values import ITERATORS
 
 Array = np.ndarray[Any, Any]
 

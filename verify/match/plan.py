@@ -34,7 +34,7 @@ class Plan:
         heads: dict[tuple[tuple[str, ...], str], list[int]] = {}
         for node in flat.nodes:
             if node.op in WHILES and node.position is not None:
-                heads.setdefault((node.path, node.definition.name), []).append(node.index)
+                heads.setdefault((node.path, node.op_name), []).append(node.index)
         self.loop_of_head: dict[int, Loop] = {}
         self._loop_at: dict[tuple[str, ...], Loop] = {}
         for guard in flat.guards:

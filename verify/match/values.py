@@ -12,8 +12,8 @@ agree nearly everywhere, and half precision does not tell them apart.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,9 +32,11 @@ from verify.graphs import (
     is_stateful,
 )
 from verify.match.assigning import assigned
+from verify.match.feed import Feed, NoValueError
 from verify.match.plan import Loop, Plan, wide
 
 _MOST_TURNS = 10_000  # of a loop
+_MOST_KEPT = 1 << 12  # values, between two questions
 _ARGUMENTS = {"Placeholder", "PlaceholderWithDefault", "_Arg"}
 ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
 _NEXT = "IteratorGetNextAsOptional"
@@ -49,23 +51,6 @@ _AS_THEY_ARE = {"Bitcast", "NextAfter"}
 _IN_PLACE = {"InplaceAdd", "InplaceSub", "InplaceUpdate"}
 
 
-class NoValueError(Exception):
-    """A tensor whose value can't be computed from what is fed; says why."""
-
-
-class Feed(Protocol):
-    """What a graph is fed."""
-
-    def variable(self, variable: VariableRef) -> Any:
-        """The value of a variable before the step."""
-
-    def argument(self, node: Node, output: int) -> Any:
-        """What the step is handed, or takes out of an iterator."""
-
-    def drawn(self, node: Node, inputs: Sequence[Any], turn: tuple[int, ...]) -> Sequence[Any]:
-        """The outputs of an op that draws from a state; `turn`: the turns of the loops around."""
-
-
 class _Frame:
     """What is known in one turn of a loop, or outside of all."""
 
@@ -75,13 +60,13 @@ class _Frame:
 
 
 class Evaluation:
-    """Values of a graph's tensors for one feed; what has been computed is kept.
+    """Values of a graph's tensors for one feed; what has been computed is kept, until it is much.
 
     Args:
         plan: of the graph.
         feed: what variables, arguments and random numbers are.
         cut: values of any other tensors, which are then not computed.
-        recorded: whether tapes outside record what is computed.
+        recorded: whether tapes outside record what is computed, which is then kept for good.
     """
 
     def __init__(
@@ -92,12 +77,31 @@ class Evaluation:
         recorded: bool = False,
     ) -> None:
         self.plan, self.flat, self.feed, self._recorded = plan, plan.flat, feed, recorded
-        self._cut = dict(cut or {})
+        self._cut = {} if cut is None else cut
+        self._most = _MOST_KEPT
+        self._begin()
+        self.taken: dict[tuple[str, ...], set[int]] = {}
+        """Per branching op, by call path and name: the branches that were taken."""
+
+    def _begin(self) -> None:
+        """Nothing is known yet, or any more."""
         self._first: dict[tuple[Loop, ...], _Frame] = {(): _Frame(None, None, ())}
         self._outside = self._first[()].known  # of what no loop is around
         self._states: dict[tuple[int | str, int, int], State] = {}
-        self.taken: dict[tuple[str, ...], set[int]] = {}
-        """Per branching op, by call path and name: the branches that were taken."""
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[None]:
+        """One question. Before it, what is known is forgotten if it is too much.
+
+        It is not as long as it is less than twice of what one question took: where all need a norm
+        of all gradients, say, that is not computed for each.
+        """
+        if len(self._outside) > self._most and not self._recorded:
+            self._begin()
+        known = len(self._outside)
+        with self._eagerly(), tf.device("CPU:0"):
+            yield
+        self._most = max(self._most, 2 * (len(self._outside) - known))
 
     def final(self, variable: VariableRef, before: Node | None = None) -> Any:
         """What a variable holds when the step is over, or when an op runs; of float64 if real.
@@ -106,7 +110,7 @@ class Evaluation:
             NoValueError: it depends on what can't be computed here.
         """
         try:
-            with self._eagerly(), tf.device("CPU:0"):
+            with self._asked():
                 path, index = (
                     ((), len(self.flat.nodes)) if before is None else (before.path, before.index)
                 )
@@ -123,7 +127,7 @@ class Evaluation:
         if tensor in self._outside:
             return self._outside[tensor]
         try:
-            with self._eagerly(), tf.device("CPU:0"):
+            with self._asked():
                 return self._value(tensor, self._first_turn(self.flat.node(tensor).path))
         except RecursionError:
             raise NoValueError("values depend on one another in too long a chain") from None
@@ -257,7 +261,7 @@ class Evaluation:
         if missing := self._missing([predicate], frame):
             return missing
         which = _branch(node.op, self._known(predicate, frame), len(choices))
-        self.taken.setdefault((*node.path, node.definition.name), set()).add(which)
+        self.taken.setdefault((*node.path, node.op_name), set()).add(which)
         taken = choices[which]
         if missing := self._missing([taken], frame):
             return missing

@@ -63,7 +63,11 @@ def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | 
     plain = _without_clip(optimizer)
 
     def apply(*gradients: Any) -> None:
-        plain.apply(list(gradients), list(variables))
+        # Above replicas, Keras does not add up gradients of theirs: that is done by a custom
+        # gradient, and TensorFlow keeps every graph for good that it has made one for.
+        tf.distribute.get_replica_context().merge_call(
+            lambda _, *own: plain.apply(list(own), list(variables)), args=gradients
+        )
 
     specs = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
     try:

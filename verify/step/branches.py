@@ -76,7 +76,7 @@ def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:
     for node in flat.nodes:
         if is_dropped(node.path):
             continue
-        choice = chosen.get((node.path, node.definition.name))
+        choice = chosen.get((node.path, node.op_name))
         if choice is not None and node.op in IFS | CASES and node.position is not None:
             merged[node.index] = node.inputs[1 + choice]
         else:
@@ -101,7 +101,8 @@ def _cut(step: Step, chosen: dict[tuple[tuple[str, ...], str], int]) -> Step:
     cut.nodes = [
         Node(
             i,
-            node.definition,
+            node.op_name,
+            node.form,
             node.path,
             [moved(tensor) for tensor in node.inputs],
             [place[source] for source in node.control if source in place],

@@ -185,7 +185,7 @@ def test_paths(weight: tf.Variable) -> None:
     assert {"Placeholder", "Cos", "Sin"} <= ops(found, found.ancestors([index["Sin"]]))
     assert "Exp" not in ops(found, found.ancestors([index["Sin"]]))
     assert index["Sin"] in found.consumers[index["Cos"]]
-    assert found.producers[index["Sin"]] == [index["Cos"]]
+    assert found.producers[index["Sin"]] == (index["Cos"],)
 
 
 def test_an_output_among_several() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import keras
@@ -234,3 +236,14 @@ def test_a_state_tells_optimizers_within_and_schedules() -> None:
 def test_no_state_equals_another_where_a_function_makes_the_rate() -> None:
     optimizer, _ = built(optim.SGD(lambda: 0.1))
     assert optimizer_state(optimizer) != optimizer_state(optimizer)
+
+
+def test_nothing_is_left_of_a_trace() -> None:
+    """TensorFlow keeps every graph that a custom gradient was made for."""
+    optimizer, variables = built(optim.Adam(0.1))
+    step = optimizer_step(optimizer, variables)
+    assert step is not None
+    graph = weakref.ref(step.owner[0].graph)
+    del step
+    gc.collect()
+    assert graph() is None
