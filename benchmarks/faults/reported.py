@@ -228,6 +228,7 @@ FAULTS = (
             batch=WEIGHED,
         ),
         {"sample_weight": True},
+        meant=True,  # right where weights are a mask
     ),
     Fault(
         "divided-by-a-constant",
@@ -319,6 +320,7 @@ FAULTS = (
         lambda: copied(stale=False),
         lambda: copied(stale=True),
         {"watched": "*"},
+        meant=True,  # right where a worker's gradients move the weights of all
     ),
     Fault(
         "precision-not-applied",

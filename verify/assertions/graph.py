@@ -119,9 +119,10 @@ def assert_graph(
         optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
             or globs: what is trained is written as this optimizer would write it, and so is what it
             keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
+            A config whose ``learning_rate`` is ``(least, most)`` means it at any rate between.
             ``None``: nothing is updated from a gradient.
-        learning_rate: a number, a schedule of Keras, or a dict of such by variables, paths or
-            globs: the rate at which these are updated, now.
+        learning_rate: a number, ``(least, most)``, a schedule of Keras, or a dict of such by
+            variables, paths or globs: the rate at which these are updated, now.
         accumulated: an int from 2: so many calls of the step are one update, by the mean of their
             gradients, after which it begins anew. The mean may be made of a sum or kept as one; or
             the loss, or each gradient, is divided. ``None`` or 1: each call is an update. Parts of

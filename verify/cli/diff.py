@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ def run(options: argparse.Namespace) -> int:
     if options.a.endswith(RECORD_SUFFIX):
         return _with_record(options)
     if options.b is None:
-        raise ContractError("diff: name two steps, or a record (*.json)")
+        place = Path(options.a)
+        records = [str(one) for one in place.parent.glob(f"*{RECORD_SUFFIX}")]
+        near = difflib.get_close_matches(options.a, records, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ContractError(
+            f"diff: {options.a} is no record (*{RECORD_SUFFIX}): name one, or two steps{meant}"
+        )
     if options.format != "text" or options.output is not None or options.also:
         raise ContractError("diff: --format, --output and --also are of records (*.json)")
     from verify.assertions import differences

@@ -9,6 +9,8 @@ _LIMITS = {"max_ops", "max_bytes"}
 # Of each of what these name something is said: it is true of fewer as well.
 _OF_EACH = {"unchanged", "forbids"}
 _CLIPPING = "clipping"
+_OPTIMIZER = "optimizer"
+_RATE = "learning_rate"
 
 
 def candidates(keyword: str, values: Sequence[Any]) -> Iterator[tuple[Any, str]]:
@@ -20,6 +22,10 @@ def candidates(keyword: str, values: Sequence[Any]) -> Iterator[tuple[Any, str]]
         yield max(values), f"the largest of {', '.join(map(str, values))}"
     elif keyword == _CLIPPING:
         yield from _ranges(values)
+    elif keyword == _OPTIMIZER:
+        yield from _at_rates(values)
+    elif keyword == _RATE:
+        yield [min(values), max(values)], "between the rates of all"
     elif keyword in _OF_EACH and all(isinstance(value, list) for value in values):
         common = [one for one in first if all(one in value for value in others)]
         if common:
@@ -49,6 +55,15 @@ def implied(keyword: str, said: Any, value: Any) -> bool:
         return bool(said <= value)
     if keyword in _OF_EACH:
         return isinstance(said, list) and isinstance(value, list) and {*value} <= {*said}
+    if keyword == _RATE:
+        (least, most), (low, high) = _both(said), _both(value)
+        return bool(low <= least <= most <= high)
+    if keyword == _OPTIMIZER:
+        rate, rates = (
+            one.get(_RATE) if isinstance(one, Mapping) else None for one in (said, value)
+        )
+        same = rate is not None and rates is not None and {**said, _RATE: 0} == {**value, _RATE: 0}
+        return same and implied(_RATE, rate, rates)
     if keyword == _CLIPPING:
         ours, theirs = _ends(said), _ends(value)
         return (
@@ -60,6 +75,24 @@ def implied(keyword: str, said: Any, value: Any) -> bool:
             )
         )
     return False
+
+
+def instead(keyword: str, value: Any) -> Mapping[str, Any]:
+    """What a promise says as well, which may be said where the promise itself can't be."""
+    if keyword != _OPTIMIZER or not isinstance(value, Mapping):
+        return {}
+    rate = value.get(_RATE)
+    return {_RATE: rate} if isinstance(rate, int | float) else {}
+
+
+def _at_rates(values: Sequence[Any]) -> Iterator[tuple[Any, str]]:
+    """One optimizer with the same settings, at rates between the least and the greatest."""
+    tables = [value if isinstance(value, Mapping) else {} for value in values]
+    rates = [table.get(_RATE) for table in tables]
+    numbers = [rate for rate in rates if isinstance(rate, int | float)]
+    others = [{k: v for k, v in table.items() if k != _RATE} for table in tables]
+    if len(numbers) == len(rates) and all(one == others[0] for one in others):
+        yield {**others[0], _RATE: [min(numbers), max(numbers)]}, "at a rate between those of all"
 
 
 def _by_globs(every: Sequence[list[tuple[list[str], str]]]) -> Iterator[tuple[Any, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.contracts.baseline import baseline, text_of, why_not
-from verify.contracts.common import candidates, implied
+from verify.contracts.common import candidates, implied, instead
 from verify.contracts.records import Record
 from verify.contracts.subject import Subject, captured
 from verify.errors import ContractError
@@ -84,17 +84,24 @@ def goods_of(made: Record, place: str) -> list[Good]:
 
 def _kept(promises: Mapping[str, Sequence[Any]]) -> _Keeps:
     def keeps(keyword: str, value: Any) -> bool:
-        known = promises.get(keyword, ())
+        known = _said_of(promises, keyword)
         if keyword != "guards":
             return any(implied(keyword, one, value) for one in known)
         return all(
-            implied(inner, known[0].get(path, {}).get(choice, {}).get(inner), one)
+            any(implied(inner, said, one) for said in _said_of(within, inner))
             for path, choices in value.items()
             for choice, branch in choices.items()
+            for within in [{k: [v] for k, v in known[0].get(path, {}).get(choice, {}).items()}]
             for inner, one in branch.items()
         )
 
     return keeps
+
+
+def _said_of(promises: Mapping[str, Sequence[Any]], keyword: str) -> list[Any]:
+    """What promises say of a keyword, also within those of others."""
+    within = (instead(other, value) for other, values in promises.items() for value in values)
+    return [*promises.get(keyword, ()), *(one[keyword] for one in within if keyword in one)]
 
 
 def infer(goods: Sequence[Good]) -> Inference:
@@ -124,7 +131,8 @@ def _common(
         place: before the names of keywords.
         whole: what a keyword and its value are for the step as a whole.
     """
-    for keyword in dict.fromkeys(key for one in goods for key in one.said):
+    waiting = [*dict.fromkeys(key for one in goods for key in one.said)]
+    for keyword in waiting:
         name = f"{place}{keyword}"
         values = {one.name: one.said[keyword] for one in goods if keyword in one.said}
         missing = [one for one in goods if one.name not in values]
@@ -144,6 +152,19 @@ def _common(
                 break
         else:
             left[name] = _difference(values)
+            goods, more = _with_parts(goods, keyword, waiting)
+            waiting += more  # which the loop comes to
+
+
+def _with_parts(
+    goods: Sequence[Good], keyword: str, known: Sequence[str]
+) -> tuple[Sequence[Good], list[str]]:
+    """Steps that say by themselves what a promise says as well; and the keywords of that."""
+    parts = [instead(keyword, one.said[keyword]) for one in goods]
+    more = [key for key in parts[0] if key not in known and all(key in part for part in parts)]
+    pairs = zip(goods, parts, strict=True)
+    said = [{**one.said, **{key: part[key] for key in more}} for one, part in pairs]
+    return [dataclasses.replace(g, said=one) for g, one in zip(goods, said, strict=True)], more
 
 
 def _guards(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,9 @@ def captured(subject: Subject) -> Step:
             if not subject.file.exists():
                 meant = factory_meant(str(subject.file))
                 raise ContractError(f"{place}: {subject.file} does not exist{meant}")
+            if subject.file.suffix == ".py":
+                meant = factory_meant(".".join(subject.file.with_suffix("").parts))
+                raise ContractError(f"{place}: name a function of that module{meant or _FACTORY}")
             target: Any = subject.file
         else:
             target, args = _made(place, str(subject.target), subject.seed)
@@ -88,7 +93,9 @@ def captured(subject: Subject) -> Step:
                 _ = step.trainable  # of a file, this may be what it does not tell
             _STEPS[subject] = step
         except (Exception, SystemExit) as error:
-            raise ContractError(f"{place}: can't be traced: {_told(error)}") from error
+            alone = not args and isinstance(target, keras.Model)
+            hint = f"\n  {subject.target} gives no batch with it{_FACTORY}" if alone else ""
+            raise ContractError(f"{place}: can't be traced: {_told(error)}{hint}") from error
     return _STEPS[subject]
 
 
@@ -116,6 +123,10 @@ def _made(place: str, target: str, seed: int | None = None) -> tuple[Any, tuple[
         factory = imported(place, target)
         if not callable(factory):
             raise ContractError(f"{place}: {target} is {factory!r}, which can't be called")
+        if isinstance(factory, keras.Model):
+            raise ContractError(f"{place}: {target} is a model, and no function{_FACTORY}")
+        if asks := _asked_by(factory):
+            raise ContractError(f"{place}: {target} asks for {asks}{_FACTORY}")
         # Whichever contracts are checked before this one: variables have the same paths.
         fresh_names()
         if seed is not None:
@@ -129,6 +140,20 @@ def _made(place: str, target: str, seed: int | None = None) -> tuple[Any, tuple[
     if isinstance(made, tuple) and made:
         return made[0], made[1:]
     return made, ()
+
+
+_FACTORY = ": a function without arguments returns (model, (x, y)), or (step, x, y)"
+
+
+def _asked_by(factory: Callable[..., Any]) -> str:
+    """What a function has to be called with, by name."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # it does not say
+        return ""
+    taken = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    asked = [p.name for p in parameters if p.default is p.empty and p.kind not in taken]
+    return ", ".join(asked)
 
 
 def _stdout_kept_clean() -> contextlib.AbstractContextManager[Any]:

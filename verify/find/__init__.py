@@ -14,7 +14,7 @@ from verify.find.followers import Follow
 from verify.find.forwards import Judged
 from verify.find.losses_by_name import known_losses
 from verify.find.objective_passes import Comparison
-from verify.find.observed import COUNTS
+from verify.find.observed import COUNTS, Observed, Shapes
 from verify.find.optimizers import Rule
 from verify.find.random_numbers import RandomNumbers
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
@@ -40,8 +40,10 @@ __all__ = [
     "Found",
     "HazardFact",
     "Judged",
+    "Observed",
     "RandomNumbers",
     "Rule",
+    "Shapes",
     "Sides",
     "Witness",
     "Written",

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 import pydantic
 
 from verify.errors import ContractError
 from verify.find import Detector, Rule
 from verify.flow import Update
-from verify.kinds.contract_spelling import Made, object_of, spelt
+from verify.kinds.contract_spelling import Made, Range, object_of, spelt
 from verify.kinds.facts import Facts, OptimizerFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.rates import AtRates, Rates, is_pair, lowest, rates_of
 from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.violation import Violation
 from verify.references import (
@@ -91,7 +91,7 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
     transforms = asked.values.get("allow_transforms", False)
     for paths, wanted, frozen in _by_selection(detector, expected, "optimizer"):
         made = None if wanted is None else _made(wanted)
-        wish = "no update" if made is None else f"each update as by {optimizer_name(made)}"
+        wish = "no update" if made is None else f"each update as by {_wish(made)}"
         if not paths and made is not None:
             violations.append(Violation("optimizer", wish, _NONE, frozen))
         wrong: dict[str, tuple[list[str], tuple[str, ...]]] = {}
@@ -99,18 +99,19 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
             path, rule = update.variable.path, detector.rule_of(update)
             if path not in paths:
                 continue
-            as_made = None if made is None else detector.made_as(update, made)
+            one = made.at(_rate_within(rule, made)) if isinstance(made, AtRates) else made
+            as_made = None if one is None else detector.made_as(update, one)
             if as_made is None:
                 told = _unknown(update) if rule is None else _name(rule)
                 hints = () if made is None or rule is None else _differences(rule, made)
                 wrong.setdefault(told, ([], hints))[0].append(path)
             elif update in detector.flow.repeated:
-                told = f"{optimizer_name(made)}, more than once by the same gradient"
+                told = f"{optimizer_name(one)}, more than once by the same gradient"
                 wrong.setdefault(told, ([], ()))[0].append(path)
             elif counting := _miscounted(detector, as_made):
-                wrong.setdefault(optimizer_name(made) + counting, ([], ()))[0].append(path)
+                wrong.setdefault(optimizer_name(one) + counting, ([], ()))[0].append(path)
             elif not transforms and detector.opposes(update, as_made):
-                told = f"{optimizer_name(made)} of the opposite of each gradient"
+                told = f"{optimizer_name(one)} of the opposite of each gradient"
                 wrong.setdefault(told, ([], (_UPHILL,)))[0].append(path)
         violations += [
             Violation("optimizer", wish, f"{told}: {names(of)}", hints)
@@ -122,14 +123,32 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
 def _made(wanted: Any) -> Any:
     """An optimizer from itself, a name or a config; what scales losses for one makes no update.
 
+    At any of several rates, if the config says two.
+
     Raises:
         TypeError: it is none of these.
     """
+    if isinstance(wanted, AtRates):
+        return wanted
+    config, rates = lowest(wanted) if isinstance(wanted, Mapping) else (wanted, None)
     try:
-        made = keras.optimizers.get(wanted)
+        made = keras.optimizers.get(config)
     except ValueError as error:
         raise TypeError(f"optimizer: {wanted!r} is no optimizer of Keras: {error}") from None
-    return getattr(made, "inner_optimizer", made)
+    inner = getattr(made, "inner_optimizer", made)
+    return inner if rates is None else AtRates(inner, rates)
+
+
+def _wish(made: Any) -> str:
+    if isinstance(made, AtRates):
+        return f"{optimizer_name(made.optimizer)}, or at a rate up to {made.rates.most:.6g}"
+    return optimizer_name(made)
+
+
+def _rate_within(rule: Rule | None, made: AtRates) -> float:
+    """The rate of an update, if that is one of those that are asked for; else one of these."""
+    rate = None if rule is None else _rate(rule)
+    return rate if rate is not None and rate in made.rates else made.rates.least
 
 
 def _unknown(update: Update) -> str:
@@ -139,9 +158,15 @@ def _unknown(update: Update) -> str:
 
 def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
     """The settings that differ, where the optimizer is of the expected class."""
+    rates = None
+    if isinstance(expected, AtRates):
+        rates, expected = expected.rates, expected.at(_rate_within(rule, expected))
     if type(rule.optimizer) is not type(expected):
         return ()
     found = other_settings(rule.optimizer, expected)
+    if rates is not None:
+        told = {name: str(rates) if name == "learning_rate" else said for name, _, said in found}
+        found = tuple((name, there, told[name]) for name, there, _ in found)
     if not found:  # what is told apart then is no setting
         return ("one of both spares it from weight decay: see exclude_from_weight_decay",)
     return tuple(f"{name} is {there}, expected {wanted}" for name, there, wanted in found)
@@ -152,9 +177,8 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
     by_hand = _asked_for(detector, asked)
     for paths, wanted, frozen in _by_selection(detector, expected, "learning_rate"):
         schedule = isinstance(wanted, keras.optimizers.schedules.LearningRateSchedule)
-        if not schedule and (isinstance(wanted, bool) or not isinstance(wanted, int | float)):
-            raise TypeError(f"learning_rate: {wanted!r} is neither a number nor a schedule")
-        wish = schedule_name(wanted) if schedule else f"{wanted:.6g}"
+        rates = _rates(wanted) if not schedule else None
+        wish = schedule_name(wanted) if rates is None else _spelt_rates(rates)
         if not paths:
             violations.append(Violation("learning_rate", wish, _NONE, frozen))
         wrong: dict[str, list[str]] = {}
@@ -164,17 +188,34 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
                 continue
             rule = rule or by_hand.get(path)
             rate = None if rule is None else _rate(rule)
-            if schedule:
+            if rates is None:
                 made = None if rule is None else rule.optimizer
                 right = made is not None and has_schedule(made, wanted)
             else:
-                right = rate is not None and bool(np.isclose(rate, wanted, rtol=1e-5, atol=0))
+                right = rate is not None and rate in rates
             if not right:
                 wrong.setdefault(_unknown(update) if rule is None else _name(rule), []).append(path)
         violations += [
             Violation("learning_rate", wish, f"{told}: {names(of)}") for told, of in wrong.items()
         ]
     return violations
+
+
+def _rates(wanted: Any) -> Rates:
+    """The rates that are asked for: one, or all between two.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    if is_pair(wanted):
+        return rates_of(wanted, "learning_rate")
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        raise TypeError(f"learning_rate: {wanted!r} is neither a number nor a schedule")
+    return Rates(float(wanted), float(wanted))
+
+
+def _spelt_rates(rates: Rates) -> str:
+    return f"{rates.least:.6g}" if rates.least == rates.most else str(rates)
 
 
 def _asked_for(detector: Detector, asked: Asked) -> dict[str, Rule]:
@@ -187,7 +228,8 @@ def _asked_for(detector: Detector, asked: Asked) -> dict[str, Rule]:
         made = None if wanted is None else _made(wanted)
         for update in detector.flow.trained:
             if made is not None and update.variable.path in paths and not detector.rule_of(update):
-                rule = detector.made_as(update, made)
+                one = made.at(made.rates.least) if isinstance(made, AtRates) else made
+                rule = detector.made_as(update, one)
                 found |= {} if rule is None else {update.variable.path: rule}
     return found
 
@@ -203,7 +245,16 @@ def _read(place: str, said: Any, _: Read) -> Any:
     if isinstance(said, dict):
         return {key: _read(f"{place}[{key!r}]", one, _) for key, one in said.items()}
     if isinstance(said, Optimizer):
-        return object_of(place, keras.optimizers, said.is_, said.model_extra or {})
+        settings = dict(said.model_extra or {})
+        rates = None
+        if is_pair(between := settings.get("learning_rate")):
+            try:
+                rates = rates_of(between, "learning_rate")
+            except TypeError as error:
+                raise ContractError(f"{place}: {error}") from None
+            settings["learning_rate"] = rates.least
+        made = object_of(place, keras.optimizers, said.is_, settings)
+        return made if rates is None else AtRates(made, rates)
     if ":" in said or hasattr(keras.optimizers, said):
         return object_of(place, keras.optimizers, said, {})
     try:
@@ -227,7 +278,8 @@ def _spelt(facts: Facts) -> dict[str, Any]:
 
 _Table = dict[str, str | Optimizer]
 _Spelling = Annotated[str | Optimizer | _Table, pydantic.Field(union_mode="left_to_right")]
-_Rates = float | int | dict[str, float | int]
+_Rate = float | int | Range
+_Rates = _Rate | dict[str, _Rate]
 
 
 class _Optimizers(Kind):

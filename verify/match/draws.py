@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -161,11 +161,12 @@ class Paired(Drawn):
         self.names = names
         fed = [i for i in flat.arguments if i >= 0 and flat.nodes[i].dtypes[:1] != ["resource"]]
         self._places: dict[int, str] = {index: f"argument {i}" for i, index in enumerate(fed)}
-        kinds = Counter[str]()
+        kinds, seeded = Counter[str](), dict[Hashable, str]()
         for node in flat.nodes:
             if node.index not in self._places and (draws(node.op) or node.op in ITERATORS):
                 kind = f"{node.op} {node.dtypes} {node.shapes}"
-                self._places[node.index] = f"{kind} {kinds[kind]}"
+                place = f"{kind} {kinds[kind]}"
+                self._places[node.index] = seeded.setdefault(_seeded(node) or node.index, place)
                 kinds[kind] += 1
 
     def variable(self, variable: VariableRef) -> Any:
@@ -183,3 +184,12 @@ class Paired(Drawn):
 
     def key_of(self, node: Node) -> str:
         return self._places.get(node.index, node.id)
+
+
+def _seeded(node: Node) -> Hashable:
+    """What two ops of one body have in common that draw the same: `tf.random.shuffle(y, seed=1)`.
+
+    None of an op that no seed was given to.
+    """
+    seeds = tuple(int(node.attrs[name].i) for name in ("seed", "seed2") if name in node.attrs)
+    return (node.op, node.path, seeds) if any(seeds) else None

@@ -16,18 +16,20 @@ import tensorflow as tf
 
 from verify.find import Detector
 from verify.flow import Update
-from verify.graphs import Tensor
-from verify.match import Evaluation, NoValueError, concrete
+from verify.graphs import Tensor, VariableRef
+from verify.match import NUMBERS, Evaluation, NoValueError, concrete
 
 Array = np.ndarray[Any, Any]
 Gradients = dict[Update, Array]
 Change = Callable[[Array], Array]
 
 _DRAWS = (0, 1)  # in which whole numbers are of two classes
+_FEW = (0, 1, 2, 6)
 _EVERY = (0, 1, 2, 3, 4, 6, 7, 9, 10)
 _TOLD = 3  # draws that have to agree, at the least
 _SAME = 1e-9  # of the largest gradient
 _NOTHING = 1e-12  # a gradient
+_MUCH = 1e-4  # of what is differentiated
 _MOST_CONSTANTS = 64  # of one array
 _MOST_NUMBERS = 48
 _MOST_FED = 1 << 21  # elements that a step is handed
@@ -40,15 +42,19 @@ class Influence:
         self.detector, self.flow, self.flat = detector, detector.flow, detector.flat
         self.values = detector.gradient_values
 
-    @functools.cached_property
+    @property
     def is_told(self) -> bool:
         """Whether a step is small enough to be evaluated, and trains anything."""
+        return self._is_small and bool(self.flow.trained)
+
+    @functools.cached_property
+    def _is_small(self) -> bool:
         shapes = [
             s for i in self.flat.arguments for s in self.flat.nodes[i].shapes if s is not None
         ]
         fed = sum(math.prod(concrete(shape, 0)) for shape in shapes)
         small = self.values.observed.is_small and fed <= _MOST_FED
-        return small and bool(self.flow.trained) and self.detector.step.replicas == 1
+        return small and self.detector.step.replicas == 1
 
     # -- what decides gradients --------------------------------------------------------------------
 
@@ -101,6 +107,66 @@ class Influence:
             ):
                 return False
         return True if told == len(_DRAWS) else None
+
+    def leaves(self, updates: Iterable[Update]) -> bool | None:
+        """Whether no value that a step is handed decides what updates write."""
+        if not self._is_small:
+            return None
+        variables = [update.variable for update in updates]
+        first, *others = self.changes
+        same = self._leaves(variables, first)
+        if not same:
+            return same
+        return all(self._leaves(variables, change) is not False for change in others)
+
+    def _leaves(self, variables: list[VariableRef], change: Change) -> bool | None:
+        for draw in _DRAWS:
+            base = self.values.evaluation(draw)
+            try:
+                cut = {t: tf.constant(v) for t, v in self._others(base, change).items()}
+                other = self.values.evaluation_with(draw, cut)
+                for variable in variables:
+                    before, after = (
+                        np.asarray(one.final(variable), np.float64) for one in (base, other)
+                    )
+                    size = np.abs(before).max(initial=0)
+                    if np.abs(before - after).max(initial=0) > _SAME * size:
+                        return False
+            except NoValueError:
+                return None
+        return True
+
+    @functools.cached_property
+    def interacts(self) -> bool:
+        """Whether what the batch does to what is differentiated depends on weights.
+
+        Then gradients depend on the batch, unless something in between has none.
+        """
+        return self.is_told and any(map(self._interacts, _FEW))
+
+    def _interacts(self, draw: int) -> bool:
+        base = self.values.evaluation(draw)
+        ends = [one for seed in self.flow.seeds for one in self.flow.sums_of(seed)[-1:]]
+        reads = [(n.index, 0) for n, v in self.flat.reads() if self.flow.is_trainable(v)]
+        reads = [t for t in reads if self.flat.node(t).op == "ReadVariableOp"]
+        try:
+            batch = {t: tf.constant(v) for t, v in self._others(base, _other).items()}
+            weights = {t: tf.constant(-np.asarray(base.value(t))) for t in reads}
+            plain, fed, moved, both = (
+                np.array([np.sum(here.value(end)) for end in ends])
+                for cut in ({}, batch, weights, batch | weights)
+                for here in [self.values.evaluation_with(draw, cut)]
+            )
+        except NoValueError:
+            return False
+        change = np.abs(both - moved - fed + plain)
+        return bool((change > _MUCH * np.abs([plain, fed, moved, both]).max(axis=0)).any())
+
+    def _others(self, base: Evaluation, change: Change) -> dict[Tensor, Array]:
+        """Other values of all that a step is handed, in some rows."""
+        fed = [t for i in self.flat.arguments if (t := (i, 0))[0] not in self.flat.variables]
+        told = {t: np.asarray(base.value(t)) for t in fed if self.flat.dtype(t) in NUMBERS}
+        return {t: in_some_rows(change)(value) for t, value in told.items()}
 
     # -- which gradients there are -----------------------------------------------------------------
 

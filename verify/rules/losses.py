@@ -11,6 +11,7 @@ from verify.graphs import RESHAPES, Tensor
 from verify.match import NoValueError
 from verify.references import known_name
 from verify.rules.influence import Array, in_some_rows
+from verify.rules.judged import shared_out, taken_for_logits
 from verify.rules.rule import Rules, Told, each, ruled
 from verify.rules.seen import Seen, paths_of
 
@@ -42,19 +43,25 @@ def _logits(seen: Seen) -> Iterator[tuple[Tensor, str]]:
     "V301",
     "Probabilities taken for logits",
     wrong="""What a crossentropy of logits takes adds up to one in each row, or comes out of a
-    softmax or a sigmoid: it is a second time that these are applied.""",
+    softmax or a sigmoid: it is a second time that these are applied. Of a crossentropy that is
+    written by hand, the gradients of other predictions tell so.""",
     why="""Probabilities lie between 0 and 1, so that no class can be told to be much likelier
     than another: the loss has a floor, gradients are small.""",
     instead="""`from_logits=True` with a last layer without activation, or `from_logits=False`
     with `activation="softmax"`.""",
 )
 def softmax_twice(seen: Seen) -> Iterator[Told]:
+    found: dict[Tensor, str] = {}
     for tensor, by in _logits(seen):
         made = [seen.flat.node(t) for t in seen.forms(tensor, RESHAPES)]
         activated = [node for node in made if node.op in _ACTIVATIONS]
         if activated or seen.influence.always(tensor, _are_probabilities):
-            what = seen.flat.node(tensor).id
-            yield Told(f"{by} takes {what} for logits, which holds probabilities", (what,))
+            found.setdefault(tensor, by)
+    if not found:
+        found = dict.fromkeys(taken_for_logits(seen), "what is differentiated")
+    for tensor, by in found.items():
+        what = seen.flat.node(tensor).id
+        yield Told(f"{by} takes {what} for logits, which holds probabilities", (what,))
 
 
 def _are_probabilities(value: Array) -> bool:
@@ -258,8 +265,8 @@ def never_negative(seen: Seen) -> Iterator[Told]:
     RULES,
     "V308",
     "Probabilities that add up over the batch",
-    wrong="""A prediction that a loss judges adds up to one over the examples of the batch, and
-    not over the classes: the softmax is over the wrong axis.""",
+    wrong="""A prediction that a loss judges, each row by its own target, adds up to one over the
+    examples of the batch, and not over the classes: the softmax is over the wrong axis.""",
     why="What is predicted for one example depends on which others are in its batch.",
     instead="`tf.nn.softmax(x, axis=-1)`.",
 )
@@ -268,6 +275,7 @@ def over_the_batch(seen: Seen) -> Iterator[Told]:
     if not seen.influence.is_told:
         return
     every |= {t for t in seen.detector.outputs.returned if t[0] in seen.differentiated}
+    every |= {*shared_out(seen, _over_rows)}
     for tensor in sorted(every):
         shape = seen.flat.shape(tensor)
         if shape is not None and len(shape) == 2 and seen.influence.always(tensor, _over_rows):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from verify.find import stopped
-from verify.graphs import key_of, path_of
+from verify.graphs import draws, key_of, path_of
+from verify.references import counter_of, variables_of
 from verify.rules.rule import Rules, Told, each, ruled
 from verify.rules.seen import Seen, paths_of
 from verify.rules.symmetry import tied
@@ -18,20 +20,33 @@ def _begins(seen: Seen) -> bool:
     if seen.evaluates or seen.flow.unseen:
         return False
     if not seen.flow.seeds:
-        return seen.is_of_keras
+        return seen.is_of_keras or any(_goes_by_itself(seen, o) for o in seen.step.optimizers)
     # Gradients that are handed out are applied elsewhere.
     outputs = {index for index, _ in seen.flat.outputs}
     kept = {n.index for n, v in seen.flat.writes() if not seen.flow.is_trainable(v)}
     return (outputs | kept).isdisjoint(seen.flow.backward)
 
 
+def _goes_by_itself(seen: Seen, optimizer: Any) -> bool:
+    """Whether an optimizer makes updates of nothing but what it and its variables hold."""
+    flat, flow = seen.flat, seen.flow
+    kept, trained = {key_of(v) for v in optimizer.variables}, variables_of(optimizer).keys()
+    written = {variable.key: node.index for node, variable in flat.writes()}
+    if counter_of(optimizer) not in written or trained.isdisjoint(written):
+        return False
+    above = flow.ancestors(written[key] for key in trained & written.keys())
+    taken = {variable.key for node, variable in flat.reads() if node.index in above}
+    drawn = any(draws(flat.nodes[index].op) for index in above)
+    return not drawn and above.isdisjoint(flow.of_data) and taken <= kept | trained
+
+
 @ruled(
     RULES,
     "V101",
     "Nothing is trained",
-    wrong="""The step takes gradients, or is Keras' own train step, and no gradient reaches the
-    update of a variable: they are computed and dropped, multiplied by zero, or of no trainable
-    variable.""",
+    wrong="""The step takes gradients, is Keras' own train step, or calls an optimizer, and no
+    gradient reaches the update of a variable: they are computed and dropped, multiplied by zero,
+    of no trainable variable, or there are none and zeros are in their place.""",
     why="Training runs, the loss is reported, and no weight ever changes.",
     instead="""`optimizer.apply(gradients, variables)` in the step itself, and `layer.trainable =
     True` before `compile` for what is to be trained.""",
@@ -185,8 +200,8 @@ def not_differentiable(seen: Seen) -> Iterator[Told]:
     RULES,
     "V109",
     "All gradients are zero",
-    wrong="""Whatever the batch and the weights are, each gradient that updates a variable is
-    zero: the loss is flat.""",
+    wrong="""Whatever the batch and the weights are, each gradient of the step is zero, or each of
+    a variable that the loss is computed from: the loss is flat.""",
     why="""No weight decides the loss: it is that of a constant (a softmax of one unit, a value
     that is rounded or out of its bounds).""",
     instead="""a loss that changes with the prediction: `sigmoid` for one unit, no `round`,
@@ -197,6 +212,13 @@ def flat(seen: Seen) -> Iterator[Told]:
         yield Told(
             "every gradient is zero, whatever the batch and the weights", paths_of(seen.trained)
         )
+    # TensorFlow's gradient of a sign is a constant: no backward pass is seen behind it.
+    flow = seen.flow
+    judged = {i for seed in flow.seeds for i, _ in flow.sums_of(seed)} & flow.of_data
+    left = [u for u in flow.unseen if u.variable.key in flow.differentiated - {*flow.trained_of}]
+    if judged and left and seen.influence.leaves(left):
+        told = "what is differentiated is computed from it, and its gradient is zero"
+        yield Told(f"{told}, whatever the batch is", paths_of(left))
 
 
 @ruled(
@@ -204,11 +226,11 @@ def flat(seen: Seen) -> Iterator[Told]:
     "V110",
     "The data loss has no gradient",
     wrong="""What is differentiated depends on weights and on the batch together, but no value of
-    the batch decides any gradient: the data loss is behind `stop_gradient`, and only what
-    regularises weights trains them.""",
+    the batch decides any gradient: the data loss is behind `stop_gradient`, or a sign, a rounded
+    or an integer value, and only what regularises weights trains them.""",
     why="Weights decay, and nothing is learned from the data.",
-    instead="""the loss of what the model returns, without `tf.stop_gradient`, `.numpy()` or
-    `tf.constant` in between.""",
+    instead="""the loss of what the model returns, without `tf.stop_gradient`, `tf.round`,
+    `.numpy()` or `tf.constant` in between.""",
 )
 def only_regularised(seen: Seen) -> Iterator[Told]:
     flow = seen.flow
@@ -217,9 +239,13 @@ def only_regularised(seen: Seen) -> Iterator[Told]:
     both = flow.of_data & flow.of_weights & seen.differentiated
     stops = {i for i in both if seen.flat.nodes[i].op == "StopGradient"}
     of_data = flow.descendants(flow.data)
-    if not stops or any(update.node.index in of_data for update in seen.trained):
-        return
-    yield Told("the data loss is behind stop_gradient: no data decide any gradient")
+    if any(update.node.index in of_data for update in seen.trained):
+        fed = [(i, 0) for i in seen.flat.arguments if i not in seen.flat.variables]
+        if not seen.influence.ignores(fed):
+            return
+    if stops or seen.influence.interacts:
+        what = "stop_gradient" if stops else "what has no gradient"
+        yield Told(f"the data loss is behind {what}: no data decide any gradient")
 
 
 @ruled(

@@ -15,6 +15,19 @@ from verify.cli import main
 from verify.cli.formats import FORMATTED
 
 SHOP = "tests.verify.contracts.shop"
+BEGINNER = """
+import keras
+
+def build():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+model = build()
+
+def train(x, y, epochs=1):
+    model.fit(x, y, epochs=epochs)
+"""
 DATA = Path(__file__).parent / "data"
 KEPT = f'[contracts.kept]\ntarget = "{SHOP}:plain"\ntags = ["fast"]\nloss = "mse"\n'
 BROKEN = f'[contracts.broken]\ntarget = "{SHOP}:plain"\nloss = "mae"\nclipping = [-1, 1]\n'
@@ -66,12 +79,20 @@ def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["show", SHOP], f"does not exist; did you mean {SHOP}:model or {SHOP}:plain or "),
         (["show", f"{SHOP}.plain"], f"does not exist; did you mean {SHOP}:plain?"),
         (["show", f"{SHOP}s:plain"], f"No module named '{SHOP}s'; did you mean {SHOP}:plain?"),
+        (
+            ["show", "beginner.py"],
+            "name a function of that module; did you mean beginner:build?",
+        ),
+        (["show", "beginner:model"], "is a model, and no function: a function without arguments"),
+        (["show", "beginner:train"], "beginner:train asks for x, y: a function without arguments"),
+        (["show", "beginner:build"], "build gives no batch with it: a function without arguments"),
         (["init", "m:f", "-o", "x.toml"], "a contract file is named *.graph.toml"),
     ],
 )
 def test_wrong_calls(
     arguments: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (folder / "beginner.py").write_text(BEGINNER, "utf-8")
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
 

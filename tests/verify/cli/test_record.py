@@ -64,7 +64,7 @@ def test_what_looks_different_alone(path: Path, tmp_path: Path) -> None:
     [
         (["record", _GOOD, "-o", "steps.toml"], "steps.toml: a record is named *.json"),
         (["record", f"{_HERE}:nothing"], "nothing"),
-        (["diff", _GOOD], "name two steps, or a record (*.json)"),
+        (["diff", _GOOD], f"{_GOOD} is no record (*.json): name one, or two steps"),
         (["diff", _GOOD, _OTHER, "--format", "json"], "are of records (*.json)"),
         (["diff", "none.json"], "none.json does not exist"),
     ],
@@ -72,6 +72,15 @@ def test_what_looks_different_alone(path: Path, tmp_path: Path) -> None:
 def test_wrong_calls(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_that_the_nearest_record_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "steps.json").write_text("{}")
+    assert main(["diff", "steps.jsn"]) == 2
+    assert "name one, or two steps; did you mean steps.json?" in capsys.readouterr().err
 
 
 def test_wrong_calls_with_a_record(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,14 @@ def faster() -> Any:
     return _made("small", [2], keras.optimizers.Adam(0.01, clipvalue=0.5))
 
 
+def by_another_rule() -> Any:
+    return _made("small", [2], keras.optimizers.SGD(0.002, clipvalue=0.5))
+
+
+def with_momentum() -> Any:
+    return _made("small", [2], keras.optimizers.Adam(0.001, beta_1=0.5, clipvalue=0.5))
+
+
 def tighter() -> Any:
     return _made("small", [2], keras.optimizers.Adam(0.001, clipvalue=0.25))
 

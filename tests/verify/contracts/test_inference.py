@@ -25,6 +25,7 @@ from verify.contracts import (
 
 _HERE = family.__name__
 NAMES = tuple(one.__name__ for one in (family.small, family.large, family.faster, family.other))
+RULES = (("faster", "by_another_rule"), ("by_another_rule", "with_momentum", "small"))
 
 
 def of(*names: str) -> Inference:
@@ -49,13 +50,45 @@ def test_that_steps_alike_promise_the_same_by_globs_and_bounds() -> None:
 
 
 def test_that_what_differs_is_left_out_and_said() -> None:
-    found = of("small", "faster")
+    found = of("small", "by_another_rule")
     assert "optimizer" not in found.said
-    assert found.left["optimizer"].endswith("in faster")
+    assert found.left["optimizer"].endswith("in by_another_rule")
     assert found.said["watched"] == found.said["watched"] != ["*"]  # by their paths: names agree
 
 
-@pytest.mark.parametrize("names", [*itertools.combinations(NAMES, 2), NAMES])
+def test_that_rates_that_differ_become_a_range_of_one_rule() -> None:
+    found = of("small", "faster")
+    assert found.said["optimizer"] == {"is": "Adam", "learning_rate": [0.001, 0.01]}
+    assert found.wider["optimizer"] == "at a rate between those of all"
+    assert "learning_rate" not in found.said
+
+
+@pytest.mark.parametrize(
+    ("names", "rate", "how"),
+    [
+        (("small", "with_momentum"), 0.001, None),
+        (("small", "by_another_rule"), [0.001, 0.002], "between the rates of all"),
+        (("faster", "by_another_rule", "small"), [0.001, 0.01], "between the rates of all"),
+    ],
+)
+def test_that_two_rules_leave_their_rates(
+    names: tuple[str, ...], rate: object, how: str | None
+) -> None:
+    found = of(*names)
+    assert "optimizer" in found.left
+    assert found.said["learning_rate"] == rate
+    assert found.wider.get("learning_rate") == how
+
+
+@pytest.mark.parametrize("names", [("small", "faster"), ("faster", "by_another_rule", "small")])
+def test_that_records_say_the_same_of_rates(names: tuple[str, ...]) -> None:
+    of_records = infer(goods_of(recorded(*names), "then.json"))
+    keywords = ("optimizer", "learning_rate")
+    here = of(*names).said
+    assert {k: of_records.said.get(k) for k in keywords} == {k: here.get(k) for k in keywords}
+
+
+@pytest.mark.parametrize("names", [*itertools.combinations(NAMES, 2), NAMES, *RULES])
 def test_that_each_of_the_steps_keeps_what_was_inferred(
     names: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,7 +97,7 @@ def test_what_is_no_optimizer(wrong: Any, adam: Any) -> None:
         verify.assert_graph(adam[0], *batch(), optimizer=wrong)
 
 
-@pytest.mark.parametrize("wrong", ["0.1", True, None, [0.1], {"*": "0.1"}])
+@pytest.mark.parametrize("wrong", ["0.1", True, None, {"*": "0.1"}])
 def test_what_is_no_rate(wrong: Any, adam: Any) -> None:
     with pytest.raises(TypeError, match=r"^learning_rate: .* is neither a number nor a schedule"):
         verify.assert_graph(adam[0], *batch(), learning_rate=wrong)
@@ -111,6 +111,32 @@ def test_rates_and_schedules(adam: Any, scheduled: Any) -> None:
     assert "decay_rate=0.8" in rejected(scheduled[0], *batch(), learning_rate=other)
     assert "ExponentialDecay" in rejected(scheduled[0], *batch(), learning_rate=0.1)
     assert "Adam(learning_rate=0.1)" in rejected(adam[0], *batch(), learning_rate=same)
+
+
+@pytest.mark.parametrize("wrong", [[0.1], (0.2, 0.1), ("a", 1.0), (True, 1.0), {"*": (1, 2, 3)}])
+def test_what_are_no_rates(wrong: Any, adam: Any) -> None:
+    with pytest.raises(TypeError, match=r"^learning_rate: .* are no two numbers, 0 <= least"):
+        verify.assert_graph(adam[0], *batch(), learning_rate=wrong)
+
+
+def between(least: float, most: float, **settings: Any) -> dict[str, Any]:
+    """Adam at any rate between two."""
+    return {"class_name": "Adam", "config": {"learning_rate": (least, most), **settings}}
+
+
+def test_rates_between_two_numbers(adam: Any, scheduled: Any) -> None:
+    step = adam[0]
+    for rates in ((0.01, 0.1), (0.1, 0.1), (0.1, 1)):
+        verify.assert_graph(step, *batch(), learning_rate=rates, optimizer=between(*rates))
+    verify.assert_graph(step, *batch(), learning_rate={"*": (0.01, 1)})
+    told = rejected(step, *batch(), learning_rate=(0.2, 0.3), optimizer=between(0.2, 0.3))
+    assert "learning_rate: expected 0.2 to 0.3" in told
+    assert "expected each update as by Adam(learning_rate=0.2), or at a rate up to 0.3" in told
+    assert "learning_rate is 0.1, expected 0.2 to 0.3" in told
+    told = rejected(step, *batch(), optimizer=between(0.01, 0.3, beta_1=0.8))
+    assert "beta_1 is 0.9, expected 0.8" in told
+    assert "learning_rate is" not in told
+    assert "ExponentialDecay" in rejected(scheduled[0], *batch(), learning_rate=(0.0, 1.0))
 
 
 def test_variables_that_are_spared_from_weight_decay() -> None:
@@ -200,6 +226,11 @@ def test_facts(adam: Any, scheduled: Any) -> None:
     [
         ('optimizer = { is = "Adam", learning_rate = 0.1 }\nlearning_rate = 0.1', True),
         ('optimizer = { is = "Adam", learning_rate = 0.2 }', False),
+        ('optimizer = { is = "Adam", learning_rate = [0.01, 0.1] }', True),
+        ('optimizer = { is = "Adam", learning_rate = [0.01, 0.1], beta_1 = 0.8 }', False),
+        ('optimizer = { is = "Adam", learning_rate = [0.2, 0.3] }', False),
+        ("learning_rate = [0.01, 0.1]", True),
+        ("learning_rate = [0.2, 0.3]", False),
         ('optimizer = "SGD"', False),
         ('[contracts.a.optimizer]\n"*kernel" = { is = "Adam", learning_rate = 0.1 }', True),
         ('[contracts.a.learning_rate]\n"*kernel" = 0.2', False),

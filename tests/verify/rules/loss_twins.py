@@ -29,6 +29,40 @@ def fused(y: Any, p: Any) -> Any:
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, p))
 
 
+def fused_binary(y: Any, p: Any) -> Any:
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y, p))
+
+
+def binary_by_hand(y: Any, p: Any) -> Any:
+    chance = tf.sigmoid(p)
+    terms = y * tf.math.log(chance + 1e-9) + (1 - y) * tf.math.log(1 - chance + 1e-9)
+    return -tf.reduce_mean(terms)
+
+
+def of_logits_by_hand(y: Any, p: Any) -> Any:
+    return -tf.reduce_mean(tf.reduce_sum(y * tf.nn.log_softmax(p), axis=-1))
+
+
+def of_chances_by_hand(y: Any, p: Any) -> Any:
+    return -tf.reduce_mean(tf.reduce_sum(y * tf.math.log(p + 1e-7), axis=-1))
+
+
+def one_hot(loss: Any, activation: Any) -> Make:
+    """A loss of what an activation makes of the model's three outputs."""
+    return lambda: by_hand(
+        network(outputs=3),
+        loss=loss,
+        call=lambda model, x: activation(model(x, training=True)),
+        args=(BATCH[0], tf.TensorSpec((8, 3))),
+    )
+
+
+def activated(loss: Any, activation: Any) -> Make:
+    return lambda: by_hand(
+        loss=loss, call=lambda model, x: activation(model(x, training=True)), args=BATCH
+    )
+
+
 def classes(loss: Any, activation: str | None = None, *layers: Any) -> Make:
     return lambda: by_hand(
         network(*layers, outputs=3, activation=activation), loss=loss, args=CLASSES
@@ -79,12 +113,30 @@ def over_the_batch(x: Any) -> Any:
     return tf.nn.softmax(x, axis=0)
 
 
+def shuffled(seed: int | None = None) -> Make:
+    """Inputs and targets each shuffled: alike if by one seed."""
+    return lambda: by_hand(
+        call=lambda model, x: model(tf.random.shuffle(x, seed), training=True),
+        loss=lambda y, p: MSE(tf.random.shuffle(y, seed), p),
+    )
+
+
 def called(call: Any) -> Make:
     return lambda: by_hand(call=call)
 
 
 TWINS = (
     Twins("V301", classes(fused), (classes(fused, "softmax"), reshaped_softmax)),
+    Twins(
+        "V301",
+        activated(fused_binary, tf.identity),
+        (activated(fused_binary, tf.sigmoid), activated(binary_by_hand, tf.sigmoid)),
+    ),
+    Twins(
+        "V301",
+        one_hot(of_logits_by_hand, tf.identity),
+        (one_hot(of_logits_by_hand, tf.nn.softmax), one_hot(fused_binary, tf.sigmoid)),
+    ),
     Twins(
         "V302",
         classes_compiled("sparse_categorical_crossentropy", "softmax"),
@@ -144,6 +196,11 @@ TWINS = (
         ),
     ),
     Twins(
+        "V308",
+        one_hot(of_chances_by_hand, tf.nn.softmax),
+        (one_hot(of_chances_by_hand, over_the_batch),),
+    ),
+    Twins(
         "V401",
         right,
         (
@@ -163,6 +220,15 @@ TWINS = (
             losses(lambda y, p: MSE(y[::-1], p)),
             losses(lambda y, p: MSE(tf.roll(y, 1, 0), p)),
             called(lambda model, x: model(tf.gather(x, [3, 4, 5, 6, 7, 0, 1, 2]), training=True)),
+        ),
+    ),
+    Twins(
+        "V403",
+        shuffled(seed=1),
+        (
+            shuffled(),
+            called(lambda model, x: model(tf.random.shuffle(x), training=True)),
+            losses(lambda y, p: MSE(tf.random.shuffle(y), p)),
         ),
     ),
     Twins("V404", with_weights(MSE), (with_weights(measured),)),

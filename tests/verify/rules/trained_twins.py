@@ -174,14 +174,38 @@ def out_of_bounds() -> Target:
     return compiled(loss=lambda y, p: tf.clip_by_value(MSE(y, p), 0.0, 1e-9))
 
 
-def penalised(stopped: bool) -> Make:
+def judged(seen: Any, optimizer: Any = None) -> Make:
+    """The loss of what is seen of a prediction; zeros where there is no gradient."""
+
+    def make() -> Target:
+        net = network()
+
+        def filled(gradients: list[Any]) -> list[Any]:
+            pairs = zip(gradients, net.trainable_variables, strict=True)
+            return [tf.zeros(v.shape) if g is None else g for g, v in pairs]
+
+        by = None if optimizer is None else optimizer()
+        return by_hand(net, loss=lambda y, p: MSE(y, seen(p)), treat=filled, optimizer=by)
+
+    return make
+
+
+def straight_through(p: Any) -> Any:
+    return p + tf.stop_gradient(tf.sign(p) - p)
+
+
+def whole(p: Any) -> Any:
+    return tf.cast(tf.cast(p, tf.int32), tf.float32)
+
+
+def largest(p: Any) -> Any:
+    return tf.cast(tf.argmax(tf.concat([p, 1 - p], axis=1), axis=1), tf.float32)[:, None]
+
+
+def penalised(seen: Any = tf.identity) -> Make:
     def make() -> Target:
         net = network(kernel_regularizer="l2")
-
-        def loss(y: Any, p: Any) -> Any:
-            return MSE(y, tf.stop_gradient(p) if stopped else p) + tf.add_n(net.losses)
-
-        return by_hand(net, loss=loss)
+        return by_hand(net, loss=lambda y, p: MSE(y, seen(p)) + tf.add_n(net.losses))
 
     return make
 
@@ -218,6 +242,11 @@ def recurrent(initializer: str | None = None, layer: str = "LSTM") -> Make:
 
 TWINS = (
     Twins("V101", right, (all_frozen, not_applied, times_zero)),
+    Twins(
+        "V101",
+        judged(straight_through),
+        (judged(tf.round), judged(whole, keras.optimizers.AdamW), judged(largest)),
+    ),
     Twins("V102", reset(after=False), (reset(after=True), taken_back)),
     Twins(
         "V103",
@@ -235,7 +264,13 @@ TWINS = (
     Twins("V107", branching("used"), (branching("unused"), called_in_vain)),
     Twins("V108", branching("used"), (branching("stopped"), branching("rounded"))),
     Twins("V109", right, (one_unit, out_of_bounds)),
-    Twins("V110", penalised(stopped=False), (penalised(stopped=True), without_gradient)),
+    Twins(
+        "V109",
+        judged(straight_through, keras.optimizers.Adam),
+        (judged(tf.sign), judged(tf.sign, keras.optimizers.Adam)),
+    ),
+    Twins("V110", penalised(), (penalised(tf.stop_gradient), without_gradient)),
+    Twins("V110", penalised(straight_through), tuple(map(penalised, (tf.sign, whole, largest)))),
     Twins(
         "V111",
         initialised("glorot_uniform"),
