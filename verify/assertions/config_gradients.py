@@ -257,6 +257,7 @@ def _uphill(
         if callable(ascend):
             offsets = ascend(slopes, variables)
         else:
+            slopes = [_wide(slope) for slope in slopes]
             norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(slope)) for slope in slopes]))
             offsets = [slope * (numbers.of(ascend) / (norm + _SMALL)) for slope in slopes]
         moved = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from verify.assertions.config_treatments import UNPAIRED
+from verify.assertions.config_updates import UnsaidError
 from verify.find import Detector
 from verify.kinds import Violation
 
@@ -27,7 +28,8 @@ def told(
     for one in violations:
         unknown = one.found.startswith(_UNTOLD) and UNPAIRED not in one.found
         if unknown or (one.found.startswith(_NO_RULE) and _may_be_noisy(settings)):
-            left.append(f"{_ABOUT.get(one.keyword, one.keyword)}: {one.found}")
+            why = one.found.removeprefix(f"{_UNTOLD}: ").removeprefix(f"{UnsaidError.__name__}: ")
+            left.append(f"{_ABOUT.get(one.keyword, one.keyword)}: {why}")
         elif one.keyword == "clipping" and _has_unknown(detector, settings):
             left.append("clipping: what becomes of gradients on their way is not known")
         else:

@@ -50,6 +50,7 @@ def test_models_in_pure_half_precision(policy: str) -> None:
         {"accumulate": 3, "clipping": {"norm": 0.3}},
         {"per_example": {"clip": 0.5}, "clipping": {"global_norm": 0.2}},
         {"ascend": 0.05, "gradients": halved},
+        {"ascend": when.linear(0.01, 0.1, over=50), "regularize": True},
     ],
     ids=lambda settings: "-".join(settings),
 )
