@@ -7,39 +7,52 @@ in loopctl's reading of a config must not excuse itself here.
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from loopctl_shared import inner_optimizer
-from verify.assertions.config_keys import (
-    followed_in,
-    layers_chosen,
-    modes_of,
-    not_kept,
-    objective_of,
+from verify.assertions.config_conditions import chosen_otherwise
+from verify.assertions.config_expectation import expectation_of, of_main
+from verify.assertions.config_gradients import entering, gradients_of
+from verify.assertions.config_keys import not_kept, selected
+from verify.assertions.config_told import told
+from verify.assertions.config_treatments import left_out, treated_otherwise
+from verify.assertions.config_updates import (
+    UnsaidError,
+    applied,
+    is_counted,
+    miscounted,
+    optimizers_of,
+    skipped,
+    telling_count,
+    unlike_noise,
 )
-from verify.assertions.expectation import UNSET, Expectation
+from verify.assertions.expectation import Expectation
 from verify.assertions.failure import fail
 from verify.find import Detector
 from verify.graphs import Region, key_of, no_collection
 from verify.kinds import Violation
-from verify.references import ModelReference, Term
+from verify.references import ModelReference
 from verify.step import Step, capture
 
 
 @no_collection()
-def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
-    """Asserts that every substep of a controlled model is what the callback's config says.
+def assert_config(model: keras.Model, callback: Any, batch: Any) -> tuple[str, ...]:
+    """What no graph was held against, of a config that every substep of a controlled model is as.
 
     Checks each bound substep (``model.<action>_on`` / ``_off``) on its own and, where the callback
     is attached to this model, each branch of the main step, guarded by its control variable:
-    losses, terms, clips, what is trained, in which mode layers run; and of the substeps (not among
-    replicas) by which optimizer, of how many steps' gradients, of which objective, and what
-    follows.
+    losses, terms, clips, what is trained, in which mode layers run, how often, and under which
+    condition; and of the substeps (not among replicas) by which optimizer, of how many steps'
+    gradients, of which objective, and what follows.
+
+    Returns:
+        A line for each thing that the config says and that can't be told from a graph, with its
+        place, its key and the reason; empty where everything was asked for. It is no fault:
+        ``assert not verify.assert_config(...)`` asks for configs that can be checked whole.
 
     Args:
         model: a model under control (``callback.attach(model)`` or after ``fit``).
@@ -54,11 +67,16 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
     if not hasattr(model, "control_variables"):
         raise ValueError(f"model {model.name!r} is not controlled: attach the callback first")
     violations: list[Violation] = []
+    unheld: list[str] = []
+    # Of data there is one batch at a time.
+    batch = batch.element_spec if isinstance(batch, tf.data.Dataset) else batch
+    examples = tf.nest.flatten(batch)[0].shape[0]
     reference: ModelReference | None = None
     main: Step | None = None
     if (main_step := _main_step(callback, model)) is not None:
         main = capture(main_step, batch, model=model)
         reference = main.reference
+        violations += _conditions(main, model, callback.config, unheld)
     for action, settings in callback.config.items():
         for branch in (True, False):
             if branch not in settings:
@@ -70,264 +88,144 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> None:
             # A substep runs on each replica; the main step is traced on all of them.
             replicas = model.distribute_strategy.num_replicas_in_sync
             step = dataclasses.replace(step, parts=replicas)
+            counters = _counters(getattr(model, name).get_concrete_function(batch))
+            step = _counted(step, counters, settings[branch])
             if reference is None:
                 raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
-            expectation = expectation_of(reference, settings[branch])
-            detector = Detector(step)
-            own = expectation.violations_of(detector)
-            average = settings[branch].get("average", {})
-            if average and average.get("into") is None and _is_plain(model, settings[branch]):
-                own += not_kept(detector, average, _selected(model, settings[branch]))
+            left: list[str] = []
+            try:
+                optimizers = optimizers_of(model, settings[branch])
+            except UnsaidError as why:
+                left.append(f"learning_rate: {why}")
+                optimizers = {}
+            detector = Detector(step, expected=optimizers)
+            expectation = expectation_of(reference, settings[branch], left, detector, counters)
+            own = told(expectation.violations_of(detector), detector, settings[branch], left)
+            if replicas == 1:
+                own += _besides(detector, settings[branch], left, examples)
+                own += _of_gradients(detector, settings[branch], left, expectation, counters)
             there: list[Violation] = []
             if main is not None:
                 region = _branch_region(main, model.control_variables[action], branch)
-                there = (
-                    _of_main(expectation, settings[branch]).violations(main, region)
-                    if region is not None
-                    else [_unguarded(action)]
-                )
+                there = [_unguarded(action)]
+                if region is not None:
+                    inside = Detector(main, region, optimizers)
+                    there = of_main(expectation, settings[branch]).violations_of(inside)
+                    there = told(there, inside, settings[branch], left)
+                    there += (
+                        _repeated(inside, model, settings[branch], left) if replicas == 1 else []
+                    )
+            unheld += [f"{place}: {one}" for one in dict.fromkeys(left)]
             located = _located(place, name, own, there)
             violations += [_doubted(violation, reference.doubts) for violation in located]
     fail(f"model {model.name!r}", violations)
+    return tuple(unheld)
 
 
-def expectation_of(reference: ModelReference, settings: Mapping[str, Any]) -> Expectation:
-    """What one branch of a config promises of its substep."""
-    model = reference.model
+def _besides(
+    detector: Detector, settings: Mapping[str, Any], left: list[str], examples: int | None
+) -> list[Violation]:
+    """What is no keyword: averages of one's own, how often, when not, and statistics."""
+    found: list[Violation] = []
+    assert detector.step.reference is not None  # it was captured with the model
+    model = detector.step.reference.model
     average = settings.get("average", {})
-    if average.get("into") is not None:
-        # Its weights are written without a gradient.
-        rest = {key: value for key, value in settings.items() if key != "average"}
-        follows: Any = UNSET
-        if _is_plain(model, settings):
-            follows = followed_in(model, average, _selected(model, settings)) or UNSET
-        values = {**expectation_of(reference, rest).values, "unwatched": UNSET}
-        return Expectation.of({**values, "follows": follows})
-    if "ascend" in settings or "per_example" in settings:
-        # The loss is there twice, at weights that no variable has, or of each example by itself.
-        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
-    if settings.get("accumulate", 1) > 1:
-        # What is updated is so from sums that wait in variables. What a function of the user's
-        # makes of them may be anything.
-        told = _is_plain(model, settings) and "gradients" not in settings
-        return Expectation.of(
-            {
-                "unwatched": _others(model, _selected(model, settings)),
-                "accumulated": settings["accumulate"] if told else UNSET,
-            }
-        )
-    if _zero(settings.get("loss_weights")):
-        # What is multiplied by zero trains nothing, where that can be seen.
-        return Expectation.of({"unwatched": _others(model, _selected(model, settings))})
-    if "objective" in settings:
-        return _of_objective(model, settings)
-    chosen = {key_of(v): v for v in _selected(model, settings)}
-    # What a model computes by itself is not known by name, and taken to be by all outputs.
-    computed = "loss" not in settings and type(model).compute_loss is not keras.Model.compute_loss
-    data_loss = settings.get("loss", "computed" if computed else getattr(model, "loss", None))
-    by_data = reference.reached_by(data_loss) & chosen.keys()
-    terms = _terms(reference, settings.get("regularize", False))
-    terms = [term for term in terms if term.key in chosen]
-    reached = {term.key for term in terms}
-    reached |= by_data
-    trained = [variable for key, variable in chosen.items() if key in reached]
-    # Weights belong to the outputs that a model was compiled with, whatever a branch's loss.
-    weights = _own_weights(settings, data_loss) if "loss_weights" in settings else _weights(model)
-    return Expectation.of(
-        {
-            "loss": UNSET
-            if computed or weights is UNSET
-            else _flat(data_loss, weights, reference)
-            if by_data
-            else None,
-            "regularization": len(terms),
-            # Where nothing is trained, nothing can be clipped.
-            "clipping": _clipping(model, settings) if trained else None,
-            "watched": trained,
-            "unwatched": _others(model, trained),
-            # Among replicas what optimizers write is not read.
-            "optimizer": UNSET
-            if not trained or model.distribute_strategy.num_replicas_in_sync > 1
-            else _rated(model, settings),
-            "training": _modes(reference, settings) if by_data and reference.stateful else UNSET,
-            "allow_transforms": "gradients" in settings,
-        }
-    )
+    if average and average.get("into") is None:
+        start, followed = average.get("start"), selected(model, settings)
+        if start is not None and not is_counted(start):
+            # What it is computed from may be as large as a number.
+            followed = [variable for variable in followed if np.prod(variable.shape) > 1]
+        # Where nothing is trained, nothing is averaged.
+        found += not_kept(detector, average, followed) if detector.flow.trained else []
+    try:
+        if settings.get("skip_nonfinite", False):
+            found += skipped(detector, settings)
+    except UnsaidError as why:
+        left.append(f"skip_nonfinite: {why}")
+    try:
+        if "per_example" in settings:
+            found += unlike_noise(detector, settings, examples)
+    except UnsaidError as why:
+        left.append(f"per_example: {why}")
+    found += miscounted(detector, settings, selected(model, settings))
+    moves = settings.get("update_statistics")
+    if moves is not None and bool(detector.moving.shares) != moves and _has_statistics(model):
+        told = "they move" if detector.moving.shares else "none moves"
+        wish = "moving statistics that move" if moves else "no moving statistic that moves"
+        found.append(Violation("update_statistics", wish, told))
+    return found
 
 
-def _of_objective(model: keras.Model, settings: Mapping[str, Any]) -> Expectation:
-    """What a branch with a forward pass of its own promises, whatever that is.
-
-    By what it trains, and which of the chosen variables that reaches, is not known.
-    """
-    several = model.distribute_strategy.num_replicas_in_sync > 1
-    objective = None if several else objective_of(model, settings)
-    return Expectation.of(
-        {
-            "objective": UNSET if objective is None else objective,
-            "clipping": _clipping(model, settings),
-            "unwatched": _others(model, _selected(model, settings)),
-            "optimizer": UNSET if several else _rated(model, settings),
-            "allow_transforms": "gradients" in settings,
-        }
-    )
-
-
-def _of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectation:
-    """What the main step's branch should be: a repeated substep is there once, and in a loop.
-
-    Variables may be updated by several substeps: by which optimizer, of what, how often and what
-    follows them is told of each substep alone.
-    """
-    alone = ("optimizer", "objective", "accumulated", "follows")
-    values = {**expectation.values, **dict.fromkeys(alone, UNSET)}
-    if settings.get("repeat", 1) > 1:
-        if values.get("loss"):
-            values["loss"] *= 2
-        if "regularization" in values:
-            values["regularization"] *= 2
-    return Expectation.of(values)
+def _of_gradients(
+    detector: Detector,
+    settings: Mapping[str, Any],
+    left: list[str],
+    expectation: Expectation,
+    counters: Mapping[str, Any],
+) -> list[Violation]:
+    """What is made of gradients by a function, and what is trained by one."""
+    found: list[Violation] = []
+    assert detector.step.reference is not None  # it was captured with the model
+    reference, values = detector.step.reference, expectation.values
+    try:
+        if "gradients" in settings and "optimizer" in values:
+            made = entering(reference, settings, counters)
+            found += treated_otherwise(detector, made, settings)
+    except UnsaidError as why:
+        left.append(f"gradients: {why}")
+    try:
+        if "watched" not in values and not detector.flow.unseen:
+            taken = gradients_of(reference, settings, counters)
+            found += left_out(detector, taken, selected(reference.model, settings))
+    except UnsaidError as why:
+        left.append(f"variables: {why}")
+    return found
 
 
-def _is_plain(model: keras.Model, settings: Mapping[str, Any]) -> bool:
-    """Whether a substep writes each variable once, on one replica."""
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    return bool(replicas == 1 and settings.get("repeat", 1) == 1)
+def _repeated(
+    detector: Detector, model: keras.Model, settings: Mapping[str, Any], left: list[str]
+) -> list[Violation]:
+    try:
+        return applied(detector, model, settings)
+    except UnsaidError as why:
+        left.append(f"repeat: {why}")
+        return []
 
 
-def _modes(reference: ModelReference, settings: Mapping[str, Any]) -> Any:
-    """As in `fit`, layers run in training mode, unless a branch says otherwise."""
-    modes = modes_of(reference, settings.get("inference", False))
-    return UNSET if modes is None else modes
+def _has_statistics(model: keras.Model) -> bool:
+    return any("float" in str(v.dtype) for v in model.non_trainable_variables if not v.trainable)
 
 
-def _optimizer(model: keras.Model, settings: Mapping[str, Any]) -> Any:
-    return keras.optimizers.get(settings.get("optimizer", model.optimizer))
+def _conditions(
+    main: Step, model: keras.Model, config: Mapping[str, Any], unheld: list[str]
+) -> list[Violation]:
+    """Whether the main step chooses by the conditions; Python's are asked outside of any graph."""
+    found, detector = list[Violation](), Detector(main)
+    for action, settings in config.items():
+        cond, place = settings["cond"], f"config[{action!r}]['cond']"
+        if hasattr(cond, "evaluate"):
+            path = main.paths[key_of(model.control_variables[action])]
+            try:
+                told = chosen_otherwise(detector, path, cond)
+            except UnsaidError as why:
+                unheld.append(f"{place}: {why}")
+                continue
+            found += [dataclasses.replace(one, keyword=f"{place} conditions") for one in told]
+    return found
 
 
-def _rated(model: keras.Model, settings: Mapping[str, Any]) -> Any:
-    """A branch's optimizer at the branch's rate, as far as one of Keras can say that."""
-    given, rate = settings.get("optimizer"), settings.get("learning_rate")
-    if given is not None and _grouped(given):
-        parts = {glob: keras.optimizers.get(one) for glob, one in given.items()}
-        return UNSET if rate is not None else parts
-    optimizer = _optimizer(model, settings)
-    if rate is None:
-        return optimizer
-    inner = inner_optimizer(optimizer)
-    # A rate that is computed, factors of one: no optimizer has those. And which variables are
-    # spared from decay is not in an optimizer's config.
-    if not isinstance(rate, int | float) or inner.weight_decay or hasattr(inner, "optimizers"):
-        return UNSET
-    return type(inner).from_config({**inner.get_config(), "learning_rate": float(rate)})
+def _counters(substep: Any) -> dict[str, Any]:
+    """The variables of a substep that hold a whole number, by the last parts of their names."""
+    named = {v.name.partition(":")[0].rpartition("/")[2]: v for v in substep.graph.variables}
+    return {name: v for name, v in named.items() if v.shape == () and v.dtype.is_integer}
 
 
-def _grouped(optimizer: Any) -> bool:
-    """Whether an entry of a config has optimizers by globs, and is no config of one."""
-    return isinstance(optimizer, Mapping) and "class_name" not in optimizer
-
-
-def _selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
-    if "variables" in settings:
-        return _chosen(model, settings["variables"])
-    if "excluded_variables" in settings:
-        return _others(model, _chosen(model, settings["excluded_variables"]))
-    return list(model.trainable_variables)
-
-
-def _chosen(model: keras.Model, selector: Any) -> list[Any]:
-    """What a function of the model or globs over paths choose."""
-    if callable(selector):
-        return list(selector(model))
-    globs = [selector] if isinstance(selector, str) else selector
-    return [
-        variable
-        for variable in model.trainable_variables
-        if any(fnmatch.fnmatchcase(variable.path, glob) for glob in globs)
-    ]
-
-
-def _others(model: keras.Model, variables: Any) -> list[Any]:
-    excluded = {id(variable) for variable in variables}
-    return [v for v in model.trainable_variables if id(v) not in excluded]
-
-
-def _terms(reference: ModelReference, regularize: Any) -> list[Term]:
-    """The regularisation terms that a branch adds: all, none, or those of some layers."""
-    if isinstance(regularize, bool):
-        return list(reference.terms) if regularize else []
-    layers = layers_chosen(reference.model, regularize)
-    keys = {key_of(v) for layer in layers for v in layer.trainable_variables}
-    return [term for term in reference.terms if term.key in keys]
-
-
-def _weights(model: keras.Model) -> Any:
-    """The weights of outputs that a model was compiled with; None for none.
-
-    Private: ``get_compile_config`` has the values of variables, not the variables, and warns of
-    lambdas. tests/verify/assertions/test_config.py notices when it moves.
-    """
-    compiled = model._compile_loss
-    return None if compiled is None else compiled._user_loss_weights
-
-
-def _zero(weights: Any) -> bool:
-    """Whether one of the weights that a branch gives is zero."""
-    return any(isinstance(w, int | float) and w == 0 for w in tf.nest.flatten(weights))
-
-
-def _own_weights(settings: Mapping[str, Any], loss: Any) -> Any:
-    """The weights that a branch gives, where they are numbers that are arranged as its losses."""
-    given = settings["loss_weights"]
-    if any(not isinstance(weight, int | float) for weight in tf.nest.flatten(given)):
-        return UNSET
-    if isinstance(given, Mapping):
-        return given if isinstance(loss, Mapping) and given.keys() == loss.keys() else UNSET
-    if isinstance(given, list | tuple):
-        lists = isinstance(loss, list | tuple) and len(loss) == len(given)
-        return given if lists else UNSET
-    if isinstance(loss, Mapping):
-        return dict.fromkeys(loss, given)
-    return [given] * (len(loss) if isinstance(loss, list | tuple) else 1)
-
-
-def _flat(loss: Any, weights: Any, reference: ModelReference) -> list[tuple[Any, Any]]:
-    """One loss, or those of several outputs, each with the weight of its output."""
-    names = list(getattr(reference.model, "output_names", None) or [])
-    by_name = isinstance(weights, Mapping)
-    if by_name and weights.keys() == set(names):
-        flat = [weights[name] for name in names]
-    else:
-        flat = [] if weights is None else tf.nest.flatten(weights)
-    if isinstance(loss, Mapping):
-        of = weights if by_name else dict(zip(names, flat, strict=False))
-        pairs = [(one, of.get(output, 1.0)) for output, one in loss.items()]
-    elif isinstance(loss, list | tuple):
-        pairs = list(zip(loss, flat or [1.0] * len(loss), strict=True))
-    else:
-        # One loss is that of every output.
-        outputs = 1 if reference.untraced else reference.outputs
-        pairs = [(loss, flat[0] if flat else 1.0)] * outputs
-    pairs = [(one, weight) for one, weight in pairs if one is not None and one is not False]
-    # Keras trains an output that is alone by the first of several losses.
-    return pairs[:1] if reference.outputs == 1 else pairs
-
-
-def _clipping(model: keras.Model, settings: Mapping[str, Any]) -> Any:
-    """The clip to be expected: the branch's, or the one its optimizer was constructed with."""
-    if "clipping" in settings:
-        return settings["clipping"]
-    if _grouped(settings.get("optimizer")):
-        return UNSET  # each may have a clip of its own
-    optimizer = inner_optimizer(_optimizer(model, settings))
-    if optimizer.clipvalue:
-        return (-optimizer.clipvalue, optimizer.clipvalue)
-    if optimizer.clipnorm:
-        return {"norm": optimizer.clipnorm}
-    if optimizer.global_clipnorm:
-        return {"global_norm": optimizer.global_clipnorm}
-    # A transform of the user's may clip as it likes.
-    return UNSET if "gradients" in settings else None
+def _counted(step: Step, counters: Mapping[str, Any], settings: Mapping[str, Any]) -> Step:
+    """The step after a few others, where nothing that is computed of their number is zero."""
+    names, count = telling_count(settings)
+    numbers = dict(step.numbers)
+    numbers |= {key_of(counters[name]): float(count) for name in names & counters.keys()}
+    return dataclasses.replace(step, numbers=numbers)
 
 
 def _main_step(callback: Any, model: keras.Model) -> Any:

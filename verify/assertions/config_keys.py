@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from verify.find import Detector
 from verify.graphs import key_of
 from verify.kinds import Violation, literal
-from verify.references import ModelReference, objective_name
+from verify.references import ModelReference
 
 _EXACT = 1e-4  # of a rate: factors are float32
+
+
+def selected(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
+    if "variables" in settings:
+        return _chosen(model, settings["variables"])
+    if "excluded_variables" in settings:
+        return others(model, _chosen(model, settings["excluded_variables"]))
+    return list(model.trainable_variables)
+
+
+def _chosen(model: keras.Model, selector: Any) -> list[Any]:
+    """What a function of the model or globs over paths choose."""
+    if callable(selector):
+        return list(selector(model))
+    globs = [selector] if isinstance(selector, str) else selector
+    return [
+        variable
+        for variable in model.trainable_variables
+        if any(fnmatch.fnmatchcase(variable.path, glob) for glob in globs)
+    ]
+
+
+def others(model: keras.Model, variables: Any) -> list[Any]:
+    excluded = {id(variable) for variable in variables}
+    return [v for v in model.trainable_variables if id(v) not in excluded]
 
 
 def layers_chosen(model: keras.Model, said: Any) -> list[keras.layers.Layer]:
@@ -25,41 +49,19 @@ def layers_chosen(model: keras.Model, said: Any) -> list[keras.layers.Layer]:
     globs = [said] if isinstance(said, str) else said
     return [
         layer
-        for layer in _nested(model)
+        for layer in nested(model)
         if any(fnmatch.fnmatchcase(layer.name, glob) for glob in globs)
     ]
 
 
-def _nested(model: keras.Model) -> list[keras.layers.Layer]:
+def nested(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers of a model and of the models in it."""
     found = []
     for layer in model.layers:
         found.append(layer)
         if isinstance(layer, keras.Model):
-            found += _nested(layer)
+            found += nested(layer)
     return found
-
-
-def objective_of(model: keras.Model, settings: Mapping[str, Any]) -> Callable[[Any], Any] | None:
-    """A branch's objective as a function of the batch; None if other keys add to it."""
-    changed = ("regularize", "inference")
-    weighted = "loss_weights" in settings  # they may be computed
-    if (
-        weighted
-        or any(settings.get(key, False) for key in changed)
-        or settings.get("repeat", 1) > 1
-    ):
-        return None
-    own = settings["objective"]
-
-    def objective(data: Any) -> Any:
-        found = own(model, data)
-        loss = found[0] if isinstance(found, tuple) else found
-        parts = loss.values() if isinstance(loss, Mapping) else [loss]
-        return tf.add_n([tf.cast(part, keras.backend.floatx()) for part in parts])
-
-    objective.__name__ = objective_name(own)
-    return objective
 
 
 def modes_of(reference: ModelReference, inference: Any) -> bool | dict[str, bool] | None:

@@ -347,7 +347,7 @@ class _Kept(Held):
 
 
 def _array(value: object) -> Array:
-    found: Array = np.asarray(value)
+    found: Array = np.asarray(value.numpy() if isinstance(value, tf.Tensor) else value)
     return (
         found.astype(np.float64)
         if found.dtype.kind == "f" or found.dtype.name == "bfloat16"

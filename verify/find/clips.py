@@ -18,7 +18,7 @@ import numpy as np
 from verify.find.treatments import Treatment, Treatments
 from verify.flow import Flow, Update
 from verify.graphs import CASES, IFS, REDUCTIONS, WHILES, Tensor
-from verify.match import Match, Pattern, Predicate
+from verify.match import ROUNDED, Match, Pattern, Predicate
 from verify.references import global_norm_patterns, norm_patterns, scale_patterns, value_patterns
 
 _CHANGED = "its gradient is changed after the clip"
@@ -222,7 +222,8 @@ class Clips:
             for match in self._matches(scale_patterns(rank, dtype)):
                 self._keep(match)
                 norm = match.constants["norm"]
-                if np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=1e-5):
+                exact = 2 * ROUNDED.get(dtype, 5e-6)  # a norm and its inverse, both rounded
+                if np.isclose(norm * match.constants.get("inverse", 1 / norm), 1, rtol=exact):
                     found[match.root[0]] = ("global_norm", 0.0, norm)
                     self._scaled[match.root[0]] = _Scaled(
                         match.leaves["gradient"], match.leaves["global norm"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from verify.find.accumulation import Accumulation
@@ -22,8 +23,9 @@ from verify.find.gradient_values import GradientValues
 from verify.find.losses import Losses
 from verify.find.modes import Modes
 from verify.find.moving import Moving
+from verify.find.nonfinite import written_anyway
 from verify.find.objectives import Objectives
-from verify.find.observed import Observed
+from verify.find.observed import Array, Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
 from verify.find.random_numbers import (
@@ -38,6 +40,7 @@ from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatment, Treatments
+from verify.find.turns import written as times_written
 from verify.find.witnesses import Sides
 from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
@@ -46,14 +49,24 @@ from verify.match import Miss, Pattern
 from verify.references import traced_again
 from verify.step import Step
 
+_NO_OPTIMIZERS: Mapping[int | str, Any] = MappingProxyType({})
 _OF_PARTS = "only the gradients of single calls are, which are added up afterwards"
 
 
 class Detector:
-    """Losses, regularisation terms, clips, and what is none of these. What it has found is kept."""
+    """Losses, regularisation terms, clips, and what is none of these. What it has found is kept.
 
-    def __init__(self, step: Step, region: Region = ()) -> None:
-        self.step, self.flat = step, step.flat
+    Args:
+        step: what is looked at.
+        region: the branch of it.
+        expected: by key, the optimizers that are said to update variables: each tells what enters
+            it, where it is not at hand.
+    """
+
+    def __init__(
+        self, step: Step, region: Region = (), expected: Mapping[int | str, Any] = _NO_OPTIMIZERS
+    ) -> None:
+        self.step, self.flat, self.expected = step, step.flat, expected
         self.search = Search(step, region)
         self.flow = self.search.flow
         self._losses = Losses(self.search, lambda found: bool(self.rest(found)[0]))
@@ -193,7 +206,7 @@ class Detector:
             if len(region) <= len(self.flow.region):
                 continue
             if region not in self._parts:
-                self._parts[region] = Detector(self.step, region)
+                self._parts[region] = Detector(self.step, region, self.expected)
             part = self._parts[region]
             if part._observed.knows(update):
                 return part
@@ -202,7 +215,7 @@ class Detector:
             return self
         if which not in self._alone:
             step = dataclasses.replace(self.step, flat=alone(self.flow, which))
-            self._alone[which] = Detector(step, self.flow.region)
+            self._alone[which] = Detector(step, self.flow.region, self.expected)
         part = self._alone[which]._where_alone(update)
         return part if part._observed.knows(update) else self
 
@@ -226,7 +239,7 @@ class Detector:
     @functools.cached_property
     def optimizers(self) -> Optimizers:
         """By which optimizer each variable is updated."""
-        return Optimizers(self._observed, self.accumulation.sums)
+        return Optimizers(self._observed, self.accumulation.sums, self.expected)
 
     @functools.cached_property
     def gradient_values(self) -> GradientValues:
@@ -292,6 +305,30 @@ class Detector:
     def exchanged(self) -> dict[str, str]:
         """Variables that are updated by the gradient of another one, by path, with that one's."""
         return dict(exchanged(self._observed))
+
+    def written_anyway(self) -> list[str]:
+        """Paths of the trained variables that are changed though a gradient is not finite.
+
+        Raises:
+            NoValueError: that can't be computed.
+        """
+        return written_anyway(self._observed)
+
+    def added(self, update: Update, share: float) -> Array:
+        """What enters an optimizer besides a share of a gradient that is small.
+
+        Raises:
+            NoValueError: it is not known.
+        """
+        return self._where_alone(update).treatments.added(update, share)
+
+    def times_written(self, key: int | str) -> int:
+        """How often a variable is written, by its key, the turns of loops counted.
+
+        Raises:
+            NoValueError: that is not known.
+        """
+        return times_written(self.flow, key)
 
     @functools.cached_property
     def writes(self) -> SingleWrites:

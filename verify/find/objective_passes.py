@@ -16,7 +16,7 @@ from verify.find.step_feeds import LATER
 from verify.find.witnesses import Sides, Witness, largest
 from verify.flow import Update
 from verify.graphs import Tensor
-from verify.match import NoValueError
+from verify.match import ROUNDED, NoValueError
 from verify.references import ObjectiveGradients
 
 _TOLERANCE = 1e-4  # of the largest element: constants have seven digits
@@ -119,13 +119,20 @@ class ObjectivePass:
             for update, sides in values.items():
                 both[update].append(_Sample(draw, sides, size))
             if enough or len(both[update]) == _ENOUGH:
-                enough = {update: _comparison(samples) for update, samples in both.items()}
+                enough = {
+                    update: _comparison(samples, self._exact(update))
+                    for update, samples in both.items()
+                }
                 if any(one.factor is None for one in enough.values()):
                     break
         if enough:
             return enough
         why = why or "in no draw of its arguments are all values finite"
         return {update: Comparison(unknown=why) for update in ends}
+
+    def _exact(self, update: Update) -> float:
+        """How far a gradient may be off: constants are as exact as the precision it is in."""
+        return max(_TOLERANCE, ROUNDED.get(update.variable.dtype, 0.0))
 
 
 def _array(value: Any) -> Array:
@@ -141,8 +148,11 @@ class _Sample:
     largest: float
 
 
-def _comparison(samples: Sequence[_Sample]) -> Comparison:
-    """How gradients, each as a share of the largest in its draw, compare with others."""
+def _comparison(samples: Sequence[_Sample], exact: float) -> Comparison:
+    """How gradients, each as a share of the largest in its draw, compare with others.
+
+    `exact`: how far they may be off, as a share of the largest element.
+    """
     furthest = max(samples, key=lambda sample: sample.sides.apart)
     apart = Comparison(witness=Witness(furthest.draw, furthest.sides))
     if furthest.sides.apart == float("inf"):
@@ -150,9 +160,9 @@ def _comparison(samples: Sequence[_Sample]) -> Comparison:
     ours = np.concatenate([one.sides.found.reshape(-1) / one.largest for one in samples])
     theirs = np.concatenate([one.sides.expected.reshape(-1) / one.largest for one in samples])
     off, size = largest(ours - theirs), max(largest(ours), largest(theirs))
-    if off <= _TOLERANCE * size + _NOTHING:
+    if off <= exact * size + _NOTHING:
         return Comparison(1.0, zero=size <= _NOTHING)
     factor = float(ours @ theirs / (theirs @ theirs)) if theirs.any() else 0.0
-    if largest(theirs) and largest(ours - factor * theirs) <= _TOLERANCE * largest(ours) + _NOTHING:
+    if largest(theirs) and largest(ours - factor * theirs) <= exact * largest(ours) + _NOTHING:
         return Comparison(factor)
     return apart

@@ -29,6 +29,8 @@ Array = np.ndarray[Any, Any]
 # Gradients that clips of any bounds leave alone, and such that all of them bind.
 SPREADS = (1.0, 1e9, 1e-2, 1e3, 1e7, 1e-3, 0.3, 0.1)
 _SIGNS = (-1, 1, 1, 1, -1, -1, 1, -1)
+# Of these draws, gradients are as large when a loss scale has divided them: clips come after that.
+_SCALED = (0, 6, 7)
 # Steps that were made before: up to 16 of them are counted out in two draws or more.
 COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
 _OFTEN = 2  # of the counts that are fed, a branch is taken at that
@@ -332,14 +334,20 @@ class Observed:
         shape = shapes.of(own) if whole else self.flat.shape(tensor) or ()
         if math.prod(n or 1 for n in shape) > _MOST:
             raise NoValueError(f"{self.flat.node(tensor).id} is too large to be drawn")
-        name = f"{self.step.paths.get(key, key)}:{draw}"
+        name, spread = f"{self.step.paths.get(key, key)}:{draw}", SPREADS[draw]
+        if draw in _SCALED:
+            spread *= self._loss_scale
         if math.prod(n or 1 for n in shape) == 1:  # of both signs, for bounds of both
-            return (
-                drawn((shape, "float64"), Domain.POSITIVE, 0, name) * SPREADS[draw] * _SIGNS[draw]
-            )
+            return drawn((shape, "float64"), Domain.POSITIVE, 0, name) * spread * _SIGNS[draw]
         # Of as large a norm, however many elements there are: norms of both sides of a bound.
         many = max(1.0, math.sqrt(math.prod(n or 1 for n in shape)) / LENGTH)
-        return drawn((shape, "float64"), Domain.REAL, 0, name) * SPREADS[draw] / many
+        return drawn((shape, "float64"), Domain.REAL, 0, name) * spread / many
+
+    @functools.cached_property
+    def _loss_scale(self) -> float:
+        """What a loss is multiplied by now, before it is differentiated; 1 where by nothing."""
+        numbers = self.step.numbers
+        return max(1.0, math.prod(numbers.get(key, 1.0) for key in self.flow.scales))
 
     def feed(self, draw: int, shapes: Shapes, sooner: int = 0) -> Held:
         return Held(self, draw, shapes, sooner)

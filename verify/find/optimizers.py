@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,20 +70,24 @@ class Optimizers:
         observed: its values.
         sums: by key, the sums of the gradients of several calls: of these, what enters an optimizer
             may be made.
+        expected: by key, the optimizers that may update variables besides those at hand.
     """
 
     def __init__(
         self,
         observed: Observed,
         sums: Callable[[int | str], Collection[Tensor]] = lambda _: (),
+        expected: Mapping[int | str, Any] = MappingProxyType({}),
     ) -> None:
         self.observed, self.step, self.flow = observed, observed.step, observed.flow
-        self.sums = sums
+        self.sums, self.expected = sums, expected
         self._miscounts: dict[int, tuple[int, int] | None] = {}  # by id of the optimizer
 
     @functools.cached_property
     def rules(self) -> dict[int | str, Rule]:
         """By key of the trained variable; no rule where no one is known."""
+        if self.expected:
+            return self._found()
         return {
             key: rule
             if number is None
@@ -109,7 +114,7 @@ class Optimizers:
             keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
             found |= self._by(optimizer, {key: known[key] for key in keys})
         for key in groups.keys() - found.keys():
-            rule = self._descent(key)
+            rule = self._as_expected(key) or self._descent(key)
             if rule is not None:
                 found[key] = rule
         return {
@@ -138,6 +143,11 @@ class Optimizers:
             alike = same_settings(rule.optimizer, optimizer) and len(both) == 1
             return rule if alike else None
         return self._made_by_another(key, optimizer)
+
+    def _as_expected(self, key: int | str) -> Rule | None:
+        """How a variable is updated, if that is by the optimizer that may do it."""
+        rule = self._made_by_another(key, self.expected[key]) if key in self.expected else None
+        return None if rule is None else dataclasses.replace(rule, optimizer=None)
 
     def _made_by_another(self, key: int | str, optimizer: Any) -> Rule | None:
         """The same by an optimizer that is not at hand."""

@@ -125,11 +125,11 @@ class Search:
             if isinstance(whole, Miss):
                 nearest = whole if nearest is None or whole.agreed > nearest.agreed else nearest
                 continue
-            roots, constants, present = whole
+            roots, constants, leaves, present = whole
             updates = self.trained_by(roots)
             if updates:
                 upstream = match.leaves["upstream"]
-                prediction = match.leaves.get("prediction")
+                prediction = leaves.get("prediction")
                 judged = present or prediction
                 weight = self.scaling.weight(upstream, updates)
                 found.append(
@@ -143,12 +143,12 @@ class Search:
                         path=self.flat.node(match.root).path,
                         replicas=self._replicas(match),
                         predicted=prediction,
-                        target=match.leaves.get("target"),
+                        target=leaves.get("target"),
                         activated=present,
                         unscaled=self.scaling.is_undone(upstream, weight),
                     )
                 )
-        return found, nearest
+        return self._of_one_sum(found), nearest
 
     def found(
         self,
@@ -249,10 +249,22 @@ class Search:
                 return [(index, output) for index in near if self.flat.nodes[index].op == op]
         return self.flow.matcher.candidates(pattern, root)
 
-    def _meet(self, a: int, b: int) -> bool:
-        """Whether two nodes have a consumer in common."""
-        consumers = self.flow.consumers
-        return not set(consumers[a]).isdisjoint(consumers[b])
+    def _of_one_sum(self, found: list[Found]) -> list[Found]:
+        """Without gradients that take a part of one which is added up from its parts.
+
+        A part may be the same constant in the gradients of several losses.
+        """
+        added = [one for one in found if len(one.nodes) > 1 and self._is_added(one.nodes)]
+        return [
+            one
+            for one in found
+            if one in added or all(one.nodes.isdisjoint(other.nodes) for other in added)
+        ]
+
+    def _is_added(self, nodes: Iterable[int]) -> bool:
+        """Whether an op takes all of these nodes."""
+        consumers = (set(self.flow.consumers[node]) for node in nodes)
+        return bool(set.intersection(*consumers))
 
     def _complete(
         self,
@@ -261,10 +273,10 @@ class Search:
         others: list[Tensor],
         predicates: dict[str, Predicate],
         among: Collection[int] | None,
-    ) -> tuple[set[int], dict[str, float], Tensor | None] | Miss:
+    ) -> tuple[set[int], dict[str, float], dict[str, Tensor], Tensor | None] | Miss:
         """The other summands of a gradient, which share the leaves of the first.
 
-        With its constants, and what has to be present besides.
+        With its constants and leaves, and what has to be present besides.
         """
         matcher, within = self.flow.matcher, self.flow.backward
         roots, constants, leaves = {match.root[0]}, dict(match.constants), dict(match.leaves)
@@ -273,7 +285,7 @@ class Search:
             for target in sorted(
                 self._candidates(pattern, other, leaves, among),
                 # Parts that would fit two gradients alike belong to the one that they are added to.
-                key=lambda target: not self._meet(match.root[0], target[0]),
+                key=lambda target: not self._is_added((match.root[0], target[0])),
             ):
                 if target[0] not in within or target[0] in roots:
                     continue
@@ -297,7 +309,7 @@ class Search:
             if present is None:
                 place = self.flat.node(match.root).id
                 return Miss(0, "the activation before the loss is missing", place)
-        return roots, constants, present
+        return roots, constants, leaves, present
 
 
 def plain_number(factor: float) -> float:

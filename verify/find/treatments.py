@@ -21,6 +21,7 @@ from verify.match import NoValueError
 _TOLERANCE = 1e-4  # of the largest value: a norm may be kept away from zero by a little
 _TWICE = 2  # draws, or elements, in which something has to be seen
 _ASTRAY = 0.3  # the cosine of the angle between a gradient and what takes its place
+_SMALL = 10.0  # beside which noise is seen
 _SMALLER = 0.1  # what has become of the largest gradients then, of that of others
 
 
@@ -74,6 +75,20 @@ class Treatments:
         pairs = self._pairs(key, entry=self.observed.ways[key][rule.place])
         return pairs is not None and pairs.cosine < -_ASTRAY
 
+    def added(self, update: Update, share: float) -> Array:
+        """What enters an optimizer besides a share of the gradient, of draws where that is small.
+
+        Raises:
+            NoValueError: it is not known.
+        """
+        known = update.variable.key in self.optimizers.rules and self.observed.knows(update)
+        pairs = self._pairs(update.variable.key) if known else None
+        if pairs is None:
+            raise NoValueError("what enters the optimizer is not known")
+        both = zip(pairs.before, pairs.after, strict=True)
+        small = [y - share * x for x, y in both if np.abs(x).max(initial=0) <= _SMALL]
+        return np.concatenate(small)
+
     def entry(self, update: Update) -> Tensor:
         """What enters the optimizer."""
         return self.optimizers.rules[update.variable.key].entry
@@ -86,6 +101,8 @@ class Treatments:
     @functools.cached_property
     def all(self) -> dict[int | str, Treatment]:
         """By key of the variable."""
+        if self.optimizers.expected:
+            return self._found()
         return self.observed.remembered(Treatment, self._found)
 
     def _found(self) -> dict[int | str, Treatment]:

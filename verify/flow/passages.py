@@ -126,7 +126,22 @@ class _Passages:
                 if source not in seen:
                     seen.add(source)
                     stack.append(source)
+        ends = {end for end in ends if not self._is_of_flags(end)} or ends
+        if self.size == 1 and len(ends) > 1:
+            # A norm of several numbers is as large as each, and made of where their gradients end.
+            below = (flow.descendants([end], flow.multiplied) - {end} for end in ends)
+            ends = ends.difference(*below) or ends
         return edges, ends
+
+    def _is_of_flags(self, index: int) -> bool:
+        """Whether a node takes of the backward pass what is no number: that all is finite, say.
+
+        What chooses by that is as large as a single number, and no gradient of it.
+        """
+        flow = self.flow
+        taken = [t for t in flow.flat.nodes[index].data if t[0] in flow.backward]
+        real = any(flow.flat.dtype(tensor) in REAL for tensor in taken)
+        return bool(taken) and not real and index not in flow.propagated
 
     def _sources(self, index: int) -> list[int]:
         """The parts of a backward pass that are as large, and that a node depends on at once."""

@@ -12,11 +12,11 @@ from verify.errors import ContractError
 from verify.find import Bounds, Detector, describe, describe_between
 from verify.kinds.contract_spelling import GlobalNorm, Norm, Off, Range
 from verify.kinds.facts import ClipFact, Facts
-from verify.kinds.gradients import ROUNDED
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.selection import names
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
+from verify.match import ROUNDED
 
 _LISTED_HINTS = 4  # more gradients than that are not listed where all are alike
 _LISTED_CLIPS = 8  # more clips than that are not listed where all are alike

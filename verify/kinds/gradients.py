@@ -12,9 +12,9 @@ from verify.find import Comparison, Detector
 from verify.flow import Update
 from verify.kinds.facts import Facts, TreatmentFact
 from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.match import ROUNDED
 from verify.references import ObjectiveGradients
 
-ROUNDED = {"bfloat16": 2.0**-8, "float16": 2.0**-10}  # numbers in the precision of a variable
 _LISTED = 4  # variables that are named one by one
 
 

@@ -10,13 +10,14 @@ from verify.match.changes import same_change
 from verify.match.draws import DRAWS, NUMBERS, Domain, Drawn, Paired, concrete, drawn
 from verify.match.feed import Made, NoValueError
 from verify.match.pattern import Pattern, Predicate
-from verify.match.plan import Plan, wide
+from verify.match.plan import ROUNDED, Plan, wide
 from verify.match.structure import Match, Matcher, Miss, shown_apart
 from verify.match.values import Evaluation
 
 __all__ = [
     "DRAWS",
     "NUMBERS",
+    "ROUNDED",
     "Domain",
     "Drawn",
     "Evaluation",

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from verify.graphs import NARROW, WHILES, FlatGraph, Node, Tensor
 
+# How exact numbers are that were written down in half precision, as a share of each.
+ROUNDED = {"bfloat16": 2.0**-8, "float16": 2.0**-10}
 _NARROW = frozenset(dtype.name for dtype in NARROW)  # comparing dtypes takes long
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from verify.graphs import FlatGraph, Spec, flatten
@@ -20,6 +21,8 @@ MISFIT = (
     NotImplementedError,  # of variables whose values Keras 3.8 would show in an error's text
     tf.errors.AbortedError,  # oneDNN's softmax of a number without dimensions
 )
+
+_EQUAL = 1e-6  # constants in one precision
 
 
 def trace(function: Callable[..., Any], specs: Sequence[Spec]) -> FlatGraph:
@@ -45,10 +48,11 @@ def pattern(
     constants: dict[int, str] = {}
     for node in flat.nodes if free else ():
         value = flat.constant((node.index, 0))
-        if value is not None and value.shape == () and value.dtype.kind == "f":
-            for name, stand_in in (free or {}).items():
-                if abs(float(value) - stand_in) < 1e-6:
-                    constants[node.index] = name
+        if value is None or value.shape != () or not tf.as_dtype(value.dtype).is_floating:
+            continue
+        for name, stand_in in (free or {}).items():
+            if abs(float(value) - float(np.asarray(stand_in, value.dtype))) < _EQUAL:
+                constants[node.index] = name
     return Pattern(flat, roots[:1], leaves, constants, present=roots[1:]) if roots else None
 
 

@@ -129,6 +129,51 @@ def test_all_parts_of_the_gradient_of_a_number_are_followed(halved: bool, number
     assert all(fed <= found.ancestors([index]) for index, _ in begun.values())
 
 
+@pytest.mark.parametrize("units", [1, 2])
+def test_whether_all_is_finite_is_no_gradient(units: int) -> None:
+    """What is added where something is not is as large as a number, and chosen by a flag."""
+    weight, bias = tf.Variable(tf.ones((2, units))), tf.Variable(tf.zeros(units), name="bias")
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((x @ weight + bias) ** 2)
+        gradients = tape.gradient(loss, [weight, bias])
+        for variable, gradient in zip([weight, bias], gradients, strict=True):
+            hidden = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), 0.0, float("nan"))
+            variable.assign_sub(tf.clip_by_value(gradient, -1.0, 1.0) + hidden)
+
+    found = Flow(flatten(train.get_concrete_function(tf.TensorSpec((8, 2)))))
+    passed = {
+        u.variable.path: [found.flat.node(t).op for t in way]
+        for u, way in ways(found, found.trained)
+    }
+    assert passed["bias"][-3:] == ["Minimum", "Maximum", "AddV2"]
+    assert len(passed["bias"]) > 3
+
+
+def test_numbers_that_are_added_up_and_then_clipped_to_a_common_norm() -> None:
+    """The norm lies nearer to the write than where the gradient of each begins."""
+    numbers = [tf.Variable([1.0], name=f"w{i}") for i in range(2)]
+    sums = [tf.Variable([0.0], trainable=False) for _ in numbers]
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.add_n([(i + 1.0) * w * x for i, w in enumerate(numbers)]) ** 2)
+        found = tape.gradient(loss, numbers)
+        means = [total.assign_add(g) / 2.0 for total, g in zip(sums, found, strict=True)]
+        clipped, _ = tf.clip_by_global_norm(means, 1.0)
+        for variable, gradient in zip(numbers, clipped, strict=True):
+            variable.assign_sub(0.1 * gradient)
+
+    found = Flow(flatten(train.get_concrete_function(tf.TensorSpec((8,)))))
+    begun = {update.variable.path: way[0] for update, way in ways(found, found.trained)}
+    assert {*begun} == {"w0", "w1"}
+    clips = found.descendants(i for i, node in enumerate(found.flat.nodes) if node.op == "L2Loss")
+    assert clips.isdisjoint(index for index, _ in begun.values())
+
+
 # -- programs ------------------------------------------------------------------------------------
 
 

@@ -123,6 +123,17 @@ def test_several_losses_of_one_output() -> None:
     assert violations(step, model, loss=EXPECTED)
 
 
+@pytest.mark.parametrize("beside", [MSE, MAE, keras.losses.LogCosh()])
+def test_a_loss_whose_gradient_is_a_sum_of_parts(beside: Any) -> None:
+    """One part of that of a logarithm of cosh is the share of each example, as in any mean."""
+    model, cosh = two_heads(), keras.losses.LogCosh()
+    step = trained(model, [(cosh, 1.0, "a", "a"), (beside, 1.0, "b", "b")])
+    assert violations(step, model, loss=[cosh, beside]) == []
+    assert violations(step, model, loss={"a": cosh, "b": beside}) == []
+    assert violations(step, model, loss=cosh)
+    assert violations(step, model, loss={"a": cosh, "b": keras.losses.Huber()})
+
+
 def test_an_output_that_the_model_does_not_have() -> None:
     model = two_heads()
     with pytest.raises(ValueError, match="'c' is no output of the model; its outputs are 'a', 'b'"):

@@ -1,0 +1,50 @@
+"""Which violations of a config show another thing, and not merely that nothing is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from verify.assertions.config_treatments import UNPAIRED
+from verify.assertions.config_updates import UnsaidError
+from verify.find import Detector
+from verify.kinds import Violation
+
+# How a violation begins that only says that nothing is known; the latter beside noise alone.
+_UNTOLD, _NO_RULE = "can't be told", "by no rule that is known"
+_ABOUT = dict.fromkeys(("objective", "optimizer"), "what enters the optimizer")
+_OWN_WAYS = ("accumulate", "ascend", "objective", "per_example")
+
+
+def told(
+    violations: list[Violation], detector: Detector, settings: Mapping[str, Any], left: list[str]
+) -> list[Violation]:
+    """The violations that show another thing than what is expected.
+
+    Args:
+        left: what the others are about is added to these.
+    """
+    found = []
+    for one in violations:
+        unknown = one.found.startswith(_UNTOLD) and UNPAIRED not in one.found
+        if unknown or (one.found.startswith(_NO_RULE) and _may_be_noisy(settings)):
+            why = one.found.removeprefix(f"{_UNTOLD}: ").removeprefix(f"{UnsaidError.__name__}: ")
+            left.append(f"{_ABOUT.get(one.keyword, one.keyword)}: {why}")
+        elif one.keyword == "clipping" and _has_unknown(detector, settings):
+            left.append("clipping: what becomes of gradients on their way is not known")
+        else:
+            found.append(one)
+    return found
+
+
+def _may_be_noisy(settings: Mapping[str, Any]) -> bool:
+    """Whether random numbers may be added to gradients, which hide by what rule they are used."""
+    return "gradients" in settings or bool(settings.get("per_example", {}).get("noise"))
+
+
+def _has_unknown(detector: Detector, settings: Mapping[str, Any]) -> bool:
+    """Whether a gradient goes a way of its own, of which it is not known what it passes."""
+    return any(key in settings for key in _OWN_WAYS) and any(
+        detector.treatment_of(update) is None and not detector.clips(update)
+        for update in detector.flow.trained
+    )
