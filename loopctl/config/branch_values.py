@@ -137,7 +137,7 @@ def clipping(value: Any, where: str) -> Clipping:
         return _norm(value, where)
     if not isinstance(value, tuple | list) or len(value) != 2:
         meant = ""
-        if _is_number(value) and value > 0:
+        if isinstance(value, int | float) and _is_number(value) and value > 0:
             meant = f'. Did you mean {{"norm": {value}}} or (-{value}, {value})?'
         raise ConfigError(
             f"{where} is {value!r}: a pair (lo, hi), e.g. (-0.1, 0.1), "

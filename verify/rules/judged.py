@@ -60,8 +60,9 @@ def _sigmoid(value: Array) -> Array:
 
 
 def _softmax(value: Array) -> Array:
-    made: Array = np.exp(value)
-    return made / made.sum(axis=-1, keepdims=True)
+    made = np.exp(value)
+    shares: Array = made / made.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def _goes_by(seen: Seen, tensor: Tensor, made: Callable[[Array], Array]) -> bool:

@@ -39,13 +39,13 @@ def by_jacobian(model: keras.Model, way: str, factor: float = 1.0) -> Any:
 def test_a_jacobian_of_one_loss_is_its_gradient(way: str) -> None:
     train = verify.trace(by_jacobian(dense(), way), *batch(8))
     verify.assert_graph(train, loss=MSE, watched="*", clipping=None, learning_rate=0.1)
-    with pytest.raises(verify.GraphAssertionError, match="found +MeanSquaredError of"):
+    with pytest.raises(verify.GraphAssertionError, match=r"found +MeanSquaredError of"):
         verify.assert_graph(train, loss=MAE)
-    with pytest.raises(verify.GraphAssertionError, match="found +MeanSquaredError of"):
+    with pytest.raises(verify.GraphAssertionError, match=r"found +MeanSquaredError of"):
         verify.assert_graph(train, loss=None)
 
 
 def test_another_weight_is_told() -> None:
     train = by_jacobian(dense(), "vector", 0.5)
-    with pytest.raises(verify.GraphAssertionError, match="weight 0.5"):
+    with pytest.raises(verify.GraphAssertionError, match=r"weight 0\.5"):
         verify.assert_graph(train, *batch(8), loss=MSE)
