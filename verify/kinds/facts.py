@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -161,39 +160,35 @@ Value = TypeVar("Value")
 
 
 class Late(Generic[Value]):
-    """A fact that is looked for when it is asked for: a model has to be traced for it, say."""
+    """A field whose value is computed when it is read first: a model has to be traced for it, say.
 
-    def __init__(self, compute: Callable[[], Value]) -> None:
-        self._compute = compute
+    A dataclass is given a function that computes it, or the value itself.
+    """
 
-    @functools.cached_property
-    def value(self) -> Value:
-        """The fact."""
-        value = self._compute()
-        del self._compute  # it holds the step
-        return value
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
 
-    def __str__(self) -> str:
-        return "" if self.value is None else str(self.value)
+    def __set__(self, facts: Facts, value: Value | Callable[[], Value]) -> None:
+        vars(facts)[self._name] = value
 
-    def __repr__(self) -> str:
-        return f"Late({self.value!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Late) and self.value == other.value
-
-    def __hash__(self) -> int:
-        return hash(self.value)
+    def __get__(self, facts: Facts | None, owner: type) -> Value:
+        if facts is None:
+            raise AttributeError(f"{owner.__name__} has no default for it")  # as dataclasses ask
+        value = vars(facts)[self._name]
+        if callable(value):  # which holds the step: it is not kept
+            value = vars(facts)[self._name] = value()
+        found: Value = value
+        return found
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
     """The facts of one step; `verify.StepFacts` says what each field holds."""
 
     name: str
     losses: tuple[LossFact, ...]
     objectives: tuple[ObjectiveFact, ...]
-    prediction: Late[PredictionFact | None]
+    prediction: Late[PredictionFact | None] = Late()
     regularization: tuple[TermFact, ...]
     clipping: tuple[ClipFact, ...]
     treated: tuple[TreatmentFact, ...]
@@ -213,7 +208,7 @@ class Facts:
     read_only: tuple[str, ...]
     stopped: tuple[str, ...]
     custom_gradients: tuple[str, ...]
-    fingerprint: Late[str]
+    fingerprint: Late[str] = Late()
     guards: tuple[GuardFact, ...]
     conditions: tuple[ConditionFact, ...]
     hazards: tuple[HazardFact, ...]

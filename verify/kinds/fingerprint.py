@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from verify.find import BY_OPS, Detector
-from verify.kinds.facts import Facts, Late
+from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.violation import Violation
 
@@ -17,8 +17,6 @@ _BY_OPS = "told by ops: another version of TensorFlow may write the same otherwi
 
 
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
-    if isinstance(expected, Late):  # as `facts(...).fingerprint` is
-        expected = expected.value
     if not isinstance(expected, str):
         raise TypeError(f"fingerprint: {expected!r} is no text of digits, as facts tell it")
     found = detector.whole_fingerprint
@@ -33,16 +31,16 @@ class _Fingerprint(Kind):
     keywords = (Keyword("fingerprint", str, _check, rank=8),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        return {"fingerprint": Late(lambda: detector.whole_fingerprint)}
+        return {"fingerprint": lambda: detector.whole_fingerprint}
 
     def page(self, facts: Facts) -> list[Row]:
         return []
 
     def snapshot(self, facts: Facts) -> list[Row]:
-        return [Row.of("fingerprint", [str(facts.fingerprint)] if facts.watched else [])]
+        return [Row.of("fingerprint", [facts.fingerprint] if facts.watched else [])]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
-        return {"fingerprint": str(facts.fingerprint)} if facts.watched else {}
+        return {"fingerprint": facts.fingerprint} if facts.watched else {}
 
 
 KIND = _Fingerprint()

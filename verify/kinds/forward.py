@@ -6,7 +6,7 @@ from typing import Any
 
 from verify.find import Detector, Judged, known_losses
 from verify.kinds.dotted_names import imported
-from verify.kinds.facts import Facts, Late, PredictionFact
+from verify.kinds.facts import Facts, PredictionFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.violation import Violation
 from verify.references import Forward, Untraced, forward_of, objective_name
@@ -121,14 +121,14 @@ class _Forward(Kind):
     keywords = (Keyword(_KEYWORD, bool | str, _check, rank=2, read=_read),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        return {"prediction": Late(lambda: _prediction(detector))}
+        return {"prediction": lambda: _prediction(detector)}
 
     def page(self, facts: Facts) -> list[Row]:
-        told = facts.prediction.value
+        told = facts.prediction
         return [Row.of("prediction", [] if told is None else [str(told)])]
 
     def baseline(self, facts: Facts) -> dict[str, Any]:
-        told = facts.prediction.value
+        told = facts.prediction
         return {"forward": True} if told is not None and told.training else {}
 
 

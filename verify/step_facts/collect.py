@@ -15,7 +15,7 @@ class StepFacts(Facts):
     """Everything `verify` knows of a step. Variables are named by ``variable.path``.
 
     `objectives`: what each backward pass differentiates, as a formula; `prediction`: which model
-    computes what the loss judges, and in which mode, empty where that is not known; `written`: what
+    computes what the loss judges, and in which mode, None where that is not known; `written`: what
     the step does to variables, by kind; `follows`: which of them follow others, as averages do;
     `training`, `inference`: layers that have state, by how they run for what is differentiated;
     `draws`: how many ops draw random numbers that decide trained variables, `frozen_draws` those
