@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_SMALL = 4096  # elements; what is smaller is put together, since each op costs more than they do
+_SMALL = 256  # elements; what is smaller is put together, since each op costs more than they do
 _TINY = {tf.float32: 1e-38, tf.float64: 1e-300}
 """A factor at which no sum of finite numbers overflows."""
 
@@ -18,15 +18,16 @@ class Checksums:
 
     Args:
         variables: that values are of, in the same order; of one replica. Specs will do.
+        compiled: whether XLA makes one of all ops: it adds up what is together one by one.
     """
 
-    def __init__(self, variables: Sequence[Any]) -> None:
+    def __init__(self, variables: Sequence[Any], compiled: bool = False) -> None:
         sizes = [int(np.prod(variable.shape)) for variable in variables]
         # What is put together has to be of one dtype.
         self._small = [
             i
             for i, (size, variable) in enumerate(zip(sizes, variables, strict=True))
-            if size <= _SMALL and variable.dtype == tf.float32
+            if not compiled and size <= _SMALL and variable.dtype == tf.float32
         ]
         small = [sizes[i] for i in self._small]
         self._ids = np.repeat(np.arange(len(small)), small).astype(np.int32)

@@ -222,8 +222,9 @@ class _Replica:
     def __init__(self, variables: Sequence[Any], monitors: Monitors, compiled: bool) -> None:
         self.variables, self._monitors, self._compiled = variables, monitors, compiled
         self._still = [i for i, one in enumerate(monitors.watched) if one.still]
-        self._sums = Checksums([*variables, tf.TensorSpec([])])
-        self._sums_of_still = Checksums([variables[i] for i in self._still])
+        within = compiled and monitors.every == 1  # else a look may be a function of its own
+        self._sums = Checksums([*variables, tf.TensorSpec([])], within)
+        self._sums_of_still = Checksums([variables[i] for i in self._still], within)
         with tf.device(variables[0].device):
             # Of no model: nothing that is trained, saved or told.
             sums = self._sums.of([*_read(variables), tf.zeros([])])

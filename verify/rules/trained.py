@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from verify.find import stopped
-from verify.graphs import draws, key_of, path_of
+from verify.graphs import draws, is_stateful, key_of, path_of
 from verify.references import counter_of, variables_of
 from verify.rules.rule import Rules, Told, each, ruled
 from verify.rules.seen import Seen, paths_of
@@ -35,9 +35,12 @@ def _goes_by_itself(seen: Seen, optimizer: Any) -> bool:
     if counter_of(optimizer) not in written or trained.isdisjoint(written):
         return False
     above = flow.ancestors(written[key] for key in trained & written.keys())
+    nodes = [flat.nodes[index] for index in above]
     taken = {variable.key for node, variable in flat.reads() if node.index in above}
-    drawn = any(draws(flat.nodes[index].op) for index in above)
-    return not drawn and above.isdisjoint(flow.of_data) and taken <= kept | trained
+    # A call of Python may know of a batch, or of gradients.
+    others = (n for n in nodes if draws(n.op) or (is_stateful(n.op) and flat.variable(n) is None))
+    alone = next(others, None) is None and above.isdisjoint(flow.of_data)
+    return alone and taken <= kept | trained
 
 
 @ruled(

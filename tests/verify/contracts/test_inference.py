@@ -25,7 +25,8 @@ from verify.contracts import (
 
 _HERE = family.__name__
 NAMES = tuple(one.__name__ for one in (family.small, family.large, family.faster, family.other))
-RULES = (("faster", "by_another_rule"), ("by_another_rule", "with_momentum", "small"))
+OTHER_RULES = family.by_another_rule.__name__, family.with_momentum.__name__
+RULES = (("faster", OTHER_RULES[0]), (*OTHER_RULES, "small"))
 
 
 def of(*names: str) -> Inference:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -119,6 +120,23 @@ def test_rows_that_are_moved_together(make: Callable[..., tuple[Any, Any]]) -> N
             loss = MSE(targets, net(inputs, training=True))
         gradients = tape.gradient(loss, [v.value for v in net.trainable_variables])
         optimizer.apply(gradients, net.trainable_variables)
+
+    assert not _found(Target(step, BATCH, net))
+
+
+def test_an_optimizer_of_gradients_that_python_has() -> None:
+    net = network()
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(net.trainable_variables)
+
+    def known(variable: Any) -> Any:
+        made = tf.numpy_function(lambda: np.ones(variable.shape, np.float32), [], tf.float32)
+        return tf.ensure_shape(made, variable.shape)
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> None:
+        variables = net.trainable_variables
+        optimizer.apply([known(variable) for variable in variables], variables)
 
     assert not _found(Target(step, BATCH, net))
 
