@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from verify.find.branch_counts import COUNTS, counts_fed
 from verify.flow import Flow, Programs, Rows, Update, are_rows, rows_of, ways
 from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import Domain, Drawn, Evaluation, Made, NoValueError, Plan, drawn
@@ -31,10 +31,6 @@ SPREADS = (1.0, 1e9, 1e-2, 1e3, 1e7, 1e-3, 0.3, 0.1)
 _SIGNS = (-1, 1, 1, 1, -1, -1, 1, -1)
 # Of these draws, gradients are as large when a loss scale has divided them: clips come after that.
 _SCALED = (0, 6, 7)
-# Steps that were made before: up to 16 of them are counted out in two draws or more.
-COUNTS = (0, 1, 11, 720_719, 1_441_439, 2, 4095, 7)
-_OFTEN = 2  # of the counts that are fed, a branch is taken at that
-_TRIED = 65  # numbers at which a count may choose a branch: from zero
 # What an optimizer keeps, once so small that what it adds to a root decides.
 _KEPT = (1.0, 1.0, 1e-8, 1.0, 1.0, 1.0, 1.0, 1.0)
 DRAWS = len(SPREADS)
@@ -78,19 +74,6 @@ class Held(Drawn):
         if not dtype.is_floating:
             return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name))
         return tf.constant(self._weights(spec, name))
-
-
-class _Counted(Drawn):
-    """Feeds one count with a number."""
-
-    def __init__(self, count: VariableRef, number: int) -> None:
-        super().__init__(0)
-        self.count, self.number = count, number
-
-    def variable(self, variable: VariableRef) -> Any:
-        if variable.key != self.count.key:
-            raise NoValueError(f"{variable.path} decides as well")
-        return tf.constant(self.number, variable.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,28 +137,7 @@ class Observed:
     @functools.cached_property
     def counts(self) -> dict[int | str, tuple[int, ...]]:
         """The counts that are fed, by key, where a branch that trains is at few numbers alone."""
-        found: dict[int | str, tuple[int, ...]] = {}
-        nodes = (update.node for update in self.flow.trained)
-        chosen = (one for node in nodes for one in self.flat.choices(node.path))
-        for tensor, position in dict.fromkeys((g.predicate, where) for g, where in chosen):
-            read = self.flat.read_for([tensor])
-            if len(read) != 1 or read[0].shape != () or "int" not in read[0].dtype:
-                continue
-            taken = [
-                n for n in {*range(_TRIED), *COUNTS} if self._is_at(tensor, read[0], n, position)
-            ]
-            if taken and len({*COUNTS}.intersection(taken)) < _OFTEN:
-                fed = itertools.chain(*zip(itertools.cycle(taken), COUNTS, strict=False))
-                found[read[0].key] = (*itertools.islice(fed, DRAWS),)
-        return found
-
-    def _is_at(self, predicate: Tensor, count: VariableRef, number: int, position: int) -> bool:
-        """Whether a branch is taken where a count has come to a number."""
-        try:
-            value = Evaluation(self.plan, _Counted(count, number)).value(predicate)
-        except NoValueError:
-            return False
-        return bool(np.size(value) == 1 and bool(np.asarray(value)) == (position == 0))
+        return counts_fed(self.flow, self.plan)
 
     @functools.cached_property
     def is_small(self) -> bool:
