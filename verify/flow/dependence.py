@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence, Set
-from typing import Protocol
 
 from verify.graphs import (
     FlatGraph,
@@ -30,19 +29,13 @@ SUMS = {"Add", "AddN", "AddV2", "Sub"}
 _KEPT = 50_000  # nodes in all that depend on some: at least so many are remembered
 
 
-class Edges(Protocol):
-    """Per node, others."""
-
-    def __getitem__(self, index: int, /) -> Sequence[int]: ...
-
-
-class _Sources:
+class Sources:
     """Per node, the nodes that it takes outputs of: looked up, since nodes have them already."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = nodes
 
-    def __getitem__(self, index: int, /) -> list[int]:
+    def __getitem__(self, index: int) -> list[int]:
         return [source for source, _ in self._nodes[index].data]
 
 
@@ -93,9 +86,9 @@ class Dependence:
         return [tuple(some) for some in consumers]
 
     @property
-    def sources(self) -> Edges:
+    def sources(self) -> Sources:
         """Per node, the nodes that it takes outputs of; not those that wrote what it reads."""
-        return _Sources(self.flat.nodes)
+        return Sources(self.flat.nodes)
 
     @functools.cached_property
     def users(self) -> list[tuple[int, ...]]:
@@ -206,7 +199,9 @@ class Dependence:
         return self.flat.spec(tensor)
 
 
-def reached(starts: Iterable[int], edges: Edges, without: Set[int] = frozenset()) -> set[int]:
+def reached(
+    starts: Iterable[int], edges: Sequence[Sequence[int]] | Sources, without: Set[int] = frozenset()
+) -> set[int]:
     """All nodes that edges lead to from `starts` (included), on paths that avoid `without`."""
     found = {start for start in starts if start not in without}
     stack = list(found)

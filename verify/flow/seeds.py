@@ -37,7 +37,10 @@ class Seeds:
     def __init__(self, flow: Dependence, wholes: Wholes) -> None:
         self.flow, self.flat, self.wholes = flow, flow.flat, wholes
         self._makers: dict[Any, list[_Makers]] = {}
-        self._made: dict[int, set[int]] = {}  # by how many seeds are known
+        # Of the seeds that are known: their passes, with what these take, and
+        # their losses, with the ops that make these.
+        self._passes, self._made = set[int](), set[int]()
+        self._losses, self._judged = set[Tensor](), set[int]()
 
     def found(self) -> list[Seed]:
         """In the order of the graph."""
@@ -45,9 +48,10 @@ class Seeds:
         constants = [i for op in ("Const", "Fill") for i in self.flow.matcher.by_op.get(op, ())]
         for node in (self.flat.nodes[index] for index in sorted(constants)):
             if self.flow.inside(node) and self._may_be_seed(node):
-                loss = self._loss_of(node, seeds)
+                loss = self._loss_of(node)
                 if loss is not None:
                     seeds.append(Seed(node.index, loss))
+                    self._add(seeds[-1])
         return seeds
 
     def _may_be_seed(self, node: Node) -> bool:
@@ -63,27 +67,26 @@ class Seeds:
         one = value.flat[0] == 1 or value.ndim == 1
         return bool(one and value.flat[0] != 0 and np.all(value == value.flat[0]))
 
-    def _loss_of(self, seed: Node, earlier: list[Seed]) -> Tensor | None:
+    def _loss_of(self, seed: Node) -> Tensor | None:
         """The tensor whose backward pass `seed` starts, if there is one.
 
         Gradients of several ops may look alike: it is that of which the pass takes most. Where an
         op hands its upstream gradient on unchanged (a sum of losses), that is the tensor behind it.
-        `earlier`: other seeds, whose losses and gradients may look like this loss.
+        The losses and gradients of earlier seeds may look like this loss.
         """
         if not self.wholes.near(seed.index):
             return None
         below: set[int] | None = None
         found: dict[Tensor, None] = {}
-        known = {other.loss for other in earlier}
         start = (seed.index, 0)
         for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
             for position, bound in self._gradients(makers, seed):
                 # What is written after the seed is part of a gradient, be it computed alike; so is
                 # what an earlier pass takes or makes: a mean and its gradient divide alike.
                 alike = makers.with_inputs(self.flat, bound)
-                made = self._made_by(earlier)
                 for loss in sorted(
-                    alike, key=lambda t: (t[0] > seed.index, t[0] in made, t in known)
+                    alike,
+                    key=lambda t: (t[0] > seed.index, self._is_made(t[0]), t in self._losses),
                 ):
                     node = self.flat.node(loss)
                     # A branch may go back through a forward pass made before it was chosen.
@@ -102,14 +105,19 @@ class Seeds:
         # The gradient by a denominator, ``-x / y / y``, divides as the loss ``x / y`` does.
         return min(found, key=lambda t: (t[0] > seed.index, self.wholes.least_doubt(seed.index, t)))
 
-    def _made_by(self, earlier: list[Seed]) -> set[int]:
-        """What the backward passes of other seeds take or make, but for their losses."""
-        if len(earlier) not in self._made:
-            after = (other.node for other in earlier if other.loss[0] < other.node)
-            made = self.flow.descendants(after)
-            made |= {source for index in made for source in self.flow.producers[index]}
-            self._made[len(earlier)] = made - {other.loss[0] for other in earlier}
-        return self._made[len(earlier)]
+    def _add(self, seed: Seed) -> None:
+        """Remembers what the backward pass of a seed takes or makes."""
+        self._losses.add(seed.loss)
+        self._judged.add(seed.loss[0])
+        if seed.loss[0] < seed.node:
+            fresh = self.flow.descendants([seed.node], without=self._passes)
+            self._passes |= fresh
+            self._made |= fresh
+            self._made.update(source for i in fresh for source in self.flow.producers[i])
+
+    def _is_made(self, index: int) -> bool:
+        """Whether passes of earlier seeds take or make a node, but for their losses."""
+        return index in self._made and index not in self._judged
 
     def _loss_candidates(self, shape: tuple[int | None, ...] | None, dtype: str) -> list[_Makers]:
         """What might be a loss of this spec, grouped by what its gradient looks like."""
