@@ -5,6 +5,7 @@ May import: graphs, match, references, flow, step.
 """
 
 from verify.find.accumulation import Accumulated
+from verify.find.branch_counts import COUNTS
 from verify.find.clips import Bounds, describe, describe_between
 from verify.find.conditions import Chosen, Condition
 from verify.find.detector import Detector
@@ -14,7 +15,7 @@ from verify.find.followers import Follow
 from verify.find.forwards import Judged
 from verify.find.losses_by_name import known_losses
 from verify.find.objective_passes import Comparison
-from verify.find.observed import COUNTS, Observed, Shapes
+from verify.find.observed import Observed, Shapes
 from verify.find.optimizers import Rule
 from verify.find.random_numbers import RandomNumbers
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
