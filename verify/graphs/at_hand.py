@@ -62,15 +62,26 @@ def _in_function(function: Any, depth: int, of: _Of) -> Iterator[Any]:
         plain = plain.__func__
     if not isinstance(plain, types.FunctionType) or not depth:
         return
-    names = inspect.getclosurevars(plain)
-    yield from _in_values({**names.globals, **names.nonlocals}, of)
-    for value in names.nonlocals.values():
+    nonlocals, of_module = inspect.getclosurevars(plain).nonlocals, _globals_of(plain)
+    yield from _in_values({**of_module, **nonlocals}, of)
+    for value in nonlocals.values():
         yield from _in_function(value, depth - 1, of)
-    for value in names.globals.values():
+    for value in of_module.values():
         if getattr(value, "__globals__", None) is plain.__globals__:
             yield from _in_function(value, depth - 1, of)
         elif isinstance(value, types.FunctionType):
             yield from _in_values(inspect.getclosurevars(value).nonlocals, of)
+
+
+def _globals_of(function: types.FunctionType) -> dict[str, Any]:
+    """The globals that a function names, or a function or lambda that is defined in it."""
+    codes, names = [function.__code__], set[str]()
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    every = function.__globals__
+    return {name: every[name] for name in sorted(names) if name in every}
 
 
 def _plain(function: Any) -> Any:

@@ -19,6 +19,13 @@ def by_global(y: Any, prediction: Any) -> Any:
     return HUBER(y, prediction)
 
 
+def by_global_within(y: Any, prediction: Any) -> Any:
+    def judged() -> Any:
+        return HUBER(y, prediction)
+
+    return tf.cond(tf.reduce_any(y > 0), judged, lambda: POISSON(y, prediction))
+
+
 def outer(loss: Any) -> Any:
     inner = tf.function(lambda y, prediction: loss["head"](y, prediction))
     return tf.function(lambda y, prediction: inner(y, prediction))
@@ -36,6 +43,7 @@ class Trainer(tf.Module):
 
 def test_globals_closures_and_what_a_method_is_of() -> None:
     assert losses_at_hand(by_global, None) == (HUBER,)
+    assert {*losses_at_hand(by_global_within, None)} == {HUBER, POISSON}
     assert losses_at_hand(outer({"head": POISSON}), None) == (POISSON,)
     trainer = Trainer()
     assert losses_at_hand(trainer.step, None) == (POISSON,)
