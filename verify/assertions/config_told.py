@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from verify.assertions.config_treatments import UNPAIRED
-from verify.assertions.config_updates import UnsaidError
+from verify.assertions.config_updates import UnsaidError, clips_of
 from verify.find import Detector
 from verify.kinds import Violation
 
@@ -32,9 +32,26 @@ def told(
             left.append(f"{_ABOUT.get(one.keyword, one.keyword)}: {why}")
         elif one.keyword == "clipping" and _has_unknown(detector, settings):
             left.append("clipping: what becomes of gradients on their way is not known")
+        elif one.keyword == "clipping" and _is_clipped_otherwise(detector, settings):
+            left.append("clipping: the optimizer clips as well, in another way, which may hide it")
         else:
             found.append(one)
     return found
+
+
+def _is_clipped_otherwise(detector: Detector, settings: Mapping[str, Any]) -> bool:
+    """Whether an optimizer clips what the branch has clipped, in another way.
+
+    Of a norm that is small, a common norm before it may not be seen.
+    """
+    if settings.get("clipping") is None or detector.step.reference is None:
+        return False
+    try:
+        clips = clips_of(detector.step.reference.model, settings)
+    except UnsaidError:
+        return True
+    kinds = {(*clip,) if isinstance(clip, Mapping) else () for clip in clips}
+    return len(kinds) > 1
 
 
 def _may_be_noisy(settings: Mapping[str, Any]) -> bool:

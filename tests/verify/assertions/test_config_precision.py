@@ -83,6 +83,19 @@ def test_clips_of_two_kinds_may_be_the_same_to_a_number() -> None:
     assert verify.assert_config(*kernels, ROWS) == ()
 
 
+def test_a_common_norm_may_be_hidden_by_the_norm_of_each() -> None:
+    """That of each is smaller than the share that it has in the common one."""
+    optimizer = keras.optimizers.SGD(0.1, clipnorm=0.2)
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Dense(1, "tanh")(inputs)))
+    model.compile(optimizer, "mse")
+    settings = {"clipping": {"global_norm": 1.0}, "variables": "*kernel"}
+    callback = LoopControllerCallback({"a": {"cond": when.always, True: settings}}).attach(model)
+    rows = np.zeros((8, 3), "float32"), np.zeros((8, 2), "float32")
+    (left,) = verify.assert_config(model, callback, rows)
+    assert left.endswith("the optimizer clips as well, in another way, which may hide it")
+
+
 @pytest.mark.parametrize("units", [1, 3])
 @pytest.mark.parametrize("clipping", [None, {"global_norm": 1.0}])
 def test_a_scale_that_is_taken_away_before_gradients_are_added_up(
