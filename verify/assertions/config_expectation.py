@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from verify.assertions.config_gradients import gradients_of
 from verify.assertions.config_keys import followed_in, layers_chosen, modes_of, others, selected
@@ -50,7 +51,10 @@ def expectation_of(
         left.append("optimizer, objective, accumulate, average: replicas are looked at one by one")
         return Expectation.of(values)
     if trained:
-        if detector.expected:
+        rates = tf.nest.flatten(settings.get("learning_rate"))
+        if settings.get("accumulate", 1) > 1 and any(hasattr(one, "evaluate") for one in rates):
+            left.append("learning_rate: it is computed, and of the mean of several steps")
+        elif detector.expected:
             values["optimizer"] = by_path(detector.expected, trained)
         if values.get("loss", UNSET) is UNSET:
             values |= _entering(reference, settings, left, counters)

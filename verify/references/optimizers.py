@@ -88,7 +88,8 @@ def accumulators(optimizer: Any) -> tuple[int, frozenset[int | str]]:
     steps = optimizer.gradient_accumulation_steps
     if not steps:
         return 1, frozenset()
-    sums = (one for one in optimizer._accumulated_gradients if one is not None)
+    # One that is not built has added nothing up yet.
+    sums = (one for one in getattr(optimizer, "_accumulated_gradients", ()) if one is not None)
     return int(steps), frozenset(key_of(one) for one in sums)
 
 
