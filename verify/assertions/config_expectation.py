@@ -110,7 +110,8 @@ def _of_several_steps(settings: Mapping[str, Any], left: list[str]) -> dict[str,
         return {}
     # What a function of the user's makes of the mean may be anything; of single examples, the way
     # of a gradient begins at their sum.
-    several = [key for key in ("gradients", "per_example") if key in settings]
+    # What a normalisation that infers divides by may be taken for a factor of the mean.
+    several = [key for key in ("gradients", "inference", "per_example") if settings.get(key)]
     if several:
         left.append(f"accumulate: with {', '.join(several)}")
         return {}
