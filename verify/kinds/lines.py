@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from verify.find import Detector
 from verify.graphs import Node, SourceLine
+from verify.kinds.kind import Asked
+from verify.kinds.violation import Violation
+
+Check = Callable[[Detector, Any, Asked], list[Violation]]
 
 _SHOWN = 3
 
@@ -29,6 +36,18 @@ def lines_of_losses(detector: Detector) -> tuple[SourceLine, ...]:
     losses = (_ancestors(detector, whole[0]) for whole in detector.flow.whole.values())
     found = (next(detector.step.lines_of(nodes), None) for nodes in losses)
     return tuple(dict.fromkeys(line for line in found if line is not None))[:_SHOWN]
+
+
+def at_losses(check: Check) -> Check:
+    """The check of a keyword whose violations are about what the step differentiates."""
+
+    @functools.wraps(check)
+    def checked(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
+        found = check(detector, expected, asked)
+        lines = lines_of_losses(detector) if found else ()
+        return [dataclasses.replace(one, lines=lines) for one in found]
+
+    return checked
 
 
 def _ancestors(detector: Detector, index: int) -> Iterator[Node]:

@@ -17,7 +17,7 @@ from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, sp
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.lines import lines_of_losses
+from verify.kinds.lines import at_losses
 from verify.kinds.misfed_losses import misfed
 from verify.kinds.other_losses import UNNAMED, told_instead
 from verify.kinds.selection import by_model, frozen_among, names, select
@@ -57,13 +57,8 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
 # -- what was asserted -----------------------------------------------------------------------------
 
 
+@at_losses
 def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
-    found = _violations(detector, expected, asked)
-    lines = lines_of_losses(detector) if found else ()
-    return [dataclasses.replace(one, lines=lines) for one in found]
-
-
-def _violations(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     unnamed = [one for one in _listed(expected) if isinstance(one, Unnamed)]
     if unnamed:
         expected = [one for one in _listed(expected) if not isinstance(one, Unnamed)]

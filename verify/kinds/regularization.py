@@ -16,7 +16,7 @@ from verify.graphs import VariableRef, key_of, path_of
 from verify.kinds.contract_spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.facts import Facts, TermFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
-from verify.kinds.lines import lines_of_losses
+from verify.kinds.lines import at_losses
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
@@ -39,13 +39,8 @@ def _facts(detector: Detector) -> Iterator[TermFact]:
 # -- what was asserted -----------------------------------------------------------------------------
 
 
+@at_losses
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
-    found = _violations(detector, expected)
-    lines = lines_of_losses(detector) if found else ()
-    return [dataclasses.replace(one, lines=lines) for one in found]
-
-
-def _violations(detector: Detector, expected: Any) -> list[Violation]:
     if isinstance(expected, list | tuple):
         return _exact_terms(detector, [_Wanted.of(one) for one in expected])
     present = detector.terms

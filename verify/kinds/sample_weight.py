@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from verify.find import Detector
 from verify.flow import Update
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
-from verify.kinds.lines import lines_of_losses
+from verify.kinds.lines import at_losses
 from verify.kinds.selection import names
 from verify.kinds.violation import Violation
 from verify.match import NoValueError
@@ -18,13 +17,8 @@ _USED = "the loss of each example times its sample weight"
 _UNUSED = "no sample weight in what is trained"
 
 
+@at_losses
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
-    found = _violations(detector, expected)
-    lines = lines_of_losses(detector) if found else ()
-    return [dataclasses.replace(one, lines=lines) for one in found]
-
-
-def _violations(detector: Detector, expected: Any) -> list[Violation]:
     if not isinstance(expected, bool):
         raise TypeError(f"sample_weight: {expected!r} is neither True nor False")
     weights = detector.sample_weights
