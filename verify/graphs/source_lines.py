@@ -58,8 +58,8 @@ def line_of(graph: Any, node: Node) -> SourceLine | None:
     try:
         for call in node.path:
             graph = _body(graph, call)
-        op = graph.get_operation_by_name(node.definition.name)
-    except (KeyError, AttributeError):
+        op = graph.get_operation_by_name(node.op_name)
+    except KeyError:
         return None  # Grappler made it, or it was read from a file
     for path, number in reversed(_stack(op)):
         text = linecache.getline(path, number).strip()
@@ -105,4 +105,7 @@ def _body(graph: Any, call: str) -> Any:
         function = attributes[attribute].func.name
     else:
         function = attributes[attribute].list.func[int(position)].name
-    return graph._get_function(function).graph
+    made = graph._get_function(function)
+    if made is None:
+        raise KeyError(function)
+    return made.graph
