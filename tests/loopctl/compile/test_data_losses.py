@@ -174,7 +174,7 @@ def test_how_weights_are_arranged() -> None:
     for net in (by_list, by_name):
         assert output_weights(net, ["mae", None], "loss") == [0.25, 2.0]
         assert output_weights(net, {"b": "mae"}, "loss") == {"b": 2.0}
-        with pytest.raises(ConfigError, match=r"weighs by .*: give one loss for each"):
+        with pytest.raises(ConfigError, match=r"has weights .*: give one loss for each"):
             output_weights(net, "mae", "loss")
         with pytest.raises(ConfigError, match=r"list of 1, but .* weights for 2 outputs"):
             output_weights(net, ["mae"], "loss")
