@@ -56,7 +56,7 @@ def test_that_a_snapshot_which_tells_less_is_refused(tmp_path: Path) -> None:
     """Of loopctl 0.1: it knew no optimizer, no mode, no fingerprint."""
     path = tmp_path / "train.graph"
     path.write_text("loss: MeanSquaredError\n", "utf-8")
-    with pytest.raises(ContractError, match=r"train\.graph was kept by loopctl 0\.1, .*update"):
+    with pytest.raises(ContractError, match=r"train\.graph was written by loopctl 0\.1, .*update"):
         Guard(path)
 
 
