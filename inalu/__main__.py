@@ -1,4 +1,4 @@
-"""``python -m inalu train | ablate | plot | benchmark``: the thesis' experiment, and others'."""
+"""Runs the experiments of the thesis behind this project, and published benchmarks."""
 
 from __future__ import annotations
 
@@ -132,22 +132,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser(
         "train",
-        help="chapter 6's experiment; a killed command goes on where it was",
+        help="run the experiment of chapter 6; if interrupted, continues when called again",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.set_defaults(command=_train)
     _add_training_options(train, "inalu-output")
     ablate = commands.add_parser(
         "ablate",
-        help="the same without one part of the recipe each",
+        help="run it without one part of the recipe at a time",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     ablate.set_defaults(command=_ablate)
     ablate.add_argument(
-        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which"
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        help="which variants of the recipe to run",
     )
     _add_training_options(ablate, "inalu-output/ablation")
-    plot = commands.add_parser("plot", help="pictures of what train left")
+    plot = commands.add_parser("plot", help="draw the results of train")
     plot.set_defaults(command=_plot)
     plot.add_argument(
         "directory",
@@ -155,51 +159,65 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path("inalu-output"),
         metavar="DIRECTORY",
-        help="train's --output, or a variant's directory in ablate's (default: inalu-output)",
+        help="output of train, or of a variant of ablate (default: inalu-output)",
     )
     plot.add_argument(
-        "-o", "--output", type=Path, help="for the pictures (default: DIRECTORY/plots)"
+        "-o", "--output", type=Path, help="directory for the pictures (default: DIRECTORY/plots)"
     )
-    plot.add_argument("--show", action="store_true", help="them in a window, too")
+    plot.add_argument("--show", action="store_true", help="also show them in a window")
     benchmark = commands.add_parser(
         "benchmark",
-        help="published tasks for single modules; a killed command goes on where it was",
+        help="run published tasks for single modules; if interrupted, continues when called again",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     benchmark.set_defaults(command=_benchmark)
-    benchmark.add_argument("--only", choices=("nalm", "minimal"), help="one of the two")
-    benchmark.add_argument("--modules", nargs="+", choices=nalm.MODULES, help="only these")
-    benchmark.add_argument("--seeds", type=_at_least(1), help="how many; as published if left out")
+    benchmark.add_argument(
+        "--only", choices=("nalm", "minimal"), help="run only one of the two benchmarks"
+    )
+    benchmark.add_argument(
+        "--modules", nargs="+", choices=nalm.MODULES, help="run only these modules"
+    )
+    benchmark.add_argument(
+        "--seeds", type=_at_least(1), help="number of seeds per task; as published if left out"
+    )
     benchmark.add_argument(
         "--iterations",
         type=_at_least(nalm.INTERVAL),
         default=nalm.ITERATIONS,
-        help=f"train steps of NALM, in multiples of {nalm.INTERVAL}",
+        help=f"train steps of the NALM tasks, a multiple of {nalm.INTERVAL}",
     )
     benchmark.add_argument(
-        "--epochs", type=_at_least(1), default=minimal.EPOCHS, help="of the minimal tasks"
+        "--epochs", type=_at_least(1), default=minimal.EPOCHS, help="epochs of the minimal tasks"
     )
-    benchmark.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
+    benchmark.add_argument("--jobs", type=_at_least(1), default=2, help="number of processes")
     benchmark.add_argument(
-        "-o", "--output", type=Path, default=Path("inalu-output/benchmark"), help="directory"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("inalu-output/benchmark"),
+        help="directory for the results",
     )
     return parser.parse_args(arguments)
 
 
 def _add_training_options(parser: argparse.ArgumentParser, output: str) -> None:
     """The options of both commands."""
-    parser.add_argument("--seeds", type=_at_least(1), default=10, help="how many")
-    parser.add_argument("--first-seed", type=_at_least(0), default=0, help="the others follow")
-    parser.add_argument("--epochs", type=_at_least(1), default=120, help="at most")
-    parser.add_argument("--samples", type=_at_least(64), default=64_000, help="of each data set")
+    parser.add_argument("--seeds", type=_at_least(1), default=10, help="number of seeds")
+    parser.add_argument("--first-seed", type=_at_least(0), default=0, help="first seed")
+    parser.add_argument("--epochs", type=_at_least(1), default=120, help="maximum number of epochs")
+    parser.add_argument(
+        "--samples", type=_at_least(64), default=64_000, help="samples per data set"
+    )
     parser.add_argument(
         "--jit-compile",
         action="store_true",
-        help="train under XLA: slow to begin, then several times faster",
+        help="train with XLA: slow to start, then several times faster",
     )
-    parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once")
-    parser.add_argument("--dask", metavar="ADDRESS", help="train on this cluster instead")
-    parser.add_argument("-o", "--output", type=Path, default=Path(output), help="directory")
+    parser.add_argument("--jobs", type=_at_least(1), default=2, help="number of processes")
+    parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster instead")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(output), help="directory for the results"
+    )
 
 
 def _at_least(least: int) -> Callable[[str], int]:

@@ -51,7 +51,9 @@ def fit(
         ConfigError: there is no `LoopControllerCallback`, or the model is not compiled and built.
     """
     if not any(isinstance(callback, LoopControllerCallback) for callback in callbacks):
-        raise ConfigError("callbacks hold no LoopControllerCallback: there is nothing to control")
+        raise ConfigError(
+            "there is no LoopControllerCallback among the callbacks: there is nothing to control"
+        )
     if not (model.compiled and model.built):
         raise ConfigError(f"model {model.name!r} must be compiled and built before it is trained")
     strategy = model.distribute_strategy

@@ -42,7 +42,7 @@ def plot_history(
     """
     if not isinstance(history, StepHistory):
         raise TypeError(
-            f"{type(history).__name__} is no history of train steps: give callback.history, of the "
+            f"{type(history).__name__} is not a history of train steps: give callback.history of a "
             "LoopControllerCallback"
         )
     if not len(history):

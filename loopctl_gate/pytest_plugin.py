@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--graph-update",
         action="store_true",
         dest="update_snapshots",  # syrupy's own, which keeps and reports the files
-        help="write what graph_snapshot sees (syrupy's --snapshot-update: all snapshots are)",
+        help="write the snapshots of graph_snapshot (syrupy's --snapshot-update writes all)",
     )
 
 

@@ -10,6 +10,9 @@ CONTRACT_SUFFIX = ".graph.toml"
 CONTROLLER = "_loopctl_callback"
 """Attribute of a controlled model: the callback that controls it, which has a `main_step`."""
 
+GENERATED = "<loopctl "
+"""How the file name of source begins that loopctl has written."""
+
 MONITOR = "_loopctl_monitor"
 """Attribute of a controlled model whose steps are watched: what knows the monitors of the model."""
 

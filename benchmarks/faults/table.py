@@ -12,32 +12,34 @@ PAGE = Path(__file__).parents[2] / "docs" / "outside-faults.md"
 _INTRODUCTION = """\
 # Faults that others have published
 
-What does a check catch that its own authors did not think of? Here are {count} faults of training
-steps from published catalogues, rewritten from their descriptions and run with TensorFlow
-{tensorflow} and Keras {keras}, each beside a right step that is much like it: the first public
-bench of this kind for TensorFlow. `ci/bench faults` runs it, `ci/bench faults --write` writes this
-page, and `ci/bench faults HLR softmax` runs the entries with these parts in their ids or sources.
+What does a check catch that its own authors did not think of? This page lists {count} faults of
+training steps from published catalogues. They were rewritten from their descriptions, each beside a
+similar step that is right, and run with TensorFlow {tensorflow} and Keras {keras}. We know of no
+other public benchmark of this kind for TensorFlow. `ci/bench faults` runs it, `ci/bench faults
+--write` writes this page, and `ci/bench faults HLR softmax` runs only entries whose ids or sources
+contain these words.
 
-| column | says |
+| column | meaning |
 |---|---|
-| lint | the [rules](lint.md) that tell the fault, with nothing asked; *meant* if the faulty step \
-is a right one of another training, so that no rule about all steps can know |
-| keyword | the keyword of `verify.assert_graph` that fails: of those that whoever wrote the right \
-step would first write to be sure of this |
-| snapshot | whether the facts of the step (`graph_snapshot`) are others than of the right one |
-| guard | what `verify.Guard` tells before or while the step trains, where it is tried: a keyword, \
-a monitor, or with `lint=True` a rule |
+| lint | the [rules](lint.md) that find the fault without being told anything; *meant* if the \
+faulty step would be right for another purpose, so that no rule for all steps can find it |
+| keyword | the keywords of `verify.assert_graph` that fail, among those that the author of the \
+right step would be most likely to use |
+| snapshot | whether the facts of the step (`graph_snapshot`) differ from those of the right one |
+| guard | what `verify.Guard` reports before or while the step trains, where this was tried: a \
+keyword, a monitor, or with `lint=True` a rule |
 
 {totals}
 
-Where no keyword asks for a fault, a guard tells it: how weights were drawn, say, is nothing that a
-step does. The sources: DeepCrime (Humbatova, Jahangirova, Tonella 2021; its
-operators by name), TheDeepChecker (Ben Braiek, Khomh 2022; its synthetic programs and cases from
-Stack Overflow), the taxonomy of real faults (Humbatova and others 2020; by leaf), Defects4ML
-(Morovati and others 2023; by number), silent bugs of TensorFlow and Keras (Tambon and others 2023;
-by issue) and TrainCheck (OSDI 2025; by name). Programs in other frameworks, and bugs of a library
-that has mended them since, are written as a step that does the same. Of faults of data, those are
-here that show within a step.
+Some faults are not faults of the step, such as badly initialised weights; a guard finds these.
+
+The sources are DeepCrime (Humbatova, Jahangirova, Tonella 2021; by the names of its operators),
+TheDeepChecker (Ben Braiek, Khomh 2022; its synthetic programs, and cases from Stack Overflow), the
+taxonomy of real faults (Humbatova and others 2020; by leaf), Defects4ML (Morovati and others 2023;
+by number), silent bugs of TensorFlow and Keras (Tambon and others 2023; by issue) and TrainCheck
+(OSDI 2025; by name). Programs in other frameworks, and bugs of libraries that have been fixed
+since, are written as a step that does the same. Faults of data are included if they show within a
+step.
 
 | id | source | the fault | lint | keyword | snapshot | guard |
 |---|---|---|---|---|---|---|

@@ -98,14 +98,15 @@ def followed(
     if shapes != others:
         hint = "" if average.of else ' Say by "of" which model it follows'
         raise ConfigError(
-            f"{where} is {target.name!r}, whose variables are of shapes {others}, and {told}, "
-            f"which they would follow, of {shapes}: as many of the same shapes are needed.{hint}"
+            f"{where} is {target.name!r}, whose variables have the shapes {others}, and {told}, "
+            f"which they would follow, of {shapes}: as many variables of the same shapes are "
+            f"needed.{hint}"
         )
     trained = {id(v) for v in selected}
     both = [v.path for v in into if id(v) in trained]
     if both:
         raise ConfigError(
-            f"{where} is {target.name!r}, but {', '.join(both)} of it are trained by the same "
+            f"{where} is {target.name!r}, but {', '.join(both)} in it are trained by the same "
             'branch: leave them out of "variables", or set trainable = False'
         )
     return list(weights), list(into)
@@ -131,6 +132,6 @@ def check_kept_aside(substeps: tuple[Substep, ...], selections: dict[str, list[A
             other = places.setdefault(id(variable), where)
             if other != where:
                 raise ConfigError(
-                    f"{where} and {other} both average {variable.path}: when training ends one "
-                    'average takes its place. Leave one out, or say "into" which model follows'
+                    f"{where} and {other} both average {variable.path}: when training ends, one "
+                    'average replaces it. Leave one out, or say with "into" which model follows'
                 )

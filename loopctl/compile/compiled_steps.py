@@ -57,6 +57,7 @@ from loopctl.config import (
     OptimizerGroups,
     Substep,
 )
+from loopctl_shared import GENERATED
 
 _serial = itertools.count()
 
@@ -92,7 +93,9 @@ class Steps:
                 "it on a batch) before its substeps can be compiled"
             )
         if not model.trainable_variables:
-            raise ConfigError(f"model {model.name!r} has no trainable variable: nothing to train")
+            raise ConfigError(
+                f"model {model.name!r} has no trainable variables: there is nothing to train"
+            )
         self.plan, self.model, self.state = plan, model, state
         check_losses(plan, model)
         per_example.check_examples(plan, model)
@@ -334,7 +337,7 @@ def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:
 
 def _execute(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
     """Defines the function in `source`, so that tracebacks and debuggers can show its lines."""
-    filename = f"<loopctl {name} {next(_serial)}>"
+    filename = f"{GENERATED}{name} {next(_serial)}>"
     lines = source.splitlines(keepends=True)
     linecache.cache[filename] = (len(source), None, lines, filename)
     scope: dict[str, Any] = {"tf": tf, **namespace}

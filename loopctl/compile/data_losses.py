@@ -104,8 +104,8 @@ def check_losses(plan: ControlPlan, model: keras.Model) -> None:
     """
     if getattr(model.train_step, "__func__", None) is not keras.Model.train_step:
         raise ConfigError(
-            f"model {model.name!r} has a train_step of its own, which a config would take the "
-            'place of: write what it does as the "objective" of a branch, a function (model, data) '
+            f"model {model.name!r} has its own train_step, which a config would "
+            'replace: write what it does as the "objective" of a branch, a function (model, data) '
             '-> loss, or of several with "variables" each, or move it into compute_loss, which a '
             "config keeps"
         )
@@ -113,7 +113,7 @@ def check_losses(plan: ControlPlan, model: keras.Model) -> None:
         if substep.objective is None and not has_call(model):
             raise ConfigError(
                 f'{substep.place()} has no "objective", and model {model.name!r} can\'t be called, '
-                'since its class has no call: say by an "objective" which of its layers are'
+                'since its class has no call: say with an "objective" which of its layers to call'
             )
     if compiled_loss(model) is not None or computes_loss(model):
         return
@@ -121,8 +121,8 @@ def check_losses(plan: ControlPlan, model: keras.Model) -> None:
         if substep.compiled and not substep.regularize:
             raise ConfigError(
                 f'{substep.place()} has no "loss", and model {model.name!r} was compiled without '
-                'one: give a loss to compile or to the branch, or say "regularize": True if it is '
-                "to be trained by what its layers add"
+                'one: give a loss to compile or to the branch, or write "regularize": True if it '
+                "is to be trained on what its layers add"
             )
 
 
@@ -197,8 +197,8 @@ def output_weights(model: keras.Model, loss: Any, where: str) -> Any:
         )
     if any(weight is not flat[0] and _number(weight) != _number(flat[0]) for weight in flat):
         raise ConfigError(
-            f"{where} is one loss for {len(flat)} outputs, which model {model.name!r} weighs by "
-            f"{weights!r}: give one loss for each"
+            f"{where} is one loss for {len(flat)} outputs, for which model {model.name!r} has "
+            f"weights {weights!r}: give one loss for each"
         )
     return flat[:1]
 
@@ -239,8 +239,8 @@ def _check_structure(trial: BranchLoss, loss: Any, model: keras.Model, where: st
     several = isinstance(loss, list | tuple) and len(losses_in(loss)) > 1
     if several and not keras.tree.is_nested(outputs):
         warn_user(
-            f"{where} has {len(losses_in(loss))} losses for the one output of model "
-            f"{model.name!r}: as after compile, it is trained by the first alone"
+            f"{where} has {len(losses_in(loss))} losses for the single output of model "
+            f"{model.name!r}: as after compile, only the first one is used"
         )
 
 

@@ -40,14 +40,14 @@ def checked(transform: Transform, where: str, kind: str = "gradient") -> Transfo
 def _same(new: Any, old: Any, variable: Any, where: str, kind: str) -> Any:
     if new is None:
         raise ConfigError(
-            f"{where} returned None for {variable.path}: a {kind} is needed (zeros, if it is not "
+            f"{where} returned None for {variable.path}: a {kind} is needed (zeros if it is not "
             f"to be {'trained' if kind == 'gradient' else 'moved'})"
         )
     new = tf.convert_to_tensor(new)
     if new.dtype != old.dtype or not new.shape.is_compatible_with(old.shape):
         raise ConfigError(
             f"{where} returned {_spec(new)} for {variable.path}, whose gradient is {_spec(old)}: "
-            "shape and dtype must stay"
+            "the shape and dtype must stay the same"
         )
     return new
 

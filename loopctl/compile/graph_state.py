@@ -96,7 +96,7 @@ def _samples(data: Any) -> Any:
     for part in keras.tree.flatten(data):
         if part is not None and part.shape.rank != 0:
             return _rows(part)
-    raise ConfigError("a batch has no part with an axis of samples, by which losses are averaged")
+    raise ConfigError("no part of the batch has an axis of samples, over which losses are averaged")
 
 
 def _rows(part: Any) -> Any:

@@ -49,9 +49,9 @@ def checked(objective: Objective, substep: Substep) -> Objective:
         for name in names:
             if name not in parts:
                 raise ConfigError(
-                    f"{substep.place('loss_weights')} has a weight for {name!r}, which is no part "
-                    f"of the objective. It returns {', '.join(map(repr, parts)) or 'one loss'}."
-                    f"{closest(name, parts)}"
+                    f"{substep.place('loss_weights')} has a weight for {name!r}, which is not a "
+                    "part of the objective. It returns "
+                    f"{', '.join(map(repr, parts)) or 'one loss'}.{closest(name, parts)}"
                 )
         return found
 

@@ -62,7 +62,7 @@ class Optimizers:
             if steps and substep.accumulate > 1:
                 raise ConfigError(
                     f"{substep.place('accumulate')} is {substep.accumulate}, and its optimizer "
-                    f"accumulates the gradients of {steps} updates by itself: leave one out"
+                    f"accumulates the gradients of {steps} updates by itself: remove one of them"
                 )
             if len(shared) == 1 or not steps:
                 continue
@@ -71,9 +71,9 @@ class Optimizers:
                 if self._selected(other) != self._selected(substep):
                     where = substep.place("optimizer") if substep.optimizer else "the compiled one"
                     raise ConfigError(
-                        f"{substep.place()} and {other.place()} train different variables by one "
+                        f"{substep.place()} and {other.place()} train different variables with one "
                         f"optimizer ({where}) that accumulates the gradients of {steps} substeps: "
-                        "what it has accumulated of one is lost whenever the other completes an "
+                        "what it has accumulated for one is lost whenever the other completes an "
                         'update. Give each an accumulating "optimizer" of its own'
                     )
         return frozenset(found)
@@ -89,7 +89,7 @@ class Optimizers:
             if aside and any(optimizer.use_ema for optimizer in self.parts(substep)):
                 raise ConfigError(
                     f"{substep.place('average')} averages weights, and its optimizer does so by "
-                    "itself (use_ema=True): leave one out"
+                    "itself (use_ema=True): remove one of them"
                 )
 
     def check_rates(self, plan: ControlPlan) -> None:
@@ -103,7 +103,8 @@ class Optimizers:
             if rates is not None and rates.rate is not None and len(self.parts(substep)) > 1:
                 raise ConfigError(
                     f"{substep.place('learning_rate')} is one rate for an optimizer that consists "
-                    "of several, with a rate each: set theirs, or give factors, such as {'*': 0.1}"
+                    "of several with their own rates: set those, or give factors, such as {'*': "
+                    "0.1}"
                 )
 
     def _selected(self, substep: Substep) -> set[int]:
@@ -145,13 +146,13 @@ class Optimizers:
         for glob, one in zip(given.globs, optimizers, strict=True):
             if hasattr(inner_optimizer(one), "optimizers") or inner_optimizer(one) is not one:
                 raise ConfigError(
-                    f"{where}[{glob!r}] is a {type(one).__name__}, which consists of others: give "
-                    "an optimizer that updates variables by itself"
+                    f"{where}[{glob!r}] is a {type(one).__name__}, which consists of other "
+                    "optimizers: give an optimizer that updates variables by itself"
                 )
             if one.loss_scale_factor:
                 raise ConfigError(
-                    f"{where}[{glob!r}] scales the loss (loss_scale_factor), which is that of the "
-                    "other groups as well: leave it out"
+                    f"{where}[{glob!r}] scales the loss (loss_scale_factor), which the other "
+                    "groups use as well: leave it out"
                 )
         return Groups(optimizers, groups)
 
@@ -171,7 +172,7 @@ class Optimizers:
                 if id(part) in owners:
                     raise ConfigError(
                         f"{where} has the optimizer {part.name!r}, which is that of "
-                        f"{owners[id(part)]} as well: those of groups are each group's own"
+                        f"{owners[id(part)]} as well: each group needs an optimizer of its own"
                     )
                 owners[id(part)] = where
 
@@ -191,8 +192,8 @@ class Optimizers:
                     except RuntimeError as error:
                         place = self._served[key][0].place("optimizer")
                         raise ConfigError(
-                            f"{place} was made outside of the scope of the model's strategy: make "
-                            f"it inside, or give its name ({error})"
+                            f"{place} was created outside the scope of the model's strategy: "
+                            f"create it inside, or give its name ({error})"
                         ) from error
             if not self.compiled.built:
                 self.compiled.build(self._model.trainable_variables)
@@ -212,8 +213,8 @@ class Optimizers:
             new = [v.path for v in self._selections[substep.name] if id(v) not in known]
             if new:
                 raise ConfigError(
-                    f"{substep.place()} trains {', '.join(new)}, of which the compiled optimizer "
-                    "knows nothing: it was built before (by a training, or as a callback was "
+                    f"{substep.place()} trains {', '.join(new)}, which the compiled optimizer "
+                    "does not know: it was built before (by training, or when a callback was "
                     "attached to a model that had never been called). Give model.compile a new "
                     'optimizer, or leave these out of "variables"'
                 )
@@ -283,7 +284,7 @@ class Optimizers:
         unknown = [variable.path for variable in variables if id(variable) not in known]
         if unknown:
             raise ConfigError(
-                f"{substep.place('optimizer')} has been built for other variables than "
+                f"{substep.place('optimizer')} has been built for variables other than "
                 f"{', '.join(unknown)}: give each model an optimizer of its own"
             )
 

@@ -88,7 +88,7 @@ class Parts:
                 ):
                     raise ConfigError(
                         f"a part of an objective would be reported as {name!r} (<action>_<name>), "
-                        "which is a name in fit's logs already: give it another name"
+                        "which is already a name in the logs of fit: give it another name"
                     )
                 other = found.get(name)
                 found[name] = (

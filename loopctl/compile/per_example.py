@@ -27,8 +27,8 @@ def check_examples(plan: ControlPlan, model: keras.Model) -> None:
         computes = substep.compiled and computes_loss(model)
         if substep.compiled and compiled_loss(model) is None and not computes:
             raise ConfigError(
-                f"{where}, but no loss of an example: model {model.name!r} was compiled without "
-                "one, and what layers add is not of an example"
+                f"{where}, but there is no loss of an example: model {model.name!r} was compiled "
+                "without one, and losses that layers add do not belong to an example"
             )
         losses = [] if computes else losses_in(model.loss if substep.compiled else substep.loss)
         for loss in losses:
@@ -40,8 +40,8 @@ def check_examples(plan: ControlPlan, model: keras.Model) -> None:
                 )
         if several and (computes or any(map(_reduces_by_itself, losses))):
             raise ConfigError(
-                f"{where} and a loss that is reduced by a function of its own, of which is not "
-                "known what it makes of the number of replicas: give one whose `call` returns a "
+                f"{where} and a loss with its own reduction, for which it is not "
+                "known how it depends on the number of replicas: give one whose `call` returns a "
                 "value for each sample"
             )
 
@@ -182,7 +182,7 @@ def _check_parts(parts: list[Any]) -> None:
     for part in parts:
         if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
             raise ConfigError(
-                f'"per_example" takes a batch of tensors apart, but a part of it is a '
+                f'"per_example" splits a batch of tensors, but a part of it is a '
                 f"{type(part).__name__}: make it dense"
             )
 
@@ -194,7 +194,7 @@ def _check_unmoved(model: Any, scope: Any) -> None:
         if floating and scope.get_current_value(variable) is not None:
             raise ConfigError(
                 f'"per_example" passes examples one by one, but a layer mixes them: '
-                f"{variable.path} moves with the batch. Normalise each by itself, as "
+                f"{variable.path} depends on the batch. Normalise each by itself, as "
                 'LayerNormalization and GroupNormalization do, or name the layer in "inference"'
             )
 
@@ -228,9 +228,10 @@ def terms_of_weights(layers: list[Any]) -> list[Any]:
         terms = [v.regularizer(v) for v in layer.trainable_variables if v.regularizer is not None]
         if len(layer.losses) > len(terms):
             raise ConfigError(
-                f'"per_example" can\'t clip what layers make of a batch, but {layer.name!r} adds '
-                'to the loss by add_loss or an activity_regularizer: choose layers in "regularize" '
-                "that don't, or none"
+                f'"per_example" can\'t clip what layers compute from a batch, but {layer.name!r} '
+                "adds to the loss with add_loss or an activity_regularizer: choose layers in "
+                '"regularize" '
+                "that do not, or none"
             )
         found += terms
     return found

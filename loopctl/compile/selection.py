@@ -46,14 +46,14 @@ def metrics_of(model: keras.Model, plan: ControlPlan, traced: bool = False) -> d
     for name in plan.skipping:
         if f"skipped_{name}" in metrics:
             raise ConfigError(
-                f"{place(name)}: updates that are left out are reported as 'skipped_{name}', which "
-                "is a metric in fit's logs already"
+                f"{place(name)}: updates that are skipped are reported as 'skipped_{name}', which "
+                "is already a metric in the logs of fit"
             )
     logged = {*metrics, *plan.logged}
     for action in plan.actions:
         if action.name in logged:
             raise ConfigError(
-                f"{place(action.name)}: {action.name!r} is a name in fit's logs already "
+                f"{place(action.name)}: {action.name!r} is already a name in the logs of fit "
                 "(a metric or a loss): the action's control state would hide it"
             )
     return metrics
@@ -78,7 +78,7 @@ def select(substep: Substep, model: keras.Model) -> list[Any]:
         where = substep.place()
         selected = trainable
     if not selected:
-        raise ConfigError(f"{where} leaves no variable of model {model.name!r} to train")
+        raise ConfigError(f"{where} leaves no variables of model {model.name!r} to train")
     _check_overwritten(substep, selected)
     return selected
 
@@ -122,7 +122,7 @@ def _checked(found: Any, model: keras.Model, trainable: list[Any], where: str) -
             raise ConfigError(f"{where} returned {shown}, which is not trainable")
         paths = ", ".join(v.path for v in trainable)
         raise ConfigError(
-            f"{where} returned {shown}, which is no variable of model {model.name!r}. "
+            f"{where} returned {shown}, which is not a variable of model {model.name!r}. "
             f"Its trainable variables: {paths}"
         )
     return list(found)
@@ -175,7 +175,7 @@ def _layers(choice: Selector, model: keras.Model, where: str) -> list[Any]:
             shown = getattr(layer, "name", repr(layer))
             names = ", ".join(layer.name for layer in layers)
             raise ConfigError(
-                f"{where} returned {shown}, which is no layer of model {model.name!r}. "
+                f"{where} returned {shown}, which is not a layer of model {model.name!r}. "
                 f"Its layers: {names}"
             )
     return list(chosen)
@@ -206,8 +206,8 @@ def layer_of(choice: Any, model: keras.Model, where: str) -> Any:
     if not any(layer is one for one in layers):
         shown = getattr(layer, "name", repr(layer))
         raise ConfigError(
-            f"{where} is {shown}, which is no layer of model {model.name!r}: make it an attribute "
-            "of the model, with which it is saved then"
+            f"{where} is {shown}, which is not a layer of model {model.name!r}: make it an "
+            "attribute of the model, so that it is saved with the model"
         )
     return layer
 

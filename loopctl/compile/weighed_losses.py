@@ -26,11 +26,11 @@ def weighed_loss(weights: LossWeights, substep: Substep, model: keras.Model) -> 
     own = getattr(model.compute_loss, "__func__", None) is not keras.Model.compute_loss
     if substep.compiled and own:
         raise ConfigError(
-            f"{where} can't be told to the compute_loss of model {model.name!r}, which computes "
-            'the loss by itself: weigh it there, or give an "objective" of named parts'
+            f"{where} has no effect on the compute_loss of model {model.name!r}, which computes "
+            'the loss by itself: apply weights there, or give an "objective" of named parts'
         )
     if loss is None:
-        raise ConfigError(f"{where} has no loss to weigh: model {model.name!r} has none")
+        raise ConfigError(f"{where} has no loss to apply to: model {model.name!r} has none")
     outputs = list(getattr(model, "output_names", None) or [])
     if not keras.tree.is_nested(loss) and not weights.alone:
         loss = _for_each_output(loss, weights, outputs)
@@ -84,6 +84,6 @@ def _check_names(names: tuple[str, ...], known: list[str], where: str) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(
-                f"{where} has a weight for {name!r}, which is no output with a loss: there are "
+                f"{where} has a weight for {name!r}, which is not an output with a loss: there are "
                 f"{', '.join(map(repr, known))}.{closest(name, known)}"
             )

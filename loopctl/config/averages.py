@@ -41,7 +41,7 @@ def average(value: Any, where: str) -> Average:
     if not isinstance(value, Mapping):
         raise ConfigError(
             f'{where} is {value!r}: a dict such as {{"decay": 0.999}} is needed, with "start" '
-            '(a graph predicate), "into" and "of" (models) if need be'
+            '(a graph predicate), "into" and "of" (models) if needed'
         )
     check_keys(value, KEYS, where)
     decay = value.get("decay")
@@ -57,7 +57,7 @@ def average(value: Any, where: str) -> Average:
         )
     into, of = (_choice(value.get(key), f'{where}["{key}"]') for key in ("into", "of"))
     if of is not None and into is None:
-        raise ConfigError(f'{where} has "of", but not "into": whose weights are to follow?')
+        raise ConfigError(f'{where} has "of", but not "into": which model is to follow?')
     return Average(float(decay), start, into, of)
 
 

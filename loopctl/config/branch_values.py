@@ -33,7 +33,7 @@ def graph_predicate(value: Any, where: str) -> Condition:
         )
     raise ConfigError(
         f"{where} is {value!r}: a graph predicate such as when.every(100) is needed, which is "
-        "asked after each step; a Python function can be asked after each execution of steps, by "
+        "evaluated after each step; a Python function can be called after each execution, with "
         '"when": "batch_end"'
     )
 
@@ -89,7 +89,7 @@ def optimizer(value: Any, where: str) -> Any:
     except ValueError:
         names = [name for name in dir(keras.optimizers) if name[0].isupper()]
         raise ConfigError(
-            f"{where} is {value!r}, which is no Keras optimizer.{closest(value, names)}"
+            f"{where} is {value!r}, which is not a Keras optimizer.{closest(value, names)}"
         ) from None
     return found if found is value else functools.partial(keras.optimizers.get, value)
 
@@ -117,7 +117,8 @@ def _single_loss(value: Any, where: str) -> Callable[..., Any]:
         except ValueError:
             names = [name for name in dir(keras.losses) if not name.startswith("_")]
             raise ConfigError(
-                f"{where} is {value!r}, which names no Keras loss.{closest(value, names)}"
+                f"{where} is {value!r}, which is not the name of a Keras "
+                f"loss.{closest(value, names)}"
             ) from None
     if isinstance(value, type):
         raise ConfigError(

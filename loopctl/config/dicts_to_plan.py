@@ -106,13 +106,14 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
         _check_weights(entry, f'{where}["loss_weights"]')
     if entry.get("inference") is True and entry.get("update_statistics") is True:
         raise ConfigError(
-            f'{where} has "inference": True, in which statistics don\'t move, and '
-            '"update_statistics": True: leave one out, or name the layers that infer'
+            f'{where} has "inference": True, in which statistics are not updated, and '
+            '"update_statistics": True: leave one out, or name the layers that are to run in '
+            "inference mode"
         )
     check_company(entry, where)
     if "repeat" in entry and "accumulate" in entry:
         raise ConfigError(
-            f'{where} has both "repeat" and "accumulate": gradients of one batch need no mean'
+            f'{where} has both "repeat" and "accumulate": the gradients of one batch need no mean'
         )
 
     def read(key: str, reader: Any, default: Any = None) -> Any:
@@ -153,7 +154,7 @@ def _substep(action: str, branch: bool, entry: Any) -> Substep:
 
 def _check_weights(entry: Mapping[Any, Any], where: str) -> None:
     if "loss" in entry and (entry["loss"] is None or entry["loss"] is False):
-        raise ConfigError(f'{where} has no loss to weigh: "loss" is {entry["loss"]!r}')
+        raise ConfigError(f'{where} has no loss to apply to: "loss" is {entry["loss"]!r}')
     if "objective" in entry and isinstance(entry["loss_weights"], list | tuple):
         raise ConfigError(
             f"{where} is a list, but parts of an objective have names: a dict such as "

@@ -54,6 +54,7 @@ def name_of(thing: Any, where: str) -> str:
         except ConfigError:
             pass  # told below, in terms of what was to be named
     raise ConfigError(
-        f"{where} is {thing!r}, which can't be named: a function or class at the top level of a "
-        "module is needed, or an object of a dataclass there whose fields are its settings"
+        f"{where} is {thing!r}, which has no name that could be written: a function or class at "
+        "the top level of a module is needed, or an object of a dataclass there whose fields "
+        "are its settings"
     )

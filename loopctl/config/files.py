@@ -107,7 +107,7 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds {document!r}: a table of actions is needed")
+        raise ConfigError(f"{path} contains {document!r}: a table of actions is needed")
     extra = document.pop(ASYNC, None) or {}
     try:
         config = {name: _action(name, action) for name, action in document.items()}
@@ -234,7 +234,9 @@ def _written(key: str, value: Any, where: str) -> Any:
         value = {k: v for k, v in value.items() if v is not None}
         return {k: _written("", v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, keras.Variable | tf.Variable):
-        raise ConfigError(f"{where} is the variable {value.name!r}, which can't be named")
+        raise ConfigError(
+            f"{where} is the variable {value.name!r}, which has no name that could be written"
+        )
     if isinstance(value, Mapping):
         return {str(k): _written(key, v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -262,7 +264,7 @@ def serialized(thing: Any, where: str) -> dict[str, Any]:
     if left_out:
         raise ConfigError(
             f"{where} is a {type(thing).__name__}, whose {' and '.join(left_out)} Keras does not "
-            "tell: make it at the top level of a module and give its dotted name"
+            "report: create it at the top level of a module and give its dotted name"
         )
     makers = (keras.losses, keras.optimizers, keras.optimizers.schedules)
     kinds = [m for base, m in zip(_SERIALIZED, makers, strict=True) if isinstance(thing, base)]

@@ -41,9 +41,9 @@ def table_of(thing: Any, where: str) -> dict[str, Any]:
     table = {_CLASS: name, _FIELDS: fields}
     if made(table, where) != thing:
         raise ConfigError(
-            f"{where} is {thing!r}, which is not equal to what is made of its fields once more: a "
+            f"{where} is {thing!r}, which is not equal to an object made from its fields: a "
             "frozen dataclass without other state is needed, or the dotted name of one that is "
-            "made at the top level of a module"
+            "created at the top level of a module"
         )
     return table
 
@@ -57,7 +57,7 @@ def made(table: Mapping[str, Any], where: str) -> Any:
     check_keys(table, (_CLASS, _FIELDS), where)
     cls, fields = resolve(table[_CLASS], where), table.get(_FIELDS, {})
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise ConfigError(f"{where} is of {table[_CLASS]!r}, which is no dataclass")
+        raise ConfigError(f"{where} is of {table[_CLASS]!r}, which is not a dataclass")
     if not isinstance(fields, Mapping):
         raise ConfigError(f"{where}[{_FIELDS!r}] is {fields!r}: a table of fields is needed")
     known = tuple(field.name for field in dataclasses.fields(cls) if field.init)

@@ -34,8 +34,8 @@ def optimizer(value: Any, where: str) -> Any:
             raise ConfigError(f"{where} has the key {glob!r}: a glob such as '*/head/*' is needed")
         if isinstance(one, Mapping) and "class_name" not in one:
             raise ConfigError(
-                f"{where}[{glob!r}] is {one!r}, which is no Keras optimizer: in a config of one, "
-                f"'class_name' and 'config' are needed.{closest(glob, ['class_name'])}"
+                f"{where}[{glob!r}] is {one!r}, which is not a Keras optimizer: in a config of "
+                f"one, 'class_name' and 'config' are needed.{closest(glob, ['class_name'])}"
             )
         made.append(branch_values.optimizer(one, f"{where}[{glob!r}]"))
     return OptimizerGroups(tuple(map(str, value)), tuple(made))

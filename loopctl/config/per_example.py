@@ -92,9 +92,10 @@ def check_company(entry: Mapping[Any, Any], where: str) -> None:
     if "ascend" in entry:
         raise ConfigError(
             f'{where} has both "per_example" and "ascend": gradients that are not clipped would '
-            "tell where to go uphill: leave one out"
+            "decide where to go uphill: leave one out"
         )
     if "loss" in entry and (entry["loss"] is None or entry["loss"] is False):
         raise ConfigError(
-            f'{where} has "per_example", but no loss of an example: "loss" is {entry["loss"]!r}'
+            f'{where} has "per_example", but there is no loss of an example: "loss" is '
+            f"{entry['loss']!r}"
         )

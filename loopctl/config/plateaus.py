@@ -114,7 +114,7 @@ def _best(called: str, column: Any, window: Any, delta: Any, mode: Any) -> Best:
         meant = f"{Series(column.name)!r}{means}"
         raise TypeError(f"{where}: {column!r} is one number: give the column, as in {meant}")
     if not isinstance(column, Series):
-        raise TypeError(f"{where}: {column!r} is no column, such as when.loss")
+        raise TypeError(f"{where}: {column!r} is not a column, such as when.loss")
     window = _count(window, f"{where}: window={window!r}")
     least = float(finite_number(delta, f"{where}: delta"))
     if least < 0:
@@ -123,8 +123,8 @@ def _best(called: str, column: Any, window: Any, delta: Any, mode: Any) -> Best:
         mode = _usual(column.name)
     if mode is None:
         raise ValueError(
-            f"{where}: whether more or less of {column!r} is better can't be told from its name: "
-            "say mode='min' or mode='max'"
+            f"{where}: the name {column!r} does not say whether more or less is better: "
+            "give mode='min' or mode='max'"
         )
     if mode not in _MODES:
         raise ValueError(f"{where}: mode={mode!r}: allowed are 'min' and 'max'")

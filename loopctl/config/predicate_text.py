@@ -32,8 +32,7 @@ _ALLOWED = (
     "counters (" + ", ".join(COUNTERS) + "), every(n), always, <name>.last(), "
     '<name>.mean(n), column("<name>"), linear(a, b, over=n), cosine(a, b, over=n), '
     "piecewise([n, ...], [a, b, ...]), minimum(a, b), maximum(a, b), plateau(<name>, n), "
-    "since_best(<name>), numbers, + - * / // %, "
-    "comparisons, & | ~ (or: and, or, not)"
+    "since_best(<name>), numbers, + - * / // %, comparisons, & | ~ (or: and, or, not)"
 )
 _SCHEDULES = {f.__name__: f for f in (schedules.linear, schedules.cosine, schedules.piecewise)}
 _BESTS = {f.__name__: f for f in (plateaus.plateau, plateaus.since_best)}
@@ -49,7 +48,7 @@ def parse(text: str, *, where: str = "predicate") -> predicates.Condition:
     result = _parsed(text, where, "graph predicate")
     if not isinstance(result, predicates.Condition):
         raise ConfigError(
-            f"{where} is {text!r}, which is a number, no condition: compare it with something"
+            f"{where} is {text!r}, which is a number and not a condition: compare it with something"
         )
     return result
 
@@ -73,7 +72,7 @@ def _parsed(text: str, where: str, kind: str) -> Any:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         stop = "" if reason.endswith((".", "?")) else "."
         raise ConfigError(
-            f"{where} is {text!r}, which is no {kind}: {reason}{stop} Allowed are {_ALLOWED}"
+            f"{where} is {text!r}, which is not a {kind}: {reason}{stop} Allowed are {_ALLOWED}"
         ) from None
 
 
@@ -120,8 +119,8 @@ def _compare(node: ast.Compare) -> Any:
             raise ValueError(f"{ast.unparse(node)!r} is not understood")
         if not (isinstance(left, predicates.Number) and isinstance(right, predicates.Number)):
             raise ValueError(
-                f"{ast.unparse(node)!r} compares what is no number (a series needs .last() or "
-                ".mean(n); & and | need parentheses around comparisons)"
+                f"{ast.unparse(node)!r} compares something that is not a number (a series needs "
+                ".last() or .mean(n); & and | need parentheses around comparisons)"
             )
         one = predicates.Comparison(_COMPARE[type(symbol)], left, right)
         result = one if result is None else result & one
@@ -144,7 +143,7 @@ def _named(name: str) -> Any:
     if name == "always":
         return predicates.Always()
     hint = closest(name, [*COUNTERS, "always"])
-    raise ValueError(f"{name!r} is no counter, and a series needs .last() or .mean(n).{hint}")
+    raise ValueError(f"{name!r} is not a counter, and a series needs .last() or .mean(n).{hint}")
 
 
 def _call(node: ast.Call) -> Any:
@@ -183,7 +182,7 @@ def _plain(node: ast.expr) -> Any:
         return [_plain(one) for one in node.elts]
     built = _build(node)
     if not isinstance(built, predicates.Constant):
-        raise ValueError(f"{ast.unparse(node)!r} is no number")
+        raise ValueError(f"{ast.unparse(node)!r} is not a number")
     return built.value
 
 

@@ -139,7 +139,7 @@ class Condition(Expression):
 
     def __bool__(self) -> bool:
         raise TypeError(
-            f"{self!r} has no truth value of its own: it is evaluated in every train step. Combine "
+            f"{self!r} has no truth value: it is evaluated in every train step. Combine "
             "conditions with &, | and ~ (not: and, or, not, a < b < c), comparisons in parentheses"
         )
 

@@ -142,7 +142,7 @@ def piecewise(
             "and one value more than boundaries are needed"
         )
     if any(later <= bound for bound, later in itertools.pairwise(bounds)):
-        raise ValueError(f"{shown}: each boundary has to be above the one before")
+        raise ValueError(f"{shown}: each boundary has to be larger than the one before")
     return Piecewise(bounds, steps, _count(of, shown))
 
 
@@ -175,7 +175,7 @@ def finite_number(value: Any, shown: str) -> float:
     if isinstance(value, np.integer | np.floating):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{shown}: {value!r} is no number")
+        raise TypeError(f"{shown}: {value!r} is not a number")
     if not math.isfinite(value):
         raise ValueError(f"{shown}: {value!r} is not finite")
     return int(value) if isinstance(value, int) else float(value)
@@ -183,5 +183,5 @@ def finite_number(value: Any, shown: str) -> float:
 
 def _count(of: Any, shown: str) -> Number:
     if not isinstance(of, Number):
-        raise TypeError(f"{shown}: of={of!r} is no counter, such as when.epochs")
+        raise TypeError(f"{shown}: of={of!r} is not a counter, such as when.epochs")
     return of

@@ -68,7 +68,7 @@ def module_text(compiled: Steps, module: str) -> str:
     read = [s.name for p in compiled.plan.predicates for s in p.statistics if s.validated]
     if read:
         raise ConfigError(
-            f"a graph predicate reads when.{read[0]}, but an exported module validates nothing"
+            f"a graph predicate reads when.{read[0]}, but an exported module does not validate"
         )
     model = compiled.model
     writer = _Writer(model, compiled)
@@ -213,7 +213,7 @@ class _Writer:
             if isinstance(weight, keras.Variable | tf.Variable):
                 raise ConfigError(
                     f"{substep.place('loss_weights')} has the variable {weight.name!r}: an "
-                    "exported module knows numbers only, also such as when.linear(0, 1, over=1000)"
+                    "exported module only supports numbers, including when.linear(0, 1, over=1000)"
                 )
         return lines
 
@@ -249,7 +249,7 @@ class _Writer:
         if any(not isinstance(weight, int | float) for weight in keras.tree.flatten(weights)):
             raise ConfigError(
                 f"{where} is weighed by variables that the model was compiled with: an exported "
-                "module knows numbers only"
+                "module only supports numbers"
             )
         return repr(weights)
 

@@ -62,7 +62,7 @@ class Inspected:
             return "\n\n".join([*extra, texts["main_step"]])
         name = f"{action}_{'on' if branch else 'off'}"
         if name not in self.steps.substeps:
-            raise ConfigError(f"{place(action, branch)} is no substep of this config")
+            raise ConfigError(f"{place(action, branch)} is not a substep of this config")
         return texts[name]
 
     def summary(

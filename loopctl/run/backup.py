@@ -75,8 +75,8 @@ class Backup(keras.callbacks.Callback):
         self._going_on = False
         if epoch != self.epoch:
             raise ConfigError(
-                f"fit begins with epoch {epoch}, but the backup in {self.directory} goes on with "
-                f"epoch {self.epoch}: say fit(..., initial_epoch=backup.epoch)"
+                f"fit begins with epoch {epoch}, but the backup in {self.directory} continues with "
+                f"epoch {self.epoch}: write fit(..., initial_epoch=backup.epoch)"
             )
         if self.step:
             self._controlled().go_on_in_epoch(epoch)
@@ -111,8 +111,8 @@ class Backup(keras.callbacks.Callback):
         control = getattr(self.model, CONTROLLER, None)
         if control is None:
             raise ConfigError(
-                "a backup after some steps knows where the training under control of a model that "
-                "is built is: put a LoopControllerCallback before it, or leave steps out"
+                "a backup after some steps can only tell where training is if loopctl controls a "
+                "model that is built: put a LoopControllerCallback before it, or leave steps out"
             )
         return control
 

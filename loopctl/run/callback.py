@@ -115,7 +115,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         """
         if unbuilt := unbuilt_layers(model):
             warnings.warn(
-                f"model {model.name!r} has layers without variables yet, which are not trained "
+                f"model {model.name!r} has layers that have no variables yet; they are not trained "
                 f"until `fit` has built them: {', '.join(unbuilt)}; call it on a batch first",
                 stacklevel=2,
             )
@@ -131,7 +131,7 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         other = None if owner is self else owner
         if other is not None and other.params is self.params and other._training(model):
             raise ConfigError(
-                f"model {model.name!r} is being trained under another LoopControllerCallback: "
+                f"model {model.name!r} is already controlled by another LoopControllerCallback: "
                 "put all actions into one config"
             )
         self._check_names(model)

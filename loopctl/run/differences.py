@@ -45,7 +45,8 @@ class Differences:
             self._silent = False
             warn_user(
                 f"the layers of model {model.name!r} add losses (regularisers, add_loss) that no "
-                'branch of the config trains by, as a plain fit would: say "regularize": True in a '
+                'branch of the config includes, although a plain fit would: write "regularize": '
+                "True in a "
                 'branch, or "regularize": False if they are to be left out'
             )
 
@@ -69,9 +70,9 @@ class Differences:
             self._told.add("replaced")
             warn_user(
                 f"the learning rate of an optimizer was set to {rates[vain[0]]:g} while training "
-                "(as LearningRateScheduler and ReduceLROnPlateau do), to no effect on "
-                f"{', '.join(vain)}: these branches have a rate of their own in its place. "
-                'Factors, such as "learning_rate": {"*": 0.1}, would follow it'
+                "(as LearningRateScheduler and ReduceLROnPlateau do), with no effect on "
+                f"{', '.join(vain)}: these branches have a rate of their own. "
+                'Factors, such as "learning_rate": {"*": 0.1}, would use it'
             )
         left = [place for place in own if place not in changed]
         if "" in changed and left and "left" not in self._told:
@@ -79,7 +80,7 @@ class Differences:
             warn_user(
                 f"the learning rate of the compiled optimizer was set to {rates['']:g} while "
                 f"training (as LearningRateScheduler and ReduceLROnPlateau do): the optimizer of "
-                f"{', '.join(left)} is left as it was. An async action can set its learning_rate"
+                f"{', '.join(left)} does not change. An async action can set its learning_rate"
             )
 
 

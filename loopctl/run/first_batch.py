@@ -20,12 +20,12 @@ def build(model: keras.Model, iterator: Any) -> None:
     spec = getattr(iterator, "element_spec", None)
     if spec is None:
         raise ConfigError(
-            f"model {model.name!r} has no variables yet and its data do not tell their "
+            f"model {model.name!r} has no variables yet, and its data do not determine their "
             "shapes: build it before fit"
         )
     if not has_call(model):
         raise ConfigError(
-            f"model {model.name!r} has layers without variables yet and no call to tell "
+            f"model {model.name!r} has layers without variables, and no call that determines "
             "their shapes: build them before fit"
         )
     x = keras.utils.unpack_x_y_sample_weight(spec)[0]

@@ -86,7 +86,7 @@ class StepHistory(Sequence[Mapping[str, Value]]):
             KeyError: no step has a value of that name.
         """
         if name not in self._columns:
-            raise KeyError(f"no step has a value {name!r}: there are {', '.join(self._columns)}")
+            raise KeyError(f"there is no column {name!r}; there are {', '.join(self._columns)}")
         column = self._columns[name]
         start = self._start if last is None else max(self._start, len(column) - last)
         dtype = bool if column.typecode == "b" else float

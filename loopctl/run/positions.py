@@ -140,10 +140,10 @@ class Position:
                 self._told = True
                 reason = (error.message or "").split("[")[0].split("}} ")[-1].strip()
                 warn_user(
-                    f"the place in the data can't be saved ({reason}): a training that goes on "
-                    "from this backup draws, and leaves out, as many batches as it has trained "
-                    "on, which are the same if they come in the same order. A tf.data.Dataset "
-                    "without Python and unseeded random numbers can be saved"
+                    f"the position in the data can't be saved ({reason}): a training that "
+                    "continues from this backup reads and skips as many batches as it has "
+                    "trained on, which are the same if they come in the same order. A "
+                    "tf.data.Dataset without Python and unseeded random numbers can be saved"
                 )
             return []
 

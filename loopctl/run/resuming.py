@@ -64,8 +64,9 @@ class Resumable(Moments):
         own = self._steps.optimizers.own
         if state["controls"].keys() != self.plan.names or len(state["optimizers"]) != len(own):
             raise ConfigError(
-                f"the state is of actions {', '.join(state['controls']) or 'that were released'} "
-                f"with {len(state['optimizers'])} optimizers of their own: this config has "
+                "the state belongs to the actions "
+                f"{', '.join(state['controls']) or 'that were released'} with "
+                f"{len(state['optimizers'])} optimizers of their own: this config has "
                 f"{', '.join(sorted(self.plan.names))} with {len(own)}"
             )
         self._track_from(state)
@@ -88,7 +89,7 @@ class Resumable(Moments):
             ConfigError: nothing is known of these.
         """
         if not self._within:
-            raise ConfigError(f"the backup does not tell where in epoch {epoch + 1} it was saved")
+            raise ConfigError(f"the backup does not say where in epoch {epoch + 1} it was saved")
         _, stale, anew, batches = map(int, self._within["done"])
         self._counters["batches_in_epochs"] = batches
         self._stale, self._anew = bool(stale), bool(anew)

@@ -48,6 +48,7 @@ class Validations:
         """Warns if something is read of an epoch whose validation was not saved."""
         if self._asked:
             warn_user(
-                f"what was restored was saved before epoch {epoch + 1} had ended for this callback,"
-                " whose validation is not known: place the callback before the one that saves"
+                f"the restored state was saved before epoch {epoch + 1} had ended for this "
+                "callback, whose validation is not known: place the callback before the one "
+                "that saves"
             )

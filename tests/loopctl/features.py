@@ -89,22 +89,22 @@ def same(values: list[float]) -> bool:
 FEATURES: tuple[Feature, ...] = (
     Feature(
         "`LearningRateScheduler`",
-        "sets the rate of the compiled optimizer; a warning names the branches' own optimizers, "
-        "and branches with a `learning_rate` of their own, that it leaves alone; factors follow it",
+        "sets the learning rate of the compiled optimizer. It does not affect branches with their "
+        "own optimizer or `learning_rate`, and a warning names these; factors multiply its rate",
         lambda model, logs, _: not same(logs["learning_rate"]),
         callbacks=lambda: [callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))],
         held=("tests/loopctl/run/test_differences.py",),
     ),
     Feature(
         "`ReduceLROnPlateau`",
-        "the same; `loss` is never NaN because an action was idle",
+        "works like LearningRateScheduler; `loss` is never NaN because an action was idle",
         lambda model, logs, _: logs["learning_rate"][-1] < 0.05,
         callbacks=lambda: [callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=9)],
         held=("tests/loopctl/run/test_train_function.py",),
     ),
     Feature(
         "`EarlyStopping`",
-        "works; `restore_best_weights` restores weights, no counters or history of control",
+        "works; `restore_best_weights` restores weights, but not loopctl's counters and history",
         lambda model, logs, _: len(logs["loss"]) == 2,
         callbacks=lambda: [
             callbacks.EarlyStopping("loss", patience=1, min_delta=9, restore_best_weights=True)
@@ -113,7 +113,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`TerminateOnNaN`",
-        "ends a training whose loss is NaN, and none in which an action is idle",
+        "works; it stops if the loss is NaN, but not because an action is idle",
         lambda model, logs, _: len(logs["loss"]) == 1,
         optimizer=lambda: optimizers.SGD(1e30),
         callbacks=lambda: [callbacks.TerminateOnNaN()],
@@ -122,7 +122,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "`SwapEMAWeights`",
         "swaps the averages of the compiled optimizer; those of branches' own optimizers, and "
-        "those of `average`, take their place when training ends",
+        "those of `average`, replace the weights when training ends",
         lambda model, logs, _: model.optimizer.use_ema,
         optimizer=averaging,
         callbacks=lambda: [callbacks.SwapEMAWeights(swap_on_epoch=True)],
@@ -130,7 +130,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`ModelCheckpoint`",
-        "works; files hold the state of control too, which a plain model ignores",
+        "works; the files also contain loopctl's state, which a plain model ignores",
         lambda model, logs, used: used[0].best < np.inf,
         callbacks=lambda: [
             callbacks.ModelCheckpoint(temporary("best.keras"), "loss", save_best_only=True)
@@ -139,20 +139,20 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`BackupAndRestore`",
-        "works: the state of control is restored with the model",
+        "works: loopctl's state is restored with the model",
         lambda model, logs, used: used[0].backup_dir,
         callbacks=lambda: [callbacks.BackupAndRestore(temporary("backup"))],
         held=("tests/loopctl/run/test_saved_state.py",),
     ),
     Feature(
         "`OrbaxCheckpoint`",
-        "saves variables, hence nothing of the state of control: go on by `loopctl.Backup` or "
-        "`BackupAndRestore`. Not tested: it needs a package that loopctl does not",
+        "saves variables only, and nothing of loopctl's state: to resume, use `loopctl.Backup` or "
+        "`BackupAndRestore`. Not tested, as it needs a package that loopctl does not need",
     ),
     Feature(
         "`TensorBoard`, `CSVLogger`, `History`",
-        "work; control states and losses of actions are in their logs. `loopctl.board.StepBoard` "
-        "writes every step",
+        "work; their logs include control states and the losses of actions. "
+        "`loopctl.board.StepBoard` writes every step",
         lambda model, logs, used: Path(used[1].filename).stat().st_size > 0,
         callbacks=lambda: [
             callbacks.TensorBoard(temporary("board"), update_freq=1),
@@ -162,13 +162,15 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`MultiOptimizer`",
-        "works, for some of its variables too; learning rate callbacks don't know it, with or "
-        "without control. `{glob: optimizer}` of a branch is the same",
+        "works, also if a branch only trains some of its variables. Callbacks that set learning "
+        "rates do not support it, with loopctl or without. In a branch, `{glob: optimizer}` does "
+        "the same",
         held=("tests/loopctl/compile/test_optimizers.py",),
     ),
     Feature(
         "`use_ema`, `gradient_accumulation_steps` of optimizers",
-        "work; branches that accumulate in one optimizer for different variables are refused",
+        "work; branches that accumulate gradients for different variables need optimizers of their "
+        "own",
         lambda model, logs, _: model.optimizer.gradient_accumulation_steps == 2,
         optimizer=lambda: optimizers.SGD(
             0.05, use_ema=True, ema_momentum=0.5, gradient_accumulation_steps=2
@@ -177,8 +179,8 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`auto_scale_loss`, `LossScaleOptimizer`",
-        "work: gradients are treated unscaled, and updates that overflow are skipped; the "
-        "optimizers of branches scale if the compiled one does",
+        "work: gradients are clipped and changed without the scale, and updates that overflow are "
+        "skipped; the optimizers of branches scale if the compiled one does",
         lambda model, logs, _: isinstance(model.optimizer, optimizers.LossScaleOptimizer),
         dtype="mixed_float16",
         held=("tests/loopctl/compile/test_gradient_treatment.py",),
@@ -192,15 +194,15 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         '`jit_compile="auto"`',
-        "works: steps are compiled by XLA where Keras would",
+        "works: steps are compiled with XLA if Keras would do so",
         lambda model, logs, _: isinstance(model.jit_compile, bool),
         compile={"jit_compile": "auto"},
         held=("tests/loopctl/run/test_execution_loops.py",),
     ),
     Feature(
         "`steps_per_execution`",
-        "works; graph predicates hold in every step of an execution, Python conditions are asked "
-        "once for each, and a warning says so",
+        "works; graph predicates are evaluated in every step, but Python conditions only once per "
+        "execution, and a warning says so",
         lambda model, logs, _: model.steps_per_execution == 3,
         compile={"steps_per_execution": 3},
         held=("tests/loopctl/test_when.py",),
@@ -214,8 +216,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`tf.distribute.MirroredStrategy`",
-        "works; what the optimizer or a branch does to gradients is done to those of the global "
-        "batch",
+        "works; clips and other changes are applied to the gradients of the global batch",
         lambda model, logs, _: model.distribute_strategy.num_replicas_in_sync == 2,
         scope=replicas,
         held=("tests/loopctl/test_distributed.py",),
@@ -227,34 +228,35 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "`keras.distribution.DataParallel`",
-        "works for one device; TensorFlow's strategies are for several",
+        "works for one device; for several, use TensorFlow's strategies",
         lambda model, logs, _: keras.distribution.distribution() is not None,
         scope=data_parallel,
     ),
     Feature(
         "LoRA (`enable_lora`)",
-        "works: `variables` are globs over what is trainable then, `*lora*`",
+        "works: `variables` selects among what is then trainable, `*lora*`",
         lambda model, logs, _: "lora" in str([v.path for v in model.trainable_variables]),
         prepare=lora,
     ),
     Feature(
         "layers quantized to int8, LoRA on these",
-        "work: what is trainable is trained",
+        "work: whatever is trainable is trained",
         lambda model, logs, _: "int8" in str([v.dtype for v in model.variables]),
         prepare=quantized_with_lora,
     ),
     Feature(
         "layers quantized to float8",
-        "work; what changes their gradients (`clipping`, `gradients`, `ascend`, `per_example`, "
-        "`accumulate`) is refused, as these hold new values of their scales",
+        "work; keys that change gradients (`clipping`, `gradients`, `ascend`, `per_example`, "
+        "`accumulate`) are an error, since these layers pass new scales as gradients",
         lambda model, logs, _: [v for v in model.variables if v.overwrite_with_gradient],
         prepare=quantized("float8"),
         held=(f"{HERE}::test_values_in_the_place_of_gradients_are_not_changed",),
     ),
     Feature(
         "`compute_loss`, `add_loss`, `train_step` of the model's own",
-        "the first is the compiled loss; the second follows `regularize`, and a warning says if no "
-        "branch speaks of it; the third is refused: write an `objective`",
+        "`compute_loss` counts as the compiled loss. Losses from `add_loss` are included with "
+        "`regularize`, and a warning says so if no branch has that key. A `train_step` is an "
+        "error: write an `objective`",
         held=(
             "tests/loopctl/compile/test_data_losses.py",
             "tests/loopctl/run/test_differences.py",
@@ -273,7 +275,7 @@ def tests(feature: Feature) -> tuple[str, ...]:
 
 
 def table() -> str:
-    rows = ["| of Keras | under control | held by |", "|---|---|---|"]
+    rows = ["| feature of Keras | with loopctl | tested by |", "|---|---|---|"]
     for feature in FEATURES:
         shown = ", ".join(f"`{test}`" for test in tests(feature)) or "–"
         rows.append(f"| {feature.name} | {feature.comes} | {shown} |")

@@ -48,7 +48,7 @@ def test_chosen_and_smoothed_columns(history: StepHistory) -> None:
 def test_nothing_to_plot(history: StepHistory) -> None:
     with pytest.raises(ValueError, match="the history is empty"):
         plot_history(StepHistory())
-    with pytest.raises(TypeError, match=r"^History is no history of train.*callback\.history"):
+    with pytest.raises(TypeError, match=r"^History is not a history of train.*callback\.history"):
         plot_history(keras.callbacks.History())
-    with pytest.raises(KeyError, match="no step has a value 'maee'"):
+    with pytest.raises(KeyError, match="there is no column 'maee'"):
         plot_history(history, ["maee"])

@@ -233,7 +233,7 @@ def test_words_and_chains_in_the_text_form() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("batches % 10", "which is a number, no condition"),
+        ("batches % 10", "which is a number and not a condition"),
         ("batchs < 3", "Did you mean 'batches'?"),
         ("loss < 3", "a series needs .last() or .mean(n)"),
         ("batches < 8 & epochs < 2", "unsupported operand type"),

@@ -91,7 +91,9 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> tuple[str, .
             counters = _counters(getattr(model, name).get_concrete_function(batch))
             step = _counted(step, counters, settings[branch])
             if reference is None:
-                raise TypeError(f"{batch!r} is no batch: (x, y) or (x, y, sample_weight) is needed")
+                raise TypeError(
+                    f"{batch!r} is not a batch: (x, y) or (x, y, sample_weight) is needed"
+                )
             left: list[str] = []
             try:
                 optimizers = optimizers_of(model, settings[branch])

@@ -47,7 +47,7 @@ class Expectation:
                 near = near_spellings(name, KEYWORDS)
                 told = f" Did you mean {near[0]!r}?" if near else ""
                 raise TypeError(
-                    f"no expectation is called {name!r}: there are {', '.join(KEYWORDS)}.{told}"
+                    f"there is no keyword {name!r}; there are {', '.join(KEYWORDS)}.{told}"
                 )
         given = {name: value for name, value in settings.items() if value is not UNSET}
         for name, value in given.items():

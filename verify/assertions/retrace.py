@@ -40,7 +40,7 @@ def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
     """
     __tracebackhide__ = True
     if len(calls) < 2:
-        raise ValueError("it takes two calls to trace again")
+        raise ValueError("at least two calls are needed to see a second trace")
     subject = _subject(fn)
     given = [subject.arguments(call) for call in calls]
     violations: list[Violation] = []
@@ -56,9 +56,9 @@ def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
                 subject.advice.differences(subject.bound(one), subject.bound((args, named)))
                 for one in given[: number - 1]
             ]
-            hints = min(earlier, key=len) or ["no difference that verify knows a name for"]
+            hints = min(earlier, key=len) or ["no difference that verify can name"]
             expected = f"call {number} to use an earlier trace"
-            violations.append(Violation("retrace", expected, "it is traced anew", (*hints,)))
+            violations.append(Violation("retrace", expected, "it is traced again", (*hints,)))
         traces.append(trace)
     fail(subject.name, violations)
 
@@ -105,7 +105,8 @@ def _subject(fn: Any) -> _Subject:
         return _Subject(name, stand_in, parameters, Advice(relaxes=True, by_keras=True), model)
     if not hasattr(fn, "experimental_get_tracing_count"):
         raise TypeError(
-            f"{fn!r} is no tf.function and no Keras model or function of one: nothing is traced"
+            f"{fn!r} is neither a tf.function nor a Keras model or one of its functions: nothing "
+            "is traced"
         )
     parameters = inspect.signature(fn.python_function)
     # The one option that decides over traces and has no public name.

@@ -34,7 +34,7 @@ class Advice:
                 found += self._between(name, before[name], now[name])
             else:
                 told = "its default is frozen into the graph: pass a tensor in every call"
-                found.append(f"{name} is there in one of the calls only; {told}")
+                found.append(f"{name} is given in only one of the calls; {told}")
         return found
 
     def _between(self, path: str, before: Any, now: Any) -> list[str]:
@@ -62,7 +62,7 @@ class Advice:
         if type(before) is not type(now):
             return [f"{path}: a {type(now).__name__}, a {type(before).__name__} before"]
         if len(before) != len(now):
-            told = "how many there are is part of the trace: stack them, or give always as many"
+            told = "their number is part of the trace: stack them, or always give the same number"
             return [f"{path}: {len(now)} values, {len(before)} before; {told}"]
         pairs = ((f"{path}[{i}]", *pair) for i, pair in enumerate(zip(before, now, strict=True)))
         return [told for place, one, other in pairs for told in self._between(place, one, other)]
@@ -122,11 +122,11 @@ class Advice:
 
     def _of_shapes(self, before: tf.TensorShape, now: tf.TensorShape, spec: Any) -> str:
         if before.rank != now.rank:
-            return "bring both to one rank"
+            return "give both the same rank"
         if self.by_keras:
             return (
                 "Keras relaxes a shape only after it has changed: feed a tf.data.Dataset whose "
-                "element_spec has None there, or pad to one shape"
+                "element_spec has None there, or pad to the same shape"
             )
         kind = "" if isinstance(spec, tf.TensorSpec) else f" of tf.{type(spec).__name__}"
         signature = f"give it an input_signature{kind} with None there"

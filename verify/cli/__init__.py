@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from collections.abc import Sequence
 
 from loopctl_shared import versions
@@ -20,15 +21,16 @@ from verify.printable import printable_text
 
 _COMMANDS = (check, lint, show, draw, diff, record, init, infer, selfcheck)
 _EPILOG = """\
-exit status: 0 all is as it should be, 1 it is not, 2 a wrong call or an unreadable contract
+exit status: 0 if everything is as it should be, 1 if not, 2 for a wrong call or an unreadable
+contract
 
-a TARGET is package.module:factory, where the factory returns what verify.assert_graph takes (a
-compiled model, a tf.function, ...), alone or in a tuple with its arguments; #name after it means an
-attribute of that: shop.training:controlled#warmup_on. Or it is the path of a SavedModel
-(#signature) or of a GraphDef.
+A TARGET is package.module:factory. The factory is a function without arguments that returns what
+verify.assert_graph takes (a compiled model, a tf.function, ...), alone or in a tuple with its
+arguments. To use an attribute of what it returns, add #name: shop.training:controlled#warmup_on.
+A TARGET can also be the path of a SavedModel (with #signature) or of a GraphDef.
 
-loopctl-verify COMMAND --help has examples of each. Your shell completes commands and options after
-eval "$(register-python-argcomplete loopctl-verify)", if argcomplete is installed.
+loopctl-verify COMMAND --help shows examples of each command. For tab completion, install
+argcomplete and run: eval "$(register-python-argcomplete loopctl-verify)"
 """
 
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     parser = Parser(
         prog="loopctl-verify",
-        description="Says what TensorFlow training steps do, and gates changes to them.",
+        description="Shows what TensorFlow training steps do, and checks that they keep doing it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_to(commands)
     for name, command in commands.choices.items():
         command.epilog = examples(name)
+        command.description = textwrap.fill(command.description or "", 100)
         command.formatter_class = argparse.RawDescriptionHelpFormatter
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
         import argcomplete

@@ -25,8 +25,9 @@ _SKIPPED = {"node_modules", "site-packages", "__pycache__"}
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
-        help="hold contracts (*.graph.toml) against their steps",
-        description="Exit status 0 if every contract is kept, 1 if one is broken, 2 if one can't "
+        help="check steps against their contracts (*.graph.toml)",
+        description="Makes the step of each contract and checks that it is as the contract says. "
+        "The exit status is 0 if every contract is kept, 1 if one is broken, and 2 if one can't "
         "be read or its step can't be made.",
     )
     parser.add_argument(
@@ -34,33 +35,37 @@ def add_to(commands: Any) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help=f"contract files, or folders to look for *{CONTRACT_SUFFIX} in (default: this folder)",
+        help=f"contract files, or folders to search for *{CONTRACT_SUFFIX} (default: this folder)",
     )
     add_report(parser)
     parser.add_argument(
-        "-t", "--tag", action="append", default=[], help="only contracts tagged so; may be repeated"
+        "-t", "--tag", action="append", default=[], help="only contracts with this tag; repeatable"
     )
     parser.add_argument(
         "--ratchet",
         action="store_true",
-        help="contracts that allow more than is there (ops, bytes, exceptions) are broken as well",
+        help="also fail if a contract allows more than it need (ops, bytes, exceptions)",
     )
     parser.add_argument(
-        "--write", action="store_true", help="with --ratchet: tighten those, instead of failing"
+        "--write",
+        action="store_true",
+        help="with --ratchet: tighten such contracts instead of failing",
     )
     parser.set_defaults(run=run)
 
 
 def add_report(parser: Any) -> None:
     """Options of a report, which `show_report` follows."""
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of the report")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="else printed")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="format of the report")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write it here (default: print it)"
+    )
     parser.add_argument(
         "--also",
         action="append",
         default=[],
         metavar="FORMAT=FILE",
-        help="another report of the same run, such as sarif=steps.sarif; may be repeated",
+        help="write another report of the same run, such as sarif=steps.sarif; repeatable",
     )
 
 
@@ -80,7 +85,9 @@ def check_report(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.write and not options.ratchet:
-        raise ContractError("--write tightens what --ratchet finds: give both")
+        raise ContractError(
+            "--write needs --ratchet: it tightens the contracts that --ratchet finds"
+        )
     check_report(options)
     contracts, unreadable = _read(list(_files(options.files or [Path()])))
     if options.tag:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="a new *.graph.toml; else printed"
+        "-o", "--output", type=Path, metavar="FILE", help="a new *.graph.toml (default: print it)"
     )
 
 
@@ -30,7 +30,7 @@ def check_output(output: Path | None) -> None:
     if output is not None and not output.name.endswith(CONTRACT_SUFFIX):
         raise ContractError(f"{output}: a contract file is named *{CONTRACT_SUFFIX}")
     if output is not None and output.exists():
-        raise ContractError(f"{output} exists; contracts that are there are not overwritten")
+        raise ContractError(f"{output} exists, and contracts are not overwritten")
 
 
 def named(targets: Iterable[str]) -> dict[str, Subject]:

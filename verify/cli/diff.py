@@ -15,22 +15,28 @@ from verify.errors import ContractError
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "diff",
-        help="say what differs between two steps, or between versions",
-        description="Prints the facts that only one of two steps has, - the first, + the second. "
-        "Exit status 0 if they have the same facts, else 1. Of a record, says of each step whether "
-        "it means the same now, or in another record. Exit status 0 if all do, else 1.",
+        help="show what differs between two steps, or between two versions of TensorFlow or Keras",
+        description="Prints the facts that only one of two steps has: - for the first, + for the "
+        "second. With a record, says for each step whether it still means the same under the "
+        "versions that are installed, or in another record. The exit status is 0 if nothing "
+        "differs, else 1.",
     )
     parser.add_argument("a", metavar="A", help="a TARGET, or a RECORD.json")
     parser.add_argument(
-        "b", metavar="B", nargs="?", help="another; of a record, the one step that is meant"
+        "b",
+        metavar="B",
+        nargs="?",
+        help="another TARGET; for a record, the step to compare, or another RECORD.json",
     )
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="compare all that the steps do, not their facts alone; of records, what means the "
-        "same and looks different is a difference",
+        help="compare everything that the steps do, not only their facts; for records, also fail "
+        "if a step means the same but has other names or ops",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="a picture of what changed, too")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also draw a picture of what changed"
+    )
     add_report(parser.add_argument_group("reports on a record"))
     parser.set_defaults(run=run)
 
@@ -47,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             f"diff: {options.a} is no record (*{RECORD_SUFFIX}): name one, or two steps{meant}"
         )
     if options.format != "text" or options.output is not None or options.also:
-        raise ContractError("diff: --format, --output and --also are of records (*.json)")
+        raise ContractError("diff: --format, --output and --also only work with records (*.json)")
     from verify.assertions import differences
     from verify.contracts import captured, subject_from
     from verify.step_facts import changes, lines_of, step_facts
@@ -68,7 +74,7 @@ def _with_record(options: argparse.Namespace) -> int:
     from verify.cli.record_reports import compared, report_of
 
     if options.html is not None:
-        raise ContractError("diff: --html is of two steps; a record has no graph to draw")
+        raise ContractError("diff: --html needs two steps; a record has no graph to draw")
     check_report(options)
     path = Path(options.a)
     every = compared(path, options.b)

@@ -11,8 +11,8 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "draw",
         help="draw a step: HTML to explore, SVG, PNG, GraphML, DOT or a TensorBoard graph",
-        description="Writes a picture of a step; the kind goes by the file's name: .html (one file "
-        "with everything in it), .svg, .png, .graphml, .dot, or a folder for TensorBoard.",
+        description="Draws a step. The name of the file decides the format: .html (a single file "
+        "to explore in a browser), .svg, .png, .graphml, .dot, or a folder for TensorBoard.",
     )
     parser.add_argument("target", metavar="TARGET")
     parser.add_argument(

@@ -6,7 +6,7 @@ _EXAMPLES = {
     "check": (
         ("every *.graph.toml below this folder", "check"),
         (
-            "one file; contracts that allow more than is there are broken, too",
+            "one file; also fail if a contract is looser than it need be",
             "check shop.graph.toml --ratchet",
         ),
         (
@@ -17,34 +17,37 @@ _EXAMPLES = {
     "lint": (
         ("a step", "lint shop.training:controlled#warmup_on"),
         (
-            "all steps of a file of contracts, but for one rule",
+            "all steps of a contract file, without one rule",
             "lint shop.graph.toml --ignore V203",
         ),
-        ("what a rule is about", "lint --explain V101"),
+        ("explain a rule", "lint --explain V101"),
     ),
     "show": (
         ("a compiled model's step", "show shop.training:plain"),
         (
-            "a branch of a controlled one, for a program",
+            "one branch of a controlled step, as JSON",
             "show shop.training:controlled#warmup_on --format json",
         ),
         ("a SavedModel's function", "show export/1#serving_default"),
     ),
     "draw": (
-        ("to look at in a browser", "draw shop.training:plain -o step.html"),
+        ("to explore in a browser", "draw shop.training:plain -o step.html"),
         ("for other tools", "draw shop.training:plain -o step.graphml"),
     ),
     "diff": (
-        ("two ways to train", "diff shop.training:old shop.training:new"),
+        ("two versions of a step", "diff shop.training:old shop.training:new"),
         (
-            "all that they do, with a picture",
+            "everything that they do, with a picture",
             "diff shop.training:old shop.training:new --exact --html changes.html",
         ),
-        ("what was recorded, under the versions that are installed now", "diff shop.json"),
+        (
+            "do the recorded steps mean the same under the versions that are installed now?",
+            "diff shop.json",
+        ),
     ),
     "record": (
         (
-            "what two steps are under these versions",
+            "record two steps under the installed versions",
             "record shop.training:old shop.training:new -o shop.json",
         ),
     ),
@@ -62,7 +65,7 @@ _EXAMPLES = {
         ),
     ),
     "selfcheck": (
-        ("a few minutes", "selfcheck"),
+        ("all faults; takes a few minutes", "selfcheck"),
         (
             "one kind of fault, in every kind of model, with every optimizer",
             "selfcheck --fault clip --all",

@@ -135,8 +135,8 @@ def _sarif(report: Report) -> str:
     seen: Counter[str] = Counter()
     for entry in report.entries:
         for said in entry.said:
-            uri = _uri(said.path)
-            identity = f"{uri} {said.identity}"
+            identity = f"{_uri(said.path)} {said.identity}"
+            shown, *others = said.places
             seen[identity] += 1
             identity += f" {seen[identity]}"
             results.append(
@@ -144,14 +144,8 @@ def _sarif(report: Report) -> str:
                     "ruleId": said.rule,
                     "level": "error",
                     "message": {"text": f"{entry.label}: {said.text}"},
-                    "locations": [
-                        {
-                            "physicalLocation": {
-                                "artifactLocation": {"uri": uri},
-                                "region": {"startLine": said.line},
-                            }
-                        }
-                    ],
+                    "locations": [_located(*shown)],
+                    "relatedLocations": [_located(*place) for place in others],
                     "partialFingerprints": {
                         "contract/v1": hashlib.sha256(identity.encode()).hexdigest()
                     },
@@ -171,6 +165,11 @@ def _sarif(report: Report) -> str:
     )
 
 
+def _located(path: Path, line: int) -> dict[str, Any]:
+    where = {"artifactLocation": {"uri": _uri(path)}, "region": {"startLine": line}}
+    return {"physicalLocation": where}
+
+
 def _uri(path: Path) -> str:
     told = in_repository(path)
     return told.as_uri() if told.is_absolute() else urllib.parse.quote(told.as_posix())
@@ -180,7 +179,7 @@ def _github(report: Report) -> str:
     """Workflow commands that GitHub shows at the line of what is wrong."""
     lines = []
     for entry in report.entries:
-        told = [(said.path, said.line, said.text) for said in entry.said]
+        told = [(*said.places[0], said.text) for said in entry.said]
         if entry.error is not None:
             told.append((entry.path, entry.line, entry.error))
         title = _property(f"{report.about} {entry.label}")

@@ -16,11 +16,12 @@ from verify.printable import printable_text
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "infer",
-        help="write the contract that several good steps keep",
-        description="Writes contracts that promise of each TARGET what is true of all of them: the "
-        "same step of several models, settings or seeds; of a RECORD.json, as `record` has kept "
-        "it under other versions. What differs becomes a bound, or is left out: comments and "
-        "stderr say which. Each promise has been checked on each step.",
+        help="write a contract of what several good steps have in common",
+        description="Writes a contract for each TARGET that says what is true of all of them. "
+        "They should be the same step with several models, settings or seeds, or from a "
+        "RECORD.json that `record` wrote under other versions. What differs becomes a bound or "
+        "is left out; comments and stderr say which. Everything in the contracts has been "
+        "checked on every step.",
     )
     parser.add_argument("targets", nargs="+", metavar="TARGET|RECORD.json")
     parser.add_argument(
@@ -28,7 +29,7 @@ def add_to(commands: Any) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="make each TARGET so often, with the seeds 0, 1, ... of Python, NumPy and Keras",
+        help="make each TARGET N times, with the seeds 0, 1, ... for Python, NumPy and Keras",
     )
     add_output(parser)
     parser.set_defaults(run=run)
@@ -50,8 +51,7 @@ def run(options: argparse.Namespace) -> int:
     goods = [one for path, made in records.items() for one in goods_of(made, str(path))]
     if len(here) * max(options.seeds, 1) + len(goods) < 2:
         raise ContractError(
-            "infer takes several targets, records, or --seeds: of one step, init says all that is "
-            "true"
+            "infer needs several targets or records, or --seeds; for a single step, use init"
         )
     for name, subject in here.items():
         if options.seeds < 1 or subject.target is None:

@@ -12,9 +12,9 @@ from verify.cli.contract_files import add_output, check_output, named, path_from
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
-        help="write contracts that say what steps are today",
-        description="Writes a contract for each TARGET that says all that is true of it today: a "
-        "baseline that check --ratchet lets only get tighter.",
+        help="write contracts that say what steps do today",
+        description="Writes a contract for each TARGET that says everything that is true of it "
+        "today. With such a baseline, check --ratchet only lets contracts become tighter.",
     )
     parser.add_argument("targets", nargs="+", metavar="TARGET")
     add_output(parser)

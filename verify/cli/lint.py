@@ -23,24 +23,29 @@ if TYPE_CHECKING:
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "lint",
-        help="what no sound training step has, with no contract",
-        description="Exit status 0 if nothing is found, 1 if something is, 2 if a step can't be "
-        "made or the call is wrong.",
+        help="find what is wrong in any training step, without a contract",
+        description="Checks steps against rules that hold for every sound training step. The exit "
+        "status is 0 if nothing is found, 1 if something is, and 2 if a step can't be made or the "
+        "call is wrong.",
     )
     parser.add_argument(
         "targets",
         nargs="*",
         metavar="TARGET",
-        help=f"steps, as for `show`, or contract files (*{CONTRACT_SUFFIX}), of which all steps "
-        "are linted; a comment in one, `# verify: ignore[V501] reason`, silences a rule",
+        help=f"steps, or contract files (*{CONTRACT_SUFFIX}) to check all their steps; a comment "
+        "in a contract file, `# verify: ignore[V501] reason`, silences a rule",
     )
     add_report(parser)
     parser.add_argument(
-        "--select", type=_ids, default=(), metavar="IDS", help="these rules alone: V101,V301"
+        "--select", type=_ids, default=(), metavar="IDS", help="use only these rules: V101,V301"
     )
-    parser.add_argument("--ignore", type=_ids, default=(), metavar="IDS", help="not these rules")
     parser.add_argument(
-        "--explain", metavar="ID", help="print what a rule is about, why, and what to write instead"
+        "--ignore", type=_ids, default=(), metavar="IDS", help="leave these rules out"
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="ID",
+        help="explain a rule: what is wrong, why, and what to write instead",
     )
     parser.set_defaults(run=run)
 

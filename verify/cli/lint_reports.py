@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopctl_shared import DISTRIBUTION
+from verify.cli.places import of_the_repository
 from verify.cli.reports import Entry, Report, Said
 from verify.contracts import Ignore, unused
 from verify.printable import printable_text
@@ -102,7 +103,8 @@ def _entry(one: Linted) -> Entry:
 def _said(one: Linted) -> Iterator[Said]:
     for finding in one.findings:
         identity = f"{one.label} {finding.id} {' '.join(finding.where)}"
-        yield Said(finding.id, str(finding), one.path, one.line, identity)
+        code = of_the_repository(finding.lines)
+        yield Said(finding.id, str(finding), one.path, one.line, identity, code)
     for ignore, told in one.unused:
         yield Said(_UNUSED, told, one.path, ignore.line, f"{one.label} {told}")
 

@@ -65,11 +65,18 @@ def _entry(report: Report, entry: Entry) -> Iterator[str]:
 
 def _said(report: Report, said: Said) -> str:
     title = report.rules[said.rule].get("name")
+    code = "".join(f"\n  - in {_quoted(*place)}" for place in said.code)
     if title is not None:
-        return f"- {_code(said.rule)}: {title}"
+        return f"- {_code(said.rule)}: {title}{code}"
     line = _line(said.path, said.line)
     shown = f": {_code(line)}" if line else ""
-    return f"- {_code(said.rule)} is not what {_place(said.path, said.line)} promises{shown}"
+    place = _place(said.path, said.line)
+    return f"- {_code(said.rule)} is not what {place} promises{shown}{code}"
+
+
+def _quoted(path: Path, number: int) -> str:
+    """A line of code, and where it is."""
+    return f"{_place(path, number)}: {_code(_line(path, number))}"
 
 
 def _line(path: Path, number: int) -> str:

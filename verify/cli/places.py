@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from verify.errors import ContractError
+
+if TYPE_CHECKING:
+    from verify.graphs import SourceLine
 
 
 def written_at(place: str, target: str) -> tuple[Path, int] | None:
@@ -28,3 +33,11 @@ def in_repository(path: Path) -> Path:
     whole = path.resolve()
     root = next((one for one in whole.parents if (one / ".git").exists()), Path.cwd().resolve())
     return whole.relative_to(root) if whole.is_relative_to(root) else whole
+
+
+def of_the_repository(lines: Iterable[SourceLine]) -> tuple[tuple[Path, int], ...]:
+    """Those lines that are in files of the repository, which a report may point to."""
+    places = ((Path(line.path), line.number) for line in lines)
+    return tuple(
+        one for one in places if one[0].is_file() and not in_repository(one[0]).is_absolute()
+    )

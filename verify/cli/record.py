@@ -14,13 +14,16 @@ RECORD_SUFFIX = ".json"
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "record",
-        help="keep what steps mean, to be compared under other versions",
-        description="Writes what each TARGET is under the versions that are installed: its facts, "
-        "its ops, and what it leaves in variables on seeded numbers. `diff RECORD.json` says which "
-        "steps mean the same under other versions.",
+        help="record what steps do, to compare them under other versions",
+        description="Records what each TARGET does under the versions that are installed: its "
+        "facts, its ops, and what it writes to variables when it runs on random numbers from a "
+        "fixed seed. Later, under other versions, `diff RECORD.json` says which steps still do "
+        "the same.",
     )
     parser.add_argument("targets", nargs="+", metavar="TARGET")
-    parser.add_argument("-o", "--output", type=Path, metavar="RECORD.json", help="else printed")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="RECORD.json", help="write it here (default: print it)"
+    )
     parser.set_defaults(run=run)
 
 

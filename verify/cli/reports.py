@@ -12,7 +12,8 @@ from typing import Any
 class Said:
     """One thing that is wrong, at a line of a file.
 
-    `rule`: what machines call it; `identity`: what stays as long as it is the same thing.
+    `rule`: what machines call it; `identity`: what stays as long as it is the same thing; `code`:
+    the lines of the step that it comes from, where they are in the repository.
     """
 
     rule: str
@@ -20,6 +21,12 @@ class Said:
     path: Path
     line: int
     identity: str
+    code: tuple[tuple[Path, int], ...] = ()
+
+    @property
+    def places(self) -> list[tuple[Path, int]]:
+        """Where it is shown: in the code, if that is known, and in the file that is not kept."""
+        return [*self.code, (self.path, self.line)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,28 +24,30 @@ _PART = 40  # cases in one process
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "selfcheck",
-        help="plant faults in train steps and count how many are found, on this TensorFlow",
+        help="plant faults in train steps and count how many are found, with this TensorFlow",
         description=(
-            "Plants each fault of a catalogue in correct train steps of several kinds of model, "
-            "with several optimizers, and counts how many are caught and named rightly, and how "
-            "many correct steps raise a false alarm. Exit status 0 if all is right, else 1."
+            "Plants each fault of a catalogue in correct train steps of several kinds of models, "
+            "with several optimizers. Counts how many are caught and named correctly, and how many "
+            "correct steps raise a false alarm. The exit status is 0 if there are no misses and no "
+            "false alarms, else 1."
         ),
     )
     parser.add_argument(
         "--all",
         action="store_true",
-        help="every fault in every kind of model with every optimizer; else each kind once, with "
-        "the optimizers in turn",
+        help="plant every fault in every kind of model with every optimizer; without it, in each "
+        "kind once, with the optimizers in turn",
     )
     parser.add_argument(
-        "--fault", default="", metavar="TEXT", help="only faults whose names contain TEXT"
+        "--fault", default="", metavar="TEXT", help="only plant faults whose names contain TEXT"
     )
     parser.add_argument(
         "--jobs",
         type=_at_least_one,
         metavar="N",
-        help="processes at a time, each of which plants a few faults: TensorFlow keeps in memory "
-        "what it has traced (the cores with --all, else this process alone)",
+        help="how many processes to use (default: one per core with --all, else only this one); "
+        "each plants a few faults, since TensorFlow keeps everything that it has traced in "
+        "memory",
     )
     parser.set_defaults(run=run)
 

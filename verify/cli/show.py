@@ -9,11 +9,15 @@ from typing import Any
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser("show", help="print the facts of a step")
+    parser = commands.add_parser(
+        "show", help="print the facts of a step", description="Prints what a step does."
+    )
     parser.add_argument("target", metavar="TARGET")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the facts")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="output format")
     parser.add_argument(
-        "--full", action="store_true", help="every variable, where many are told by how they begin"
+        "--full",
+        action="store_true",
+        help="list every variable, where many would be abridged by their common beginning",
     )
     parser.set_defaults(run=run)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
-from verify.cli.places import written_at
+from verify.cli.places import of_the_repository, written_at
 from verify.cli.reports import Entry, Report, Said
 from verify.contracts import Verdict
 from verify.printable import printable_text
@@ -63,6 +64,7 @@ def _entry(verdict: Verdict, written: bool) -> Entry:
                     "expected": one.expected,
                     "found": one.found,
                     "hints": list(one.hints),
+                    "lines": [dataclasses.asdict(line) for line in one.lines],
                 }
                 for one in verdict.violations
             ],
@@ -88,11 +90,12 @@ def _status(verdict: Verdict, written: bool) -> str:
 
 def _said(verdict: Verdict, written: bool) -> Iterator[Said]:
     contract = verdict.contract
-    told = [(v.keyword, v.expected, str(v)) for v in verdict.violations]
+    told = [(v.keyword, v.expected, str(v), v.lines) for v in verdict.violations]
     if not written:
-        told += [(slack.keyword, str(slack.said), str(slack)) for slack in verdict.slack]
-    for keyword, expected, text in told:
+        told += [(slack.keyword, str(slack.said), str(slack), ()) for slack in verdict.slack]
+    for keyword, expected, text, lines in told:
         # What was expected stays as long as the contract does; what was found, and lines, move.
         identity = f"{contract.name} {keyword} {expected}"
         rule = keyword.rpartition(" ")[2]  # ``guards['flag': True] loss`` is about the loss
-        yield Said(rule, text, contract.path, contract.line_of(keyword), identity)
+        code, line = of_the_repository(lines), contract.line_of(keyword)
+        yield Said(rule, text, contract.path, line, identity, code)

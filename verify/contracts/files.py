@@ -70,7 +70,7 @@ def read(path: Path) -> list[Contract]:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ContractError(f"{path}: no TOML: {error}") from None
+        raise ContractError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise ContractError(f"{path}: nested too deeply") from None
     lines = lines_of_keys(text)
@@ -101,7 +101,9 @@ def _within(lines: Mapping[KeyPath, int], table: KeyPath) -> dict[KeyPath, int]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ContractError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, which no contract is")
+            raise ContractError(
+                f"{path}: larger than {_MAX_BYTES >> 20} MiB, too large for a contract"
+            )
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ContractError(f"{path}: can't be read: {error}") from None

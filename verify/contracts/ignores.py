@@ -66,7 +66,7 @@ def _place(contracts: Sequence[Contract], line: int) -> str:
 def _read(line: int, comment: str) -> Ignore:
     match = _FORM.match(comment)
     if match is None:
-        raise ValueError(f"{comment.strip()!r} is no comment that is known; {_WRITE}")
+        raise ValueError(f"{comment.strip()!r} is not a known comment; {_WRITE}")
     ids = tuple(rule_of(id.strip()).id for id in match[1].split(",") if id.strip())
     if not ids:
         raise ValueError(f"ignore[] names no rule; {_WRITE}")

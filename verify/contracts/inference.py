@@ -74,9 +74,7 @@ def goods_of(made: Record, place: str) -> list[Good]:
     found = []
     for step in made.steps:
         if not step.promises:
-            raise ContractError(
-                f"{place}: does not tell what {step.target} promises: record it again"
-            )
+            raise ContractError(f"{place}: does not say what {step.target} does: record it again")
         said = {keyword: values[0] for keyword, values in step.promises.items()}
         found.append(Good(f"{step.target} ({versions})", said, step.unsaid, _kept(step.promises)))
     return found

@@ -208,13 +208,13 @@ def read_record(path: Path) -> Record:
     if not path.exists():
         raise ContractError(f"{path} does not exist")
     if path.stat().st_size > _MAX_BYTES:
-        raise ContractError(f"{path}: larger than any record")
+        raise ContractError(f"{path}: too large for a record")
     try:
         return Record.model_validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise ContractError(
-            f"{path}: no record that loopctl-verify {version()} reads ({place}: "
+            f"{path}: not a record that loopctl-verify {version()} can read ({place}: "
             f"{first['msg']}); `loopctl-verify record TARGET -o {path.name}` writes one"
         ) from None

@@ -145,5 +145,5 @@ class _Holding(Drawn):
 
     def variable(self, variable: VariableRef) -> Any:
         if variable.path not in self.held or variable.shape != ():
-            raise NoValueError(f"{variable.path} is no number")
+            raise NoValueError(f"{variable.path} is not a number")
         return tf.cast(self.held[variable.path], variable.dtype)

@@ -71,7 +71,7 @@ class Forwards:
 
     @property
     def is_of_data(self) -> bool:
-        """Whether what is differentiated depends on what the step is handed and trains."""
+        """Whether what is differentiated depends on the arguments of the step and trains."""
         return bool(self._predicted)
 
     def judged(

@@ -34,6 +34,7 @@ from verify.graphs.op_definitions import (
     seed_inputs,
 )
 from verify.graphs.reading import graph_of_fit, read
+from verify.graphs.source_lines import SourceLine, line_of
 from verify.graphs.targets import idle_iterator, is_model, model_of, one_step_of
 from verify.graphs.variables import key_of, numbers_of, path_of, resource
 
@@ -54,6 +55,7 @@ __all__ = [
     "Node",
     "Piece",
     "Region",
+    "SourceLine",
     "Spec",
     "Tensor",
     "VariableRef",
@@ -71,6 +73,7 @@ __all__ = [
     "is_model",
     "is_stateful",
     "key_of",
+    "line_of",
     "model_of",
     "no_collection",
     "numbers_of",

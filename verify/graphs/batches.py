@@ -41,8 +41,8 @@ def handed(function: Any, given: Sequence[Any]) -> tuple[Any, ...]:
 def need_arguments(name: str, args: Sequence[Any]) -> None:
     if not args:
         raise TypeError(
-            f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs; without one "
-            "is told what a function of Keras has run, if that was one graph"
+            f"{name} has to be traced: give a batch, e.g. (x, y), or its TensorSpecs. Without one, "
+            "only a function of Keras that has already run a single graph can be verified"
         )
 
 

@@ -30,7 +30,7 @@ def from_path(path: Path, args: Sequence[Any], signature: str | None) -> Traced:
         raise ValueError(f"{path} is part of a SavedModel: give its directory, {path.parent}")
     definition = _definition_in(path)
     if not definition.node:
-        raise ValueError(f"{path} holds no ops: it is no GraphDef, or an empty one")
+        raise ValueError(f"{path} contains no ops: it is not a GraphDef, or an empty one")
     return Traced(path.name, definition=checked(definition, str(path)))
 
 
@@ -44,7 +44,7 @@ def _definition_in(path: Path) -> Any:
         else:
             definition.ParseFromString(path.read_bytes())
     except (message.DecodeError, text_format.ParseError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no GraphDef: {printable_text(str(error))}") from None
+        raise ValueError(f"{path} is not a GraphDef: {printable_text(str(error))}") from None
     return definition
 
 

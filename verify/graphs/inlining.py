@@ -95,7 +95,9 @@ def flatten_definition(definition: Any, name: str | bytes) -> FlatGraph:
     try:
         return _Flattener(definition).run(name)
     except RecursionError:
-        raise ValueError("choices depend on one another in too long a chain to be read") from None
+        raise ValueError(
+            "the chain of branches that depend on one another is too long to be read"
+        ) from None
 
 
 def check_size(definition: Any) -> None:

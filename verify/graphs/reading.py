@@ -37,7 +37,7 @@ class Reading:
     Python objects, so that no variable says whether it is trained. `owner` is kept alive with it:
     a graph holds its variables weakly. `losses`, `optimizers`: objects that the function has at
     hand. `weights`: the variables of the model, used or not. `numbers`: what the scalar variables
-    hold now, by key.
+    hold now, by key. `graph`: the ``FuncGraph`` that it was read from, where there is one.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Reading:
     optimizers: tuple[Any, ...] = ()
     numbers: Mapping[int | str, float] = dataclasses.field(default_factory=dict)
     callables: frozenset[str] = frozenset()
+    graph: Any = dataclasses.field(default=None, repr=False)
 
 
 def read(
@@ -91,6 +92,7 @@ def read(
         optimizers=optimizers_at_hand(at_hand, model),
         callables=callables_at_hand(at_hand, model),
         numbers=numbers_of([*graph.variables, *own]),
+        graph=graph,
     )
 
 

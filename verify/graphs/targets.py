@@ -35,7 +35,7 @@ def traced(
     if isinstance(target, str | Path):
         return from_path(Path(target), args, signature)
     if signature is not None:
-        raise TypeError("a signature chooses among the functions of a SavedModel, given by path")
+        raise TypeError("signature= is for SavedModels, given by their path")
     if isinstance(target, tf.compat.v1.GraphDef):
         own = tf.compat.v1.GraphDef()  # the caller's stays as it is
         own.CopyFrom(target)

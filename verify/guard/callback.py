@@ -88,7 +88,7 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         super().__init__()
         _check(every, within, ratio, on_violation)
         if ignore and not lint:
-            raise ValueError("ignore is of rules: say lint=True, too")
+            raise ValueError("ignore= leaves rules out: it needs lint=True")
         rules = chosen((), ignore) if lint else ()
         self.promise: Promise = promise_of(contract, expected, rules)
         self.every, self.within, self.ratio = every, within, ratio
@@ -301,7 +301,7 @@ def _check(every: Any, within: Any, ratio: Any, on_violation: Any) -> None:
         if len(tuple(ratio)) != 2 or not 0 <= ratio[0] < ratio[1]:
             raise ValueError(f"ratio is {ratio!r}: it has to be two numbers, 0 <= low < high")
         if every is None:
-            raise ValueError("ratio is looked at while training: say every=n, too")
+            raise ValueError("ratio= is monitored while training: it needs every=n")
     if not callable(on_violation) and on_violation not in _WAYS:
         raise ValueError(
             f"on_violation is {on_violation!r}: it may be 'raise', 'warn' or a function of the "

@@ -139,8 +139,8 @@ def promise_of(
             raise ContractError(f"{path}: can't be read: {error}") from None
         if is_of_first_edition(text):
             raise ContractError(
-                f"{path} was kept by loopctl 0.1, which told less of a step: run the test that "
-                "keeps it with pytest --graph-update"
+                f"{path} was written by loopctl 0.1, which recorded less about a step: run the "
+                "test that writes it with pytest --graph-update"
             )
         return Kept(path, text)
     if not path.name.endswith(CONTRACT_SUFFIX):
@@ -158,7 +158,7 @@ def _chosen(path: Path, contracts: Sequence[Contract], name: str) -> Contract:
     if name in names:
         return contracts[names.index(name)]
     if not name:
-        raise ContractError(f"{path} has several contracts: say one, {path}#{names[0]}")
+        raise ContractError(f"{path} has several contracts: choose one, {path}#{names[0]}")
     near = near_spellings(name, names)
     meant = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(names)}"
     raise ContractError(f"{path} has no contract {name!r}{meant}")

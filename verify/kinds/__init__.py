@@ -44,6 +44,7 @@ from verify.kinds.facts import (
     TreatmentFact,
 )
 from verify.kinds.kind import Keyword, Kind, Row
+from verify.kinds.lines import lines_of_names
 from verify.kinds.selection import names, select
 from verify.kinds.violation import Violation, violations_as_html
 
@@ -67,6 +68,7 @@ __all__ = [
     "Violation",
     "factory_meant",
     "imported",
+    "lines_of_names",
     "literal",
     "names",
     "select",

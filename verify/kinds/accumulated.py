@@ -11,17 +11,18 @@ from verify.graphs import REDUCTIONS
 from verify.kinds.contract_spelling import Off
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.lines import lines_of_writes
 from verify.kinds.selection import names
 from verify.kinds.violation import Violation
 
 _KEYWORD = "accumulated"
 _SEVERAL = (
-    "can't be told: the step runs on several replicas, which keep sums of their own: assert on the "
+    "can't be told: the step runs on several replicas, which keep their own sums: assert on the "
     "same training on one device, or compare a few steps of both"
 )
 _WITHIN = (
     "the gradients of {} are added up within one call, of parts of a batch perhaps: `objective` "
-    "tells whether they come to the gradient of the whole"
+    "tells whether they add up to the gradient of the whole"
 )
 
 
@@ -30,7 +31,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         isinstance(expected, bool) or not isinstance(expected, int) or expected < 1
     ):
         raise TypeError(
-            f"{_KEYWORD}: {expected!r} is no number of calls: expected an int from 2, or None"
+            f"{_KEYWORD}: {expected!r} is not a number of calls: expected an int "
+            "of at least 2, or None"
         )
     if expected is None or expected == 1:
         return _nothing(detector)
@@ -44,15 +46,13 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     for key, one in found.items():
         if told := _difference(one, expected):
             wrong.setdefault(told, []).append(key)
-    return [
-        Violation(
-            _KEYWORD,
-            wish,
-            f"{told}: {names(detector.accumulation.path(key) for key in keys)}",
-            _hints(detector, {found[key] for key in keys}, keys),
-        )
-        for told, keys in wrong.items()
-    ]
+    violations = []
+    for told, keys in wrong.items():
+        paths = {detector.accumulation.path(key) for key in keys}
+        hints = _hints(detector, {found[key] for key in keys}, keys)
+        lines = lines_of_writes(detector, paths)
+        violations.append(Violation(_KEYWORD, wish, f"{told}: {names(paths)}", hints, lines))
+    return violations
 
 
 def _nothing(detector: Detector) -> list[Violation]:
@@ -67,7 +67,12 @@ def _nothing(detector: Detector) -> list[Violation]:
         if one.unknown or set(one.calls) != {1}:
             wrong.setdefault(_told(one), []).append(accumulation.path(key))
     return [
-        Violation(_KEYWORD, "an update in each call", f"{told}: {names(paths)}")
+        Violation(
+            _KEYWORD,
+            "an update in each call",
+            f"{told}: {names(paths)}",
+            lines=lines_of_writes(detector, paths),
+        )
         for told, paths in wrong.items()
     ]
 

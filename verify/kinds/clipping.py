@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import pydantic
 
 from verify.errors import ContractError
 from verify.find import Bounds, Detector, describe, describe_between
+from verify.graphs import SourceLine
 from verify.kinds.contract_spelling import GlobalNorm, Norm, Off, Range
 from verify.kinds.facts import ClipFact, Facts
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.lines import lines_of_ops, lines_of_writes
 from verify.kinds.selection import names
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
@@ -63,9 +65,20 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         return []
     total = len(good) + len(others)
     hints = tuple(f"{path}: {note}" for path, note in sorted(others.items()))
+    lines = _lines(detector, others)
     if len(hints) > _LISTED_HINTS and not good and len(set(others.values())) == 1:
         hints = (f"each of them: {hints[0].partition(': ')[2]}",)
-    return [Violation("clipping", wish, f"{len(good)} of {total} gradients clipped so", hints)]
+    found = f"{len(good)} of {total} gradients clipped so"
+    return [Violation("clipping", wish, found, hints, lines)]
+
+
+def _lines(detector: Detector, paths: Iterable[str]) -> tuple[SourceLine, ...]:
+    """The lines that clip the gradients of variables, or write them where none does."""
+    flow, wanted = detector.flow, set(paths)
+    updates = [update for update in flow.trained if update.variable.path in wanted]
+    clips = {i for u in updates for clip in detector.clips(u) for i in detector.clip_ops(u, clip)}
+    nodes = (detector.flat.nodes[index] for index in sorted(clips))
+    return lines_of_ops(detector, nodes) or lines_of_writes(detector, wanted)
 
 
 def _no_clipping(detector: Detector) -> list[Violation]:
@@ -74,12 +87,14 @@ def _no_clipping(detector: Detector) -> list[Violation]:
         clips, treatment = detector.clips(update), detector.treatment_of(update)
         hints += [f"{update.variable.path}: clipped to {clip}" for clip in clips]
         if not clips and treatment is not None and treatment.limits:
-            hints.append(f"{update.variable.path}: limited, by no clip that is known")
+            hints.append(f"{update.variable.path}: limited, but not by a known clip")
     found = f"{len(hints)} gradients clipped" if hints else ""
     if paths := unseen(detector):
         hints.append(f"not known of {names(paths)}: {UNSEEN}")
         found = found or "updates that are not known"
-    return [Violation("clipping", "none", found, (*hints,))] if hints else []
+    clipped = {update.variable.path for update in detector.flow.trained if detector.clips(update)}
+    lines = _lines(detector, clipped)
+    return [Violation("clipping", "none", found, (*hints,), lines)] if hints else []
 
 
 def _bounds(expected: Any) -> tuple[Bounds, Bounds]:

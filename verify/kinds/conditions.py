@@ -46,7 +46,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if not isinstance(expected, Mapping) or not all(
         isinstance(part, str) for pair in expected.items() for part in pair
     ):
-        raise TypeError(f"conditions: {expected!r} is no dict of expressions by variable")
+        raise TypeError(f"conditions: {expected!r} is not a dict of expressions by variable")
     violations: list[Violation] = []
     for glob, text in expected.items():
         chosen = [one for one in found if one.name and _meant(glob, one.name)]
@@ -106,7 +106,7 @@ def _parsed(text: str) -> ast.expr:
     try:
         return ast.parse(text, mode="eval").body
     except SyntaxError as error:
-        raise ValueError(f"conditions: {text!r} is no expression: {error.msg}") from None
+        raise ValueError(f"conditions: {text!r} is not an expression: {error.msg}") from None
 
 
 def _value(node: ast.expr, held: Mapping[str, int]) -> Any:
@@ -133,7 +133,7 @@ def _value(node: ast.expr, held: Mapping[str, int]) -> Any:
             return all(_BINARY[type(op)](*pair) for op, pair in pairs)
     raise ValueError(
         f"conditions: {ast.unparse(node)!r} is more than arithmetic and comparisons of variables: "
-        "write the condition as facts tell it"
+        "write the condition as the facts show it"
     )
 
 

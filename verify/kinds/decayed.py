@@ -8,6 +8,7 @@ from verify.find import Detector
 from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.kinds.lines import lines_of_writes
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation
 
@@ -25,7 +26,8 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if missing := sorted(expected - found):
         hints.append(f"missing:  {', '.join(missing)}")
         hints += frozen_among(detector, missing)
-    return [Violation("decayed", names(expected), names(found), (*hints,))]
+    lines = lines_of_writes(detector, expected ^ found)
+    return [Violation("decayed", names(expected), names(found), (*hints,), lines)]
 
 
 class _Decayed(Kind):

@@ -8,6 +8,7 @@ from verify.find import Detector, RandomNumbers
 from verify.kinds.contract_spelling import Off
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.lines import lines_of_ops
 from verify.kinds.violation import Violation
 from verify.references import Untraced
 
@@ -21,11 +22,19 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     found = detector.random_numbers
     if expected is None:
         drawn = [_named(one) for one in found]
-        told = f"random numbers decide what is trained: {', '.join(drawn)}"
-        return [Violation("draws", "no random numbers", told)] if drawn else []
-    wish = "other random numbers in every step"
+        told = f"what is trained depends on random numbers: {', '.join(drawn)}"
+        lines = lines_of_ops(detector, (one.node for one in found))
+        return [Violation("draws", "no random numbers", told, lines=lines)] if drawn else []
+    wish = "different random numbers in every step"
     violations = [
-        Violation("draws", wish, f"{_named(one)} draws {one.frozen}") for one in found if one.frozen
+        Violation(
+            "draws",
+            wish,
+            f"{_named(one)} draws {one.frozen}",
+            lines=lines_of_ops(detector, [one.node]),
+        )
+        for one in found
+        if one.frozen
     ]
     try:
         constants, told = detector.frozen_constants, "another one in another trace: it was made"
@@ -34,7 +43,8 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         constants, told = detector.doubtful_constants, "of many numbers, which may have been drawn"
     for node in constants[:_SHOWN]:
         text = f"{node.id} is a constant, {told} while tracing"
-        violations.append(Violation("draws", wish, text, (_MADE,)))
+        lines = lines_of_ops(detector, [node])
+        violations.append(Violation("draws", wish, text, (_MADE,), lines))
     return violations
 
 

@@ -69,7 +69,7 @@ class TreatmentFact:
     def __str__(self) -> str:
         if self.factor is not None:
             return f"times {self.factor:.6g}"
-        return "changed, and limited, by no clip that is known" if self.limits else "changed"
+        return "changed, and limited, but not by a known clip" if self.limits else "changed"
 
 
 @dataclasses.dataclass(frozen=True)

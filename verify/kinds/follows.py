@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Followed, Off, literal
 from verify.kinds.facts import Facts, FollowFact
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.lines import lines_of_writes
 from verify.kinds.selection import absent, known, names, select
 from verify.kinds.violation import Violation
 from verify.step import choosers
@@ -104,7 +105,7 @@ def _others(facts: Facts) -> list[str]:
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is None:
         every = [one for follows in detector.followers.all.values() for one in follows]
-        return _none_of(every, "no variable that follows another")
+        return _none_of(detector, every, "no variable that follows another")
     listed = [*expected.items()] if isinstance(expected, Mapping) else expected
     if not isinstance(listed, list) or any(
         not isinstance(one, tuple) or len(one) != 2 for one in listed
@@ -119,12 +120,12 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             targets = _selected(detector, selection)
             every = [one for v in targets for one in detector.followers.all.get(v.key, ())]
             wanted = f"nothing that {names(v.path for v in targets)} follow"
-            violations += _none_of(every, wanted)
+            violations += _none_of(detector, every, wanted)
             continue
         chosen, rate = _pair(said)
         if unmatched := absent(detector, selection):
             wanted = f"{names(unmatched)} to follow another variable"
-            told = "no variable of the step, nor of its model, is called so"
+            told = "neither the step nor its model has such a variable"
             trainable = names(v.path for v in known(detector) if detector.flow.is_trainable(v))
             hints = (f"trainable variables it uses: {trainable}",)
             violations.append(Violation("follows", wanted, told, hints))
@@ -134,10 +135,11 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     return violations
 
 
-def _none_of(follows: Iterable[Follow], wanted: str) -> list[Violation]:
+def _none_of(detector: Detector, follows: Sequence[Follow], wanted: str) -> list[Violation]:
     hints = [f"{one.target.path} {_found(one)}" for one in follows]
     found = names({one.partition(" ")[0] for one in hints})
-    return [Violation("follows", wanted, found, (*dict.fromkeys(hints),))] if hints else []
+    lines = lines_of_writes(detector, (one.target.path for one in follows))
+    return [Violation("follows", wanted, found, (*dict.fromkeys(hints),), lines)] if hints else []
 
 
 def _pair(said: Any) -> tuple[Any, float | None]:
@@ -146,7 +148,7 @@ def _pair(said: Any) -> tuple[Any, float | None]:
         raise TypeError(wrong)
     selection, rate = said
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):
-        raise TypeError(f"{wrong}: {rate!r} is no number")
+        raise TypeError(f"{wrong}: {rate!r} is not a number")
     return selection, rate
 
 
@@ -182,17 +184,19 @@ def _pairs(
 def _as_asked(
     detector: Detector, pairs: list[tuple[VariableRef, VariableRef]], rate: float | None
 ) -> list[Violation]:
-    hints = [
-        f"{target.path} {told}"
+    wrong = {
+        target.path: told
         for target, source in pairs
         if (told := _wrong(detector, target, source, rate))
-    ]
-    if not hints:
+    }
+    if not wrong:
         return []
+    hints = tuple(f"{path} {told}" for path, told in wrong.items())
     at = "any rate" if rate is None else f"{rate:.6g}"
     targets, sources = (names(v.path for v in one) for one in zip(*pairs, strict=True))
+    wish = f"{targets} to follow {sources} at {at}"
     found = f"{len(pairs) - len(hints)} of {len(pairs)} do"
-    return [Violation("follows", f"{targets} to follow {sources} at {at}", found, (*hints,))]
+    return [Violation("follows", wish, found, hints, lines_of_writes(detector, wrong))]
 
 
 def _wrong(detector: Detector, target: VariableRef, source: VariableRef, rate: float | None) -> str:
@@ -221,7 +225,7 @@ def _wrong(detector: Detector, target: VariableRef, source: VariableRef, rate: f
     if not writes:
         return "is not written"
     told = ", ".join(f"{node.id} ({detector.told_of(node, one)})" for node, one in writes)
-    return f"is written by {told}, by no average of another variable that is known"
+    return f"is written by {told}, which is not a known average of another variable"
 
 
 def _is_at(follow: Follow, rate: float | None) -> bool:

@@ -24,12 +24,12 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is None or expected is False:
         if not forwards.is_of_data:
             return []
-        told = "what is differentiated depends on what the step is handed"
+        told = "what is differentiated depends on the arguments of the step"
         return [Violation(_KEYWORD, "no prediction that is judged", told)]
     if expected is True:
         reference = detector.step.reference
         if reference is None:
-            told = "can't be told: the model is not known: pass model="
+            told = "can't be told, since the model is not known: pass model="
             return [Violation(_KEYWORD, "a loss of what the model computes", told)]
         expected = reference.model
     if not callable(expected):
@@ -41,9 +41,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if why := _unlooked(detector):
         return [Violation(_KEYWORD, wish, why)]
     if not forwards.is_of_data:
-        told = (
-            "nothing that is trained and what the step is handed decide together is differentiated"
-        )
+        told = "nothing that depends on trained variables and on arguments is differentiated"
         return [Violation(_KEYWORD, wish, told)]
     try:
         forward, judged = _judged(detector, expected)

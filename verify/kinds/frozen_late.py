@@ -10,7 +10,7 @@ from verify.kinds.kind import Kind, Row
 from verify.kinds.selection import names
 from verify.step import Step
 
-LATE = "frozen after tracing: still trained; compile again"
+LATE = "frozen after tracing, so it is still trained: compile again"
 
 
 def frozen_late(step: Step) -> tuple[str, ...]:

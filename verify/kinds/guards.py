@@ -79,8 +79,8 @@ def _pairs(expected: Any) -> list[tuple[Any, Mapping[Any, Any]]]:
         for pair in pairs
     ):
         raise TypeError(
-            f"guards: {expected!r} is no mapping from variables' paths to {{value: expectations}}, "
-            "nor a list of such pairs"
+            f"guards: {expected!r} is not a mapping from variables' paths to "
+            f"{{value: expectations}}, nor a list of such pairs"
         )
     return pairs
 

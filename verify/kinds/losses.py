@@ -17,6 +17,7 @@ from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, sp
 from verify.kinds.facts import Facts, LossFact, times
 from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.lines import at_losses
 from verify.kinds.misfed_losses import misfed
 from verify.kinds.other_losses import UNNAMED, told_instead
 from verify.kinds.selection import by_model, frozen_among, names, select
@@ -27,7 +28,7 @@ from verify.match import Miss
 from verify.references import LossKey, is_of_keras, known_name, loss_name, loss_of, other_reductions
 
 _SCALE_IT = (
-    "a scale multiplies what is differentiated (optimizer.scale_loss), and divides gradients"
+    "a loss scale has to multiply the loss (optimizer.scale_loss) and to divide the gradients"
 )
 
 
@@ -56,6 +57,7 @@ def _facts(detector: Detector) -> Iterator[LossFact]:
 # -- what was asserted -----------------------------------------------------------------------------
 
 
+@at_losses
 def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
     unnamed = [one for one in _listed(expected) if isinstance(one, Unnamed)]
     if unnamed:
@@ -164,7 +166,7 @@ def _multiplied(detector: Detector, loss: Any, found: Found, asked: Asked) -> li
         return [Violation("loss", loss_name(loss), text)]
     factor = factor_of(detector, found.paths)
     text = f"its gradient is multiplied by {factor:.6g} before the optimizer"
-    hint = "with allow_transforms=True that is not asked for"
+    hint = "allow_transforms=True allows this"
     same = np.isclose(factor, 1.0, rtol=1e-4)
     return [] if same else [Violation("loss", loss_name(loss), text, (hint,))]
 
@@ -248,7 +250,7 @@ def _wanted(detector: Detector, expected: Any) -> list[_Wanted]:
     if named and len(named) < len(expected):
         other = next(key for key in expected if key not in outputs)
         raise ValueError(
-            f"loss: {other!r} is no output of the model; its outputs are "
+            f"loss: {other!r} is not an output of the model; its outputs are "
             f"{', '.join(map(repr, outputs))}"
         )
     found = []

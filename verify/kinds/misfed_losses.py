@@ -20,7 +20,7 @@ def misfed(detector: Detector, loss: Any, found: Found) -> list[Violation]:
     if found.target is None:
         return []
     if found.made and detector.alignment.is_fixed(found.target):
-        text = "its target is the same whatever the step is fed as one"
+        text = "its target does not depend on the target that the step is given"
         return [Violation("loss", f"{name} against the target", text)]
     if found.made:
         return []

@@ -14,6 +14,7 @@ from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts
 from verify.kinds.gradients import compared, factor
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.lines import lines_of_losses
 from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.violation import Violation
 from verify.match import NoValueError
@@ -21,7 +22,7 @@ from verify.references import ObjectiveGradients, Untraced, objective_gradients,
 
 _NONE = "no gradient reaches an update"
 _OTHER = "another gradient"
-_CHANGED = "that, and changed before it enters the optimizer"
+_CHANGED = "that gradient, but it is changed before it enters the optimizer"
 _DRAWS = (
     "random numbers are paired by what is drawn and by their order: a function has to draw, and to "
     "call layers that draw, as the step does"
@@ -53,7 +54,7 @@ def _of_function(
         found = f"updated from a gradient: {names(paths)}"
         return [Violation("objective", _NONE, found)] if paths else []
     if not callable(function):
-        raise TypeError(f"objective: {function!r} is no function of the step's arguments")
+        raise TypeError(f"objective: {function!r} is not a function of the step's arguments")
     wish = f"the gradient of {objective_name(function)}"
     arguments = detector.step.arguments
     if arguments is None:
@@ -69,10 +70,11 @@ def _of_function(
     left_out = _left_out(detector, updates, reference, chosen or set())
     if left_out:
         instead["no gradient"] = sorted(left_out)
+    lines = lines_of_losses(detector) if instead else ()
     shown = max(witnesses, key=lambda one: one.sides.apart, default=None)
     hints = {_OTHER: (*([str(shown)] if shown else []), *([_DRAWS] if reference.draws else []))}
     return [
-        Violation("objective", wish, f"{what}: {names(paths)}", hints.get(what, ()))
+        Violation("objective", wish, f"{what}: {names(paths)}", hints.get(what, ()), lines)
         for what, paths in instead.items()
     ]
 

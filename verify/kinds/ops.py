@@ -16,6 +16,7 @@ from verify.find import CALLBACKS, Detector, hazards
 from verify.graphs import Node, VariableRef, op_definition
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.kinds.lines import lines_of_ops
 from verify.kinds.selection import without_exceptions
 from verify.kinds.violation import Violation
 
@@ -63,19 +64,19 @@ def _forbids(detector: Detector, globs: Any, _: Asked) -> list[Violation]:
     for glob in exceptions:
         taken = fnmatch.filter(there, glob)
         if not taken:
-            raise ValueError(f"forbids: the exception '!{glob}' takes out nothing")
+            raise ValueError(f"forbids: the exception '!{glob}' excludes nothing")
         allowed.update(taken)
     violations = []
     for glob in forbidden:
-        places = [
-            f"{node.op} at {node.id}"
-            for node in nodes
-            if fnmatch.fnmatchcase(node.op, glob) and node.op not in allowed
+        there_of = [
+            node for node in nodes if fnmatch.fnmatchcase(node.op, glob) and node.op not in allowed
         ]
+        places = [f"{node.op} at {node.id}" for node in there_of]
         if places:
             more = [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
             hints = (*places[:_SHOWN], *more)
-            violations.append(Violation("forbids", f"no op {glob}", f"{len(places)}", hints))
+            wish, lines = f"no op {glob}", lines_of_ops(detector, there_of)
+            violations.append(Violation("forbids", wish, f"{len(places)}", hints, lines))
     return violations
 
 

@@ -14,6 +14,7 @@ from verify.flow import Update
 from verify.kinds.contract_spelling import Made, Range, object_of, spelt
 from verify.kinds.facts import Facts, OptimizerFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
+from verify.kinds.lines import lines_of_writes
 from verify.kinds.rates import AtRates, Rates, is_pair, lowest, rates_of
 from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.violation import Violation
@@ -25,11 +26,9 @@ from verify.references import (
     schedule_name,
 )
 
-_UNKNOWN = "by no rule that is known"
+_UNKNOWN = "by an unknown rule"
 _NONE = "no gradient reaches an update"
-_UPHILL = (
-    "what is differentiated becomes larger: differentiate its opposite, or allow_transforms=True"
-)
+_UPHILL = "the step increases what it differentiates: negate that, or pass allow_transforms=True"
 
 
 def _facts(detector: Detector) -> Iterator[OptimizerFact]:
@@ -114,7 +113,9 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
                 told = f"{optimizer_name(one)} of the opposite of each gradient"
                 wrong.setdefault(told, ([], (_UPHILL,)))[0].append(path)
         violations += [
-            Violation("optimizer", wish, f"{told}: {names(of)}", hints)
+            Violation(
+                "optimizer", wish, f"{told}: {names(of)}", hints, lines_of_writes(detector, of)
+            )
             for told, (of, hints) in wrong.items()
         ]
     return violations
@@ -134,7 +135,7 @@ def _made(wanted: Any) -> Any:
     try:
         made = keras.optimizers.get(config)
     except ValueError as error:
-        raise TypeError(f"optimizer: {wanted!r} is no optimizer of Keras: {error}") from None
+        raise TypeError(f"optimizer: {wanted!r} is not an optimizer of Keras: {error}") from None
     inner = getattr(made, "inner_optimizer", made)
     return inner if rates is None else AtRates(inner, rates)
 
@@ -168,7 +169,7 @@ def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
         told = {name: str(rates) if name == "learning_rate" else said for name, _, said in found}
         found = tuple((name, there, told[name]) for name, there, _ in found)
     if not found:  # what is told apart then is no setting
-        return ("one of both spares it from weight decay: see exclude_from_weight_decay",)
+        return ("one of the two exempts it from weight decay: see exclude_from_weight_decay",)
     return tuple(f"{name} is {there}, expected {wanted}" for name, there, wanted in found)
 
 
@@ -196,7 +197,13 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
             if not right:
                 wrong.setdefault(_unknown(update) if rule is None else _name(rule), []).append(path)
         violations += [
-            Violation("learning_rate", wish, f"{told}: {names(of)}") for told, of in wrong.items()
+            Violation(
+                "learning_rate",
+                wish,
+                f"{told}: {names(of)}",
+                lines=lines_of_writes(detector, of),
+            )
+            for told, of in wrong.items()
         ]
     return violations
 

@@ -29,7 +29,7 @@ def told_instead(
         return " and ".join(others), True
     paths = {update.variable.path for update in rest}
     told = [one.formula for one in formulas(detector) if not paths.isdisjoint(one.variables)]
-    formula = " and ".join(told) or "none that Keras has a name for"
+    formula = " and ".join(told) or "which has no name in Keras"
     return f"another data loss, {formula},", False
 
 

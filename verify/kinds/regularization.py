@@ -16,6 +16,7 @@ from verify.graphs import VariableRef, key_of, path_of
 from verify.kinds.contract_spelling import Term, as_table, literal, object_of, spelt
 from verify.kinds.facts import Facts, TermFact, times
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
+from verify.kinds.lines import at_losses
 from verify.kinds.selection import frozen_among, names, select
 from verify.kinds.violation import Violation, doubts, nearest, weight
 from verify.references import regulariser_name, regulariser_pattern
@@ -38,6 +39,7 @@ def _facts(detector: Detector) -> Iterator[TermFact]:
 # -- what was asserted -----------------------------------------------------------------------------
 
 
+@at_losses
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if isinstance(expected, list | tuple):
         return _exact_terms(detector, [_Wanted.of(one) for one in expected])
@@ -56,7 +58,9 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if isinstance(expected, str) and expected == ALL:
         return [*_all_terms(detector, found), *weighted]
     if not isinstance(expected, int):
-        raise TypeError(f"regularization: {expected!r} is no int, bool, {ALL!r} or list of pairs")
+        raise TypeError(
+            f"regularization: {expected!r} is not an int, a bool, {ALL!r} or a list of pairs"
+        )
     if len(labels) != int(expected):
         wanted = f"{int(expected)} term{'s' if int(expected) != 1 else ''}"
         return [Violation("regularization", wanted, found, _forgotten(detector)), *weighted]
@@ -67,7 +71,10 @@ def _all_terms(detector: Detector, found: str) -> list[Violation]:
     """Whether there is what the known model has, and nothing else."""
     reference = detector.step.reference
     if reference is None:
-        raise ValueError(f"regularization: {ALL!r} are the terms of a model: which? (model=...)")
+        raise ValueError(
+            f"regularization: {ALL!r} means all terms of a model, but the model is not "
+            "known: pass model=..."
+        )
     has = Counter(term.key for term in reference.terms)
     if doubted := reference.doubts:
         return [Violation("regularization", "all that the model has", found, doubted)]

@@ -8,6 +8,7 @@ from verify.find import Detector
 from verify.flow import Update
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.kinds.lines import at_losses
 from verify.kinds.selection import names
 from verify.kinds.violation import Violation
 from verify.match import NoValueError
@@ -16,25 +17,26 @@ _USED = "the loss of each example times its sample weight"
 _UNUSED = "no sample weight in what is trained"
 
 
+@at_losses
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if not isinstance(expected, bool):
         raise TypeError(f"sample_weight: {expected!r} is neither True nor False")
     weights = detector.sample_weights
     wish = _USED if expected else _UNUSED
     if not weights.handed:
-        told = "the step is handed no sample weights, (x, y, sample_weight)"
+        told = "the step is given no sample weights, (x, y, sample_weight)"
         return [Violation("sample_weight", wish, told)] if expected else []
     if not weights.reached:
-        told = f"sample weights decide nothing of {_paths(detector.flow.trained)}"
+        told = f"sample weights have no effect on {_paths(detector.flow.trained)}"
         return [Violation("sample_weight", wish, told)] if expected else []
     try:
         ignored = weights.ignored()
         if not expected:
             left = [update for update in weights.reached if update not in ignored]
-            told = f"sample weights decide {_paths(left)}"
+            told = f"sample weights affect {_paths(left)}"
             return [Violation("sample_weight", wish, told)] if left else []
         if ignored:
-            told = f"sample weights decide nothing of {_paths(ignored)}"
+            told = f"sample weights have no effect on {_paths(ignored)}"
             return [Violation("sample_weight", wish, told)]
         return [Violation("sample_weight", wish, wrong) for wrong in weights.wrong()]
     except NoValueError as why:

@@ -50,7 +50,7 @@ def select(
         if not taken:
             held = frozen_among(detector, (v.path for v in _matching(glob, every)))
             told = f": {'; '.join(held)}" if held else ""
-            raise ValueError(f"{keyword}: the exception '!{glob}' takes out nothing{told}")
+            raise ValueError(f"{keyword}: the exception '!{glob}' excludes nothing{told}")
         for variable in taken:
             del chosen[variable.key]
     return list(chosen.values())
@@ -108,7 +108,7 @@ def _outside(
         )
     variable = resource(entry)
     if not hasattr(variable, "handle"):
-        raise TypeError(f"{keyword}: {entry!r} is no variable, path or glob")
+        raise TypeError(f"{keyword}: {entry!r} is not a variable, path or glob")
     key = key_of(entry)
     shape, dtype = tuple(variable.shape), variable.dtype.name
     unused = VariableRef(key, path_of(entry), shape, dtype, bool(variable.trainable))
@@ -125,8 +125,8 @@ def frozen_among(detector: Detector, paths: Iterable[str]) -> list[str]:
         v.path for v in detector.step.model_weights if v.path in asked and v.key not in flags
     )
     if len(frozen) > _SHOWN:
-        return [f"{names(frozen)} are frozen: their trainable is False"]
-    return [f"{path} is frozen: its trainable is False" for path in frozen]
+        return [f"{names(frozen)} are frozen (trainable is False)"]
+    return [f"{path} is frozen (trainable is False)" for path in frozen]
 
 
 def by_model(paths: Collection[str], every: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from verify.graphs import VariableRef
 from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts, StatisticFact
 from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.kinds.lines import lines_of_writes
 from verify.kinds.selection import known, names, select
 from verify.kinds.violation import Violation
 
@@ -25,7 +26,7 @@ def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
             if keeps is not None and (
                 isinstance(keeps, bool) or not isinstance(keeps, int | float)
             ):
-                raise TypeError(f"statistics: {one!r} keeps {keeps!r}, which is no number")
+                raise TypeError(f"statistics: {one!r} keeps {keeps!r}, which is not a number")
             chosen = select(detector, one, "statistics", trainable=False, first=among)
             asked |= dict.fromkeys((v.path for v in chosen), keeps)
     return [*_moved(detector, {*asked}), *_kept(detector, asked)]
@@ -62,7 +63,8 @@ def _moved(detector: Detector, expected: set[str]) -> list[Violation]:
     if missing := sorted(expected - found):
         hints.append(f"not moved: {', '.join(missing)}")
         hints += _why_not_moved(detector, missing)
-    return [Violation("statistics", names(expected), names(found), (*hints,))]
+    lines = lines_of_writes(detector, extra)
+    return [Violation("statistics", names(expected), names(found), (*hints,), lines)]
 
 
 def _could_move(detector: Detector) -> list[VariableRef]:
@@ -91,7 +93,7 @@ def _why_not_moved(detector: Detector, missing: Iterable[str]) -> list[str]:
             still.append(path)
         hints += [
             f"{path} is written by {node.id} ({detector.told_of(node, one)}), "
-            "which is no mixture of what it held and of data"
+            "which is not a mixture of its old value and data"
             for node, one in writes
         ]
     if still:

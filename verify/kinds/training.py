@@ -22,7 +22,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     for glob, training in asked.items():
         if not isinstance(training, bool) or not isinstance(glob, str):
             raise TypeError(
-                f"training: {expected!r} is no mode: expected True, False or a dict of these by "
+                f"training: {expected!r} is not a mode: expected True, False or a dict of these by "
                 "globs over paths of layers"
             )
     if unknown := detector.modes.unknown:

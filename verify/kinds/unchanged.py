@@ -14,7 +14,7 @@ from verify.kinds.violation import Violation
 
 def _check(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if selection is None:
-        raise TypeError("unchanged: None is no selection: to check nothing, leave the keyword out")
+        raise TypeError("unchanged: None selects nothing: to check nothing, leave the keyword out")
     wanted = select(detector, selection, "unchanged", trainable=False)
     changed = detector.changed.by(wanted)
     if not changed:

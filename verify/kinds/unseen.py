@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from verify.find import Detector
 
-UNSEEN = "written from data and weights, by no backward pass that is known"
+UNSEEN = "written from data and weights, but by no known backward pass"
 
 
 def unseen(detector: Detector) -> list[str]:

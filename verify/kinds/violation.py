@@ -9,6 +9,7 @@ import numpy as np
 
 from loopctl_shared import html_table
 from verify.find import Detector
+from verify.graphs import SourceLine
 from verify.match import Miss
 
 _TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
@@ -16,12 +17,16 @@ _TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
 
 @dataclasses.dataclass(frozen=True)
 class Violation:
-    """One broken expectation: which keyword, what was expected, what is there, and hints."""
+    """One broken expectation: which keyword, what was expected, what is there, and hints.
+
+    `lines`: of the user's code, which made what is there.
+    """
 
     keyword: str
     expected: str
     found: str
     hints: tuple[str, ...] = ()
+    lines: tuple[SourceLine, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def in_one_line(self) -> str:
@@ -30,7 +35,12 @@ class Violation:
 
     def __str__(self) -> str:
         lines = [f"{self.keyword}: expected {self.expected}", f"  found    {self.found}"]
-        return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+        return "\n".join([*lines, *(f"  {one}" for one in self.more)])
+
+    @property
+    def more(self) -> list[str]:
+        """What is told beside what was expected and found: hints, and the user's own lines."""
+        return [*self.hints, *(f"see {line}" for line in self.lines)]
 
     def _repr_html_(self) -> str:
         return violations_as_html((self,))
@@ -38,7 +48,7 @@ class Violation:
 
 def violations_as_html(violations: Iterable[Violation], caption: str = "") -> str:
     """A table of them, as a notebook shows it."""
-    rows = [(one.keyword, one.expected, "\n".join([one.found, *one.hints])) for one in violations]
+    rows = [(one.keyword, one.expected, "\n".join([one.found, *one.more])) for one in violations]
     return html_table(("", "expected", "found"), rows, caption)
 
 

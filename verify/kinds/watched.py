@@ -10,6 +10,7 @@ from verify.kinds.contract_spelling import Globs, literal
 from verify.kinds.facts import Facts
 from verify.kinds.frozen_late import LATE, frozen_late
 from verify.kinds.kind import Asked, Keyword, Kind, Row
+from verify.kinds.lines import lines_of_ops, lines_of_writes
 from verify.kinds.selection import frozen_among, is_empty, known, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation
@@ -18,7 +19,7 @@ from verify.kinds.violation import Violation
 def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     expected = set[str]()
     if selection is not None and not is_empty(selection) and not known(detector):
-        return [Violation("watched", "updates of variables", "a step that has no variable")]
+        return [Violation("watched", "updates of variables", "the step has no variables")]
     if selection is not None:
         expected = {v.path for v in select(detector, selection, "watched", frozen=True)}
     found = {update.variable.path for update in detector.flow.trained}
@@ -37,7 +38,8 @@ def _watched(detector: Detector, selection: Any, _: Asked) -> list[Violation]:
     if missing := sorted(expected - found):
         hints.append(f"missing:  {', '.join(missing)}")
         hints.extend(_why_not_trained(detector, missing))
-    return [Violation("watched", names(expected), names(found), (*hints,)), *violations]
+    lines = lines_of_writes(detector, extra or found)
+    return [Violation("watched", names(expected), names(found), (*hints,), lines), *violations]
 
 
 def _repeated(detector: Detector) -> list[Violation]:
@@ -47,14 +49,20 @@ def _repeated(detector: Detector) -> list[Violation]:
     hints = tuple(f"{u.variable.path} is updated once more at {u.node.id}" for u in again)
     paths = names({update.variable.path for update in again})
     wanted = "one update of a variable by each gradient"
-    return [Violation("watched", wanted, f"more of {paths}", hints)]
+    lines = lines_of_ops(detector, (update.node for update in again))
+    return [Violation("watched", wanted, f"more than one for {paths}", hints, lines)]
 
 
 def _exchanged(detector: Detector) -> list[Violation]:
     others = detector.exchanged
     hints = tuple(f"{path} is updated by that of {other}" for path, other in others.items())
     wanted = "each variable updated by its own gradient"
-    return [Violation("watched", wanted, f"not so {names(others)}", hints)] if hints else []
+    lines = lines_of_writes(detector, others)
+    return (
+        [Violation("watched", wanted, f"not the case for {names(others)}", hints, lines)]
+        if hints
+        else []
+    )
 
 
 def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violation]:
@@ -62,7 +70,7 @@ def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violati
     by_gradient = "watched" not in asked.values
     by_hand = not asked.values.get("allow_writes", False)
     if selection is None:
-        raise TypeError("unwatched: None is no selection: to check nothing, leave the keyword out")
+        raise TypeError("unwatched: None selects nothing: to check nothing, leave the keyword out")
     wanted = {v.path for v in select(detector, selection, "unwatched", frozen=True)}
     touched = {
         u.variable.path: u
@@ -79,9 +87,9 @@ def _unwatched(detector: Detector, selection: Any, asked: Asked) -> list[Violati
         for path, update in sorted(touched.items())
     )
     hints += (*_late(detector, {*touched, *behind}),)
-    return [
-        Violation("unwatched", f"no update of {names(wanted)}", names({*touched, *behind}), hints)
-    ]
+    wish, found = f"no update of {names(wanted)}", names({*touched, *behind})
+    lines = lines_of_writes(detector, touched)
+    return [Violation("unwatched", wish, found, hints, lines)]
 
 
 def _late(detector: Detector, paths: Iterable[str]) -> list[str]:
@@ -104,7 +112,7 @@ def _why_not_trained(detector: Detector, missing: Iterable[str]) -> list[str]:
     hints += [f"{path} is updated, but {lost[path]}" for path in missing if path in lost]
     behind = set(stopped(detector.flow))
     hints += [
-        f"{path} reaches the loss behind StopGradient only" for path in missing if path in behind
+        f"{path} reaches the loss only through StopGradient" for path in missing if path in behind
     ]
     return [*hints, *_by_flags(detector, [path for path in missing if path not in by_hand])]
 
@@ -121,7 +129,7 @@ def _by_flags(detector: Detector, missing: Iterable[str]) -> list[str]:
     if step.owner is getattr(step.reference.model, "train_function", None):
         # What Keras makes trains everything that was trainable then.
         hints += [
-            f"{path}: unfrozen after tracing: not trained; compile again"
+            f"{path}: unfrozen after tracing, so it is not trained: compile again"
             for path in own
             if keys[path] in flags
         ]

@@ -48,6 +48,8 @@ def settle(group: Group) -> None:
         settle(inner)
         if inner.kind in ("scope", "layer") and not inner.ops and len(inner.groups) == 1:
             (only,) = inner.groups.values()
+            if only.kind == "cluster":
+                continue  # a layer keeps its name, also where it is in one part of the step alone
             only.name = f"{name}/{only.name}"
             group.groups[name] = only
     _by_names(group)

@@ -39,6 +39,7 @@ def page(outline: Outline, facts: str) -> str:
     """
     step = {
         "root": _tree(outline.root),
+        "layers": outline.by_layer and _tree(outline.by_layer, numbers=True),
         "wires": [list(wire) for wire in outline.wires],
         "tones": {name: f"var(--tone-{number})" for number, name in enumerate(COLOURS)},
         "sides": outline.sides and dict(zip(("old", "new"), outline.sides, strict=True)),
@@ -92,14 +93,15 @@ def _colours() -> str:
     return f":root{{{''.join(made)}}}\n"
 
 
-def _tree(group: Group) -> dict[str, Any]:
+def _tree(group: Group, numbers: bool = False) -> dict[str, Any]:
+    """A group for the page; `numbers`: of its ops, which another tree describes, these alone."""
     made: dict[str, Any] = {"name": group.name, "kind": group.kind, "count": group.count}
     if group.note:
         made["note"] = group.note
     if group.groups:
-        made["groups"] = [_tree(inner) for inner in group.groups.values()]
+        made["groups"] = [_tree(inner, numbers) for inner in group.groups.values()]
     if group.ops:
-        made["ops"] = group.ops
+        made["ops"] = [op["i"] for op in group.ops] if numbers else group.ops
     return made
 
 

@@ -28,12 +28,14 @@ _FEW = 24  # variables of one role that need no layers around them
 class Outline:
     """The tree, and wires between op numbers.
 
-    `sides`: of a difference, what the two steps are called.
+    `sides`: of a difference, what the two steps are called. `by_layer`: the same ops and variables
+    as a tree of layers, each of which opens to its parts: forward pass, backward pass and so on.
     """
 
     root: Group
     wires: tuple[Wire, ...]
     sides: tuple[str, str] | None = None
+    by_layer: Group | None = None
 
 
 def outline(places: Places) -> Outline:
@@ -48,13 +50,14 @@ def outline_of(difference: Difference) -> Outline:
 
 def _outline(places: Places, difference: Difference | None) -> Outline:
     flat = places.flat
-    root = Group(places.step.name, "step")
+    trees = {by_layer: Group(places.step.name, "step") for by_layer in (False, True)}
     drawn = _Drawn(places)
     marks = {} if difference is None else difference.marks
     for node in flat.nodes:
         if node.index not in flat.variables:
             op = drawn.op(node, marks.get(node.index))
-            _at(root, places.of(node)).ops.append(op)
+            for by_layer, root in trees.items():
+                _at(root, places.of(node, by_layer)).ops.append(op)
     new = set() if difference is None else difference.new_variables
     variables = [
         (places.role(v), drawn.variable(v, ADDED if v.key in new else None))
@@ -66,7 +69,9 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
     if difference is not None:
         old = _Drawn(difference.old, drawn.end, difference.at)
         for node in difference.gone:
-            _at(root, difference.old.of(node), exact=False).ops.append(old.op(node, GONE))
+            op = old.op(node, GONE)
+            for by_layer, root in trees.items():
+                _at(root, difference.old.of(node, by_layer), exact=False).ops.append(op)
         for variable in _once(difference.old.flat.variables):
             if variable.key in difference.gone_variables:
                 made = old.variable(variable, GONE)
@@ -75,11 +80,12 @@ def _outline(places: Places, difference: Difference | None) -> Outline:
                 old.variables[variable.key] = drawn.variables[difference.variables[variable.key]]
         wires = [*_marked_wires(now, old.wires(), difference.first)]
         sides = difference.old.step.name, difference.new.step.name
-    _place_variables(root, variables)
-    _in_order(root)
-    _explain(root)
-    settle(root)
-    return Outline(root, tuple(wires), sides)
+    for root in trees.values():
+        _place_variables(root, variables)
+        _in_order(root)
+        _explain(root)
+        settle(root)
+    return Outline(trees[False], tuple(wires), sides, trees[True])
 
 
 def _marked_wires(
@@ -184,7 +190,7 @@ def _in_order(group: Group) -> None:
     )
     group.groups = dict(ordered)
     for inner in group.groups.values():
-        if inner.kind == "branch":
+        if inner.kind in ("branch", "layer"):
             _in_order(inner)
 
 

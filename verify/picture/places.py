@@ -22,9 +22,15 @@ class Places:
         self._layers = layers(detector.flow, self._parts)
         self._labels = _branches(step.flat)
         self._trained = {update.variable.key for update in detector.flow.trained}
+        variables = step.flat.variables.values()
+        trained = [v for v in variables if v.key in self._trained]
+        # What is trained is in models, unlike what optimizers and metrics keep.
+        self._models = {v.path.partition("/")[0] for v in trained or variables}
         self._written = {variable.key for _, variable in step.flat.writes()}
 
-    def of(self, node: Node) -> Place:
+    def of(self, node: Node, by_layer: bool = False) -> Place:
+        """Where an op stands: in a part of the step and there in a layer, or the other way "
+        "round."""
         around, calls = list[tuple[str, str]](), list[tuple[str, str]]()
         for depth, site in enumerate(node.path, 1):
             label = self._labels.get(node.path[:depth])
@@ -32,8 +38,13 @@ class Places:
                 around.append((label, "branch"))
             else:
                 calls.append((site, "scope"))
-        own = [(name, "layer") for name in self._layers[node.index]]
-        return (*around, (self._parts[node.index], "cluster"), *calls, *own)
+        part, names = (self._parts[node.index], "cluster"), self._layers[node.index]
+        if not by_layer:
+            return (*around, part, *calls, *((name, "layer") for name in names))
+        # Scopes around models, those of branches for instance, are no layers.
+        models = (i for i, name in enumerate(names) if name.partition(" (")[0] in self._models)
+        own = names[next(models, len(names)) :]
+        return (*around, *((name, "layer") for name in own), part, *calls)
 
     def role(self, variable: VariableRef) -> str:
         """What becomes of a variable in the step."""

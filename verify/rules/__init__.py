@@ -1,7 +1,7 @@
-"""What is true of every sound training step, rule by rule, with no contract.
+"""What holds for every sound training step, rule by rule, without a contract.
 
 In: a step. Out: `lint`, `Finding`; `RULES` by id, `findings` of a detector.
-May import: graphs, match, references, flow, step, find.
+May import: graphs, match, references, flow, step, find, kinds.
 """
 
 from verify.rules.linting import Finding, Findings, findings, lint

@@ -17,10 +17,10 @@ RULES: Rules = []
     RULES,
     "V701",
     "A write that changes nothing",
-    wrong="""A variable that is not trained is written in each step, from weights or from data,
-    and holds afterwards what it held before: an average at a rate of 0, a statistic of momentum
-    1.""",
-    why="An average that never moves is its initial value, and is used as if it were one.",
+    wrong="""A variable that is not trained is written in each step, from weights or data, and
+    afterwards holds what it held before: an average with a rate of 0, or a statistic with a
+    momentum of 1.""",
+    why="The average keeps its initial value and is used as if it were an average.",
     instead="`slow.assign(0.99 * slow + 0.01 * fast)`; for Keras' layers a `momentum` below 1.",
 )
 def writes_nothing(seen: Seen) -> Iterator[Told]:
@@ -51,10 +51,10 @@ def _follows(seen: Seen) -> Iterator[Follow]:
     RULES,
     "V702",
     "An average that is trained",
-    wrong="""A variable follows another one by a share in each step, which does not follow it in
-    turn, and a gradient updates it as well.""",
-    why="""A target network or a teacher is to lag behind: trained itself, it is no target that
-    stands still.""",
+    wrong="""A variable follows another one by a share in each step, and a gradient updates it as
+    well. (The other one does not follow it in turn.)""",
+    why="""A target network or a teacher should lag behind. If it is trained itself, it is no longer
+    a stable target.""",
     instead="`tf.stop_gradient(teacher(x))`, and only the student's variables in `tape.gradient`.",
 )
 def a_trained_average(seen: Seen) -> Iterator[Told]:
@@ -75,8 +75,8 @@ def a_trained_average(seen: Seen) -> Iterator[Told]:
     RULES,
     "V703",
     "An average whose shares do not add up to one",
-    wrong="""A variable becomes a share of itself and a share of another one, each below one,
-    that do not add up to 1.""",
+    wrong="""A variable becomes a share of itself plus a share of another one, both below one, and
+    these shares do not add up to 1.""",
     why="It fades to zero or grows without bounds, while it looks like an average.",
     instead="`slow.assign((1.0 - rate) * slow + rate * fast)`.",
 )
@@ -93,9 +93,9 @@ def shares_do_not_add_up(seen: Seen) -> Iterator[Told]:
     RULES,
     "V704",
     "Evaluation that moves what is trained",
-    wrong="""A test or predict step of a model updates weights from gradients, or moves
-    statistics that its layers normalise by.""",
-    why="Validation data decide the model that they are to judge.",
+    wrong="""A test or predict step of a model updates weights from gradients, or updates statistics
+    that its layers normalise with.""",
+    why="The validation data influence the model that they should judge.",
     instead="`model(x, training=False)` in `test_step` and `predict_step`.",
 )
 def evaluation_trains(seen: Seen) -> Iterator[Told]:

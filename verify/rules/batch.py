@@ -33,9 +33,9 @@ def _from(seen: Seen, tensors: Iterable[Tensor]) -> set[int]:
     RULES,
     "V401",
     "Inputs that decide nothing",
-    wrong="""The step is handed inputs and targets, and whatever the inputs hold, each gradient
-    is the same: the model is called on something else, on zeros say, or on the target.""",
-    why="The model learns a constant, or to copy what it is to predict.",
+    wrong="""The step takes inputs and targets, but the gradients are the same whatever the inputs
+    are: the model is called on something else, such as zeros or the target.""",
+    why="The model learns a constant, or learns to copy what it should predict.",
     instead="`model(x, training=True)`, on the `x` of the batch.",
 )
 def inputs_are_ignored(seen: Seen) -> Iterator[Told]:
@@ -48,12 +48,12 @@ def inputs_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V402",
     "Targets that decide nothing",
-    wrong="""The targets enter what is differentiated, and whatever they hold, each gradient is
-    the same: they are multiplied by zero, or only their shape is used; or a loss of Keras judges
-    what the model returns against a constant, while the targets decide what the step
-    measures.""",
-    why="The model learns nothing that the targets say, whatever the metrics show.",
-    instead="`loss(y, prediction)`, of the `y` of the batch.",
+    wrong="""The targets are part of what is differentiated, but the gradients are the same whatever
+    the targets are: they are multiplied by zero, or only their shape is used. Or one of Keras'
+    losses compares what the model returns with a constant, while the targets only affect the
+    metrics.""",
+    why="The model learns nothing from the targets, whatever the metrics show.",
+    instead="`loss(y, prediction)` with the `y` of the batch.",
 )
 def targets_are_ignored(seen: Seen) -> Iterator[Told]:
     targets = seen.step.targets or frozenset()
@@ -82,11 +82,12 @@ def targets_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V403",
     "Targets of other examples",
-    wrong="""The target of an example decides the gradient by the prediction of another one, and
-    not by its own: one of both is shuffled, reversed or shifted along the batch, and the other
+    wrong="""The target of an example affects the gradient by the prediction of another example, but
+    not by its own: one of the two is shuffled, reversed or shifted along the batch, and the other
     is not.""",
-    why="Each prediction is trained towards a random target: the mean is all there is to learn.",
-    instead="one permutation for `x` and `y`, or a `tf.data` shuffle of both together.",
+    why="""Each prediction is trained towards a random target, so the mean is all that can be
+    learned.""",
+    instead="the same permutation for `x` and `y`, or a `tf.data` shuffle of both together.",
 )
 def of_other_examples(seen: Seen) -> Iterator[Told]:
     for tensor, row, other in misaligned(seen):
@@ -99,8 +100,8 @@ def of_other_examples(seen: Seen) -> Iterator[Told]:
     RULES,
     "V404",
     "Sample weights that decide nothing",
-    wrong="The step is handed sample weights, and no gradient depends on them.",
-    why="Class weights, masks and importances are ignored, silently.",
+    wrong="The step takes sample weights, but no gradient depends on them.",
+    why="Class weights, masks and importances are silently ignored.",
     instead="`loss(y, prediction, sample_weight=w)`, or `self.compute_loss(x, y, y_pred, w)`.",
 )
 def weights_are_ignored(seen: Seen) -> Iterator[Told]:
@@ -117,10 +118,10 @@ def weights_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V405",
     "Rows of the batch that decide nothing",
-    wrong="""Whatever the first, or the last, example of a batch holds, each gradient is the
-    same, because the step takes other rows by their position.""",
-    why="A part of the data is never learned from: of each batch the same.",
-    instead="the loss of all rows; `drop_remainder` in the data, not in the step.",
+    wrong="""The gradients are the same whatever the first, or the last, example of a batch is,
+    because the step selects other rows by their position.""",
+    why="Nothing is learned from the same part of every batch.",
+    instead="the loss of all rows; use `drop_remainder` in the data, not in the step.",
 )
 def rows_are_ignored(seen: Seen) -> Iterator[Told]:
     fed = [*seen.detector.gradient_values.fed.values()]
@@ -141,9 +142,9 @@ def rows_are_ignored(seen: Seen) -> Iterator[Told]:
     RULES,
     "V406",
     "Sample weights of other examples",
-    wrong="""The sample weight of an example decides the gradient by the prediction of another
-    one, and not of the one that its target is of.""",
-    why="Important examples count little, and others in their place.",
+    wrong="""The sample weight of an example affects the gradient by the prediction of another
+    example, and not by its own.""",
+    why="Important examples count little, and others count in their place.",
     instead="weights in the order of the examples: shuffle `x`, `y` and `sample_weight` together.",
 )
 def weights_of_others(seen: Seen) -> Iterator[Told]:

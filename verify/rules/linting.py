@@ -8,7 +8,8 @@ from typing import Any
 
 from loopctl_shared import html_page, html_table
 from verify.find import Detector
-from verify.graphs import no_collection
+from verify.graphs import SourceLine, no_collection
+from verify.kinds import lines_of_names
 from verify.rules.registry import RULES, chosen
 from verify.rules.rule import Rule
 from verify.rules.seen import Seen
@@ -23,7 +24,7 @@ class Finding:
 
     `id`, `title`: of the rule; `message`: what is there; `where`: the variables, layers or ops that
     it is about, by their paths; `page`: the section of the docs that says why, and what to write
-    instead.
+    instead; `lines`: of the user's code that make it, as far as they are known.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Finding:
     message: str
     where: tuple[str, ...]
     page: str
+    lines: tuple[SourceLine, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def place(self) -> str:
@@ -41,7 +43,9 @@ class Finding:
     def __str__(self) -> str:
         place = f"\n  at {self.place}" if self.place and self.place not in self.message else ""
         rule = RULES[self.id]
-        return f"{self.id} {self.title}: {self.message}{place}\n  write instead: {rule.instead}"
+        lines = "".join(f"\n  see {line}" for line in self.lines)
+        told = f"{self.id} {self.title}: {self.message}{place}{lines}"
+        return f"{told}\n  write instead: {rule.instead}"
 
 
 class Findings(tuple[Finding, ...]):
@@ -55,7 +59,16 @@ class Findings(tuple[Finding, ...]):
     def _repr_html_(self) -> str:
         if not self:
             return html_page(str(self))
-        rows = [(one.id, one.title, one.message, one.place, RULES[one.id].instead) for one in self]
+        rows = [
+            (
+                one.id,
+                one.title,
+                one.message,
+                "\n".join([one.place, *map(str, one.lines)]),
+                RULES[one.id].instead,
+            )
+            for one in self
+        ]
         return html_table(("", "rule", "what is wrong", "at", "write instead"), rows)
 
 
@@ -87,7 +100,14 @@ def findings(detector: Detector, rules: Iterable[Rule]) -> Findings:
     """What a step breaks of some rules."""
     seen = Seen(detector)
     return Findings(
-        Finding(rule.id, rule.title, told.message, told.where, rule.page)
+        Finding(
+            rule.id,
+            rule.title,
+            told.message,
+            told.where,
+            rule.page,
+            lines_of_names(detector, told.where),
+        )
         for rule in rules
         for told in rule.check(seen)
     )

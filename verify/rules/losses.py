@@ -42,13 +42,13 @@ def _logits(seen: Seen) -> Iterator[tuple[Tensor, str]]:
     RULES,
     "V301",
     "Probabilities taken for logits",
-    wrong="""What a crossentropy of logits takes adds up to one in each row, or comes out of a
-    softmax or a sigmoid: it is a second time that these are applied. Of a crossentropy that is
-    written by hand, the gradients of other predictions tell so.""",
-    why="""Probabilities lie between 0 and 1, so that no class can be told to be much likelier
-    than another: the loss has a floor, gradients are small.""",
-    instead="""`from_logits=True` with a last layer without activation, or `from_logits=False`
-    with `activation="softmax"`.""",
+    wrong="""A crossentropy that expects logits gets values that add up to one in each row, or that
+    come out of a softmax or a sigmoid, which is thus applied a second time. For a crossentropy that
+    is written by hand, the gradients for other predictions show this.""",
+    why="""Probabilities lie between 0 and 1, so no class can be rated much likelier than another:
+    the loss cannot fall below a certain value, and gradients are small.""",
+    instead="""`from_logits=True` with a last layer without activation, or `from_logits=False` with
+    `activation="softmax"`.""",
 )
 def softmax_twice(seen: Seen) -> Iterator[Told]:
     found: dict[Tensor, str] = {}
@@ -74,11 +74,11 @@ def _are_probabilities(value: Array) -> bool:
     RULES,
     "V302",
     "Logits taken for probabilities",
-    wrong="""The logarithm of a prediction is differentiated that is first clipped to lie between
-    0 and 1, and a good part of what is clipped is negative: they are logits.""",
-    why="What is clipped has no gradient: examples that are predicted worst teach nothing.",
-    instead="""`from_logits=True`, or a last layer with `activation="softmax"` or
-    `"sigmoid"`.""",
+    wrong="""The loss takes the logarithm of a prediction that is first clipped to lie between 0 and
+    1, but many of the clipped values are negative: they are logits.""",
+    why="""Clipped values have no gradient, so that nothing is learned from the examples that are
+    predicted worst.""",
+    instead="""`from_logits=True`, or a last layer with `activation="softmax"` or `"sigmoid"`.""",
 )
 def logits_for_probabilities(seen: Seen) -> Iterator[Told]:
     flat, found = seen.flat, dict[Tensor, None]()
@@ -114,9 +114,9 @@ def _clipped(seen: Seen, tensor: Tensor) -> Tensor | None:
     RULES,
     "V303",
     "A crossentropy over one class",
-    wrong="A softmax, or the crossentropy of one, is over a last dimension of 1.",
-    why="""A softmax of one number is 1, whatever that is: the prediction is a constant, and the
-    loss says nothing.""",
+    wrong="A softmax, or the crossentropy of one, is taken over a last dimension of size 1.",
+    why="""The softmax of a single number is always 1: the prediction is a constant, and the loss
+    says nothing.""",
     instead="""`Dense(1, "sigmoid")` and `BinaryCrossentropy`, or one unit for each class.""",
 )
 def one_class(seen: Seen) -> Iterator[Told]:
@@ -140,12 +140,12 @@ def _is_returned(seen: Seen, index: int) -> bool:
     RULES,
     "V304",
     "A target that is spread over the batch",
-    wrong="""Targets of shape (batch,) meet predictions of shape (batch, 1), or the other way
-    round, in an op that broadcasts both to (batch, batch).""",
-    why="""Each prediction is compared with the targets of all examples: the model learns their
+    wrong="""Targets of shape (batch,) meet predictions of shape (batch, 1), or the other way round,
+    in an op that broadcasts both to (batch, batch).""",
+    why="""Each prediction is compared with the targets of all examples, so the model learns their
     mean.""",
-    instead="""targets and predictions of one shape: `y[:, None]`, or `tf.squeeze(prediction,
-    -1)`; a loss of Keras does that by itself.""",
+    instead="""targets and predictions of the same shape: `y[:, None]`, or `tf.squeeze(prediction,
+    -1)`; Keras' losses do that by themselves.""",
 )
 def spread_targets(seen: Seen) -> Iterator[Told]:
     yield from _spread(seen, seen.step.targets or frozenset(), "the targets")
@@ -155,9 +155,9 @@ def spread_targets(seen: Seen) -> Iterator[Told]:
     RULES,
     "V305",
     "Sample weights that are spread over the batch",
-    wrong="""Sample weights of shape (batch,) multiply losses of shape (batch, 1), or the other
-    way round, so that both are broadcast to (batch, batch).""",
-    why="Each loss is weighted by the mean of all weights: they do nothing.",
+    wrong="""Sample weights of shape (batch,) multiply losses of shape (batch, 1), or the other way
+    round, so that both are broadcast to (batch, batch).""",
+    why="Each loss is multiplied by the mean of all weights, so the weights have no effect.",
     instead="weights of the shape of what they multiply: `w[:, None]`; `loss(y, prediction, w)`.",
 )
 def spread_weights(seen: Seen) -> Iterator[Told]:
@@ -222,11 +222,11 @@ def _told(shape: tuple[int | None, ...]) -> str:
     RULES,
     "V306",
     "Gradients that are not finite",
-    wrong="""A gradient is NaN or infinite for ordinary numbers: of whatever sign and size the
-    batch is, in each of several draws.""",
-    why="One such step makes every weight NaN, and no later one makes it a number again.",
-    instead="""`tf.math.log(x + 1e-7)`, `tf.sqrt(x + 1e-12)`, `tf.math.divide_no_nan`: within the
-    op whose gradient is infinite, not by a `tf.where` behind it.""",
+    wrong="""A gradient is NaN or infinite for ordinary numbers of any sign and size, in each of
+    several draws.""",
+    why="One such step makes every weight NaN for ever.",
+    instead="""`tf.math.log(x + 1e-7)`, `tf.sqrt(x + 1e-12)` or `tf.math.divide_no_nan`, inside the
+    op whose gradient is infinite; a `tf.where` after it does not help.""",
 )
 def never_finite(seen: Seen) -> Iterator[Told]:
     held = (seen.held.get(update.variable.key) for update in seen.trained)
@@ -239,9 +239,9 @@ def never_finite(seen: Seen) -> Iterator[Told]:
     RULES,
     "V307",
     "A prediction that can tell one class only",
-    wrong="""The sign of a prediction says which of two classes it is, to a binary crossentropy
-    of logits or to a hinge, and it is never negative: it comes out of a `relu`, say, or is a
-    probability.""",
+    wrong="""For a binary crossentropy of logits or a hinge loss, the sign of the prediction says
+    which of two classes it is; but the prediction is never negative, for example because it comes
+    out of a `relu` or is a probability.""",
     why="One of the classes is never predicted, and its examples are always wrong.",
     instead="a last layer without activation (`tanh` for a hinge).",
 )
@@ -266,8 +266,8 @@ def never_negative(seen: Seen) -> Iterator[Told]:
     "V308",
     "Probabilities that add up over the batch",
     wrong="""A prediction that a loss judges, each row by its own target, adds up to one over the
-    examples of the batch, and not over the classes: the softmax is over the wrong axis.""",
-    why="What is predicted for one example depends on which others are in its batch.",
+    examples of the batch instead of over the classes: the softmax is over the wrong axis.""",
+    why="The prediction for an example depends on the other examples in its batch.",
     instead="`tf.nn.softmax(x, axis=-1)`.",
 )
 def over_the_batch(seen: Seen) -> Iterator[Told]:

@@ -31,11 +31,11 @@ def _is_by_example(seen: Seen, node: Node) -> bool:
     "V601",
     "Random numbers that are the same in every step",
     wrong="""What is trained depends on random numbers that are drawn for a batch from a constant
-    seed, or from a state that the step does not move on.""",
-    why="""Dropout drops the same units, noise adds the same numbers, for ever: the model learns
-    them by heart.""",
-    instead="""`keras.random.SeedGenerator` made outside the step, `tf.random.Generator`, or
-    `tf.random.normal`; a seed handed to `stateless_*` has to change with each step.""",
+    seed, or from a state that the step does not advance.""",
+    why="""Dropout always drops the same units, and noise always adds the same numbers, so the model
+    learns them by heart.""",
+    instead="""`keras.random.SeedGenerator` created outside the step, `tf.random.Generator`, or
+    `tf.random.normal`; a seed passed to `stateless_*` has to change with each step.""",
 )
 def frozen_draws(seen: Seen) -> Iterator[Told]:
     for one in seen.detector.random_numbers:
@@ -47,9 +47,9 @@ def frozen_draws(seen: Seen) -> Iterator[Told]:
     RULES,
     "V602",
     "Numbers that are made while tracing",
-    wrong="""A constant that decides what is trained is another one when the same function is
-    traced again: NumPy or Python drew or counted it.""",
-    why="The graph holds it for ever: a draw is no longer one, a count stays where it was.",
+    wrong="""A constant that affects what is trained changes when the same function is traced again:
+    it was drawn or counted by NumPy or Python.""",
+    why="The graph keeps it for ever: it is not drawn again, and a counter does not move.",
     instead="`tf.random` or `keras.random`, a `tf.Variable` that the step counts, or an argument.",
 )
 def made_while_tracing(seen: Seen) -> Iterator[Told]:

@@ -34,10 +34,10 @@ def _own(seen: Seen) -> Iterator[tuple[int | str, Any]]:
     RULES,
     "V501",
     "A regulariser that reaches no update",
-    wrong="""A layer has a regulariser, the step trains the variable that it is of, and no
-    gradient of it reaches that update.""",
-    why="""`kernel_regularizer=` only adds to `model.losses`; a step that does not add these to
-    what it differentiates trains without.""",
+    wrong="""A layer has a regulariser, and the step trains the variable that it is for, but no
+    gradient of the regulariser reaches that update.""",
+    why="""`kernel_regularizer=` only adds to `model.losses`; a step that does not add these to the
+    loss trains without them.""",
     instead="`loss = loss_fn(y, model(x)) + tf.add_n(model.losses)`.",
 )
 def reaches_no_update(seen: Seen) -> Iterator[Told]:
@@ -59,9 +59,10 @@ def reaches_no_update(seen: Seen) -> Iterator[Told]:
     RULES,
     "V502",
     "A regulariser that is added twice",
-    wrong="The regulariser of a layer's own is twice in what is differentiated, with one factor.",
+    wrong="""The regulariser of a layer occurs twice in what is differentiated, with the same
+    factor.""",
     why="Weights shrink twice as fast as the layer says.",
-    instead="`tf.add_n(model.losses)` once: `compute_loss` has added them already.",
+    instead="`tf.add_n(model.losses)` once; `compute_loss` has already added them.",
 )
 def added_twice(seen: Seen) -> Iterator[Told]:
     twice = []
@@ -76,9 +77,9 @@ def added_twice(seen: Seen) -> Iterator[Told]:
     RULES,
     "V503",
     "A regulariser that is subtracted",
-    wrong="""The gradient of an L1 or an L2 penalty is followed upwards: the penalty is
-    subtracted from the loss, or has a negative factor.""",
-    why="The larger weights are the better: they grow without bounds.",
+    wrong="""The gradient of an L1 or L2 penalty is followed upwards: the penalty is subtracted from
+    the loss, or has a negative factor.""",
+    why="Large weights are rewarded, so they grow without bounds.",
     instead="`loss + penalty`, with a factor above zero.",
 )
 def subtracted(seen: Seen) -> Iterator[Told]:

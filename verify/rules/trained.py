@@ -47,10 +47,10 @@ def _goes_by_itself(seen: Seen, optimizer: Any) -> bool:
     RULES,
     "V101",
     "Nothing is trained",
-    wrong="""The step takes gradients, is Keras' own train step, or calls an optimizer, and no
-    gradient reaches the update of a variable: they are computed and dropped, multiplied by zero,
-    of no trainable variable, or there are none and zeros are in their place.""",
-    why="Training runs, the loss is reported, and no weight ever changes.",
+    wrong="""The step computes gradients, calls an optimizer, or is Keras' own train step, but no
+    gradient reaches the update of a variable: the gradients are dropped, multiplied by zero or
+    taken by variables that are not trainable, or there are none and zeros take their place.""",
+    why="Training runs and the loss is reported, but no weight ever changes.",
     instead="""`optimizer.apply(gradients, variables)` in the step itself, and `layer.trainable =
     True` before `compile` for what is to be trained.""",
 )
@@ -65,9 +65,9 @@ def nothing_is_trained(seen: Seen) -> Iterator[Told]:
     RULES,
     "V102",
     "An update is undone",
-    wrong="""What a gradient writes to a variable is taken back, or overwritten, before the step
-    ends, and no other update of that variable is left.""",
-    why="The variable holds after the step what it held before, or a constant.",
+    wrong="""What a gradient writes to a variable is taken back or overwritten before the step ends,
+    and no other update of that variable remains.""",
+    why="After the step, the variable holds what it held before, or a constant.",
     instead="the update after whatever resets the variable, or no reset in the step.",
 )
 def an_update_is_undone(seen: Seen) -> Iterator[Told]:
@@ -79,8 +79,8 @@ def an_update_is_undone(seen: Seen) -> Iterator[Told]:
     "V103",
     "An update that is never made",
     wrong="""Every update of a variable is in a branch that a constant never chooses: a Python
-    value, or that of a variable, was read while the step was traced.""",
-    why="The branch can't be taken in any step, whatever the flag becomes later.",
+    value, or the value of a variable, was read while the step was traced.""",
+    why="The branch is not taken in any step, whatever becomes of the flag later.",
     instead="""a `tf.Variable` as the flag, read within the step: `tf.cond(flag, ...)`, not
     `tf.cond(tf.constant(flag.numpy()), ...)`.""",
 )
@@ -103,10 +103,10 @@ def _lost(seen: Seen, never_made: bool) -> Iterator[Told]:
     RULES,
     "V104",
     "A gradient is applied twice",
-    wrong="One and the same gradient updates a variable in two places of the step.",
-    why="""The variable moves twice as far as the learning rate says, and an optimizer's moments
-    and counts of steps are those of two steps.""",
-    instead="one `optimizer.apply`, or one gradient of its own for each.",
+    wrong="The same gradient updates a variable in two places of the step.",
+    why="""The variable moves twice as far as the learning rate says, and the moments and step count
+    of an optimizer are those of two steps.""",
+    instead="one `optimizer.apply`, or a gradient of its own for each.",
 )
 def a_gradient_is_applied_twice(seen: Seen) -> Iterator[Told]:
     again = seen.flow.repeated
@@ -120,10 +120,10 @@ def a_gradient_is_applied_twice(seen: Seen) -> Iterator[Told]:
     RULES,
     "V105",
     "A variable is updated by another one's gradient",
-    wrong="""The values that update a variable are those of the gradient by another variable of
-    the same shape.""",
-    why="Shapes fit, so nothing fails; the step descends nowhere.",
-    instead="""gradients and variables in one order: `zip(tape.gradient(loss, variables),
+    wrong="""The values that update a variable are those of the gradient by another variable of the
+    same shape.""",
+    why="The shapes fit, so no error is raised, but the step does not reduce the loss.",
+    instead="""gradients and variables in the same order: `zip(tape.gradient(loss, variables),
     variables)`.""",
 )
 def gradients_are_exchanged(seen: Seen) -> Iterator[Told]:
@@ -135,8 +135,8 @@ def gradients_are_exchanged(seen: Seen) -> Iterator[Told]:
     RULES,
     "V106",
     "Frozen after tracing",
-    wrong="A layer was frozen when the step had been traced, which goes on training it.",
-    why="`trainable = False` is read while a step is traced, and never again.",
+    wrong="A layer was frozen after the step had been traced, and the step still trains it.",
+    why="`trainable = False` is only read while a step is traced.",
     instead="`model.compile(...)` after `layer.trainable = False`, or a new `tf.function`.",
 )
 def frozen_after_tracing(seen: Seen) -> Iterator[Told]:
@@ -162,10 +162,10 @@ def _left_out(seen: Seen) -> dict[int | str, str]:
     RULES,
     "V107",
     "A weight that the loss does not depend on",
-    wrong="""The model is trained by Keras' own train step, and no loss that is differentiated is
-    computed from one of its trainable weights.""",
-    why="""It stays what it was initialised to: its layer is not called, or what it makes is not
-    used.""",
+    wrong="""The model is trained by Keras' own train step, and no loss that is differentiated
+    depends on one of its trainable weights.""",
+    why="""The weight keeps its initial value: its layer is not called, or the output of the layer
+    is not used.""",
     instead="""the layer's output in what `call` returns, a loss for each output, or `trainable =
     False` for what is not to be trained.""",
 )
@@ -183,11 +183,12 @@ def not_read(seen: Seen) -> Iterator[Told]:
     RULES,
     "V108",
     "A weight behind stop_gradient",
-    wrong="""The model is trained by Keras' own train step, its loss depends on a trainable
-    weight, and every way from there is one that gradients do not go back: `stop_gradient`, a
-    rounded or an integer value, a call of Python.""",
-    why="It stays what it was initialised to, while all else is trained around it.",
-    instead="a way that can be differentiated, or `trainable = False` if the weight is to stay.",
+    wrong="""The model is trained by Keras' own train step and its loss depends on a trainable
+    weight, but only through something that gradients cannot pass: `stop_gradient`, rounding, an
+    integer value, or a call of Python.""",
+    why="The weight keeps its initial value, while everything around it is trained.",
+    instead="""something differentiable in its place, or `trainable = False` if the weight is to
+    stay as it is.""",
 )
 def not_differentiable(seen: Seen) -> Iterator[Told]:
     behind = {*stopped(seen.flow)}
@@ -203,12 +204,12 @@ def not_differentiable(seen: Seen) -> Iterator[Told]:
     RULES,
     "V109",
     "All gradients are zero",
-    wrong="""Whatever the batch and the weights are, each gradient of the step is zero, or each of
-    a variable that the loss is computed from: the loss is flat.""",
-    why="""No weight decides the loss: it is that of a constant (a softmax of one unit, a value
-    that is rounded or out of its bounds).""",
-    instead="""a loss that changes with the prediction: `sigmoid` for one unit, no `round`,
-    `sign`, `argmax` before the loss.""",
+    wrong="""Whatever the batch and the weights are, every gradient of the step is zero, or every
+    gradient by a variable that the loss depends on: the loss is flat.""",
+    why="""The loss does not depend on any weight, because it is the loss of a constant (a softmax
+    of one unit, a value that is rounded or outside its bounds).""",
+    instead="""a loss that changes with the prediction: `sigmoid` for one unit; no `round`, `sign`
+    or `argmax` before the loss.""",
 )
 def flat(seen: Seen) -> Iterator[Told]:
     if seen.trained and seen.influence.are_all_zero:
@@ -228,9 +229,9 @@ def flat(seen: Seen) -> Iterator[Told]:
     RULES,
     "V110",
     "The data loss has no gradient",
-    wrong="""What is differentiated depends on weights and on the batch together, but no value of
-    the batch decides any gradient: the data loss is behind `stop_gradient`, or a sign, a rounded
-    or an integer value, and only what regularises weights trains them.""",
+    wrong="""What is differentiated depends on the weights and on the batch, but no value of the
+    batch affects any gradient: the data loss is behind `stop_gradient`, or a sign, a rounded or an
+    integer value, and only the regularisation trains the weights.""",
     why="Weights decay, and nothing is learned from the data.",
     instead="""the loss of what the model returns, without `tf.stop_gradient`, `tf.round`,
     `.numpy()` or `tf.constant` in between.""",
@@ -255,11 +256,11 @@ def only_regularised(seen: Seen) -> Iterator[Told]:
     RULES,
     "V111",
     "Units that can't become different",
-    wrong="""All units of a layer hold the same weights now, and get the same gradients: its
-    kernel was initialised to one number, and so was what takes its output.""",
-    why="They stay copies of one another for ever: the layer is as wide as one unit.",
-    instead="""a random initialiser (`"glorot_uniform"`) for kernels; zeros and ones are for
-    biases and scales.""",
+    wrong="""All units of a layer have the same weights and get the same gradients: its kernel was
+    initialised to a single number, and so was the kernel of the layer that takes its output.""",
+    why="The units remain copies of one another for ever, so the layer acts like a single unit.",
+    instead="""a random initialiser (`"glorot_uniform"`) for kernels; zeros and ones are for biases
+    and scales.""",
 )
 def units_stay_alike(seen: Seen) -> Iterator[Told]:
     yield from each(tied(seen), "its units are all alike, and get gradients that are all alike")

@@ -33,10 +33,12 @@ _KEEPS = IDENTITIES | RESHAPES | {"Cast"}  # ops that treat no gradient
     RULES,
     "V201",
     "A learning rate of zero",
-    wrong="A variable is updated from its gradient, by an optimizer whose learning rate is 0 now.",
-    why="Nothing moves. Moments and counts of steps do, so that it looks as if something did.",
-    instead="""a rate, or a schedule that begins above zero; `trainable = False` for what is to
-    stay.""",
+    wrong="""A variable is updated from its gradient by an optimizer whose learning rate is
+    currently 0.""",
+    why="""The variable does not change. The optimizer's moments and step count do, which makes it
+    look as if something happened.""",
+    instead="""a learning rate, or a schedule that starts above zero; `trainable = False` for what
+    is to stay as it is.""",
 )
 def the_rate_is_zero(seen: Seen) -> Iterator[Told]:
     still = []
@@ -59,11 +61,11 @@ def _rate(optimizer: Any, rate: float | None) -> float | None:
     RULES,
     "V202",
     "The loss is made greater",
-    wrong="""A loss of Keras, of a prediction against the targets of the batch, is what every
-    gradient of the step comes from, and each one is followed upwards: it is added to its
-    variable, negated before the optimizer, or the loss is.""",
-    why="Training makes the error as large as it can.",
-    instead="""`v.assign_sub(rate * gradient)`, and the loss as it is; an optimizer descends by
+    wrong="""All gradients of the step come from one of Keras' losses, of a prediction against the
+    targets of the batch, and all of them are followed upwards: they are added to their variables,
+    or the gradients or the loss are negated.""",
+    why="Training makes the error as large as possible.",
+    instead="""`v.assign_sub(rate * gradient)`, and the loss as it is; an optimizer goes downhill by
     itself.""",
 )
 def the_loss_is_made_greater(seen: Seen) -> Iterator[Told]:
@@ -106,10 +108,10 @@ def _sign(detector: Detector, update: Update, found: Found) -> float | None:
     RULES,
     "V203",
     "The sign of gradients is lost",
-    wrong="""A gradient and its negative make the same update: what enters the optimizer is an
-    absolute value, a square, a norm.""",
-    why="The step goes the same way whether that makes the loss smaller or greater.",
-    instead="the gradient itself; its size decides how far to go, not whither.",
+    wrong="""A gradient and its negative lead to the same update: what enters the optimizer is an
+    absolute value, a square or a norm.""",
+    why="The step goes in the same direction, whether that makes the loss smaller or greater.",
+    instead="the gradient itself; its size decides how far to go, not in which direction.",
 )
 def the_sign_is_lost(seen: Seen) -> Iterator[Told]:
     yield from each(
@@ -121,9 +123,9 @@ def the_sign_is_lost(seen: Seen) -> Iterator[Told]:
     RULES,
     "V204",
     "A treated gradient that is thrown away",
-    wrong="""Something is made of a whole gradient after backpropagation, a clipped or a scaled
-    one, and it decides nothing: neither what is written nor what is returned.""",
-    why="What enters the optimizer is the gradient as it was: it is not clipped, not scaled.",
+    wrong="""Something is computed from a complete gradient after backpropagation, such as a clipped
+    or scaled gradient, but it has no effect on what is written or returned.""",
+    why="The original gradient enters the optimizer, neither clipped nor scaled.",
     instead="""`gradients = [tf.clip_by_norm(g, 1.0) for g in gradients]`, and that list in
     `optimizer.apply`.""",
 )
@@ -149,8 +151,9 @@ def thrown_away(seen: Seen) -> Iterator[Told]:
     RULES,
     "V205",
     "A clip that no small gradient passes",
-    wrong="Gradients are clipped to bounds that zero is not between, or to a norm of 0.",
-    why="A gradient of zero moves its variable, always the same way; or no gradient does.",
+    wrong="Gradients are clipped to bounds that do not include zero, or to a norm of 0.",
+    why="""Even a gradient of zero moves its variable, always in the same direction; or no gradient
+    moves it.""",
     instead="bounds on both sides of zero, `tf.clip_by_value(g, -0.1, 0.1)`; a norm above zero.",
 )
 def clipped_away_from_zero(seen: Seen) -> Iterator[Told]:
@@ -170,9 +173,9 @@ def clipped_away_from_zero(seen: Seen) -> Iterator[Told]:
     RULES,
     "V206",
     "Weights that grow by a share of themselves",
-    wrong="""In each step a share of a variable is added to it, beside any gradient, where weight
-    decay takes one away.""",
-    why="It grows exponentially, whatever the loss says.",
+    wrong="""In each step, a share of a variable is added to it, independent of any gradient. Weight
+    decay would subtract it.""",
+    why="The variable grows exponentially, whatever the loss is.",
     instead="`v.assign_sub(decay * v)`, or `weight_decay=` of the optimizer.",
 )
 def growing(seen: Seen) -> Iterator[Told]:
@@ -183,9 +186,9 @@ def growing(seen: Seen) -> Iterator[Told]:
     RULES,
     "V207",
     "A loss scale that is not undone",
-    wrong="""A loss is multiplied by a dynamic loss scale and its gradients are not divided by it
-    once, or they are divided by one that multiplied no loss.""",
-    why="The learning rate is thousands of times what it should be, or a thousandth.",
+    wrong="""A loss is multiplied by a dynamic loss scale but its gradients are not divided by it
+    exactly once, or gradients are divided by a scale that multiplied no loss.""",
+    why="The learning rate is effectively thousands of times too large or too small.",
     instead="""`optimizer.scale_loss(loss)` within the tape, once, with a
     `keras.optimizers.LossScaleOptimizer` that applies the gradients.""",
 )
@@ -202,10 +205,9 @@ def scaled_once(seen: Seen) -> Iterator[Told]:
     RULES,
     "V208",
     "Accumulated gradients that are not emptied",
-    wrong="""Gradients of several calls are added up for one update, and what they are added to
-    is not zero after it.""",
-    why="""Each update is made of all gradients so far: the further training goes, the older they
-    are.""",
+    wrong="""Gradients of several calls are added up for one update, and the sums are not reset to
+    zero after it.""",
+    why="Each update uses all gradients so far, and these become older and older.",
     instead="""`total.assign(tf.zeros_like(total))` after the update, for each sum, in the same
     branch.""",
 )
@@ -225,11 +227,11 @@ def not_emptied(seen: Seen) -> Iterator[Told]:
     RULES,
     "V209",
     "An optimizer that counts wrongly",
-    wrong="""An optimizer of Keras updates variables, and its `iterations` are not counted in the
-    step, or once more without an update in between.""",
-    why="""Schedules and the corrections of Adam's moments go by that count: with none they stay
-    at the first step, counted twice they run ahead.""",
-    instead="`optimizer.apply(gradients, variables)` alone: it counts.",
+    wrong="""An optimizer of Keras updates variables, but the step does not count this in its
+    `iterations`, or counts it a second time without another update.""",
+    why="""Schedules and the bias correction of Adam's moments depend on that count: without
+    counting they stay at the first step, and with double counting they run ahead.""",
+    instead="`optimizer.apply(gradients, variables)` alone, which also counts.",
 )
 def counts_wrongly(seen: Seen) -> Iterator[Told]:
     for optimizer in seen.step.optimizers:
@@ -276,10 +278,10 @@ _ENDLESS = {"momentum": 1.0, "beta_1": 1.0, "beta_2": 1.0, "rho": 1.0}
     RULES,
     "V210",
     "An optimizer that forgets nothing",
-    wrong="""An optimizer of Keras updates variables with a momentum, or a decay of a moment, of
-    1 or more.""",
-    why="""A moment that keeps all of itself takes nothing in, or never stops moving: the first
-    gradient counts for ever.""",
+    wrong="""An optimizer of Keras updates variables with a momentum, or a decay of a moment, of 1
+    or more.""",
+    why="""A moment that keeps all of its old value takes in nothing new, or grows without end: the
+    first gradient counts for ever.""",
     instead="a share below one: `momentum=0.9`, `beta_1=0.9`, `beta_2=0.999`.",
 )
 def forgets_nothing(seen: Seen) -> Iterator[Told]:
@@ -300,12 +302,11 @@ def forgets_nothing(seen: Seen) -> Iterator[Told]:
     RULES,
     "V211",
     "A decay that leaves nothing",
-    wrong="""An optimizer of Keras has a weight decay that, times its learning rate, is 1 or
+    wrong="""An optimizer of Keras has a weight decay that, multiplied by its learning rate, is 1 or
     more.""",
-    why="""Each step takes the whole variable away, or turns its sign: nothing that is learned
-    stays.""",
-    instead="""a decay of which little is left when it is multiplied by the rate:
-    `weight_decay=0.01`.""",
+    why="""Each step sets the whole variable to zero or changes its sign, so nothing that is learned
+    remains.""",
+    instead="a decay that is small when multiplied by the learning rate: `weight_decay=0.01`.",
 )
 def decays_all(seen: Seen) -> Iterator[Told]:
     counted = {variable.key for _, variable in seen.flat.writes()}
@@ -328,10 +329,10 @@ def decays_all(seen: Seen) -> Iterator[Told]:
     RULES,
     "V212",
     "A variable that only decays",
-    wrong="""A trainable variable shrinks by a share of itself in each step, and no gradient
-    updates it in any branch.""",
-    why="It goes to zero, whatever it was good for.",
-    instead="the decay of what is trained only: `weight_decay=` of the optimizer that trains it.",
+    wrong="""A trainable variable shrinks by a share of itself in each step, and no gradient updates
+    it in any branch.""",
+    why="It goes to zero, whatever its use was.",
+    instead="decay only for what is trained: `weight_decay=` of the optimizer that trains it.",
 )
 def only_decays(seen: Seen) -> Iterator[Told]:
     trained = {*paths_of(seen.trained)} | {u.variable.path for u in seen.flow.unseen}
@@ -344,9 +345,9 @@ def only_decays(seen: Seen) -> Iterator[Told]:
     RULES,
     "V213",
     "Gradients that are added up and not used",
-    wrong="""Gradients are added to variables, which are emptied in turn, and no update, output
-    or other variable is made of these sums.""",
-    why="The update is by the gradient of one call alone: all others are thrown away.",
+    wrong="""Gradients are added to variables, which are reset from time to time, but no update,
+    output or other variable uses these sums.""",
+    why="Each update uses the gradient of a single call; all others are thrown away.",
     instead="the sums in `optimizer.apply`, divided by the number of calls.",
 )
 def sums_are_not_used(seen: Seen) -> Iterator[Told]:
@@ -368,11 +369,12 @@ def sums_are_not_used(seen: Seen) -> Iterator[Told]:
     RULES,
     "V214",
     "Clipped before the loss scale is divided out",
-    wrong="""A loss is multiplied by a dynamic loss scale, its gradients are divided by it, and
-    what they make of a variable depends on the scale all the same: they are clipped, or
-    normalised, while they are still multiplied.""",
-    why="The bound is thousands of times too tight, and another one whenever the scale is adapted.",
-    instead="the division first: clip what `tape.gradient` made, divided by the scale.",
+    wrong="""A loss is multiplied by a dynamic loss scale and its gradients are divided by it, but
+    the update still depends on the scale: the gradients are clipped or normalised while they are
+    multiplied by it.""",
+    why="The bound is thousands of times too tight, and changes whenever the scale does.",
+    instead="""the division first: clip the result of `tape.gradient` after dividing it by the
+    scale.""",
 )
 def clipped_while_scaled(seen: Seen) -> Iterator[Told]:
     scaling = seen.detector.search.scaling

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from verify.flow import differentiated, flow_of
 from verify.graphs import (
     Arguments,
     FlatGraph,
+    Node,
+    SourceLine,
     Tensor,
     VariableRef,
     arguments_of,
     graph_of_fit,
     key_of,
+    line_of,
     no_collection,
     read,
     roles_of,
@@ -36,7 +39,7 @@ class Step:
     objects that the step's function has at hand. `numbers`: what scalar variables hold now, by key.
     `parts`: of how many replicas' gradients, which are added up elsewhere, those of this step are
     one; `workers`: how many of them train this model together. `callables`: the names of layers and
-    models at hand.
+    models at hand. `graph`: the ``FuncGraph`` that knows which lines of code made it.
     """
 
     name: str
@@ -56,9 +59,16 @@ class Step:
     parts: int = 1
     workers: int = 1
     callables: frozenset[str] = frozenset()
+    graph: Any = dataclasses.field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<step {self.name} of {len(self.flat.nodes)} ops>"
+
+    def lines_of(self, nodes: Iterable[Node]) -> Iterator[SourceLine]:
+        """The lines of the user's code that made ops, as far as they are known."""
+        if self.graph is not None:
+            found = (line_of(self.graph, node) for node in nodes)
+            yield from (line for line in found if line is not None)
 
     @property
     def flags(self) -> frozenset[int | str] | None:
@@ -187,6 +197,7 @@ def capture(
         frozenset() if roles is None else roles.inputs,
         arguments_of(found.signature, found.flat),
         callables=found.callables,
+        graph=found.graph,
     )
 
 

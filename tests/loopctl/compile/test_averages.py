@@ -154,7 +154,7 @@ def test_averages_are_saved() -> None:
         ({"into": "teacher"}, "are of shapes [(3, 2), (2,), (2,), (2,)], and the branch's variabl"),
         ({"into": "student", "of": "teacher"}, "student/dense/kernel, student/dense/bias, student"),
         ({"into": "teachr"}, "'teachr' matches no layer"),
-        ({"into": lambda model: keras.layers.Dense(1)}, "which is no layer of model 'views'"),
+        ({"into": lambda model: keras.layers.Dense(1)}, "which is not a layer of model 'views'"),
     ],
 )
 def test_what_does_not_go_in_pairs_is_refused(branch: Any, message: str) -> None:

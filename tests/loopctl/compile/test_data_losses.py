@@ -107,7 +107,7 @@ def test_targets_that_do_not_fit_are_refused_with_the_place() -> None:
 def test_of_two_losses_for_one_output_the_first_counts_and_a_warning_says_so() -> None:
     plain, model = build("one", ["mae", "mse"]), build("one")
     plain.fit(X, A, batch_size=4, shuffle=False, verbose=0)
-    with pytest.warns(UserWarning, match="2 losses for the one output of model 'net'"):
+    with pytest.warns(UserWarning, match="2 losses for the single output of model 'net'"):
         callback = under_control(model, ["mae", "mse"], A)
     assert_alike(model, plain)
     verify.assert_config(model, callback, (X[:4], A[:4]))
@@ -174,7 +174,7 @@ def test_how_weights_are_arranged() -> None:
     for net in (by_list, by_name):
         assert output_weights(net, ["mae", None], "loss") == [0.25, 2.0]
         assert output_weights(net, {"b": "mae"}, "loss") == {"b": 2.0}
-        with pytest.raises(ConfigError, match=r"weighs by .*: give one loss for each"):
+        with pytest.raises(ConfigError, match=r"has weights .*: give one loss for each"):
             output_weights(net, "mae", "loss")
         with pytest.raises(ConfigError, match=r"list of 1, but .* weights for 2 outputs"):
             output_weights(net, ["mae"], "loss")
@@ -277,7 +277,7 @@ def test_a_branchs_own_loss_takes_the_place_of_compute_loss() -> None:
 
 
 def test_a_train_step_of_ones_own_is_refused() -> None:
-    told = "model 'net' has a train_step of its own, .*: write what it does as the \"objective\""
+    told = "model 'net' has its own train_step, .*: write what it does as the \"objective\""
     with pytest.raises(ConfigError, match=told):
         LoopControllerCallback(config_of()).attach(made(Stepping))
 

@@ -272,5 +272,5 @@ def test_a_model_without_call_needs_objectives_and_layers_that_are_built() -> No
         LoopControllerCallback(config).attach(pair())
     model = pair()
     model.extra = keras.layers.Dense(1)
-    with pytest.raises(ConfigError, match="has layers without variables yet and no call"):
+    with pytest.raises(ConfigError, match="has layers without variables, and no call"):
         fitted(model, CONFIG)

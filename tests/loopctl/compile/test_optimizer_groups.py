@@ -100,7 +100,7 @@ SGD = keras.optimizers.SGD
             "['*'] is a LossScaleOptimizer, which consists of others",
         ),
         ({"*": SGD(loss_scale_factor=2.0)}, "['*'] scales the loss (loss_scale_factor)"),
-        (dict.fromkeys(("*kernel", "*bias"), SGD()), "those of groups are each group's own"),
+        (dict.fromkeys(("*kernel", "*bias"), SGD()), "each group needs an optimizer of its own"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(optimizer: Any, message: str) -> None:

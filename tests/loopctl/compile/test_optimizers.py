@@ -31,7 +31,7 @@ def test_an_optimizer_that_was_built_for_another_model_is_refused() -> None:
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(build().trainable_variables)
     callback = LoopControllerCallback({"a": {"cond": when.always, True: {"optimizer": optimizer}}})
-    with pytest.raises(ConfigError, match="has been built for other variables than sequential"):
+    with pytest.raises(ConfigError, match="has been built for variables other than sequential"):
         callback.attach(build())
 
 
@@ -98,8 +98,8 @@ def test_an_accumulating_optimizer_for_different_variables_is_refused(own: bool)
         }
     }
     told = (
-        r'config\["turn"\]\[True\] and config\["turn"\]\[False\] train different variables by one '
-        r"optimizer \(.*\) that accumulates the gradients of 2 substeps"
+        r'config\["turn"\]\[True\] and config\["turn"\]\[False\] train different variables with '
+        r"one optimizer \(.*\) that accumulates the gradients of 2 substeps"
     )
     with pytest.raises(ConfigError, match=told):
         LoopControllerCallback(turns).attach(net)

@@ -213,7 +213,7 @@ class Penalised(keras.layers.Layer):
 @pytest.mark.parametrize(
     ("layer", "changes", "message"),
     [
-        (keras.layers.BatchNormalization(), {}, "moving_mean moves with the batch. Normalise each"),
+        (keras.layers.BatchNormalization(), {}, "moving_mean depends on the batch. Normalise each"),
         (Penalised(), {"regularize": True}, "adds to the loss by add_loss or an activity_regul"),
         (
             keras.layers.Dense(2, activity_regularizer="l2", name="active"),
@@ -259,7 +259,7 @@ def test_among_replicas_it_must_be_known_how_a_loss_is_reduced() -> None:
     with mirrored().scope():
         model = build("sgd")
     branch = {**PLAIN, "loss": Whole()}
-    with pytest.raises(ConfigError, match="a loss that is reduced by a function of its own"):
+    with pytest.raises(ConfigError, match="a loss with its own reduction"):
         LoopControllerCallback({"all": {**ALWAYS, True: branch}}).attach(model)
 
 

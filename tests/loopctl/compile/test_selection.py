@@ -103,7 +103,7 @@ def test_regularisation_by_layer(model: keras.Model, data: Data) -> None:
         (lambda m: m, "a list of the model's layers is needed"),
         (
             lambda m: [keras.layers.Dense(1, name="stranger")],
-            "returned stranger, which is no layer",
+            "returned stranger, which is not a layer",
         ),
     ],
 )

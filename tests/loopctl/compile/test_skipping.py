@@ -108,5 +108,5 @@ def test_the_count_is_saved_and_a_fit_begins_anew() -> None:
 
 def test_a_name_that_is_taken_is_refused() -> None:
     branch = {"cond": when.always, True: {"skip_nonfinite": True}}
-    with pytest.raises(ConfigError, match="'skipped_all' is a name in fit's logs already"):
+    with pytest.raises(ConfigError, match="'skipped_all' is already a name in the logs of fit"):
         LoopControllerCallback({"all": branch, "skipped_all": branch}).attach(build())

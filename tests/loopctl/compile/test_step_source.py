@@ -101,5 +101,5 @@ def test_source_of_what_is_not_there(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="attach the callback to a model"):
         callback.source()
     callback.attach(model)
-    with pytest.raises(ConfigError, match=r'config\["late"\]\[False\] is no substep'):
+    with pytest.raises(ConfigError, match=r'config\["late"\]\[False\] is not a substep'):
         callback.source("late", False)

@@ -150,7 +150,7 @@ class Own(keras.Model):
         ({"loss_weights": [1.0]}, "has 1 weights for 2 losses: one for each is needed"),
         (
             {"loss_weights": {"aa": 1.0}},
-            "'aa', which is no output with a loss: there are 'a', 'b'.",
+            "'aa', which is not an output with a loss: there are 'a', 'b'.",
         ),
         ({"loss": "mae", "loss_weights": [1, 2, 3]}, "has 3 weights for 2 losses"),
         (
@@ -171,8 +171,8 @@ def test_who_computes_a_loss_by_itself_weighs_it() -> None:
     model = Own(plain.inputs, plain.outputs)
     model.compile("sgd", "mse")
     config = {"all": {"cond": when.always, True: {"loss_weights": 0.5}}}
-    with pytest.raises(ConfigError, match="can't be told to the compute_loss of model"):
+    with pytest.raises(ConfigError, match="has no effect on the compute_loss of model"):
         LoopControllerCallback(config).attach(model)
     wrong = {"objective": parts, "loss_weights": {"siz": 0.5}}
-    with pytest.raises(ConfigError, match=r"'siz', which is no part .* Did you mean 'size'\?"):
+    with pytest.raises(ConfigError, match=r"'siz', which is not a part .* Did you mean 'size'\?"):
         fitted(build(), {"all": {"cond": when.always, True: wrong}})

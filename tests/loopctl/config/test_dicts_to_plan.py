@@ -49,7 +49,7 @@ BAD = [
     ({"gate": {"cnd": cond, True: {}}}, "Did you mean 'cond'?"),
     ({"gate": {"cond": cond, True: None}}, 'config["gate"][True] is None: a dict is needed'),
     (branch(cliping=(0, 1)), "Did you mean 'clipping'?"),
-    (branch(optimizer="adamm"), "'adamm', which is no Keras optimizer. Did you mean 'Adam'?"),
+    (branch(optimizer="adamm"), "'adamm', which is not a Keras optimizer. Did you mean 'Adam'?"),
     (branch(optimizer=keras.optimizers.Adam), "an instance is needed, e.g. Adam()"),
     (branch(optimizer=3), 'config["gate"][True]["optimizer"] is 3'),
     (branch(loss="mse", objective=nothing), 'config["gate"][True] has both "loss" and "objective"'),
@@ -77,12 +77,12 @@ BAD = [
     (branch(loss_weights={0: 1.0}), '["loss_weights"] has the key 0: the name of an output'),
     (branch(loss_weights=["1"]), "[\"loss_weights\"][0] is '1': a finite number, a value of"),
     (branch(loss_weights=float("nan")), '["loss_weights"] is nan: a finite number'),
-    (branch(loss_weights=1, loss=None), 'has no loss to weigh: "loss" is None'),
+    (branch(loss_weights=1, loss=None), 'has no loss to apply to: "loss" is None'),
     (branch(loss_weights=[1], objective=nothing), "but parts of an objective have names: a dict"),
     (branch(skip_nonfinite=1), '["skip_nonfinite"] is 1: True or False is needed'),
     (branch(optimizer={}), '["optimizer"] is {}: at least one glob with its optimizer'),
     (branch(optimizer={1: "sgd"}), '["optimizer"] has the key 1: a glob such as'),
-    (branch(optimizer={"*": "adamm"}), "[\"optimizer\"]['*'] is 'adamm', which is no Keras opt"),
+    (branch(optimizer={"*": "adamm"}), "[\"optimizer\"]['*'] is 'adamm', which is not a Keras opt"),
     (branch(optimizer={"clas_name": {}}), "are needed. Did you mean 'class_name'?"),
     (
         branch(optimizer={"*": "sgd"}, learning_rate=0.1),
@@ -109,7 +109,8 @@ BAD = [
     (branch(inference=1), 'config["gate"][True]["inference"] is 1: True, False, a list of layers'),
     (
         branch(inference=True, update_statistics=True),
-        '"update_statistics": True: leave one out, or name the layers that infer',
+        '"update_statistics": True: leave one out, or name the layers that are to run in '
+        "inference mode",
     ),
     (branch(repeat=True), 'config["gate"][True]["repeat"] is True'),
     (branch(gradients="clip"), 'config["gate"][True]["gradients"] is \'clip\': a callable is'),
@@ -183,11 +184,11 @@ UNFIT = [
     (branch(variables=nothing), 'config["gate"][True]["variables"] leaves no variable'),
     (branch(excluded_variables=lambda m: m.trainable_variables), "leaves no variable"),
     (branch(variables=lambda m: m.layers[0].kernel), "a list of the model's variables is needed"),
-    (branch(variables=lambda m: [STRANGER]), "which is no variable of model"),
+    (branch(variables=lambda m: [STRANGER]), "which is not a variable of model"),
     (branch(excluded_variables=lambda m: [STRANGER]), 'config["gate"][True]["excluded_variables"]'),
     (branch(variables=lambda m: m.non_trainable_variables), "which is not trainable"),
     ({"count": {"cond": cond, True: {}}}, "'count' shadows an attribute of model"),
-    ({"mae": {"cond": cond, True: {}}}, "'mae' is a name in fit's logs already"),
+    ({"mae": {"cond": cond, True: {}}}, "'mae' is already a name in the logs of fit"),
     ({"a": {"cond": cond, True: {}}, "loss_a": {"cond": cond, True: {}}}, "'loss_a' is a name in"),
 ]
 
@@ -255,7 +256,7 @@ def test_a_metric_that_is_named_like_an_action_is_found_when_fit_begins(
 ) -> None:
     weights = model.get_weights()
     callback = LoopControllerCallback({"mae": {"cond": cond, True: {}}})
-    with pytest.raises(ConfigError, match="'mae' is a name in fit's logs already"):
+    with pytest.raises(ConfigError, match="'mae' is already a name in the logs of fit"):
         model.fit(*data, verbose=0, callbacks=[callback])
     assert not hasattr(model, "control_variables")
     assert not hasattr(model, "mae_on")

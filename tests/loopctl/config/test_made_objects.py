@@ -95,8 +95,8 @@ def test_every_key_of_callables_may_be_made_of_settings(tmp_path: Path) -> None:
         (Scaled(1.0, table={"x": np.zeros(2)}), "[\"gradients\"].table['x'] is array"),
         (Scaled(1.0, table={"import": "a.b"}), "[\"gradients\"].table is {'import'"),
         (Scaled(1.0, inner=[Scaled(1.0, inner=object())]), '["gradients"].inner[0].inner is <obj'),
-        (Scaled(1.0, inner=(1, 2)), "is not equal to what is made of its fields once more"),
-        (Counting(), "is not equal to what is made of its fields once more"),
+        (Scaled(1.0, inner=(1, 2)), "is not equal to an object made from its fields"),
+        (Counting(), "is not equal to an object made from its fields"),
     ],
     ids=["lambda", "array", "a table like one of ours", "nested", "tuple", "state"],
 )
@@ -113,7 +113,7 @@ def test_what_is_not_read_as_it_was_is_not_written(made: Any, message: str, tmp_
     ("table", "message"),
     [
         (f'{{class_name = "{NAME}.Scald"}}', "Did you mean 'Scaled'?"),
-        (f'{{class_name = "{NAME}.halved"}}', "which is no dataclass"),
+        (f'{{class_name = "{NAME}.halved"}}', "which is not a dataclass"),
         (f'{{class_name = "{NAME}.Scaled", config = {{factr = 1}}}}', "Did you mean 'factor'?"),
         (f'{{class_name = "{NAME}.Scaled", config = {{seen = 1}}}}', "unknown key 'seen'"),
         (f'{{class_name = "{NAME}.Scaled", config = 3}}', "is 3: a table of fields is needed"),

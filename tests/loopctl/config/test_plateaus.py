@@ -234,14 +234,14 @@ def test_the_text_is_the_expression(expression: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: when.plateau(when.accuracy, 5), "say mode='min' or mode='max'"),
+        (lambda: when.plateau(when.accuracy, 5), "give mode='min' or mode='max'"),
         (lambda: when.plateau(when.loss, 0), "patience=0: at least 1 is needed"),
         (lambda: when.plateau(when.loss, 2, window=True), "window=True: at least 1 is needed"),
         (lambda: when.plateau(when.loss, 2, delta=-1), "delta=-1 is below zero"),
         (lambda: when.plateau(when.loss, 2, delta=math.nan), "nan is not finite"),
         (lambda: when.plateau(when.loss, 2, mode="least"), "allowed are 'min' and 'max'"),
         (lambda: when.plateau(when.loss.mean(9), 2), "as in when.loss, window=9"),
-        (lambda: when.plateau(when.batches, 2), "when.batches is no column"),  # type: ignore[arg-type]
+        (lambda: when.plateau(when.batches, 2), "when.batches is not a column"),  # type: ignore[arg-type]
     ],
 )
 def test_other_arguments_are_refused(make: Callable[[], Any], message: str) -> None:
@@ -254,8 +254,8 @@ def test_other_arguments_are_refused(make: Callable[[], Any], message: str) -> N
     ("text", "message"),
     [
         ("plateau(loss)", "missing 1 required positional argument"),
-        ("plateau(accuracy, 3)", "say mode='min' or mode='max'"),
-        ("plateau(loss, batches)", "is no number"),
+        ("plateau(accuracy, 3)", "give mode='min' or mode='max'"),
+        ("plateau(loss, batches)", "is not a number"),
         ("platau(loss, 3)", "Did you mean 'plateau'?"),
         ("plateau(loss.last(), 3)", "is not understood"),
     ],
@@ -263,7 +263,7 @@ def test_other_arguments_are_refused(make: Callable[[], Any], message: str) -> N
 def test_other_text_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         when.parse(text, where="cond")
-    assert str(error.value).startswith(f"cond is {text!r}, which is no graph predicate")
+    assert str(error.value).startswith(f"cond is {text!r}, which is not a graph predicate")
     assert message in str(error.value)
 
 

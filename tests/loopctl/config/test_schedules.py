@@ -75,12 +75,12 @@ def test_the_text_of_a_number_is_that_number(number: Any) -> None:
     [
         (lambda: when.linear(0, 1, over=0), "over has to be above zero"),
         (lambda: when.cosine(0, math.inf, over=2), "inf is not finite"),
-        (lambda: when.linear("0", 1, over=2), "'0' is no number"),  # type: ignore[arg-type]
-        (lambda: when.linear(0, 1, over=True), "True is no number"),
-        (lambda: when.linear(0, 1, over=2, of=3), "of=3 is no counter"),  # type: ignore[arg-type]
+        (lambda: when.linear("0", 1, over=2), "'0' is not a number"),  # type: ignore[arg-type]
+        (lambda: when.linear(0, 1, over=True), "True is not a number"),
+        (lambda: when.linear(0, 1, over=2, of=3), "of=3 is not a counter"),  # type: ignore[arg-type]
         (lambda: when.piecewise([], [1]), "at least one boundary"),
         (lambda: when.piecewise([1], [1]), "one value more than boundaries"),
-        (lambda: when.piecewise([2, 2], [1, 2, 3]), "each boundary has to be above the one"),
+        (lambda: when.piecewise([2, 2], [1, 2, 3]), "each boundary has to be larger than the one"),
         (lambda: when.piecewise(2, [1, 2]), "two lists of numbers"),  # type: ignore[arg-type]
         (lambda: when.minimum(when.always, 1), "a number is needed"),
     ],
@@ -95,7 +95,7 @@ def test_other_arguments_are_refused(make: Callable[[], Any], message: str) -> N
     ("text", "message"),
     [
         ("linear(0, 1)", "missing 1 required keyword-only argument"),
-        ("linear(0, epochs, over=3)", "'epochs' is no number"),
+        ("linear(0, epochs, over=3)", "'epochs' is not a number"),
         ("linear(0, 1, ovr=3)", "unexpected keyword argument 'ovr'"),
         ("linaer(0, 1, over=3)", "Did you mean 'linear'?"),
         ("batches < 3", "which is a condition: a number is needed"),

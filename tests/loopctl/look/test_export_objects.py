@@ -113,7 +113,7 @@ def test_that_an_expression_makes_its_equal(thing: Own) -> None:
 @pytest.mark.parametrize(
     ("thing", "told"),
     [
-        (Own((1.0,), views=lambda x: x), r"here\.views is .* can't be named"),
+        (Own((1.0,), views=lambda x: x), r"here\.views is .* has no name"),
         (Own((1.0,), inner=[object()]), r"here\.inner\[0\] is .*, which can't be written"),
         (Own((1.0,), inner={"a": {1}}), r"here\.inner\['a'\] is \{1\}, which can't be written"),
     ],

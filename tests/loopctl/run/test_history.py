@@ -48,7 +48,7 @@ def test_columns_of_several_steps_at_once() -> None:
     np.testing.assert_array_equal(history.column("loss", last=2), [0.5, 0.25])
     np.testing.assert_array_equal(history.column("gate"), [True, False, True])
     assert history.column("gate").dtype == bool
-    with pytest.raises(KeyError, match="no step has a value 'mae': there are loss, gate"):
+    with pytest.raises(KeyError, match="there is no column 'mae'; there are loss, gate"):
         history.column("mae")
 
 

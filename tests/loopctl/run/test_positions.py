@@ -154,7 +154,7 @@ def test_data_that_are_drawn_by_python_are_drawn_again(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="PyFunc is") as seen:
         plain(folder, data(), 2, 8)
-    assert sum("the place in the data can't be saved" in str(w.message) for w in seen) == 1
+    assert sum("the position in the data can't be saved" in str(w.message) for w in seen) == 1
     ours, whole = plain(folder, data(), 100), plain(tmp_path / "whole", data(), 100)
     for a, b in zip(ours.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -234,7 +234,7 @@ def test_another_first_epoch(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")
     control = LoopControllerCallback({"all": {"cond": when.always, True: {}}})
-    with pytest.raises(ConfigError, match=r"begins with epoch 0, but .* goes on with epoch 1"):
+    with pytest.raises(ConfigError, match=r"begins with epoch 0, but .* continues with epoch 1"):
         model.fit(X, Y, verbose=0, callbacks=[control, Backup(tmp_path, 3)])
 
 

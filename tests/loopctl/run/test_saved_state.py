@@ -103,7 +103,9 @@ def test_a_state_of_another_config_is_refused(model: keras.Model, data: Data) ->
     model.fit(*data, verbose=0, callbacks=[callback])
     other = LoopControllerCallback({"gate": {"cond": when.always, True: {}}})
     other.set_state(callback.get_state())
-    with pytest.raises(ConfigError, match="the state is of actions gate, late with 1 optimizers"):
+    with pytest.raises(
+        ConfigError, match="the state belongs to the actions gate, late with 1 optimizers"
+    ):
         model.fit(*data, verbose=0, callbacks=[other])
 
 

@@ -89,12 +89,12 @@ def test_what_is_thawed_needs_a_new_optimizer(scaled: bool) -> None:
 
 def test_what_is_attached_before_says_so() -> None:
     model = stacked()
-    with pytest.warns(UserWarning, match="without variables yet.*head"):
+    with pytest.warns(UserWarning, match="that have no variables yet.*head"):
         LoopControllerCallback(CONFIG).attach(model)
     model = stacked()
     model(X[:8])
     callback = LoopControllerCallback(CONFIG)
-    with pytest.warns(UserWarning, match="without variables yet.*dense"):  # which is not used
+    with pytest.warns(UserWarning, match="that have no variables yet.*dense"):  # which is not used
         callback.attach(model)
     before = model.head.get_weights()
     fitted(callback, model=model)

@@ -24,6 +24,6 @@ def test_expectations_of_a_mapping() -> None:
     assert made.values == {"loss": "mse", "allow_writes": True}
     assert Expectation.of(made) is made
     with pytest.raises(
-        TypeError, match="no expectation is called 'los': there are loss, objective, forward"
+        TypeError, match="there is no keyword 'los'; there are loss, objective, forward"
     ):
         Expectation.of({"los": "mse"})

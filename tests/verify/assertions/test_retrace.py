@@ -33,8 +33,11 @@ def test_alike_calls_share_a_trace() -> None:
             [((tf.zeros(2), tf.zeros(3)),), ((tf.zeros(2), tf.zeros(4)),)],
             r"data\[1\]: shape \(4,\), \(3,\) before",
         ),
-        ([tf.zeros(2), {"data": tf.zeros(2), "rate": tf.constant(1.0)}], "rate is there in one"),
-        ([tf.zeros(2), ((tf.zeros(2),), {"rate": 2})], "rate is there in one"),
+        (
+            [tf.zeros(2), {"data": tf.zeros(2), "rate": tf.constant(1.0)}],
+            "rate is given in only one",
+        ),
+        ([tf.zeros(2), ((tf.zeros(2),), {"rate": 2})], "rate is given in only one"),
     ],
     ids=["shape", "dtype", "Python value", "nested", "named", "named too"],
 )
@@ -54,7 +57,7 @@ def test_only_the_call_that_is_traced_again_is_told() -> None:
 
 
 def test_what_can_never_retrace_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"no tf\.function"):
+    with pytest.raises(TypeError, match=r"neither a tf\.function"):
         verify.assert_no_retrace(len, [1, 2])
     with pytest.raises(ValueError, match="two calls"):
         verify.assert_no_retrace(function(), [tf.zeros(2)])
@@ -134,7 +137,7 @@ def test_models_and_their_functions(target: str, fed: str) -> None:
             tf.sparse.from_dense([[1.0, 2.0]]),
             "an input_signature of tf.SparseTensorSpec",
         ),
-        (tf.zeros(1), tf.zeros((1, 1)), "bring both to one rank"),
+        (tf.zeros(1), tf.zeros((1, 1)), "give both the same rank"),
         ("mean", "sum", "'sum', 'mean' before; .* a tf.function for each"),
     ],
     ids=[

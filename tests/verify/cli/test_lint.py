@@ -123,7 +123,7 @@ def test_a_comment_that_silences_nothing_is_told(
         ("# verify: ignore[V201]", "gives no reason"),
         ("# verify: ignore[V999] soon", "there is no rule 'V999'"),
         ("# verify: ignore[] soon", "names no rule"),
-        ("# verify: ingore[V201] soon", "is no comment that is known"),
+        ("# verify: ingore[V201] soon", "is not a known comment"),
     ],
 )
 def test_a_wrong_comment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,29 @@ def test_a_contract_that_is_broken_says_where(
     assert '- `loss` is not what `a.graph.toml:3` promises: `loss = "mae"`' in text
     assert "tests/verify/contracts/shop.py:" in text
     assert (Path("one.json").read_text()[0], Path("two.sarif").read_text()[0]) == ("{", "{")
+
+
+def test_a_contract_that_is_broken_says_where_in_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = f'target = "{SHOP}:own_and_more"'
+    Path("a.graph.toml").write_text(f'[contracts.a]\n{target}\nwatched = "*head*"\n')
+    also = ["--also", "markdown=one.md", "--also", "sarif=two.sarif", "--also", "json=three.json"]
+    assert main(["check", "--format", "github", *also]) == 1
+    code = "optimizer.apply(tape.gradient(loss, variables), variables)"
+    shop = Path(__file__).parents[1] / "contracts" / "shop.py"
+    (number,) = [i for i, line in enumerate(shop.read_text().splitlines(), 1) if code in line]
+    place = "tests/verify/contracts/shop.py"
+    assert f"::error file={place},line={number},title=" in capsys.readouterr().out
+    assert f"\n  - in `{place}:{number}`: `{code}`\n" in Path("one.md").read_text()
+    (result,) = json.loads(Path("two.sarif").read_text())["runs"][0]["results"]
+    (shown,), (other,) = result["locations"], result["relatedLocations"]
+    assert shown["physicalLocation"]["region"] == {"startLine": number}
+    assert shown["physicalLocation"]["artifactLocation"] == {"uri": place}
+    assert other["physicalLocation"]["artifactLocation"]["uri"].endswith("a.graph.toml")
+    (violation,) = json.loads(Path("three.json").read_text())["contracts"][0]["violations"]
+    assert violation["lines"] == [{"path": str(shop), "number": number, "text": code}]
 
 
 def test_lint_tells_the_rule(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def test_what_looks_different_alone(path: Path, tmp_path: Path) -> None:
         (["record", _GOOD, "-o", "steps.toml"], "steps.toml: a record is named *.json"),
         (["record", f"{_HERE}:nothing"], "nothing"),
         (["diff", _GOOD], f"{_GOOD} is no record (*.json): name one, or two steps"),
-        (["diff", _GOOD, _OTHER, "--format", "json"], "are of records (*.json)"),
+        (["diff", _GOOD, _OTHER, "--format", "json"], "only work with records (*.json)"),
         (["diff", "none.json"], "none.json does not exist"),
     ],
 )

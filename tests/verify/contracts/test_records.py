@@ -125,7 +125,7 @@ def test_records_against_one_another() -> None:
 def test_that_what_is_no_record_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text(text, "utf-8")
-    with pytest.raises(ContractError, match="no record that loopctl-verify"):
+    with pytest.raises(ContractError, match="not a record that loopctl-verify"):
         read_record(path)
     with pytest.raises(ContractError, match="does not exist"):
         read_record(tmp_path / "none.json")

@@ -79,7 +79,7 @@ def test_every_turn_of_a_loop_is_one(name: str) -> None:
 
 
 def test_one_gradient_applied_twice_in_a_turn() -> None:
-    with pytest.raises(verify.GraphAssertionError, match="by no rule that is known"):
+    with pytest.raises(verify.GraphAssertionError, match="by an unknown rule"):
         verify.assert_graph(in_turns(optim.SGD(0.1), 2), *batch(), optimizer=optim.SGD(0.1))
 
 
@@ -110,7 +110,7 @@ FAULTS: dict[str, tuple[Apply, dict[str, Any], str]] = {
     "one gradient applied twice": (
         twice,
         {"optimizer": optim.SGD(0.1)},
-        "by no rule that is known",
+        "by an unknown rule",
     ),
     "another rate in one round": (larger_at_last, {"learning_rate": 0.1}, r"rate=0\.2"),
     "clipped in one round": (clipped_at_first, {"clipping": None}, r"\[-1, 1\]"),

@@ -222,5 +222,5 @@ def test_a_loss_whose_gradients_are_multiplied() -> None:
 
 def test_what_limits_gradients_is_told_though_it_is_no_clip() -> None:
     train = step(dense(), MSE, treat=lambda gradients: [tf.tanh(g) for g in gradients])
-    assert "limited, by no clip that is known" in rejected(train, *batch(), clipping=None)
+    assert "limited, but not by a known clip" in rejected(train, *batch(), clipping=None)
     assert "changed, and limited" in str(verify.facts(train, *batch()))

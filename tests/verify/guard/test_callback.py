@@ -199,7 +199,7 @@ def test_that_batches_of_any_structure_are_told() -> None:
         ({"every": True}, "every is True"),
         ({"within": 0.5}, "within is 0.5"),
         ({"every": 1, "ratio": (0.1, 0.01)}, r"ratio is \(0.1, 0.01\): .*low < high"),
-        ({"ratio": (0.0, 0.1)}, "say every=n, too"),
+        ({"ratio": (0.0, 0.1)}, "needs every=n"),
         ({"on_violation": "print"}, "on_violation is 'print': it may be 'raise', 'warn'"),
     ],
 )

@@ -56,14 +56,14 @@ def test_that_a_snapshot_which_tells_less_is_refused(tmp_path: Path) -> None:
     """Of loopctl 0.1: it knew no optimizer, no mode, no fingerprint."""
     path = tmp_path / "train.graph"
     path.write_text("loss: MeanSquaredError\n", "utf-8")
-    with pytest.raises(ContractError, match=r"train\.graph was kept by loopctl 0\.1, .*update"):
+    with pytest.raises(ContractError, match=r"train\.graph was written by loopctl 0\.1, .*update"):
         Guard(path)
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("{0}", "has several contracts: say one, .*#right"),
+        ("{0}", "has several contracts: choose one, .*#right"),
         ("{0}#rigth", "no contract 'rigth'; did you mean right?"),
         ("{0}#other", "no contract 'other'; it has right, wrong"),
         ("{0}.txt", "neither a contract .* nor a snapshot"),
@@ -82,7 +82,7 @@ def test_that_a_file_that_says_nothing_clear_is_refused(
     [
         ({}, "neither given"),
         ({"contract": "a.graph.toml", "loss": "mse"}, "both 'a.graph.toml' and loss given"),
-        ({"losses": "mse"}, "no expectation is called 'losses'"),
+        ({"losses": "mse"}, "there is no keyword 'losses'"),
     ],
 )
 def test_that_one_of_them_is_asked_for(given: dict[str, Any], told: str) -> None:
@@ -116,5 +116,5 @@ def test_that_rules_are_held_besides_a_contract(contracts: Path) -> None:
 def test_that_an_unknown_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="V999"):
         Guard(lint=True, ignore=["V999"])
-    with pytest.raises(ValueError, match="say lint=True, too"):
+    with pytest.raises(ValueError, match="needs lint=True"):
         Guard(loss="mse", ignore=["V111"])

@@ -391,5 +391,5 @@ def test_nothing_is_accumulated() -> None:
     told = rejected(model, batch(), accumulated=None)
     assert "an update after each 2 calls, by the mean of their gradients" in told
     for wrong in (0, True, 2.0, "2"):
-        with pytest.raises(TypeError, match="is no number of calls"):
+        with pytest.raises(TypeError, match="is not a number of calls"):
             verify.assert_graph(model, batch(), accumulated=wrong)

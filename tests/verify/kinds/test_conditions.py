@@ -103,7 +103,7 @@ def test_what_data_decide_is_no_condition() -> None:
 
 @pytest.mark.parametrize("text", ["steps <", "steps ** 2 > 1", "steps < [1]", "steps < 'a'"])
 def test_what_is_no_expression(text: str, chosen: Any) -> None:
-    with pytest.raises(ValueError, match=r"^conditions: .* is (no expression|more than)"):
+    with pytest.raises(ValueError, match=r"^conditions: .* is (not an expression|more than)"):
         verify.assert_graph(chosen, X, conditions={"flag": text})
 
 
@@ -116,7 +116,9 @@ def test_nothing_is_called(chosen: Any) -> None:
 
 @pytest.mark.parametrize("wrong", ["steps < 3", {"flag": 3}, ["flag"]])
 def test_what_is_no_dict_of_expressions(wrong: Any, chosen: Any) -> None:
-    with pytest.raises(TypeError, match=r"^conditions: .* is no dict of expressions by variable"):
+    with pytest.raises(
+        TypeError, match=r"^conditions: .* is not a dict of expressions by variable"
+    ):
         verify.assert_graph(chosen, X, conditions=wrong)
 
 

@@ -65,13 +65,13 @@ OTHERWISE: dict[str, tuple[Write, str]] = {
     ),
     "of_two": (
         lambda t, s, d, g: t.assign(0.98 * t + 0.01 * s + 0.01 * OTHER),
-        "by no average of another variable",
+        "which is not a known average of another variable",
     ),
-    "of_data": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * d), "by no average"),
-    "curved": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * s * s), "by no average"),
-    "of_a_gradient": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * g), "by no average"),
+    "of_data": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * d), "not a known average"),
+    "curved": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * s * s), "not a known average"),
+    "of_a_gradient": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * g), "not a known average"),
     "still": (lambda t, s, d, g: t + s, "is not written"),
-    "to_itself": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * t), "by no average"),
+    "to_itself": (lambda t, s, d, g: t.assign(0.99 * t + 0.01 * t), "not a known average"),
     "swapped": (lambda t, s, d, g: s.assign(0.99 * s + 0.01 * t), "they are exchanged"),
     "warming_up": (
         lambda t, s, d, g: t.assign_add(
@@ -207,7 +207,7 @@ def test_an_average_that_is_never_made() -> None:
     told = rejected(train, tf.TensorSpec((2,)), follows=wanted)
     assert told.splitlines()[1:4] == [
         "1. follows: expected teacher/* to follow another variable",
-        "     found    no variable of the step, nor of its model, is called so",
+        "     found    neither the step nor its model has such a variable",
         "     trainable variables it uses: source",
     ]
     with pytest.raises(ValueError, match=r"'teacher/\*' matches no variable"):

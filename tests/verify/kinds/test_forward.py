@@ -188,7 +188,7 @@ def test_the_known_model() -> None:
     told = rejected(step_of(lambda x: by_hand(x, tf.nn.relu)), *SPECS, model=MODEL, forward=True)
     assert "another prediction" in told
     told = rejected(step_of(trained), *SPECS, forward=True)
-    assert "can't be told: the model is not known: pass model=" in told
+    assert "can't be told, since the model is not known: pass model=" in told
 
 
 def test_what_can_not_be_told_is_said() -> None:

@@ -136,7 +136,9 @@ def test_a_loss_whose_gradient_is_a_sum_of_parts(beside: Any) -> None:
 
 def test_an_output_that_the_model_does_not_have() -> None:
     model = two_heads()
-    with pytest.raises(ValueError, match="'c' is no output of the model; its outputs are 'a', 'b'"):
+    with pytest.raises(
+        ValueError, match="'c' is not an output of the model; its outputs are 'a', 'b'"
+    ):
         verify.assert_graph(trained(model, RIGHT), *batch(), model=model, loss={"a": MSE, "c": MAE})
 
 

@@ -85,7 +85,7 @@ def test_a_model_compiled_by_keras(regularised: keras.Model) -> None:
 
 
 def test_what_is_no_objective(regularised: keras.Model, trained: Any) -> None:
-    with pytest.raises(TypeError, match=r"^objective: 'mse' is no function of the step's"):
+    with pytest.raises(TypeError, match=r"^objective: 'mse' is not a function of the step's"):
         verify.assert_graph(trained, *batch(), objective="mse")
     told = rejected(trained, *batch(), objective=lambda x, y: regularised(x) - y)
     assert "can't be told: TypeError: <lambda> makes float32 of shape (8, 1): one real" in told
@@ -116,9 +116,15 @@ def test_nothing_is_differentiated(regularised: keras.Model, trained: Any) -> No
         (lambda g: -g, "-1 times that"),
         (lambda g: tf.clip_by_norm(2.0 * g, 1.0), "2 times that"),
         (lambda g: g / (tf.norm(g) + 1.0), ""),
-        (lambda g: g + tf.random.normal(tf.shape(g)), "that, and changed before it enters"),
-        (lambda g: g - tf.reduce_mean(g, axis=0), "that, and changed before it enters"),
-        (lambda g: g + 3.0, "that, and changed before it enters"),
+        (
+            lambda g: g + tf.random.normal(tf.shape(g)),
+            "that gradient, but it is changed before it enters",
+        ),
+        (
+            lambda g: g - tf.reduce_mean(g, axis=0),
+            "that gradient, but it is changed before it enters",
+        ),
+        (lambda g: g + 3.0, "that gradient, but it is changed before it enters"),
     ],
 )
 def test_what_is_done_to_gradients_later(treat: Callable[[Any], Any], told: str) -> None:

@@ -93,7 +93,7 @@ def test_nothing_is_updated(adam: Any) -> None:
 
 @pytest.mark.parametrize("wrong", ["no such optimizer", 3, [optim.SGD()], optim.SGD, object()])
 def test_what_is_no_optimizer(wrong: Any, adam: Any) -> None:
-    with pytest.raises(TypeError, match=r"^optimizer: .* is no optimizer of Keras"):
+    with pytest.raises(TypeError, match=r"^optimizer: .* is not an optimizer of Keras"):
         verify.assert_graph(adam[0], *batch(), optimizer=wrong)
 
 
@@ -147,7 +147,7 @@ def test_variables_that_are_spared_from_weight_decay() -> None:
     alike.exclude_from_weight_decay(var_names=["bias"])
     verify.assert_graph(train, *batch(), optimizer=alike)
     told = rejected(train, *batch(), optimizer=optim.AdamW(0.1))
-    assert "one of both spares it from weight decay" in told
+    assert "one of the two exempts it from weight decay" in told
     assert "kernel" not in told
 
 

@@ -45,7 +45,7 @@ def test_one_that_the_model_does_not_have() -> None:
 
 
 def test_all_of_which_model() -> None:
-    with pytest.raises(ValueError, match=r"which\? \(model=...\)"):
+    with pytest.raises(ValueError, match=r"the model is not known"):
         verify.assert_graph(trained()[0], *batch(), regularization="all")
 
 

@@ -41,7 +41,7 @@ RIGHT: dict[str, Weighed] = {
 WRONG: dict[str, tuple[Weighed, str]] = {
     "left out": (
         lambda y, p, w, each: tf.reduce_mean(each),
-        "sample weights decide nothing of",
+        "sample weights have no effect on",
     ),
     "divided by their sum": (
         lambda y, p, w, each: tf.reduce_sum(w * each) / tf.reduce_sum(w),
@@ -91,7 +91,7 @@ def step_of(weighed: Weighed) -> Any:
 def test_a_weight_for_each_example(how: str) -> None:
     step = step_of(RIGHT[how])
     verify.assert_graph(step, *STATIC, model=MODEL, sample_weight=True)
-    assert "found    sample weights decide " in rejected(
+    assert "found    sample weights affect " in rejected(
         step, *STATIC, model=MODEL, sample_weight=False
     )
 
@@ -194,7 +194,7 @@ def test_of_compiled_models(loss: str, target: Any) -> None:
     batch = (OPEN[0], target, OPEN[2])
     verify.assert_graph(model, *batch, sample_weight=True)
     assert verify.facts(model, *batch).weighted
-    assert "the step is handed no sample weights" in rejected(model, *batch[:2], sample_weight=True)
+    assert "the step is given no sample weights" in rejected(model, *batch[:2], sample_weight=True)
     assert verify.facts(model, *batch[:2]).weighted is None
     with pytest.raises(TypeError, match="neither True nor False"):
         verify.assert_graph(model, *batch, sample_weight=None)

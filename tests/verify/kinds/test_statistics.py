@@ -135,7 +135,7 @@ def test_that_of_momentum_one_does_not_move() -> None:
     verify.assert_graph(frozen, batch(), statistics=None)
     message = rejected(frozen, batch(), statistics="*one*")
     assert "not moved: net/one/moving_mean, net/one/moving_variance" in message
-    assert "is no mixture" in message
+    assert "is not a mixture" in message
 
 
 def test_layers_that_are_frozen_or_in_inference_mode() -> None:

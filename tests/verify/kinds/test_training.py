@@ -139,7 +139,7 @@ def test_what_can_not_be_told_is_said() -> None:
         ({"nrm": True}, ValueError, "Did you mean norm"),
         ({"dense": True}, ValueError, "matches no layer of the model whose mode matters"),
         (None, TypeError, "expected True, False or a dict"),
-        ({"norm": 1}, TypeError, "is no mode"),
+        ({"norm": 1}, TypeError, "is not a mode"),
     ],
 )
 def test_what_is_asked_is_checked(asked: Any, error: type[Exception], told: str) -> None:

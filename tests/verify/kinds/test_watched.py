@@ -49,7 +49,9 @@ def test_nothing_is_watched(nothing: Any) -> None:
 
 @pytest.mark.parametrize("keyword", ["unwatched", "forbids"])
 def test_what_forbids_by_itself_has_no_none(keyword: str) -> None:
-    with pytest.raises(TypeError, match=f"^{keyword}: None is no .*leave the keyword out"):
+    with pytest.raises(
+        TypeError, match=f"^{keyword}: None (selects nothing|is no glob).*leave the keyword out"
+    ):
         verify.assert_graph(step(dense(), MSE), *batch(), **{keyword: None})
 
 
@@ -302,5 +304,5 @@ def test_wrong_arguments_are_refused() -> None:
 def test_a_step_without_any_variable_trains_none() -> None:
     nothing = tf.function(lambda x: x + 1)
     verify.assert_graph(nothing, tf.TensorSpec((2,)), watched=None)
-    with pytest.raises(verify.GraphAssertionError, match="a step that has no variable"):
+    with pytest.raises(verify.GraphAssertionError, match="the step has no variables"):
         verify.assert_graph(nothing, tf.TensorSpec((2,)), watched="*")

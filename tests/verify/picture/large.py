@@ -13,7 +13,7 @@ _OPS = ("MatMul", "AddV2", "Mul", "Reshape", "ReadVariableOp", "Const", "Sum", "
 
 def outline_of_size(nodes: int) -> Outline:
     """Blocks of layers in every cluster; all names, and an eighth of the wires, are drawn."""
-    root = Group("large.train_step", "step")
+    root, by_layer = (Group("large.train_step", "step") for _ in range(2))
     wires: list[tuple[int, int, str]] = []
     parts = [name for name in CLUSTERS if name not in ("input", "unused")]
     for number in range(nodes):
@@ -25,7 +25,9 @@ def outline_of_size(nodes: int) -> Outline:
         shape = f"float32[{drawn % 512}, {drawn % 1024}]"
         made = {"i": number, "op": op, "id": f"large_1/{name}/{drawn:x}/{op}", "out": shape}
         root.at(part, "cluster").at(name, "layer").ops.append(made)
+        by_layer.at(name, "layer").at(part, "cluster").ops.append(made)
         wires += [(number - 1, number, "data")] if number else []
         wires += [(drawn % number, number, "data")] if number % 8 == 0 and number else []
     settle(root)
-    return Outline(root, tuple(wires))
+    settle(by_layer)
+    return Outline(root, tuple(wires), by_layer=by_layer)

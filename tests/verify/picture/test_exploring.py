@@ -201,6 +201,38 @@ def test_before_and_after_are_side_by_side(opened: Opened, difference: Path) -> 
     assert page.get_attribute("#apart", "aria-pressed") == "false"
 
 
+def test_by_layer_first(shown: Opened) -> None:
+    page, at_first = shown.page, shown.boxes()
+    page.click("#layers")
+    boxes = shown.boxes()
+    assert sorted(boxes) != sorted(at_first)
+    assert {"hidden", "head"} <= {name.partition("/")[0] for name in boxes}
+    page.locator('.box[data-name="hidden"]').first.click()
+    inside = {*shown.boxes()}
+    assert {"forward", "backward", "optimizer"} <= inside
+    page.fill("#search", "relu")
+    page.press("#search", "Enter")
+    assert page.inner_text("#found").startswith("1 of ")
+    page.press("#search", "Escape")
+    page.press(".picture .box >> nth=0", "l")
+    assert page.get_attribute("#layers", "aria-pressed") == "false"
+    assert "relu" in page.inner_text("#chosen").lower()  # an op is in both
+    page.click("#collapse")
+    assert sorted(shown.boxes()) == sorted(at_first)
+
+
+def test_a_link_to_a_layer_opens_the_tree_that_has_it(shown: Opened) -> None:
+    page = shown.page
+    page.click("#layers")
+    page.locator('.box[data-name="hidden"]').first.click()
+    name = page.evaluate("location.hash")
+    page.click("#layers")
+    assert page.evaluate("location.hash") == ""
+    page.evaluate(f"location.hash = {name!r}")
+    page.wait_for_selector('#layers[aria-pressed="true"]')
+    assert "hidden" in page.inner_text("#chosen")
+
+
 def test_a_step_by_itself_has_no_sides(shown: Opened) -> None:
     assert not shown.page.is_visible("#apart")
     shown.page.keyboard.press("s")

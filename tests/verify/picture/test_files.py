@@ -42,6 +42,8 @@ def test_every_op_and_variable_is_in_the_outline_once(main_step: Step) -> None:
     assert len(listed) == len(set(listed))
     assert len(listed) == len(main_step.flat.nodes) - handles + len(main_step.variables)
     assert made.root.count == len(listed)
+    assert made.by_layer is not None
+    assert sorted(numbers(made.by_layer)) == sorted(listed)
     assert {end for wire in made.wires for end in wire[:2]} <= set(listed)
     assert {"if warmup: True", "if warmup: False", "variables"} <= made.root.groups.keys()
 

@@ -113,7 +113,12 @@ const follow = () => {
     if (!(error instanceof URIError)) throw error;
     name = location.hash.slice(1); // written by hand
   }
-  const item = name && addressed(name);
+  let item = name && addressed(name);
+  if (name && !item && data.layers) { // perhaps a group of the other tree
+    drawByLayer(!isByLayer());
+    item = addressed(name);
+    if (!item) drawByLayer(!isByLayer());
+  }
   if (item) goTo(item);
   else if (name) tellOnly(`Nothing in this step is called ${name}.`);
 };

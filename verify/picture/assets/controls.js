@@ -37,6 +37,16 @@ const drawApart = (on) => {
   draw();
   settle();
 };
+const isByLayer = () => root === data.layers;
+const drawByLayer = (on) => {
+  if (chosen && !isOp(chosen)) letGo(); // the other tree has other groups
+  set("layers", on);
+  plant(on ? data.layers : data.root);
+  laid = { of: "" };
+  turn();
+  seek();
+  settle();
+};
 const showFacts = (on) => {
   set("beside", on);
   document.body.classList.toggle("alone", !on);
@@ -52,6 +62,7 @@ const darken = (on) => {
 const help = element("help");
 const PRESSED = {
   fit, collapse: closeAll, ask: () => help.showModal(), dark: () => darken(!isDark()), apart: () => drawApart(!apart),
+  layers: () => drawByLayer(!isByLayer()),
   beside: () => showFacts(document.body.classList.contains("alone")), next: () => step(1), previous: () => step(-1),
 };
 const KEYS = {
@@ -67,6 +78,7 @@ const KEYS = {
   c: closeAll,
   b: PRESSED.beside,
   d: PRESSED.dark,
+  l: () => element("layers").hidden || PRESSED.layers(),
   n: () => step(1),
   N: () => step(-1),
   "/": () => search.focus(),
@@ -123,6 +135,7 @@ const dark = aroundIsDark();
 if (dark !== null) darken(dark);
 set("dark", isDark());
 element("apart").hidden = !sides;
+element("layers").hidden = !(data.layers && hasLayers(data.layers));
 if (isFramed) showFacts(false);
 tell();
 drawApart(Boolean(sides) && stage.clientWidth > 720);

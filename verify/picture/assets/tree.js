@@ -1,5 +1,6 @@
 // What there is: a tree of groups and ops, and which groups are open.
-const { root, wires, tones, sides } = data;
+const { wires, tones, sides } = data;
+let root = data.root; // by parts of the step, which open to layers; or by layers, which open to parts
 const element = (id) => document.getElementById(id);
 const byNumber = new Map(); // op number -> op
 const byKey = new Map(); // key in the picture -> group or op
@@ -26,18 +27,36 @@ const prepare = (group, parent, tone) => {
     }
   }
 };
-prepare(root, null, "var(--paper)");
 
 const opened = new Set();
 const passing = new Set(); // groups that are open for the sake of what was found, until the next is
+// A model around all layers says nothing while it is closed.
+const isOnlyLayer = (group) =>
+  group.kind === "layer" && ["step", "branch"].includes(group.parent.kind) && group.parent.groups.filter((g) => g.kind === "layer").length === 1;
 const openAtFirst = (group) =>
-  group.kind === "step" || group.kind === "branch" || (group.kind === "variables" && group.parent === root);
+  group.kind === "step" || group.kind === "branch" || (group.kind === "variables" && group.parent === root) ||
+  (root === data.layers && isOnlyLayer(group));
 const collapse = () => {
   opened.clear();
   passing.clear();
   for (const group of groups) if (openAtFirst(group)) opened.add(group);
 };
-collapse();
+let byAddress = null; // what a link says -> items, made when it is first asked for
+const plant = (tree) => {
+  root = tree;
+  byKey.clear();
+  groups.length = items.length = 0;
+  byAddress = null;
+  prepare(root, null, "var(--paper)");
+  collapse();
+};
+plant(data.root);
+const resolve = (group) => {
+  for (const inner of group.groups || []) resolve(inner);
+  if (group.ops) group.ops = group.ops.map((number) => byNumber.get(number));
+};
+if (data.layers) resolve(data.layers);
+const hasLayers = (group) => group.kind === "layer" || (group.groups || []).some(hasLayers);
 
 const toggle = (group) => {
   if (opened.has(group)) opened.delete(group);
@@ -96,7 +115,6 @@ const address = (item) => {
   if (isOp(item)) return item.id;
   return [around(item), item.name].filter(Boolean).join(" › ");
 };
-let byAddress = null;
 // Of the same name, one that is there goes before one that is gone, unless that is meant.
 const addressed = (name, gone = false) => {
   if (!byAddress) {

@@ -85,7 +85,7 @@ class NeverAverages(Averages):
         pass
 
 
-@planted("statistics", "which is no mixture of what it held and of data")
+@planted("statistics", "which is not a mixture of its old value and data")
 class AddsUp(Averages):
     """A moving average that forgets nothing."""
 
