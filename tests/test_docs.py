@@ -49,6 +49,15 @@ def test_the_reference_names_what_is_there() -> None:
         assert public - told <= {"inalu.NALU"}
 
 
+def test_everything_in_the_reference_has_an_example() -> None:
+    """What is run on the page is run by test_sessions_on_a_page_are_what_python_prints."""
+    page = (DOCS / "reference.md").read_text("utf-8")
+    names = re.findall(r"^::: (\S+)$", page, re.MULTILINE)
+    parts = re.split(r"^::: \S+$", page, flags=re.MULTILINE)[1:]
+    lacking = [n for n, part in zip(names, parts, strict=True) if not re.search("```py", part)]
+    assert lacking == []
+
+
 def test_the_page_on_control_runs() -> None:
     scope: dict[str, Any] = {}
     for block in blocks("python"):
