@@ -108,7 +108,8 @@ def _bounds(expected: Any) -> tuple[Bounds, Bounds]:
     elif isinstance(expected, list | tuple) and len(expected) == 2:
         lower, upper = map(_ends, expected)
         return ("value", lower[0], upper[0]), ("value", lower[1], upper[1])
-    raise TypeError(
+    kind_of_error = ValueError if isinstance(expected, Mapping) else TypeError
+    raise kind_of_error(
         f"clipping: {expected!r} is none of (lo, hi), {{'norm': n}}, {{'global_norm': n}} and "
         f"None, which means none{_meant(expected)}"
     )
