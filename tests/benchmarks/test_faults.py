@@ -46,4 +46,4 @@ def test_the_page_has_the_list() -> None:
     rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|", text, re.MULTILINE)
     assert rows == [(fault.id, fault.source, fault.describes) for fault in FAULTS]
     assert {id.upper() for id in re.findall(r"lint\.md#(v\d+)", text)} <= {*RULES}
-    assert f"Here are {len(FAULTS)} faults" in text
+    assert f"This page lists {len(FAULTS)} faults" in text

@@ -8,10 +8,8 @@ from typing import Any
 from verify.assertions.config_treatments import UNPAIRED
 from verify.assertions.config_updates import UnsaidError, clips_of
 from verify.find import Detector
-from verify.kinds import Violation
+from verify.kinds import NO_RULE, UNTOLD, Violation
 
-# How a violation begins that only says that nothing is known; the latter beside noise alone.
-_UNTOLD, _NO_RULE = "can't be told", "by no rule that is known"
 _ABOUT = dict.fromkeys(("objective", "optimizer"), "what enters the optimizer")
 _OWN_WAYS = ("accumulate", "ascend", "objective", "per_example")
 
@@ -26,9 +24,9 @@ def told(
     """
     found = []
     for one in violations:
-        unknown = one.found.startswith(_UNTOLD) and UNPAIRED not in one.found
-        if unknown or (one.found.startswith(_NO_RULE) and _may_be_noisy(settings)):
-            why = one.found.removeprefix(f"{_UNTOLD}: ").removeprefix(f"{UnsaidError.__name__}: ")
+        unknown = one.found.startswith(UNTOLD) and UNPAIRED not in one.found
+        if unknown or (one.found.startswith(NO_RULE) and _may_be_noisy(settings)):
+            why = one.found.removeprefix(f"{UNTOLD}: ").removeprefix(f"{UnsaidError.__name__}: ")
             left.append(f"{_ABOUT.get(one.keyword, one.keyword)}: {why}")
         elif one.keyword == "clipping" and _has_unknown(detector, settings):
             left.append("clipping: what becomes of gradients on their way is not known")

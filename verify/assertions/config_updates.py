@@ -68,11 +68,13 @@ def by_path(optimizers: Mapping[int | str, Any], variables: list[Any]) -> dict[A
 
 
 def _rate_of(optimizer: Any, said: Any, variable: Any) -> Any:
-    """The rate of one variable: a number, or a schedule."""
+    """The rate of one variable, a number or a schedule; None for that of the optimizer."""
     if not isinstance(said, Mapping):
         return Computed.of(said)
-    globs = (glob for glob in said if fnmatch.fnmatchcase(variable.path, glob))
-    factor = said.get(next(globs, None), 1.0)
+    glob = next((glob for glob in said if fnmatch.fnmatchcase(variable.path, glob)), None)
+    if glob is None:
+        return None
+    factor = said[glob]
     base = optimizer_settings(optimizer)["learning_rate"]
     if isinstance(base, Mapping):
         base = keras.optimizers.schedules.deserialize(base)

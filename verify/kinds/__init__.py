@@ -46,12 +46,14 @@ from verify.kinds.facts import (
 from verify.kinds.kind import Keyword, Kind, Row
 from verify.kinds.lines import lines_of_names
 from verify.kinds.selection import names, select
-from verify.kinds.violation import Violation, violations_as_html
+from verify.kinds.violation import NO_RULE, UNTOLD, Violation, violations_as_html
 
 __all__ = [
     "FORMS",
     "KEYWORDS",
     "KINDS",
+    "NO_RULE",
+    "UNTOLD",
     "ClipFact",
     "Facts",
     "FollowFact",

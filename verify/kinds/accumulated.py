@@ -13,11 +13,11 @@ from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.lines import lines_of_writes
 from verify.kinds.selection import names
-from verify.kinds.violation import Violation
+from verify.kinds.violation import UNTOLD, Violation
 
 _KEYWORD = "accumulated"
 _SEVERAL = (
-    "can't be told: the step runs on several replicas, which keep their own sums: assert on the "
+    f"{UNTOLD}: the step runs on several replicas, which keep their own sums: assert on the "
     "same training on one device, or compare a few steps of both"
 )
 _WITHIN = (
@@ -90,7 +90,7 @@ def _difference(one: Accumulated, calls: int) -> str:
 
 def _told(one: Accumulated) -> str:
     if one.unknown:
-        return f"can't be told: {one.unknown}"
+        return f"{UNTOLD}: {one.unknown}"
     if not one.calls:
         return one.told
     if set(one.calls) == {1}:

@@ -8,7 +8,7 @@ from verify.find import Detector, Judged, known_losses
 from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts, PredictionFact
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
-from verify.kinds.violation import Violation
+from verify.kinds.violation import UNTOLD, Violation
 from verify.references import Forward, Untraced, forward_of, objective_name
 
 _KEYWORD = "forward"
@@ -16,7 +16,7 @@ _DRAWS = (
     "random numbers are paired by what is drawn and by their order: a function has to draw, and to "
     "call layers that draw, as the step does"
 )
-_SEVERAL = "can't be told: the step runs on several replicas: assert on the function of one"
+_SEVERAL = f"{UNTOLD}: the step runs on several replicas: assert on the function of one"
 
 
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
@@ -29,7 +29,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is True:
         reference = detector.step.reference
         if reference is None:
-            told = "can't be told, since the model is not known: pass model="
+            told = f"{UNTOLD}, since the model is not known: pass model="
             return [Violation(_KEYWORD, "a loss of what the model computes", told)]
         expected = reference.model
     if not callable(expected):
@@ -46,15 +46,13 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     try:
         forward, judged = _judged(detector, expected)
     except Untraced as why:
-        return [Violation(_KEYWORD, wish, f"can't be told: {why}")]
+        return [Violation(_KEYWORD, wish, f"{UNTOLD}: {why}")]
     hints = (_DRAWS,) if forward.draws else ()
     violations = []
     for label, one in zip(forward.labels, judged, strict=True):
         of = f" (output {label})" if label else ""
         if one.unknown:
-            violations.append(
-                Violation(_KEYWORD, wish + of, f"can't be told: {one.unknown}", hints)
-            )
+            violations.append(Violation(_KEYWORD, wish + of, f"{UNTOLD}: {one.unknown}", hints))
         elif one.told:
             violations.append(Violation(_KEYWORD, wish + of, one.told, hints))
     return violations
@@ -63,7 +61,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
 def _unlooked(detector: Detector) -> str:
     """Why no prediction is looked at; empty if one is."""
     if detector.step.arguments is None:
-        return "can't be told: the graph does not say what its arguments are"
+        return f"{UNTOLD}: the graph does not say what its arguments are"
     return _SEVERAL if detector.step.replicas > 1 else ""
 
 

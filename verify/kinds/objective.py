@@ -16,7 +16,7 @@ from verify.kinds.gradients import compared, factor
 from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.lines import lines_of_losses
 from verify.kinds.selection import by_model, frozen_among, names, select
-from verify.kinds.violation import Violation
+from verify.kinds.violation import UNTOLD, Violation
 from verify.match import NoValueError
 from verify.references import ObjectiveGradients, Untraced, objective_gradients, objective_name
 
@@ -58,12 +58,12 @@ def _of_function(
     wish = f"the gradient of {objective_name(function)}"
     arguments = detector.step.arguments
     if arguments is None:
-        told = "can't be told: the graph does not say what its arguments are"
+        told = f"{UNTOLD}: the graph does not say what its arguments are"
         return [Violation("objective", wish, told)]
     try:
         reference = objective_gradients(function, arguments)
     except Untraced as why:
-        return [Violation("objective", wish, f"can't be told: {why}")]
+        return [Violation("objective", wish, f"{UNTOLD}: {why}")]
     if not updates:
         return [Violation("objective", wish, _NONE, (*frozen_among(detector, chosen or ()),))]
     instead, witnesses = _told(detector, updates, reference, asked)
@@ -174,7 +174,7 @@ def _at_entry(
 def _difference(comparison: Comparison) -> str:
     """How a gradient differs; empty if it does not."""
     if comparison.unknown:
-        return f"can't be told: {comparison.unknown}"
+        return f"{UNTOLD}: {comparison.unknown}"
     if comparison.factor is None:
         return _OTHER
     if np.isclose(comparison.factor, 1.0, rtol=1e-3):

@@ -17,7 +17,7 @@ from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.lines import lines_of_writes
 from verify.kinds.rates import AtRates, Rates, is_pair, lowest, rates_of
 from verify.kinds.selection import by_model, frozen_among, names, select
-from verify.kinds.violation import Violation
+from verify.kinds.violation import NO_RULE, Violation
 from verify.references import (
     has_schedule,
     optimizer_name,
@@ -26,7 +26,6 @@ from verify.references import (
     schedule_name,
 )
 
-_UNKNOWN = "by an unknown rule"
 _NONE = "no gradient reaches an update"
 _UPHILL = "the step increases what it differentiates: negate that, or pass allow_transforms=True"
 
@@ -154,7 +153,7 @@ def _rate_within(rule: Rule | None, made: AtRates) -> float:
 
 def _unknown(update: Update) -> str:
     rows = update.node.op.startswith("ResourceScatter")
-    return f"{_UNKNOWN}, of some rows at a time" if rows else _UNKNOWN
+    return f"{NO_RULE}, of some rows at a time" if rows else NO_RULE
 
 
 def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.lines import at_losses
 from verify.kinds.selection import names
-from verify.kinds.violation import Violation
+from verify.kinds.violation import UNTOLD, Violation
 from verify.match import NoValueError
 
 _USED = "the loss of each example times its sample weight"
@@ -40,7 +40,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
             return [Violation("sample_weight", wish, told)]
         return [Violation("sample_weight", wish, wrong) for wrong in weights.wrong()]
     except NoValueError as why:
-        return [Violation("sample_weight", wish, f"can't be told: {why}")]
+        return [Violation("sample_weight", wish, f"{UNTOLD}: {why}")]
 
 
 def _paths(updates: list[Update]) -> str:

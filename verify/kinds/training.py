@@ -12,7 +12,7 @@ from verify.kinds.contract_spelling import literal
 from verify.kinds.facts import Facts
 from verify.kinds.kind import Asked, Keyword, Kind, Row
 from verify.kinds.selection import names
-from verify.kinds.violation import Violation
+from verify.kinds.violation import UNTOLD, Violation
 
 _MODE = {True: "in training mode", False: "in inference mode"}
 
@@ -26,7 +26,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
                 "globs over paths of layers"
             )
     if unknown := detector.modes.unknown:
-        told = "can't be told: " + unknown
+        told = f"{UNTOLD}: {unknown}"
         return [Violation("training", f"layers {_MODE[next(iter(asked.values()), True)]}", told)]
     layers = [*detector.modes.with_modes]
     wanted: dict[str, bool] = {}

@@ -15,6 +15,12 @@ from verify.match import Miss
 _TELLING = 4  # a nearest miss that agrees in fewer ops tells nothing
 
 
+# How what was found begins where nothing could be decided, and where no rule of an update fits:
+# `assert_config` tells these from what is another thing.
+UNTOLD = "can't be told"
+NO_RULE = "by an unknown rule"
+
+
 @dataclasses.dataclass(frozen=True)
 class Violation:
     """One broken expectation: which keyword, what was expected, what is there, and hints.
