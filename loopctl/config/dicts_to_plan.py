@@ -18,6 +18,7 @@ from loopctl.config.per_example import check_company, per_example
 from loopctl.config.plan import Action, AsyncAction, ControlPlan, Substep
 from loopctl.config.predicates import Always, Number
 from loopctl.config.rates import learning_rate
+from loopctl_shared import plain_numbers
 
 ACTION_KEYS = ("cond", True, False)
 BRANCH_KEYS = (
@@ -50,7 +51,8 @@ def parse(config: Any, async_config: Any = None) -> ControlPlan:
     Raises:
         ConfigError: naming the entry, what it is and what is allowed.
     """
-    actions = tuple(_action(name, entry) for name, entry in _mapping(config, "config").items())
+    entries = plain_numbers(dict(_mapping(config, "config")))
+    actions = tuple(_action(name, entry) for name, entry in entries.items())
     if not actions:
         raise ConfigError("config is empty: at least one action is needed")
     extra = _mapping({} if async_config is None else async_config, "async_config")
@@ -89,7 +91,9 @@ def _action(name: Any, entry: Any) -> Action:
             f'{where}["cond"] is {entry["cond"]!r}, a number: compare it with something, as in '
             f"{entry['cond'] < 1!r}"
         )
-    cond = values.function(entry["cond"], f'{where}["cond"]')
+    if not callable(entry["cond"]):
+        raise ConfigError(_no_condition(entry["cond"], f'{where}["cond"]'))
+    cond = entry["cond"]
     return Action(name, cond, branches.get(True), branches.get(False))
 
 
@@ -160,6 +164,14 @@ def _check_weights(entry: Mapping[Any, Any], where: str) -> None:
             f"{where} is a list, but parts of an objective have names: a dict such as "
             "{'penalty': 0.1}, or one weight, is needed"
         )
+
+
+def _no_condition(value: Any, where: str) -> str:
+    allowed = "a graph predicate, such as when.epochs >= 3, or a callable"
+    told = f"{where} is {value!r}: {allowed} is needed"
+    if value is True:
+        return f"{told}. Did you mean when.always?"
+    return f"{told}. Did you mean when.parse({value!r})?" if isinstance(value, str) else told
 
 
 def _async(name: Any, entry: Any) -> AsyncAction:

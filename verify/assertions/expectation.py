@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from loopctl_shared import near_spellings
+from loopctl_shared import near_spellings, plain_numbers
 from verify.find import Detector
 from verify.graphs import Region
 from verify.kinds import KEYWORDS, Keyword, Violation
@@ -49,7 +49,9 @@ class Expectation:
                 raise TypeError(
                     f"there is no keyword {name!r}; there are {', '.join(KEYWORDS)}.{told}"
                 )
-        given = {name: value for name, value in settings.items() if value is not UNSET}
+        given = {
+            name: plain_numbers(value) for name, value in settings.items() if value is not UNSET
+        }
         for name, value in given.items():
             _check_that_it_asks(KEYWORDS[name], value)
         return cls(types.MappingProxyType(given))

@@ -130,6 +130,9 @@ def _made(wanted: Any) -> Any:
     """
     if isinstance(wanted, AtRates):
         return wanted
+    if isinstance(wanted, type):
+        name = wanted.__name__
+        raise TypeError(f"optimizer: {name} is a class: an instance is needed, such as {name}()")
     config, rates = lowest(wanted) if isinstance(wanted, Mapping) else (wanted, None)
     try:
         made = keras.optimizers.get(config)

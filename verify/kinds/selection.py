@@ -108,7 +108,8 @@ def _outside(
         )
     variable = resource(entry)
     if not hasattr(variable, "handle"):
-        raise TypeError(f"{keyword}: {entry!r} is not a variable, path or glob")
+        meant = "; did you mean its trainable_variables?" * hasattr(entry, "trainable_variables")
+        raise TypeError(f"{keyword}: {entry!r} is not a variable, path or glob{meant}")
     key = key_of(entry)
     shape, dtype = tuple(variable.shape), variable.dtype.name
     unused = VariableRef(key, path_of(entry), shape, dtype, bool(variable.trainable))

@@ -126,6 +126,10 @@ def loss_of(said: Any) -> Any:
             near = near_spellings(said, set(losses) - {"get", "serialize", "deserialize"})
             told = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"Keras has no loss {said!r}{told}") from None
+    if isinstance(said, type):
+        raise TypeError(
+            f"{said.__name__} is a class: an instance is needed, such as {said.__name__}()"
+        )
     if not callable(said):
         raise TypeError(f"{said!r} is no loss: a Loss, a function or a name of Keras is needed")
     return said

@@ -35,7 +35,12 @@ BAD = [
     ({"fit": {"cond": cond, True: {}}}, "'fit' shadows an attribute of keras.Model"),
     ({"train": {"cond": cond, True: {}}, "loss": {"cond": cond, True: {}}}, "'loss' shadows"),
     ({"gate": {True: {}}}, 'config["gate"] has no "cond"'),
-    ({"gate": {"cond": True, True: {}}}, 'config["gate"]["cond"] is True: a callable is needed'),
+    (
+        {"gate": {"cond": True, True: {}}},
+        'config["gate"]["cond"] is True: a graph predicate, such as',
+    ),
+    ({"gate": {"cond": True, True: {}}}, "Did you mean when.always?"),
+    ({"gate": {"cond": "epochs > 3", True: {}}}, "Did you mean when.parse('epochs > 3')?"),
     (
         {"gate": {"cond": when.batches % 2, True: {}}},
         "is when.batches % 2, a number: compare it with something, as in when.batches % 2 < 1",

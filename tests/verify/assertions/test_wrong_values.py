@@ -84,6 +84,9 @@ def test_a_mapping_without_an_entry_asks_nothing(keyword: str, traced: Any) -> N
     [
         ("clipping", 0.5, r"did you mean \{'norm': 0.5\} or \(-0.5, 0.5\)\?"),
         ("loss", "mean_square_error", "Keras has no loss .*; did you mean 'mean_squared_error'"),
+        ("loss", keras.losses.MeanSquaredError, r"is a class: .* such as MeanSquaredError\(\)"),
+        ("optimizer", keras.optimizers.Adam, r"is a class: .* such as Adam\(\)"),
+        ("watched", keras.layers.Dense(1), "did you mean its trainable_variables"),
         ("allow_writes", "*", "neither True nor False"),
     ],
 )
@@ -95,3 +98,9 @@ def test_what_was_meant(keyword: str, value: Any, told: str, traced: Any) -> Non
 def test_a_misspelt_keyword_of_a_branch(traced: Any) -> None:
     with pytest.raises(TypeError, match="Did you mean 'clipping'"):
         verify.Guard(cliping=(-1.0, 1.0))
+
+
+def test_numbers_of_numpy_are_numbers(traced: Any) -> None:
+    verify.assert_graph(traced, learning_rate=np.float32(0.1), max_ops=np.int64(1000))
+    with pytest.raises(verify.GraphAssertionError, match=r"clipped to \[-0.5, 0.5\]"):
+        verify.assert_graph(traced, clipping=(np.float32(-0.5), np.float64(0.5)))
