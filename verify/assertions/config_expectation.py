@@ -161,6 +161,9 @@ def _entering(
     counters: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The gradients of a branch as those of an objective, where no loss is known by its name."""
+    if "gradients" in settings and "objective" in settings:
+        left.append(f"{', '.join(_about(settings))}: a function of yours makes other gradients")
+        return {}
     try:
         noise = settings.get("per_example", {}).get("noise")
         transforms = noise or "gradients" in settings
