@@ -42,7 +42,8 @@ _SEVERAL = 4  # draws that are looked at where no branch decides
 
 # Which of the tensors that a gradient passes enters an optimizer, by what the step computes and the
 # optimizer's settings: values have told that of such an update before, in this process.
-_PLACES: dict[tuple[bytes, str, bool], int] = {}
+# Of one program, ways may begin sooner or later.
+_PLACES: dict[tuple[bytes, int, str, bool], int] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +231,12 @@ class Optimizers:
         settings = repr((type(optimizer), optimizer_settings(optimizer)))
         programs = self.observed.programs
         seen = {
-            key: (programs[key], settings, decays(optimizer, variable))
+            key: (
+                programs[key],
+                len(self.observed.ways[key]),
+                settings,
+                decays(optimizer, variable),
+            )
             for key, variable in variables.items()
             if key in programs
         }
