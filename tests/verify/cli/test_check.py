@@ -73,7 +73,7 @@ def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["check"], "no contract is in any *.graph.toml"),
         (["check", "missing.graph.toml"], "missing.graph.toml does not exist"),
-        (["check", "--write"], "give both"),
+        (["check", "--write"], "--write needs --ratchet"),
         (["show", "no_module:x"], "no_module can't be imported"),
         (["show", "nowhere"], "nowhere does not exist"),
         (["show", SHOP], f"does not exist; did you mean {SHOP}:model or {SHOP}:plain or "),

@@ -72,7 +72,7 @@ HEAD = '[contracts.a]\ntarget = "m:f"\n'
         (HEAD + "signature = 's'\nloss = 'mse'", "a.signature: a signature chooses a function"),
         (HEAD + "[contracts.a.guards.f.true]\nwached = '*'", "f.true.wached: unknown key; did you"),
         ("[contracts]", "contracts"),
-        ("[contracts.a\n", "no TOML"),
+        ("[contracts.a\n", "not TOML"),
         ("", "contracts"),
     ],
 )

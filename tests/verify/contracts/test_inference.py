@@ -114,7 +114,7 @@ def test_that_another_step_breaks_what_was_inferred_from_good_ones(tmp_path: Pat
 
 def test_that_one_step_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["infer", f"{_HERE}:small"]) == 2
-    assert "of one step, init says all that is true" in capsys.readouterr().err
+    assert "for a single step, use init" in capsys.readouterr().err
 
 
 def test_that_files_are_named_from_where_the_contracts_are(tmp_path: Path) -> None:
