@@ -22,9 +22,9 @@ CORPUS = {
         "-mean(critic(generator(normal())))",
     ],
     "dcgan": [
-        "mean(sigmoid_crossentropy(1, discriminator(generator(normal()))))",
-        "mean(sigmoid_crossentropy(0.9, discriminator(real))) + "
-        "mean(sigmoid_crossentropy(0, discriminator(generator(normal()))))",
+        "BinaryCrossentropy(from_logits=True)(1, discriminator(generator(normal())))",
+        "BinaryCrossentropy(from_logits=True)(0.9, discriminator(real)) + "
+        "BinaryCrossentropy(from_logits=True)(0, discriminator(generator(normal())))",
     ],
     "ddpg": [
         "MeanSquaredError(reward + (0.99 - 0.99 * done) * target_critic(concat(after, "
