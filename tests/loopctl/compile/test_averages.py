@@ -151,7 +151,7 @@ def test_averages_are_saved() -> None:
 @pytest.mark.parametrize(
     ("branch", "message"),
     [
-        ({"into": "teacher"}, "are of shapes [(3, 2), (2,), (2,), (2,)], and the branch's variabl"),
+        ({"into": "teacher"}, "have the shapes [(3, 2), (2,), (2,), (2,)], and the branch's"),
         ({"into": "student", "of": "teacher"}, "student/dense/kernel, student/dense/bias, student"),
         ({"into": "teachr"}, "'teachr' matches no layer"),
         ({"into": lambda model: keras.layers.Dense(1)}, "which is not a layer of model 'views'"),
