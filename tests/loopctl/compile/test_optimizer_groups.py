@@ -97,7 +97,7 @@ SGD = keras.optimizers.SGD
         ({"*": "sgd", "*kernl": "adam"}, "'*kernl' matches no variable that the branch trains."),
         (
             {"*": keras.optimizers.LossScaleOptimizer(SGD())},
-            "['*'] is a LossScaleOptimizer, which consists of others",
+            "['*'] is a LossScaleOptimizer, which consists of other optimizers",
         ),
         ({"*": SGD(loss_scale_factor=2.0)}, "['*'] scales the loss (loss_scale_factor)"),
         (dict.fromkeys(("*kernel", "*bias"), SGD()), "each group needs an optimizer of its own"),

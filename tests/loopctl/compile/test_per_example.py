@@ -214,7 +214,7 @@ class Penalised(keras.layers.Layer):
     ("layer", "changes", "message"),
     [
         (keras.layers.BatchNormalization(), {}, "moving_mean depends on the batch. Normalise each"),
-        (Penalised(), {"regularize": True}, "adds to the loss by add_loss or an activity_regul"),
+        (Penalised(), {"regularize": True}, "adds to the loss with add_loss or an activity_regul"),
         (
             keras.layers.Dense(2, activity_regularizer="l2", name="active"),
             {"regularize": "active"},
