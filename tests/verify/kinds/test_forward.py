@@ -172,14 +172,14 @@ def test_which_model_predicts_is_a_fact(training: bool, mode: str) -> None:
     step = step_of(lambda x: MODEL(x, training=training))
     facts = verify.facts(step, *SPECS, model=MODEL)
     assert f"prediction        net in {mode} mode, float32" in str(facts)
-    fact = facts.prediction.value
+    fact = facts.prediction
     assert fact is not None
     assert (fact.model, fact.training, fact.dtypes) == ("net", training, ("float32",))
 
 
 @pytest.mark.parametrize("name", [n for n, (_, model, _) in WRONG.items() if model is MODEL])
 def test_no_model_predicts_what_something_else_computes(name: str) -> None:
-    fact = verify.facts(step_of(WRONG[name][0]), *SPECS, model=MODEL).prediction.value
+    fact = verify.facts(step_of(WRONG[name][0]), *SPECS, model=MODEL).prediction
     assert fact is None or (name == "mode" and not fact.training)
 
 

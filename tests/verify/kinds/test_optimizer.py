@@ -91,7 +91,7 @@ def test_nothing_is_updated(adam: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("wrong", ["no such optimizer", 3, [optim.SGD()], optim.SGD, object()])
+@pytest.mark.parametrize("wrong", ["no such optimizer", 3, [optim.SGD()], object()])
 def test_what_is_no_optimizer(wrong: Any, adam: Any) -> None:
     with pytest.raises(TypeError, match=r"^optimizer: .* is not an optimizer of Keras"):
         verify.assert_graph(adam[0], *batch(), optimizer=wrong)
