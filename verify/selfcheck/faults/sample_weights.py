@@ -28,7 +28,7 @@ class Weighted(Training):
         return self.sample.loss(y, prediction, sample_weight=self.weights)
 
 
-@planted("sample_weight", "sample weights decide nothing of")
+@planted("sample_weight", "sample weights have no effect on")
 class WeightsTheMetricAlone(Weighted):
     """Sample weights that a metric gets and the loss does not."""
 
