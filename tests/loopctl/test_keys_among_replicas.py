@@ -16,10 +16,17 @@ from tests.grids import grid
 from tests.loopctl import all_keys
 from tests.replicas import mirrored
 
+
+def _mirrored() -> tf.distribute.Strategy:
+    """Without collectives, which TensorFlow numbers anew for each strategy: see tests/replicas."""
+    reduction = tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(["CPU:0"], cross_device_ops=reduction)
+
+
 # Of one replica: what most people have who prepare for more.
 ALONE = {
     "one device": functools.partial(tf.distribute.OneDeviceStrategy, "CPU:0"),
-    "one mirrored": functools.partial(tf.distribute.MirroredStrategy, ["CPU:0"]),
+    "one mirrored": _mirrored,
 }
 
 
