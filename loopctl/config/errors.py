@@ -11,8 +11,6 @@ from loopctl_shared import near_globs, near_spellings
 class ConfigError(ValueError):
     """A config that can't be compiled; names the place, what was found and what is allowed."""
 
-    __module__ = "loopctl"  # where people import it from, and so what a traceback calls it
-
 
 def place(*keys: object, root: str = "config") -> str:
     """How a person would address an entry: ``config["gate"][True]["clipping"]``."""

@@ -29,7 +29,7 @@ _WAYS = ("raise", "warn")
 class GuardWarning(UserWarning):
     """What a `Guard` found that only warns."""
 
-    __module__ = "verify"  # as of GraphAssertionError
+    __module__ = "verify"  # as of verify.GraphAssertionError
 
 
 class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
