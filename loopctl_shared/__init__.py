@@ -18,8 +18,8 @@ from loopctl_shared.names import (
     how_to_install,
     version,
 )
+from loopctl_shared.numpy_numbers import plain_numbers
 from loopctl_shared.on_demand import imported_on_demand
-from loopctl_shared.plain_numbers import plain_numbers
 from loopctl_shared.spelling import near_globs, near_spellings
 from loopctl_shared.tensorflow_versions import OLDEST, check_tensorflow, versions
 from loopctl_shared.user_warnings import warn_user
