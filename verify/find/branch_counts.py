@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -63,14 +64,11 @@ def _seldom_taken(flow: Flow, plan: Plan) -> list[list[Numbers]]:
         counts, flags = _deciding(flat, tensor)
         if not counts or any(v.shape != () or "int" not in v.dtype for v in counts):
             continue
-        usual = [dict.fromkeys([v.key for v in counts], number) for number in COUNTS]
-        taken = [
-            numbers
-            for numbers in (*usual, *_tried([v.key for v in counts]))
-            if _is_at(plan, tensor, _Counted(numbers, flags), position)
-        ]
-        if taken and sum(numbers in taken for numbers in usual) < _OFTEN:
-            found.append([dict(one) for one in {tuple(t.items()): t for t in taken}.values()])
+        choice, keys = _Choice(plan, tensor, position, flags), [v.key for v in counts]
+        taken = choice.taken(dict.fromkeys(keys, number) for number in COUNTS)
+        if len(taken) < _OFTEN:
+            taken += [numbers for numbers in choice.taken(_tried(keys)) if numbers not in taken]
+            found += [taken] if taken else []
     return found
 
 
@@ -80,8 +78,9 @@ def _deciding(flat: FlatGraph, tensor: Tensor) -> tuple[list[VariableRef], froze
     left = flat.read_for([tensor])
     while left:
         variable = left.pop()
-        written = [node for node, v in flat.writes() if v.key == variable.key]
-        if variable.dtype != "bool" or variable.shape != () or not written:
+        is_flag = variable.dtype == "bool" and variable.shape == ()
+        written = [n for n, v in flat.writes() if v.key == variable.key] if is_flag else []
+        if not written:
             counts[variable.key] = variable
         elif variable.key not in flags:
             flags.add(variable.key)
@@ -102,10 +101,22 @@ def _tried(keys: list[int | str]) -> list[Numbers]:
     return [{key: row.get(key, 0) for key in keys} for row in rows]
 
 
-def _is_at(plan: Plan, predicate: Tensor, feed: _Counted, position: int) -> bool:
-    """Whether a branch is taken where counts have come to some numbers."""
-    try:
-        value = Evaluation(plan, feed).value(predicate)
-    except NoValueError:
-        return False
-    return bool(np.size(value) == 1 and bool(np.asarray(value)) == (position == 0))
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    """One branch of those that a predicate chooses; `flags`: what the step sets before it asks."""
+
+    plan: Plan
+    predicate: Tensor
+    position: int
+    flags: frozenset[int | str]
+
+    def taken(self, tried: Iterable[Numbers]) -> list[Numbers]:
+        """The numbers at which the branch is taken, of those that are tried."""
+        return [numbers for numbers in tried if self._is_taken(_Counted(numbers, self.flags))]
+
+    def _is_taken(self, feed: _Counted) -> bool:
+        try:
+            value = Evaluation(self.plan, feed).value(self.predicate)
+        except NoValueError:
+            return False
+        return bool(np.size(value) == 1 and bool(np.asarray(value)) == (self.position == 0))

@@ -71,13 +71,14 @@ class Influence:
     def _are_all_same(
         self, tensors: list[Tensor], within: Callable[[Change], Change]
     ) -> bool | None:
-        """Whether no change decides a gradient: of those at least that lead to where it has a
-        value, among which the first has to be."""
+        """Whether no change of what some tensors hold decides a gradient."""
+        return self._under_every_change(lambda change: self._is_same(tensors, within(change)))
+
+    def _under_every_change(self, holds: Callable[[Change], bool | None]) -> bool | None:
+        """Whether something holds under every change: of those at least that lead to where it has
+        a value, among which the first has to be."""
         first, *others = self.changes
-        same = self._is_same(tensors, within(first))
-        if not same:
-            return same
-        return all(self._is_same(tensors, within(change)) is not False for change in others)
+        return holds(first) and all(holds(change) is not False for change in others)
 
     @functools.cached_property
     def changes(self) -> tuple[Change, ...]:
@@ -113,11 +114,7 @@ class Influence:
         if not self._is_small:
             return None
         variables = [update.variable for update in updates]
-        first, *others = self.changes
-        same = self._leaves(variables, first)
-        if not same:
-            return same
-        return all(self._leaves(variables, change) is not False for change in others)
+        return self._under_every_change(lambda change: self._leaves(variables, change))
 
     def _leaves(self, variables: list[VariableRef], change: Change) -> bool | None:
         for draw in _DRAWS:
