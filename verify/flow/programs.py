@@ -76,6 +76,7 @@ class _Program:
         self.is_local = False
         self._kept: dict[Key, int] = {}
         self._known: dict[Tensor, bytes] = {}
+        self._writes: dict[int, bytes] = {}  # by index
 
     def digest(self) -> bytes:
         parts: list[Any] = [len(self.own.shape), self.own.dtype, *self._written(self.own.key)]
@@ -86,11 +87,16 @@ class _Program:
         return _digest(*parts)
 
     def _written(self, key: Key) -> list[bytes]:
-        found = []
-        for node in self.programs.writes.get(key, ()):
+        return [self._write(node) for node in self.programs.writes.get(key, ())]
+
+    def _write(self, node: Node) -> bytes:
+        """What a write does, and when: what decides whether it runs counts as well."""
+        if node.index not in self._writes:
+            self._writes[node.index] = b"of itself"
             inputs = [t for t in node.data if t[0] not in self.flat.variables]
-            found.append(_digest(node.op, node.path, *map(self._of, inputs)))
-        return found
+            inputs += [guard.predicate for guard, _ in self.flat.around(node.path)]
+            self._writes[node.index] = _digest(node.op, node.path, *map(self._of, inputs))
+        return self._writes[node.index]
 
     def _of(self, wanted: Tensor) -> bytes:
         stack, opened = [wanted], set[Tensor]()
@@ -124,8 +130,9 @@ class _Program:
             return ["constant", value.dtype.str, value.shape, value.tobytes()]
         variable = self.flat.variable(node)
         if variable is not None:
-            before = sum(w.index < node.index for w in self.programs.writes.get(variable.key, ()))
-            return ["read", node.op, self._name(variable), before]
+            writes = self.programs.writes.get(variable.key, ())
+            before = [write for write in writes if write.index < node.index]
+            return ["read", node.op, *self._read(variable, before)]
         # What others have in common, or what only this one has: which one it is does matter.
         index = tensor[0]
         backward = index in self.flow.backward
@@ -135,17 +142,22 @@ class _Program:
             return ["this", tensor]
         return None
 
-    def _name(self, variable: VariableRef) -> Any:
+    def _read(self, variable: VariableRef, before: list[Node]) -> list[Any]:
+        """What a variable holds where it is read, after the writes that come before.
+
+        The writes to what is kept for this one are part of the whole.
+        """
         if variable.key == self.own.key:
-            return "own"
+            return ["own", len(before)]
         numbers, is_trained = self.programs.numbers, self.flow.is_trainable(variable)
         if numbers is not None and variable.shape == () and not is_trained:
             counts = variable.dtype.startswith(("int", "uint"))
-            return "number", variable.dtype, None if counts else numbers.get(variable.key)
+            held = None if counts else numbers.get(variable.key)
+            return ["number", variable.dtype, held, *map(self._write, before)]
         if variable.shape == () or is_trained:
             self.is_local = True
-            return variable.key
-        return "kept", self._kept.setdefault(variable.key, len(self._kept))
+            return [variable.key, len(before)]
+        return ["kept", self._kept.setdefault(variable.key, len(self._kept)), len(before)]
 
 
 def _digest(*parts: Any) -> bytes:

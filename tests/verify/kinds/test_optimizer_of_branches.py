@@ -49,7 +49,35 @@ def test_each_branch_is_looked_at(condition: str, branches: str) -> None:
         assert all(name in str(failure.value) for name in ("hidden/kernel", "head/kernel"))
 
 
-def test_a_branch_that_is_never_taken_is_not_known() -> None:
-    step = controlled(when.epochs < 0, "by turns", "sgd")
+@pytest.mark.parametrize("never", [when.epochs < 0, when.batches < 0], ids=["epochs", "batches"])
+def test_a_branch_that_is_never_taken_is_not_known(never: Any) -> None:
+    """Also where another step, whose branch is taken, was told before in the same process."""
+    verify.assert_graph(controlled(when.epochs < 1, "by turns", "sgd"), optimizer="sgd")
     with pytest.raises(verify.GraphAssertionError, match=r"hidden/bias"):
-        verify.assert_graph(step, optimizer="sgd")
+        verify.assert_graph(controlled(never, "by turns", "sgd"), optimizer="sgd")
+
+
+def flagged(value: bool) -> Any:
+    """Updates where a flag is set that the step itself sets."""
+    optimizer = keras.optimizers.SGD(0.1)
+    weight, on = tf.Variable(tf.ones((4, 1))), tf.Variable(False, trainable=False)
+    optimizer.build([weight])
+
+    @tf.function(autograph=False)
+    def step(x: tf.Tensor) -> None:
+        on.assign(value)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((x @ weight) ** 2)
+        gradient = tape.gradient(loss, weight)
+        tf.cond(on, lambda: optimizer.apply([gradient], [weight]), lambda: None)
+
+    return step
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_of_two_steps_that_differ_in_a_flag_each_has_its_own_verdict(
+    order: tuple[bool, bool],
+) -> None:
+    for value in order:
+        told = verify.facts(flagged(value), [tf.TensorSpec((4, 4))])
+        assert len(told.optimizers) == value
