@@ -4,7 +4,8 @@ On an idle machine: ``HYPOTHESIS_PROFILE=default ci/test --every-case -n 0 --cov
 --cov-report= --junitxml=run.xml``, then ``python ci/thorough.py run.xml``. It rewrites
 ``tests/thorough.txt``: of the cases of one test, those that take long and run nothing that other
 tests do not run as well. A branch that several tests run is left to several, and a value that
-several cases have is left to one.
+several cases have is left to one. After a run without ``--every-case``, which takes half as long,
+``--add`` adds to the list what may go as well.
 """
 
 from __future__ import annotations
@@ -113,10 +114,12 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=0.2, help="seconds below which a case stays")
     parser.add_argument("--tests", type=int, default=2, help="that run a branch still")
     parser.add_argument("--share", type=float, default=0.3, help="of a test's cases that stay")
+    parser.add_argument("--add", action="store_true", help="to the list: cases on it were not run")
     options = parser.parse_args()
     seconds, ran = durations(options.report), branches(options.coverage)
     names = left_out(seconds, ran, limit=options.limit, tests=options.tests, share=options.share)
-    LIST.write_text(HEAD + "".join(f"{name}\n" for name in names))
+    left = LIST.read_text().removeprefix(HEAD).splitlines() if options.add else []
+    LIST.write_text(HEAD + "".join(f"{name}\n" for name in sorted({*left, *names})))
     gone = sum(seconds[name] for name in names)
     print(f"{len(names)} of {len(seconds)} tests, {gone:.0f} s of {sum(seconds.values()):.0f} s")
 
