@@ -261,7 +261,7 @@ class Observed:
     def begins_late(self, key: int | str) -> bool:
         """Whether the way of a gradient begins with what was kept from steps before."""
         flow = self.flow
-        above = flow.ancestors([self.ways[key][0][0]]) & flow.backward - flow.propagated
+        above = (flow.ancestors([self.ways[key][0][0]]) & flow.backward) - flow.propagated
         return any(self.flat.variable(self.flat.nodes[index]) is not None for index in above)
 
     def read_between(self, start: Tensor, end: int) -> list[VariableRef]:
