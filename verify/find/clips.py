@@ -236,8 +236,8 @@ class Clips:
         That is a step size, which FTRL decides by the strength of its L1, and no gradient.
         """
         flow, nodes = self.flow, self.flat.nodes
-        within = flow.inner | flow.propagated  # a regulariser takes its variable there
-        after_tape = flow.ancestors([gradient[0]]) & (flow.backward - within)
+        after = flow.ancestors([gradient[0]]) & flow.backward
+        after_tape = after - flow.inner - flow.propagated  # a regulariser takes its variable there
         taken = {source for i in after_tape for source, _ in nodes[i].data} - flow.backward
         shape = self.flat.shape(gradient)
         read = [self.flat.variable(nodes[i]) for i in flow.ancestors(taken, without=flow.backward)]

@@ -86,6 +86,12 @@ class Places:
         ]
 
     @functools.cached_property
+    def _updated(self) -> set[int]:
+        """Nodes that read a variable which is trained."""
+        flow = self.flow
+        return {index for index, key in flow.weights.items() if key in flow.trained_of}
+
+    @functools.cached_property
     def everywhere(self) -> bool:
         """Whether each backward pass that trains something has such a place."""
         there = {place.seed for place in self.all}
@@ -95,7 +101,7 @@ class Places:
     def _predictions(self, seed: Seed) -> list[Tensor]:
         """What a loss is computed from, nearest first, up to ops that take a weight."""
         backward = self.search.below(seed.node)
-        of_both = self.flow.of_weights & self.flow.of_data
+        of_data, of_weights = self.flow.of_data, self.flow.of_weights
         found: dict[Tensor, None] = {}
         frontier = self.flow.sums_of(seed)
         while frontier and len(found) < _FURTHEST:
@@ -103,7 +109,9 @@ class Places:
             for tensor in frontier:
                 if tensor in found or tensor[0] in backward or tensor[0] in self.flow.weights:
                     continue
-                if tensor[0] not in of_both or self.flat.dtype(tensor) not in _CARRIED:
+                if not (tensor[0] in of_weights and tensor[0] in of_data):
+                    continue
+                if self.flat.dtype(tensor) not in _CARRIED:
                     continue
                 found[tensor] = None
                 data = self.flat.node(tensor).data
@@ -147,14 +155,14 @@ class Places:
         source = prediction[0]
         after = flow.descendants([source], without=self._shapes) - flow.backward - {source}
         # Where values computed from the prediction enter, its gradient is not yet complete.
-        entering = [i for i, taken in flow.takes.items() if not after.isdisjoint(taken)]
+        entering = {user for i in after for user in flow.users[i] if user in flow.backward}
         incomplete = flow.ancestors(
             tensor[0] for i in entering for tensor in nodes[i].data if tensor[0] in flow.backward
         )
         # Neither does what another way from updated variables decides, unless gradients stop there.
         stops = set(flow.matcher.by_op.get("StopGradient", ()))
-        updated = {index for index, key in flow.weights.items() if key in flow.trained_of}
-        others = flow.descendants(updated - {source}, without={source} | stops)
+        above = flow.ancestors(backward) & self._updated
+        others = flow.descendants(above - {source}, without={source} | stops)
         spec = flow.spec(prediction)
         complete = backward - incomplete - others
         last = [

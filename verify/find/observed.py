@@ -111,6 +111,11 @@ class Observed:
         about = of, self.flow.region, self.step.trainable
         return self.flat.remembered(about, self._situation, make)
 
+    def _told_by_graph(self, of: str, make: Callable[[], T]) -> T:
+        """What the graph alone has told of the step's updates."""
+        about = of, self.flow.region, self.step.trainable
+        return self.flat.remembered(about, self.step.replicas, make)
+
     @functools.cached_property
     def _situation(self) -> tuple[Any, ...]:
         """What decides, besides the graph, how its updates are made."""
@@ -154,6 +159,9 @@ class Observed:
 
     @functools.cached_property
     def ways(self) -> dict[int | str, tuple[Tensor, ...]]:
+        return self._told_by_graph("ways", self._ways)
+
+    def _ways(self) -> dict[int | str, tuple[Tensor, ...]]:
         if self.step.replicas > 1:
             return {}
         found: dict[int | str, tuple[Tensor, ...]] = {}
@@ -188,6 +196,9 @@ class Observed:
     @functools.cached_property
     def alike(self) -> dict[int | str, list[int | str]]:
         """Variables that are updated by the same ops, by the one of them that stands for all."""
+        return self._told_by_graph("alike", self._alike)
+
+    def _alike(self) -> dict[int | str, list[int | str]]:
         starts = {key: way[0] for key, way in self.ways.items()}
         programs = Programs(self.flow, starts, rows=self._numbers)
         groups: dict[tuple[bytes, int], list[int | str]] = {}
@@ -250,7 +261,7 @@ class Observed:
     def begins_late(self, key: int | str) -> bool:
         """Whether the way of a gradient begins with what was kept from steps before."""
         flow = self.flow
-        above = flow.ancestors([self.ways[key][0][0]]) & flow.backward - flow.propagated
+        above = (flow.ancestors([self.ways[key][0][0]]) & flow.backward) - flow.propagated
         return any(self.flat.variable(self.flat.nodes[index]) is not None for index in above)
 
     def read_between(self, start: Tensor, end: int) -> list[VariableRef]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Set
 
 from verify.flow import Flow
 from verify.graphs import IDENTITIES, READS, Node, draws, is_stateful
@@ -26,23 +27,24 @@ class HazardFact:
 
 
 def hazards(flow: Flow) -> tuple[HazardFact, ...]:
+    fed = frozenset(flow.flat.arguments)
     found = Counter(
         (kind, node.op)
         for node in flow.flat.nodes
         if flow.inside(node)
-        for kind in _kinds(flow, node)
+        for kind in _kinds(flow, node, fed)
     )
     return tuple(HazardFact(kind, op, count) for (kind, op), count in sorted(found.items()))
 
 
-def _kinds(flow: Flow, node: Node) -> list[str]:
+def _kinds(flow: Flow, node: Node, fed: Set[int]) -> list[str]:
     kinds = []
     if node.op in CALLBACKS:
         kinds.append("host callback")
     if draws(node.op) and is_stateful(node.op):
         kinds.append("stateful randomness")
     computed = node.index in flow.of_data or node.index in flow.of_weights
-    moved = node.op in IDENTITIES or node.op in READS or node.index in flow.flat.arguments
+    moved = node.op in IDENTITIES or node.op in READS or node.index in fed
     if computed and not moved and not draws(node.op) and not _WIDE.isdisjoint(node.dtypes):
         kinds.append("64-bit")
     return kinds

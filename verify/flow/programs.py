@@ -106,18 +106,30 @@ class _Program:
                 stack.pop()
                 continue
             node = self.flat.node(tensor)
-            leaf = self._leaf(tensor, node)
-            missing = [t for t in node.data if t not in self._known]
-            if leaf is not None:
-                self._known[tensor] = _digest(*leaf)
-            elif missing and tensor not in opened:
+            if tensor not in opened:
                 opened.add(tensor)
-                stack += missing
-            else:
-                inputs = [self._known.get(t, b"of itself") for t in node.data]
-                settings = sorted(node.settings.items())
-                self._known[tensor] = _digest(node.op, settings, tensor[1], *inputs)
+                leaf = self._leaf(tensor, node)
+                if leaf is not None:
+                    self._known[tensor] = _digest(*leaf)
+                    continue
+                if missing := [t for t in node.data if t not in self._known]:
+                    stack += missing
+                    continue
+            inputs = [self._known.get(t, b"of itself") for t in node.data]
+            if node.op == "Reshape" and (shape := self._shape(node.data[1])) is not None:
+                inputs[1] = shape
+            # Settings are one object for equal ones, in any graph.
+            self._known[tensor] = _digest(node.op, id(node.settings), tensor[1], *inputs)
         return self._known[wanted]
+
+    def _shape(self, tensor: Tensor) -> bytes | None:
+        """A shape that is written down, in terms of the variable's own."""
+        value = self.flow.folder.value(tensor)
+        if value is None:
+            return None
+        own = self.own.shape
+        sizes = (f"own {own.index(n)}" if n > 1 and n in own else n for n in value.tolist())
+        return _digest(*sizes)
 
     def _leaf(self, tensor: Tensor, node: Node) -> list[Any] | None:
         """What a tensor is where what it is made of does not matter."""

@@ -10,7 +10,7 @@ own gradient functions).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -76,34 +76,57 @@ class Seeds:
         """
         if not self.wholes.near(seed.index):
             return None
+        start = (seed.index, 0)
+        every = [
+            (position, [*makers.with_inputs(self.flat, bound)])
+            for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start))
+            for position, bound in self._gradients(makers, seed)
+        ]
+        if not every:
+            return None
+        # Of the passes of a large graph, each has little to do with the losses of others.
+        related = self.wholes.related(seed.index)
+        some = [(position, [t for t in alike if t[0] in related]) for position, alike in every]
+        loss = self._likeliest(seed, some)
+        if some == every or (loss is not None and self._is_explained(seed, loss)):
+            return loss
+        return self._likeliest(seed, every)
+
+    def _likeliest(self, seed: Node, every: Iterable[tuple[int, list[Tensor]]]) -> Tensor | None:
+        """Of tensors that may be the loss, the one that the pass takes most of.
+
+        Args:
+            every: tensors alike, with the position of the input that a gradient is by.
+        """
         below: set[int] | None = None
         found: dict[Tensor, None] = {}
-        start = (seed.index, 0)
-        for makers in self._loss_candidates(self.flat.shape(start), self.flat.dtype(start)):
-            for position, bound in self._gradients(makers, seed):
-                # What is written after the seed is part of a gradient, be it computed alike; so is
-                # what an earlier pass takes or makes: a mean and its gradient divide alike.
-                alike = makers.with_inputs(self.flat, bound)
-                for loss in sorted(
-                    alike,
-                    key=lambda t: (t[0] > seed.index, self._is_made(t[0]), t in self._losses),
-                ):
-                    node = self.flat.node(loss)
-                    # A branch may go back through a forward pass made before it was chosen.
-                    if not (self.flow.inside(node) or same_branch(node.path, seed.path)):
-                        continue
-                    if exclusive(node.path, seed.path):
-                        continue
-                    if node.data[position][0] not in self.flow.of_weights:
-                        continue
-                    if below is None:
-                        below = self.flow.descendants([seed.index])
-                    if node.index not in below:
-                        found[loss] = None
+        for position, alike in every:
+            # What is written after the seed is part of a gradient, be it computed alike; so is
+            # what an earlier pass takes or makes: a mean and its gradient divide alike.
+            for loss in sorted(
+                alike,
+                key=lambda t: (t[0] > seed.index, self._is_made(t[0]), t in self._losses),
+            ):
+                node = self.flat.node(loss)
+                # A branch may go back through a forward pass made before it was chosen.
+                if not (self.flow.inside(node) or same_branch(node.path, seed.path)):
+                    continue
+                if exclusive(node.path, seed.path):
+                    continue
+                if node.data[position][0] not in self.flow.of_weights:
+                    continue
+                if below is None:
+                    below = self.flow.descendants([seed.index])
+                if node.index not in below:
+                    found[loss] = None
         if len(found) < 2:
             return next(iter(found), None)
         # The gradient by a denominator, ``-x / y / y``, divides as the loss ``x / y`` does.
         return min(found, key=lambda t: (t[0] > seed.index, self.wholes.least_doubt(seed.index, t)))
+
+    def _is_explained(self, seed: Node, loss: Tensor) -> bool:
+        """Whether no tensor that has nothing to do with a pass is more likely than this one."""
+        return loss[0] < seed.index and self.wholes.least_doubt(seed.index, loss).is_explained
 
     def _add(self, seed: Seed) -> None:
         """Remembers what the backward pass of a seed takes or makes."""

@@ -40,6 +40,11 @@ class Doubt:
     left_out: int
     size: int
 
+    @property
+    def is_explained(self) -> bool:
+        """Whether all of a pass is that of the loss: what it takes nothing of is no likelier."""
+        return not self.unexplained and not self.missing
+
 
 @dataclasses.dataclass(frozen=True)
 class _Gradient:
@@ -104,6 +109,23 @@ class Wholes:
         above = self.flow.ancestors([loss[0]])
         share = missing / (there + missing) if missing else 0.0
         return Doubt(len(users), share, len(self._taken_by(seed) - above), len(above))
+
+    def related(self, seed: int) -> set[int]:
+        """What is made of what a pass takes, and the parts of sums that are.
+
+        Of all others, `Doubt.left_out` is all that it takes.
+        """
+        self._turn_to(seed)
+        below = self.flow.below(seed)
+        found = self.flow.descendants(self._taken_by(seed))
+        stack = [*found]
+        while stack:
+            index = stack.pop()
+            if self.flat.nodes[index].op in SUMS and index not in below:
+                parts = {source for source, _ in self.flat.nodes[index].data} - found
+                found |= parts
+                stack += parts
+        return found
 
     def near(self, index: int) -> dict[str, list[tuple[int, int]]]:
         """What depends on a node by a few ops, by op type: (node, how many ops)."""

@@ -82,8 +82,9 @@ def _are_probabilities(value: Array) -> bool:
 )
 def logits_for_probabilities(seen: Seen) -> Iterator[Told]:
     flat, found = seen.flat, dict[Tensor, None]()
+    among = seen.differentiated & seen.flow.of_weights - seen.flow.backward
     for index in seen.flow.matcher.by_op.get("Log", ()):
-        if index in seen.differentiated & seen.flow.of_weights - seen.flow.backward:
+        if index in among:
             clipped = _clipped(seen, flat.nodes[index].data[0])
             if clipped is not None:
                 found[clipped] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ Write = Callable[[Any, Any], Any]
 """(variable, its gradient)"""
 
 
-def flow(*writes: Write, regularised: bool = False) -> Flow:
+def flow(*writes: Write, regularised: bool = False, columns: Sequence[int] = ()) -> Flow:
     """Of a step with one variable for each write, called w0, w1 and so on."""
-    weights = [tf.Variable(tf.ones((2, 3)), name=f"w{i}") for i in range(len(writes))]
+    sizes = columns or [3] * len(writes)
+    weights = [tf.Variable(tf.ones((2, size)), name=f"w{i}") for i, size in enumerate(sizes)]
 
     @tf.function(autograph=False)
     def train(x: Any) -> None:
@@ -186,8 +187,18 @@ def shared(kept: Any) -> Write:
     return lambda w, g: w.assign_sub(0.1 * kept.assign(0.9 * kept + g))
 
 
-def digests(*writes: Write) -> list[bytes]:
-    found = flow(*writes)
+def reshaped(*order: int) -> Write:
+    """By way of another shape, in which 0 and 1 stand for the rows and columns of the variable."""
+
+    def write(w: Any, g: Any) -> Any:
+        shape = [w.shape[axis] if axis in (0, 1) else axis for axis in order]
+        return w.assign_sub(0.1 * tf.reshape(tf.sin(tf.reshape(g, shape)), w.shape))
+
+    return write
+
+
+def digests(*writes: Write, columns: Sequence[int] = ()) -> list[bytes]:
+    found = flow(*writes, columns=columns)
     known = list(ways(found, found.trained))
     programs = Programs(found, {update.variable.key: way[0] for update, way in known})
     return [programs.of(update.variable) for update, _ in known]
@@ -211,6 +222,17 @@ def test_the_same_ops_make_the_same_digest() -> None:
 def test_other_ops_or_constants_make_another_digest(other: Write) -> None:
     one, another = digests(momentum(0.9), other)
     assert one != another
+
+
+def test_shapes_count_in_terms_of_the_variable() -> None:
+    one, larger, turned = digests(
+        reshaped(-1, 0, 1), reshaped(-1, 0, 1), reshaped(-1, 1, 0), columns=(3, 5, 3)
+    )
+    assert one == larger
+    assert one != turned
+    # As many as the columns of the one are no columns of the other.
+    one, larger = digests(reshaped(3, -1), reshaped(3, -1), columns=(3, 6))
+    assert one != larger
 
 
 def test_one_state_for_two_variables_is_no_state_of_each() -> None:

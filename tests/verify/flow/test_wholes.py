@@ -10,6 +10,9 @@ import pytest
 import tensorflow as tf
 
 import verify
+from verify.flow import Flow
+from verify.flow.wholes import Wholes
+from verify.graphs import flatten
 
 OBJECTIVES: dict[str, tuple[Callable[..., Any], str]] = {
     "the gradient by a denominator divides alike": (
@@ -62,3 +65,28 @@ def test_what_is_differentiated(name: str, order: str) -> None:
     batch = (tf.TensorSpec((8, 4, 2)), tf.TensorSpec((8, 5)), tf.TensorSpec((8, 1)))
     (fact,) = verify.facts(step, *batch, model=net).objectives
     assert fact.formula.startswith(formula)
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_a_pass_is_not_held_against_the_losses_of_others(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All begin alike, with a mean; what each takes tells which losses are its own."""
+    weights = [tf.Variable(tf.ones(4)) for _ in range(count)]
+
+    @tf.function(autograph=False)
+    def step(x: Any) -> None:
+        for weight in weights:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.sin(weight * x) ** 2)
+            weight.assign_sub(0.1 * tape.gradient(loss, weight))
+
+    asked, doubt = list[tuple[int, Any]](), Wholes.doubt
+    monkeypatch.setattr(
+        Wholes, "doubt", lambda self, *about: asked.append(about) or doubt(self, *about)
+    )
+    flow = Flow(flatten(step.get_concrete_function(tf.TensorSpec((8, 4)))))
+    read = flow.weights
+    of = [{read[i] for i in flow.ancestors([s.loss[0]]) & read.keys()} for s in flow.seeds]
+    assert of == [{update.variable.key} for update in flow.updates]
+    assert len(asked) <= count
