@@ -385,11 +385,8 @@ def _spelt(loss: LossFact) -> Any:
 
 def _told(loss: LossFact, watched: tuple[str, ...]) -> str:
     where = f" of {loss.prediction}" if loss.prediction else ""
-    trains = (
-        ""
-        if set(loss.variables) == set(watched)
-        else f" for {by_model(loss.variables, watched)} only"
-    )
+    every = set(loss.variables) == set(watched)
+    trains = "" if every else f" for {by_model(loss.variables, watched)} only"
     return f"{loss.name}{where}{times(loss.weight)}{_scaled(loss)}{trains}"
 
 
