@@ -87,7 +87,8 @@ def _of_what(
         values = _of_losses(reference, settings, left)
         if not own_pass and settings.get("accumulate", 1) == 1:
             return values
-        watched = {key: values[key] for key in ("watched", "unwatched")}
+        asked = ("watched", "unwatched", *(() if own_pass else ("training",)))
+        watched = {key: values[key] for key in asked}
     return {**watched, "clipping": _clip(model, settings, trained, left)} if trained else watched
 
 

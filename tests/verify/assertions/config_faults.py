@@ -52,7 +52,7 @@ KERNELS: Settings = {**OBJECTIVE, "variables": "student/*kernel"}
 BOTH: Settings = {"loss": {"a": "mse", "b": "mae"}}
 GROUPS = {"*hid*": "adamw", "*head*": "sgd"}
 ACCUMULATED: Settings = {"accumulate": 3, "clipping": {"global_norm": 1.0}, "regularize": True}
-SLOW = keras.optimizers.AdamW(0.01, weight_decay=0.2)  # where the computed rate ends
+SLOW = keras.optimizers.serialize(keras.optimizers.AdamW(0.01))  # where a computed rate ends
 ONE_PART = {**OBJECTIVE, "objective": less_alike}
 # What is intended, and faults of it by the keyword that tells them: each may differ by one key.
 KEYS: dict[str, tuple[Callable[[], keras.Model], Settings, dict[str, Settings]]] = {

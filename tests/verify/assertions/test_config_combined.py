@@ -47,16 +47,15 @@ class Case:
     settings: dict[str, Any]
     optimizer: Any = "sgd"
     policy: str = "float32"
-    activation: str | None = None
     left: tuple[str, ...] = ()
 
     def controlled(self) -> tuple[keras.Model, LoopControllerCallback]:
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.policy)
         try:
-            hidden = layers.Dense(3, self.activation, bias_regularizer="l1", name="below")
-            out = layers.Dense(1, dtype="float32" if "mixed" in self.policy else None)
-            model = keras.Sequential([keras.Input((4,)), hidden, out])
+            hidden = layers.Dense(3, bias_regularizer="l1", name="below")
+            out = layers.Dense(1, dtype="float32" if "mixed" in self.policy else None, name="dense")
+            model = keras.Sequential([keras.Input((4,)), hidden, out], name="sequential")
             model.compile(self.optimizer, "mse")
             callback = LoopControllerCallback({"a": {"cond": when.always, True: self.settings}})
             return model, callback.attach(model)
@@ -64,7 +63,10 @@ class Case:
             keras.config.set_dtype_policy(before)
 
 
-ZERO = "config['a'][True]: what enters the optimizer: all gradients are zero"
+ZERO = (
+    "config['a'][True]: what enters the optimizer: all gradients are zero: "
+    "sequential/below/bias, sequential/dense/bias"
+)
 NOISE = {"clip": 1.0, "noise": 0.5}
 COSINE = when.cosine(0.1, 0.01, over=9)
 CASES = {
