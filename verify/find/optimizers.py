@@ -27,6 +27,7 @@ from verify.references import (
     optimizer_settings,
     optimizer_step,
     other_settings,
+    same_settings,
     stand_in,
     variables_of,
 )
@@ -141,12 +142,11 @@ class Optimizers:
         if rule is not None and rule.optimizer is not None:
             variable = variables_of(rule.optimizer)[key]
             both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
-            others = [name for name, *_ in other_settings(rule.optimizer, optimizer)]
-            if type(rule.optimizer) is not type(optimizer) or len(both) > 1:
-                return None
-            if not others:
+            if len(both) == 1 and same_settings(rule.optimizer, optimizer):
                 return rule
-            if others != ["learning_rate"]:
+            others = [name for name, *_ in other_settings(rule.optimizer, optimizer)]
+            alike = type(rule.optimizer) is type(optimizer) and len(both) == 1
+            if not alike or others != ["learning_rate"]:
                 return None
             # A rate that is counted may have come to that of the one at hand.
         return self._made_by_another(key, optimizer)
