@@ -56,7 +56,7 @@ def _has_unknown(detector: Detector, settings: Mapping[str, Any]) -> bool:
     """Whether a gradient goes a way of its own, of which it is not known what it passes."""
     if not any(key in settings for key in _OWN_WAYS):
         return False
-    return any(
+    return bool(detector.flow.scales) or any(
         detector.treatment_of(update) is None and not detector.clips(update)
         for update in detector.flow.trained
     )
