@@ -46,7 +46,7 @@ def expectation_of(
     """
     model, chosen = reference.model, selected(reference.model, settings)
     weighed = any(not isinstance(w, int | float) for w in weights_given(settings))
-    if "per_example" in settings and (weighed or detector.flow.unseen):
+    if "per_example" in settings and (weighed or not _goes_by_data(detector)):
         left.append(f"{', '.join(_about(settings))}: how examples are gone through is not known")
         return Expectation.of({"unwatched": others(model, chosen)})
     there = {update.variable.key for update in detector.flow.trained}
@@ -70,6 +70,12 @@ def expectation_of(
         if average.get("start") is None or is_counted(average["start"]):
             values["follows"] = followed_in(model, average, chosen) or UNSET
     return Expectation.of(values)
+
+
+def _goes_by_data(detector: Detector) -> bool:
+    """Whether backward passes are known of what data decide, not of regularisers alone."""
+    flow = detector.flow
+    return not flow.unseen and any(seed.loss[0] in flow.of_data for seed in flow.seeds)
 
 
 def _of_what(
