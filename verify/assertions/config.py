@@ -30,17 +30,13 @@ from verify.assertions.config_updates import (
     telling_count,
     unlike_noise,
 )
-from verify.assertions.expectation import UNSET, Expectation
+from verify.assertions.expectation import Expectation
 from verify.assertions.failure import fail
 from verify.find import Detector
 from verify.graphs import Region, key_of, no_collection
 from verify.kinds import Violation
 from verify.references import ModelReference
 from verify.step import Step, capture
-
-# Of a model whose weights are in float16, what is asked still.
-_EXACT = ("watched", "unwatched", "regularization", "training")
-_COARSE = "what enters the optimizer, and how: weights are in float16, in which updates are lost"
 
 
 @no_collection()
@@ -106,12 +102,8 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> tuple[str, .
                 optimizers = {}
             detector = Detector(step, expected=optimizers)
             expectation = expectation_of(reference, settings[branch], left, detector, counters)
-            coarse = _is_coarse(model)
-            if coarse:
-                left = [_COARSE]
-                expectation = Expectation.of({k: expectation.values.get(k, UNSET) for k in _EXACT})
             own = told(expectation.violations_of(detector), detector, settings[branch], left)
-            if replicas == 1 and not coarse:
+            if replicas == 1:
                 own += _besides(detector, settings[branch], left, examples)
                 own += _of_gradients(detector, settings[branch], left, expectation, counters)
             there: list[Violation] = []
@@ -122,18 +114,13 @@ def assert_config(model: keras.Model, callback: Any, batch: Any) -> tuple[str, .
                     inside = Detector(main, region, optimizers)
                     there = of_main(expectation, settings[branch]).violations_of(inside)
                     there = told(there, inside, settings[branch], left)
-                    if replicas == 1 and not coarse:
+                    if replicas == 1:
                         there += _repeated(inside, model, settings[branch], left)
             unheld += [f"{place}: {one}" for one in dict.fromkeys(left)]
             located = _located(place, name, own, there)
             violations += [_doubted(violation, reference.doubts) for violation in located]
     fail(f"model {model.name!r}", violations)
     return tuple(unheld)
-
-
-def _is_coarse(model: keras.Model) -> bool:
-    """Whether weights are in float16 themselves: what is lost in a step may be all of an update."""
-    return any(v.dtype == "float16" for v in model.trainable_variables)
 
 
 def _besides(
@@ -152,10 +139,10 @@ def _besides(
         # Where nothing is trained, nothing is averaged.
         found += not_kept(detector, average, followed) if detector.flow.trained else []
     try:
-        if settings.get("skip_nonfinite", False):
-            found += skipped(detector, settings)
+        found += skipped(detector, settings)
     except UnsaidError as why:
-        left.append(f"skip_nonfinite: {why}")
+        if "skip_nonfinite" in settings:
+            left.append(f"skip_nonfinite: {why}")
     try:
         if "per_example" in settings:
             found += unlike_noise(detector, settings, examples)

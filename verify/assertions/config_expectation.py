@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from verify.assertions.config_gradients import gradients_of
 from verify.assertions.config_keys import followed_in, layers_chosen, modes_of, others, selected
@@ -17,7 +16,13 @@ from verify.assertions.config_losses import (
     weights_given,
     weights_in,
 )
-from verify.assertions.config_updates import UnsaidError, by_path, clip_of, is_counted
+from verify.assertions.config_updates import (
+    UnsaidError,
+    accumulates,
+    by_path,
+    clip_of,
+    is_counted,
+)
 from verify.assertions.expectation import UNSET, Expectation
 from verify.find import Detector
 from verify.graphs import key_of
@@ -41,7 +46,7 @@ def expectation_of(
     """
     model, chosen = reference.model, selected(reference.model, settings)
     weighed = any(not isinstance(w, int | float) for w in weights_given(settings))
-    if "per_example" in settings and (weighed or detector.flow.unseen):
+    if "per_example" in settings and (weighed or not _goes_by_data(detector)):
         left.append(f"{', '.join(_about(settings))}: how examples are gone through is not known")
         return Expectation.of({"unwatched": others(model, chosen)})
     there = {update.variable.key for update in detector.flow.trained}
@@ -51,14 +56,11 @@ def expectation_of(
         left.append("optimizer, objective, accumulate, average: replicas are looked at one by one")
         return Expectation.of(values)
     if trained:
-        rates = tf.nest.flatten(settings.get("learning_rate"))
-        if settings.get("accumulate", 1) > 1 and any(hasattr(one, "evaluate") for one in rates):
-            left.append("learning_rate: it is computed, and of the mean of several steps")
-        elif detector.expected:
+        if detector.expected:
             values["optimizer"] = by_path(detector.expected, trained)
         if values.get("loss", UNSET) is UNSET:
             values |= _entering(reference, settings, left, counters)
-        values |= _of_several_steps(settings, left)
+        values |= _of_several_steps(model, settings, left)
     average = settings.get("average", {})
     if average.get("start") is not None:
         left.append("average: when it starts")
@@ -68,6 +70,12 @@ def expectation_of(
         if average.get("start") is None or is_counted(average["start"]):
             values["follows"] = followed_in(model, average, chosen) or UNSET
     return Expectation.of(values)
+
+
+def _goes_by_data(detector: Detector) -> bool:
+    """Whether backward passes are known of what data decide, not of regularisers alone."""
+    flow = detector.flow
+    return not flow.unseen and any(seed.loss[0] in flow.of_data for seed in flow.seeds)
 
 
 def _of_what(
@@ -85,7 +93,8 @@ def _of_what(
         values = _of_losses(reference, settings, left)
         if not own_pass and settings.get("accumulate", 1) == 1:
             return values
-        watched = {key: values[key] for key in ("watched", "unwatched")}
+        asked = ("watched", "unwatched", *(() if own_pass else ("training",)))
+        watched = {key: values[key] for key in asked}
     return {**watched, "clipping": _clip(model, settings, trained, left)} if trained else watched
 
 
@@ -103,15 +112,16 @@ def has_own_pass(settings: Mapping[str, Any]) -> bool:
     return any(key in settings for key in ("objective", "ascend", "per_example"))
 
 
-def _of_several_steps(settings: Mapping[str, Any], left: list[str]) -> dict[str, Any]:
-    """How the gradients of several steps are made one update."""
+def _of_several_steps(
+    model: keras.Model, settings: Mapping[str, Any], left: list[str]
+) -> dict[str, Any]:
+    """How the gradients of several steps are made one update, or that each step makes one."""
     steps = settings.get("accumulate", 1)
     if steps == 1:
-        return {}
+        return {} if accumulates(model, settings) else {"accumulated": None}
     # What a function of the user's makes of the mean may be anything; of single examples, the way
     # of a gradient begins at their sum.
-    # What a normalisation that infers divides by may be taken for a factor of the mean.
-    several = [key for key in ("gradients", "inference", "per_example") if settings.get(key)]
+    several = [key for key in ("gradients", "per_example") if key in settings]
     if several:
         left.append(f"accumulate: with {', '.join(several)}")
         return {}
@@ -161,9 +171,6 @@ def _entering(
     counters: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The gradients of a branch as those of an objective, where no loss is known by its name."""
-    if "gradients" in settings and "objective" in settings:
-        left.append(f"{', '.join(_about(settings))}: a function of yours makes other gradients")
-        return {}
     try:
         noise = settings.get("per_example", {}).get("noise")
         transforms = noise or "gradients" in settings

@@ -8,7 +8,7 @@ from typing import Any
 from verify.assertions.config_treatments import UNPAIRED
 from verify.assertions.config_updates import UnsaidError, clips_of
 from verify.find import Detector
-from verify.kinds import NO_RULE, UNTOLD, Violation
+from verify.kinds import UNTOLD, Violation
 
 _ABOUT = dict.fromkeys(("objective", "optimizer"), "what enters the optimizer")
 _OWN_WAYS = ("accumulate", "ascend", "objective", "per_example")
@@ -25,7 +25,7 @@ def told(
     found = []
     for one in violations:
         unknown = one.found.startswith(UNTOLD) and UNPAIRED not in one.found
-        if unknown or (one.found.startswith(NO_RULE) and _may_be_noisy(settings)):
+        if unknown:
             why = one.found.removeprefix(f"{UNTOLD}: ").removeprefix(f"{UnsaidError.__name__}: ")
             left.append(f"{_ABOUT.get(one.keyword, one.keyword)}: {why}")
         elif one.keyword == "clipping" and _has_unknown(detector, settings):
@@ -50,11 +50,6 @@ def _is_clipped_otherwise(detector: Detector, settings: Mapping[str, Any]) -> bo
         return True
     kinds = {(*clip,) if isinstance(clip, Mapping) else () for clip in clips}
     return len(kinds) > 1
-
-
-def _may_be_noisy(settings: Mapping[str, Any]) -> bool:
-    """Whether random numbers may be added to gradients, which hide by what rule they are used."""
-    return "gradients" in settings or bool(settings.get("per_example", {}).get("noise"))
 
 
 def _has_unknown(detector: Detector, settings: Mapping[str, Any]) -> bool:

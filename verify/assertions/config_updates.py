@@ -207,6 +207,12 @@ def _narrower(one: Any, other: Any) -> Any:
     return max(one[0], other[0]), min(one[1], other[1])
 
 
+def accumulates(model: keras.Model, settings: Mapping[str, Any]) -> bool:
+    """Whether an optimizer of a branch makes one update of several steps by itself."""
+    every = map(keras.optimizers.get, _groups(model, settings).values())
+    return any(inner_optimizer(one).gradient_accumulation_steps for one in every)
+
+
 def is_counted(computed: Any) -> bool:
     """Whether a value of ``when`` is computed from counts alone."""
     try:
@@ -251,18 +257,31 @@ def applied(detector: Detector, model: keras.Model, settings: Mapping[str, Any])
         UnsaidError: that can't be told.
     """
     repeat = settings.get("repeat", 1)
-    for one in _groups(model, settings).values():
-        if not isinstance(one, keras.optimizers.Optimizer):
-            continue  # of a name, another one is made
-        try:
-            found = detector.times_written(counter_of(inner_optimizer(one)))
-        except NoValueError as why:
-            raise UnsaidError(str(why)) from None
-        # That nothing is updated is told by what is trained.
-        if found not in (0, repeat):
-            wish = f"{repeat} update{'s' if repeat > 1 else ''} in a train step"
-            return [Violation("repeat", wish, f"{found} of {one.name}")]
+    try:
+        for name, found in _times_applied(detector, model, settings).items():
+            # That nothing is updated is told by what is trained.
+            if found not in (0, repeat):
+                wish = f"{repeat} update{'s' if repeat > 1 else ''} in a train step"
+                return [Violation("repeat", wish, f"{found} of {name}")]
+    except NoValueError as why:
+        raise UnsaidError(str(why)) from None
     return []
+
+
+def _times_applied(
+    detector: Detector, model: keras.Model, settings: Mapping[str, Any]
+) -> dict[str, int]:
+    """How often each optimizer counts that it is applied; of a name, another one is made.
+
+    Of that, how often the variables are written by a gradient.
+    """
+    given = _groups(model, settings).values()
+    made = [one for one in given if isinstance(one, keras.optimizers.Optimizer)]
+    if len(made) == len(given):
+        counted = {one.name: counter_of(inner_optimizer(one)) for one in made}
+        return {name: detector.times_written(key) for name, key in counted.items()}
+    chosen = selected(model, settings)
+    return {variable.path: detector.times_updated(key_of(variable)) for variable in chosen}
 
 
 def miscounted(
@@ -321,7 +340,7 @@ def unlike_noise(
 
 
 def skipped(detector: Detector, settings: Mapping[str, Any]) -> list[Violation]:
-    """Whether an update is left out whose gradients are not finite.
+    """Whether an update is left out whose gradients are not finite, and only if that is said.
 
     Raises:
         UnsaidError: that can't be told.
@@ -334,7 +353,9 @@ def skipped(detector: Detector, settings: Mapping[str, Any]) -> list[Violation]:
         paths = detector.written_anyway()
     except NoValueError as why:
         raise UnsaidError(str(why)) from None
-    if not paths:
+    said = settings.get("skip_nonfinite", False)
+    if said != bool(paths):
         return []
-    wish = "no update where an element of a gradient is NaN"
-    return [Violation("skip_nonfinite", wish, f"changed all the same: {', '.join(paths)}")]
+    wish = f"{'no' if said else 'an'} update where an element of a gradient is NaN"
+    told = f"changed all the same: {', '.join(paths)}" if said else "none is made"
+    return [Violation("skip_nonfinite", wish, told)]

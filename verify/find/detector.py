@@ -40,6 +40,7 @@ from verify.find.sample_weights import SampleWeights
 from verify.find.search import Found, Search
 from verify.find.single_writes import SingleWrites
 from verify.find.treatments import Treatment, Treatments
+from verify.find.turns import updated as times_updated
 from verify.find.turns import written as times_written
 from verify.find.witnesses import Sides
 from verify.find.writes import Told, Written, told_of, written
@@ -329,6 +330,14 @@ class Detector:
             NoValueError: that is not known.
         """
         return times_written(self.flow, key)
+
+    def times_updated(self, key: int | str) -> int:
+        """How often a variable is written by a gradient, by its key, the turns of loops counted.
+
+        Raises:
+            NoValueError: that is not known.
+        """
+        return times_updated(self.flow, key)
 
     @functools.cached_property
     def writes(self) -> SingleWrites:

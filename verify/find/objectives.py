@@ -129,5 +129,5 @@ class Objectives:
 def _told_apart(found: dict[Update, Comparison]) -> dict[Update, Comparison]:
     """Comparisons that tell something: where all is zero, nothing is."""
     if found and all(one.zero for one in found.values()):
-        return dict.fromkeys(found, Comparison(unknown="all gradients are zero"))
+        return dict.fromkeys(found, Comparison(zero=True, unknown="all gradients are zero"))
     return found

@@ -255,8 +255,10 @@ class Observed:
         between = (self.flat.nodes[index] for index in self.between(key, tensor))
         passed = (self.flat.variable(node) for node in between)
         read = self.read_between(self.ways[key][0], tensor[0])
-        kept = (v for v in read if v.shape != () and not self.flow.is_trainable(v))
-        return frozenset(v.key for v in (*passed, *kept) if v is not None)
+        # Whole numbers are counts, or seeds of what is drawn.
+        kept = (v for v in read if v.shape != () and not v.dtype.startswith(("int", "uint")))
+        state = (v for v in kept if not self.flow.is_trainable(v))
+        return frozenset(v.key for v in (*passed, *state) if v is not None)
 
     def begins_late(self, key: int | str) -> bool:
         """Whether the way of a gradient begins with what was kept from steps before."""

@@ -26,6 +26,7 @@ from verify.references import (
     decays,
     optimizer_settings,
     optimizer_step,
+    other_settings,
     same_settings,
     stand_in,
     variables_of,
@@ -141,8 +142,13 @@ class Optimizers:
         if rule is not None and rule.optimizer is not None:
             variable = variables_of(rule.optimizer)[key]
             both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
-            alike = same_settings(rule.optimizer, optimizer) and len(both) == 1
-            return rule if alike else None
+            if len(both) == 1 and same_settings(rule.optimizer, optimizer):
+                return rule
+            others = [name for name, *_ in other_settings(rule.optimizer, optimizer)]
+            alike = type(rule.optimizer) is type(optimizer) and len(both) == 1
+            if not alike or others != ["learning_rate"]:
+                return None
+            # A rate that is counted may have come to that of the one at hand.
         return self._made_by_another(key, optimizer)
 
     def _as_expected(self, key: int | str) -> Rule | None:
@@ -307,7 +313,9 @@ class Optimizers:
                 break
             else:
                 return []
-            if not reference.flat.guards and min(made[key] for key in left or keys) >= _SEVERAL:
+            # Where an update is made at some counts alone, others may tell another rate.
+            often = min(made[key] for key in left or keys)
+            if not reference.flat.guards and often == draw + 1 >= _SEVERAL:
                 break
         return [key for key in left if made[key] >= _ENOUGH]
 

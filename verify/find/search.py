@@ -28,7 +28,8 @@ class Found:
     `upstream`: the node that carries that factor. `predicted`, `target`: what the loss is of;
     `activated`: the probabilities that it is of, where `predicted` are their logits.
     `made`: whether the step makes that target; `made_up`: the number that all of it is.
-    `unscaled`: whether a loss scale that multiplied it divides the gradient again.
+    `unscaled`: whether a loss scale that multiplied it divides the gradient again; `scale`: that
+    scale, where it is a constant.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Found:
     made: bool = False
     made_up: float | None = None
     unscaled: bool = False
+    scale: float = 1.0
 
     def __add__(self, other: Found) -> Found:
         """Both as one: another replica's part, or the same in a branch taken instead."""
@@ -146,9 +148,15 @@ class Search:
                         target=leaves.get("target"),
                         activated=present,
                         unscaled=self.scaling.is_undone(upstream, weight),
+                        scale=self._undone(upstream, weight),
                     )
                 )
         return self._of_one_sum(found), nearest
+
+    def _undone(self, upstream: Tensor, weight: float | None) -> float:
+        """The constant loss scale that a gradient is multiplied by and divided by again."""
+        value = self.flow.folder.value(upstream)
+        return 1.0 if value is None or not weight else float(value.reshape(())) / weight
 
     def found(
         self,
@@ -188,6 +196,7 @@ class Search:
             predicted=prediction,
             target=target,
             unscaled=weight is None or weight != plain_number(factor),
+            scale=plain_number(factor) / weight if weight else 1.0,
         )
 
     def joined(self, found: list[Found]) -> list[Found]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from verify.flow import Flow
-from verify.graphs import Guard
+from verify.graphs import Guard, Node
 from verify.match import NoValueError
 
 
@@ -15,12 +15,21 @@ def written(flow: Flow, key: int | str) -> int:
     Raises:
         NoValueError: a loop has no number of turns that is known.
     """
-    flat = flow.flat
-    return sum(
-        math.prod(_turns(flow, loop) for loop in flat.loops(node.path))
-        for node, variable in flat.writes()
-        if variable.key == key and flow.inside(node)
-    )
+    every = (node for node, v in flow.flat.writes() if v.key == key and flow.inside(node))
+    return sum(_times(flow, node) for node in every)
+
+
+def updated(flow: Flow, key: int | str) -> int:
+    """How often a variable is written by a gradient.
+
+    Raises:
+        NoValueError: a loop has no number of turns that is known.
+    """
+    return sum(_times(flow, update.node) for update in flow.trained_of.get(key, ()))
+
+
+def _times(flow: Flow, node: Node) -> int:
+    return math.prod(_turns(flow, loop) for loop in flow.flat.loops(node.path))
 
 
 def _turns(flow: Flow, loop: Guard) -> int:

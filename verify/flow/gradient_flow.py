@@ -201,18 +201,28 @@ class Flow(Dependence):
         """The backward pass where it is not over: values that the losses are made of enter it.
 
         Or what is made of such values, as where they are within bounds. Of rows that were looked up
-        in a table, their numbers decide nothing but where they go.
+        in a table, their numbers decide nothing but where they go. What a model keeps besides its
+        weights is one as well: a normalisation that infers divides by a moving variance.
         """
         # Of a sum of losses, only one may be known as what a seed begins at.
         losses = {index for seed in self.seeds for index, _ in self.sums_of(seed)}
         forward = self.ancestors(losses)
-        made_of = forward & (self.of_data | self.of_weights)
+        made_of = forward & (self.of_data | self.of_weights | self._of_state)
         values = self.descendants(made_of, without=self.backward)
         # And what is made of these numbers alone.
         numbers = {index for index, _ in numbers_of(self, self.placing)}
         values -= numbers | self.descendants(numbers, without=self.backward | forward)
         taking = (i for i, sources in self.takes.items() if not values.isdisjoint(sources))
         return self.ancestors(taking) & self.backward
+
+    @property
+    def _of_state(self) -> set[int]:
+        """What reads real numbers, more than one, that are not trained."""
+        return {
+            node.index
+            for node, v in self.flat.reads()
+            if v.shape != () and v.dtype in REAL and not self.is_trainable(v)
+        }
 
     @functools.cached_property
     def placing(self) -> frozenset[int]:

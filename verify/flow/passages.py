@@ -200,9 +200,12 @@ def _every_one(
     not.
     """
     above = flow.ancestors([update.node.index], without=flow.propagated - within)
-    below = flow.descendants(within, without=flow.propagated - within) & above
+    # Whether all of it is finite is asked, and decides; but it is no gradient.
+    asked = flow.checks - within
+    below = flow.descendants(within, without=flow.propagated - within | asked) & above
     ends = within | (ends - below)
-    nodes = (below | flow.descendants(ends - within) & above) - (ends & flow.propagated)
+    others = flow.descendants(ends - within, without=asked) & above
+    nodes = (below | others) - (ends & flow.propagated)
     edges = [(source, index) for index in nodes for source in flow.producers[index]]
     kept = nodes | ends
     return [(a, b) for a, b in edges if a in kept and a != b], ends

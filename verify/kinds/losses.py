@@ -35,15 +35,13 @@ _SCALE_IT = (
 def _facts(detector: Detector) -> Iterator[LossFact]:
     losses = known_losses(detector)
     for loss, found in losses:
-        scales = set[str]()
-        if found.weight is None:
-            scales = {v.path for v in detector.search.scaling.multiplied(found.upstream)}
+        by = detector.search.scaling.multiplied(found.upstream) if found.weight is None else ()
         yield LossFact(
             known_name(loss),
             found.weight,
             found.prediction,
             found.paths,
-            tuple(sorted(scales)),
+            tuple(sorted({v.path for v in by})),
             # Of a target that the step makes, the name of a loss does not say enough.
             "" if is_of_keras(loss) and not found.made else detector.fingerprint(found.nodes),
         )
@@ -73,15 +71,14 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
         found, miss = detector.losses(loss)
         key = (LossKey(loss), _key(factor), want.output, want.selection)
         if key not in queues:
-            queues[key] = _nearest_first(
-                detector, [f for f in found if want.fits(detector, f)], factor
-            )
+            fitting = [f for f in found if want.fits(detector, f)]
+            queues[key] = _nearest_first(detector, fitting, factor)
         one = next((f for f in queues[key] if recognised.fresh([f])), None)
         if one is None:
             missing.append((want, miss))
             continue
         recognised.add([one])
-        violations += _weight(detector, loss, one, factor)
+        violations += _weight(detector, loss, one, factor, asked)
         violations += _multiplied(detector, loss, one, asked)
         violations += misfed(detector, loss, one)
         for wrong in detector.search.scaling.misuse(one.upstream, one.updates):
@@ -171,7 +168,9 @@ def _multiplied(detector: Detector, loss: Any, found: Found, asked: Asked) -> li
     return [] if same else [Violation("loss", loss_name(loss), text, (hint,))]
 
 
-def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Violation]:
+def _weight(
+    detector: Detector, loss: Any, found: Found, factor: Any, asked: Asked
+) -> list[Violation]:
     """What is wrong with what a loss is multiplied by: perhaps it is no mean."""
     by = detector.search.scaling.factors(found.upstream) if found.weight is None else frozenset()
     decided = f"a weight that {names(v.path for v in by)} decides"
@@ -184,7 +183,9 @@ def _weight(detector: Detector, loss: Any, found: Found, factor: Any) -> list[Vi
         return [Violation("loss", name, text)]
     if by:
         return [Violation("loss", f"{loss_name(loss)} with weight {factor:g}", decided)]
-    wrong = weight("loss", loss_name(loss), found.weight, factor)
+    # What is taken for a loss scale may be a weight, and a transform its reciprocal.
+    scale = found.scale if asked.values.get("allow_transforms", False) else 1.0
+    wrong = weight("loss", loss_name(loss), found.weight, factor, scale)
     for other in other_reductions(loss) if wrong else ():
         for same in detector.losses(other)[0]:
             if same.paths == found.paths and not weight("loss", "", same.weight, factor):
@@ -384,11 +385,8 @@ def _spelt(loss: LossFact) -> Any:
 
 def _told(loss: LossFact, watched: tuple[str, ...]) -> str:
     where = f" of {loss.prediction}" if loss.prediction else ""
-    trains = (
-        ""
-        if set(loss.variables) == set(watched)
-        else f" for {by_model(loss.variables, watched)} only"
-    )
+    every = set(loss.variables) == set(watched)
+    trains = "" if every else f" for {by_model(loss.variables, watched)} only"
     return f"{loss.name}{where}{times(loss.weight)}{_scaled(loss)}{trains}"
 
 

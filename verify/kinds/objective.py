@@ -109,9 +109,10 @@ def _as_they_enter(
     """What enters the optimizer, where that is as the function says, or tells more about it.
 
     So a function may say what is made of gradients after they were taken: those of single examples,
-    each clipped, with noise added to what they come to.
+    each clipped, with noise added to what they come to. Where all are zero, on both sides, what
+    enters is of something else: noise, or what was kept.
     """
-    others = [update for update, one in found.items() if _difference(one)]
+    others = [update for update, one in found.items() if _difference(one) and not one.zero]
     later = _at_entry(detector, others, reference)
     return {
         update: one

@@ -58,9 +58,14 @@ def violations_as_html(violations: Iterable[Violation], caption: str = "") -> st
     return html_table(("", "expected", "found"), rows, caption)
 
 
-def weight(keyword: str, name: str, factor: float | None, expected: float = 1) -> list[Violation]:
-    """A violation if a constant factor other than `expected` multiplies a recognised gradient."""
-    if factor is None or np.isclose(factor, expected, rtol=1e-5):
+def weight(
+    keyword: str, name: str, factor: float | None, expected: float = 1, scale: float = 1
+) -> list[Violation]:
+    """A violation if a constant factor other than `expected` multiplies a recognised gradient.
+
+    `scale`: what may multiply it besides.
+    """
+    if factor is None or np.isclose([factor, scale * factor], expected, rtol=1e-5).any():
         return []
     return [Violation(keyword, f"{name} with weight {expected:g}", f"weight {factor:.6g}")]
 

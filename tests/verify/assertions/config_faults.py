@@ -52,6 +52,7 @@ KERNELS: Settings = {**OBJECTIVE, "variables": "student/*kernel"}
 BOTH: Settings = {"loss": {"a": "mse", "b": "mae"}}
 GROUPS = {"*hid*": "adamw", "*head*": "sgd"}
 ACCUMULATED: Settings = {"accumulate": 3, "clipping": {"global_norm": 1.0}, "regularize": True}
+SLOW = keras.optimizers.serialize(keras.optimizers.AdamW(0.01))  # where a computed rate ends
 ONE_PART = {**OBJECTIVE, "objective": less_alike}
 # What is intended, and faults of it by the keyword that tells them: each may differ by one key.
 KEYS: dict[str, tuple[Callable[[], keras.Model], Settings, dict[str, Settings]]] = {
@@ -190,6 +191,28 @@ KEYS: dict[str, tuple[Callable[[], keras.Model], Settings, dict[str, Settings]]]
             "optimizer": {**ACCUMULATED, "optimizer": "sgd"},
             "accumulated": {**ACCUMULATED, "accumulate": 4},
         },
+    ),
+    "accumulated in inference": (
+        with_state,
+        {"accumulate": 3, "inference": True},
+        {"accumulated": {"accumulate": 2, "inference": True}, "objective": {"accumulate": 3}},
+    ),
+    "accumulated at a computed rate": (
+        regular,
+        {"accumulate": 4, "optimizer": SLOW, "learning_rate": when.cosine(0.1, 0.01, over=9)},
+        {"optimizer": {"accumulate": 4, "optimizer": SLOW}},
+    ),
+    "no accumulation": (regular, {}, {"accumulated": {"accumulate": 3}}),
+    "finite or not": (regular, {}, {"skip_nonfinite": {"skip_nonfinite": True}}),
+    "repeat by a name": (
+        regular,
+        {"optimizer": "adam", "repeat": 2},
+        {"repeat": {"optimizer": "adam"}},
+    ),
+    "skipped means": (
+        regular,
+        {"accumulate": 2, "skip_nonfinite": True},
+        {"skip_nonfinite": {"accumulate": 2}},
     ),
     "accumulated ascent": (
         regular,

@@ -99,11 +99,6 @@ def test_another_condition_behind_the_config_is_found(cond: Any, other: Any) -> 
         ),
         (
             when.always,
-            {"accumulate": 2, "learning_rate": when.linear(0.1, 0.01, over=9)},
-            "config['a'][True]: learning_rate: it is computed, and of the mean of several steps",
-        ),
-        (
-            when.always,
             {"average": {"decay": 0.9, "start": when.batches > 3}},
             "config['a'][True]: average: when it starts",
         ),
