@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from verify.flow import REAL
 from verify.graphs import Spec, Tensor, VariableRef
-from verify.match import Domain, Drawn, NoValueError, concrete, drawn
+from verify.match import DRAWS, Domain, Drawn, NoValueError, concrete, drawn
 from verify.references import Domains
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +28,10 @@ _ENOUGH = 2  # draws in which both have a value
 # Draws in which a prediction is nearly right, with what is left of how it is not: a loss that is
 # limited, or another one where it is small, is so then.
 _NEAR = {4: 0.1, 6: 0.02}
+# Draws of large numbers, as far as any bound of a loss may be.
+_FAR = {DRAWS: 1e4, DRAWS + 1: 1e7}
+_NUMBERS = (Domain.REAL, Domain.WHOLE)
+LOSS_DRAWS = DRAWS + len(_FAR)
 
 Summands = tuple[Tensor, ...]
 """Tensors of which the sum is looked at."""
@@ -47,7 +51,12 @@ class LossDraw:
 
     @property
     def tells(self) -> bool:
-        """Whether there is more than one row of probabilities, or label, that this may be."""
+        """Whether there is more than one row of probabilities, or label, that this may be.
+
+        Of labels, what is far away tells no more than what is not.
+        """
+        if self.draw in _FAR and any(domain not in _NUMBERS for domain in self.domains):
+            return False
         rows, between = {Domain.ROWS, Domain.ONE_HOT}, {Domain.ROWS, Domain.UNIT}
         if self.domains[1] in between and not tf.as_dtype(self.target_spec[1]).is_floating:
             return False  # between 0 and 1 there is no whole number
@@ -69,18 +78,24 @@ class LossDraw:
     def given(self) -> tuple[Array, ...]:
         """(target, prediction[, sample weight])."""
         of_predictions, of_targets = self.domains
-        prediction = drawn(self.prediction_spec, of_predictions, self.draw, "prediction")
+        far = _FAR.get(self.draw)
+        prediction = drawn(
+            self.prediction_spec, of_predictions, self.draw, "prediction", spread=far
+        )
         if isinstance(self.target, float):
             target = np.full_like(prediction, self.target)
         else:
             classes = prediction.shape[-1] if prediction.ndim else 2
-            target = drawn(self.target_spec, of_targets, self.draw, "target", classes)
+            target = drawn(self.target_spec, of_targets, self.draw, "target", classes, spread=far)
             if self.draw in _NEAR:
                 both = prediction, target
                 prediction, target = _near(both, self.domains, _NEAR[self.draw])
         if self.weight_spec is None:
             return target, prediction
-        return target, prediction, drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
+        weight = drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
+        if self.draw in _NEAR and weight.ndim:
+            weight[1::2] = 0  # an example that does not count is still one of so many
+        return target, prediction, weight
 
     def cut(self, prediction: Tensor) -> dict[Tensor, Any]:
         target, predicted, *weight = self.given
@@ -111,6 +126,8 @@ def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Ar
         right = np.where(target > (0.5 if domain is Domain.UNIT else 0), 1.0, 0.0)
     elif predicted is domain and alike:
         return prediction, _moved(target, prediction, left)
+    elif domain is Domain.WHOLE and alike:
+        return _moved(prediction, target, left), target
     else:
         return prediction, target
     if domain in (Domain.UNIT, Domain.ROWS) and alike:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.find.loss_draws import Comparison, LossDraw, NumbersFed
+from verify.find.loss_draws import LOSS_DRAWS, Comparison, LossDraw, NumbersFed
 from verify.find.loss_evaluations import LossEvaluations
 from verify.find.loss_places import Place, Places, may_label
 from verify.find.outputs import Outputs
@@ -232,7 +232,7 @@ class LossesByValue:
                 # Some summands of a loss are one of another target that is but a number.
                 there = place.whole if isinstance(target, float) else place.gradients
                 comparison, activated = Comparison(there, by_row), None
-                for draw in range(DRAWS):
+                for draw in range(LOSS_DRAWS):
                     drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
                     if not drawn.tells:
                         break
