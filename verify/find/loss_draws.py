@@ -85,7 +85,7 @@ class LossDraw:
         if isinstance(self.target, float):
             target = np.full_like(prediction, self.target)
         else:
-            classes = prediction.shape[-1] if prediction.ndim else 2
+            classes = max(2, *prediction.shape[-1:])  # of one unit, there are two
             target = drawn(self.target_spec, of_targets, self.draw, "target", classes, spread=far)
             if self.draw in _NEAR:
                 both = prediction, target
@@ -118,7 +118,8 @@ def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Ar
     if domain in (Domain.CLASSES, Domain.ONE_HOT, Domain.ROWS) and prediction.ndim:
         classes = target if domain is Domain.CLASSES else target.argmax(axis=-1)
         fits = domain is Domain.CLASSES or alike
-        if not fits or classes.size != np.prod(prediction.shape[:-1]):
+        many = prediction.shape[-1] > classes.max(initial=0)
+        if not (fits and many) or classes.size != np.prod(prediction.shape[:-1]):
             return prediction, target
         identity = np.eye(prediction.shape[-1])
         right = identity[classes.astype(int).reshape(prediction.shape[:-1])]
