@@ -7,6 +7,7 @@ ones. The vector of a spectral norm, which is made of weights as well, is not li
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from verify.find.observed import Array, Held, Observed, Shapes
 from verify.find.single_writes import SingleWrites
 from verify.graphs import Node, Tensor, VariableRef
-from verify.match import Domain, Evaluation, NoValueError, drawn
+from verify.match import Domain, Evaluation, NoValueError, concrete, drawn
 
 _EXACT = 1e-6  # of the largest element
 _MOST = 1 << 18  # elements of what is read
@@ -84,9 +85,10 @@ class _Summed(Held):
     def variable(self, variable: VariableRef) -> Any:
         if "float" not in variable.dtype or variable.shape == ():
             return super().variable(variable)
-        if np.prod([size or 1 for size in variable.shape]) > _MOST:
+        shape = concrete(variable.shape, 0)
+        if math.prod(shape) > _MOST:
             raise NoValueError(f"{variable.path} is too large to be drawn")
-        spec = variable.shape, "float64"
+        spec = shape, "float64"
         draws = self._own if variable.key == self._target.key else self._others
         every = [drawn(spec, Domain.REAL, draw, variable.path) for draw in draws]
-        return tf.constant(np.sum(every, axis=0) if every else np.ones(variable.shape))
+        return tf.constant(np.sum(every, axis=0) if every else np.ones(shape))
