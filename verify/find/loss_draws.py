@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.flow import REAL
-from verify.graphs import Spec, Tensor, VariableRef
+from verify.graphs import Node, Spec, Tensor, VariableRef
 from verify.match import DRAWS, Domain, Drawn, NoValueError, concrete, drawn
 from verify.references import Domains
 
@@ -30,6 +30,8 @@ _ENOUGH = 2  # draws in which both have a value
 _NEAR = {4: 0.1, 6: 0.02}
 # Draws of large numbers, as far as any bound of a loss may be.
 _FAR = {DRAWS: 1e4, DRAWS + 1: 1e7}
+# Draws of arguments that are whole numbers below others than 2, where the step takes these.
+MANY = {2: 10, 5: 100}
 _NUMBERS = (Domain.REAL, Domain.WHOLE)
 LOSS_DRAWS = DRAWS + len(_FAR)
 
@@ -39,7 +41,10 @@ Summands = tuple[Tensor, ...]
 
 @dataclasses.dataclass(frozen=True)
 class LossDraw:
-    """What prediction, target and sample weight are in one draw."""
+    """What prediction, target and sample weight are in one draw.
+
+    `masks`: what says which rows of the prediction count, where that is drawn as well.
+    """
 
     domains: Domains
     target: Tensor | float | None
@@ -48,6 +53,7 @@ class LossDraw:
     target_spec: Spec
     prediction_spec: Spec
     weight_spec: Spec | None
+    masks: tuple[Tensor, ...] = ()
 
     @property
     def tells(self) -> bool:
@@ -72,7 +78,7 @@ class LossDraw:
 
     @property
     def place_key(self) -> tuple[Any, ...]:
-        return self.domains, self.draw, self.target, self.weight
+        return self.domains, self.draw, self.target, self.weight, self.masks
 
     @functools.cached_property
     def given(self) -> tuple[Array, ...]:
@@ -92,6 +98,9 @@ class LossDraw:
                 prediction, target = _near(both, self.domains, _NEAR[self.draw])
         if self.weight_spec is None:
             return target, prediction
+        if self.weight_spec[1] == "bool":
+            counts = self._mask(self.weight_spec)
+            return target, prediction, counts / np.float32(max(counts.mean(), 1e-7))
         weight = drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
         if self.draw in _NEAR and weight.ndim:
             weight[1::2] = 0  # an example that does not count is still one of so many
@@ -104,7 +113,13 @@ class LossDraw:
             found[self.target] = tf.constant(target)
         if self.weight is not None:
             found[self.weight] = tf.constant(weight[0])
-        return found
+        masks = dict.fromkeys(self.masks, ((self.prediction_spec[0] or ())[:-1], "bool"))
+        if self.weight is not None and self.weight_spec and self.weight_spec[1] == "bool":
+            masks[self.weight] = self.weight_spec
+        return found | {mask: tf.constant(self._mask(spec)) for mask, spec in masks.items()}
+
+    def _mask(self, spec: Spec) -> Array:
+        return drawn(spec, Domain.BINARY, self.draw, "mask")
 
 
 def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Array, Array]:
@@ -162,6 +177,15 @@ class NumbersFed(Drawn):
             return tf.constant(self.numbers.get(variable.key, 1.0), variable.dtype)
         return super().variable(variable)
 
+    def argument(self, node: Node, output: int) -> Any:
+        shape = node.shapes[output] if output < len(node.shapes) else None
+        dtype = tf.as_dtype(node.dtypes[output])
+        if shape is None or not dtype.is_integer or self.draw not in MANY:
+            return super().argument(node, output)
+        key = f"{self.key_of(node)}:{output}"
+        spec = shape, dtype.name
+        return tf.constant(drawn(spec, Domain.CLASSES, self.draw, key, MANY[self.draw]))
+
 
 Value = tuple[Array, Array | None] | None
 """The gradient of a loss and its prediction, None where it has no value."""
@@ -198,8 +222,13 @@ class Comparison:
         self.left: dict[Summands, list[tuple[float, float]]] = {one: [] for one in candidates}
         self.draws, self.constant, self.unknown = 0, True, False
 
-    def add(self, expected: Array, value: Callable[[Tensor], Array]) -> None:
-        """Holds what is left against another draw; `value`: of a tensor, as float64."""
+    def add(
+        self, expected: Array, value: Callable[[Tensor], Array], doubtful: bool = False
+    ) -> None:
+        """Holds what is left against another draw; `value`: of a tensor, as float64.
+
+        `doubtful`: whether that it has none tells nothing.
+        """
         wanted = expected.astype(np.float64)
         norm = float(np.sum(wanted * wanted))
         if not np.isfinite(norm) or norm == 0:
@@ -210,8 +239,9 @@ class Comparison:
             try:
                 parts = [value(tensor) for tensor in candidate]
             except NoValueError:
-                del self.left[candidate]
-                self.unknown = True
+                if not doubtful:
+                    del self.left[candidate]
+                    self.unknown = True
                 continue
             if any(part.shape != wanted.shape for part in parts):
                 del self.left[candidate]

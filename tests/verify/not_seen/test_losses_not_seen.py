@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tf_keras
 
 import verify
 from tests.replicas import mirrored
@@ -136,21 +135,6 @@ def test_which_examples() -> None:
     )
     model.compile("sgd", "mse")
     assert not Asked(model, (tf.TensorSpec((8, 6), tf.int32), tf.TensorSpec((8, 6, 1))))(loss="mse")
-
-
-def test_masks_of_keras_2() -> None:
-    """In Keras 2, a mask without sample weights"""
-    layers = tf_keras.layers
-    model = tf_keras.Sequential(
-        [
-            layers.InputLayer((6,), dtype="int32"),
-            layers.Embedding(9, 3, mask_zero=True),
-            layers.Dense(1, name="unit"),
-        ]
-    )
-    model.compile("sgd", "mse")
-    specs = tf.TensorSpec((8, 6), tf.int32), tf.TensorSpec((8, 6, 1))
-    assert "another data loss" in Asked(model, *specs)(loss="mse")
 
 
 def test_where_it_is_differentiated() -> None:
