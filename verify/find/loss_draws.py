@@ -113,7 +113,8 @@ class LossDraw:
             found[self.target] = tf.constant(target)
         if self.weight is not None:
             found[self.weight] = tf.constant(weight[0])
-        masks = dict.fromkeys(self.masks, ((self.prediction_spec[0] or ())[:-1], "bool"))
+        rows: Spec = ((self.prediction_spec[0] or ())[:-1], "bool")
+        masks = dict.fromkeys(self.masks, rows)
         if self.weight is not None and self.weight_spec and self.weight_spec[1] == "bool":
             masks[self.weight] = self.weight_spec
         return found | {mask: tf.constant(self._mask(spec)) for mask, spec in masks.items()}
