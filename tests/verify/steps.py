@@ -77,8 +77,8 @@ def step(
 class Asked:
     """A step that is traced once and asked several times: what was found stays known."""
 
-    def __init__(self, target: Any, *args: Any) -> None:
-        self._detector = Detector(capture(target, *args))
+    def __init__(self, target: Any, *args: Any, model: Any = None) -> None:
+        self._detector = Detector(capture(target, *args, model=model))
 
     def __call__(self, **expected: Any) -> str:
         """What is violated of keywords of `assert_graph`; empty if the step is as expected."""

@@ -13,6 +13,7 @@ from verify.find.entries import LEFT_OVER
 from verify.find.fingerprints import BY_OPS
 from verify.find.followers import Follow
 from verify.find.forwards import Judged
+from verify.find.loss_draws import LOSS_DRAWS
 from verify.find.losses_by_name import known_losses
 from verify.find.objective_passes import Comparison
 from verify.find.observed import Observed, Shapes
@@ -29,6 +30,7 @@ __all__ = [
     "CALLBACKS",
     "COUNTS",
     "LEFT_OVER",
+    "LOSS_DRAWS",
     "Accumulated",
     "BatchFeed",
     "Bounds",

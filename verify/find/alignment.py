@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 # Ops that leave every row where it is.
 _KEEPS = {"Cast", "OneHot", "StopGradient", *RESHAPES}
 _MUCH = 0.3  # of the largest change: what a mean over the batch shares out is less
+_MOST = 0.999  # of it: as much as the largest, such as one label in place of another
 _ROWS = 3  # that are changed one by one, and the last
 
 
@@ -35,14 +36,17 @@ _MOST_CONSTANTS = 64  # of one array
 
 @dataclasses.dataclass(frozen=True)
 class _Moved:
-    """The rows that change much with one row of what a step is fed, and which changes the most."""
+    """The rows that change much with one row of what a step is fed, and which change the most."""
 
     rows: frozenset[int]
-    most: int
+    most: frozenset[int]
 
     def is_of(self, other: _Moved) -> bool:
         """Whether both may be of the same examples; each may be made of several."""
-        return self.most in other.rows and other.most in self.rows
+        return not (self.most.isdisjoint(other.rows) or other.most.isdisjoint(self.rows))
+
+    def __str__(self) -> str:
+        return f"row {min(self.most)}"
 
 
 class Alignment:
@@ -57,18 +61,21 @@ class Alignment:
         self.gradients, self.step = gradients, gradients.step
         self.flow, self.flat, self._shapes = gradients.flow, gradients.flat, shapes
 
-    def told(self, prediction: Tensor, target: Tensor) -> str:
-        """What a target is instead of that of the examples that are judged; empty if it is that."""
-        fed = self._behind(target, self.step.targets or ())
-        inputs = sorted(self.step.inputs - (self.step.targets or frozenset()))
-        if not fed or not inputs:
+    def told(self, prediction: Tensor, target: Tensor, made: bool = False) -> str:
+        """What a target is instead of that of the examples that are judged; empty if it is that.
+
+        `made`: whether the step makes it, so that it holds other numbers than what is fed.
+        """
+        fed, inputs = self._sources(prediction, target)
+        if not fed or not inputs or (made and self._is_of_network(target, fed)):
             return ""
         entering = self._entering(prediction, inputs)
         ways = [(target, fed), *((tensor, inputs) for tensor in entering)]
         if not any(self._may_move(tensor, sources) for tensor, sources in ways):
             return ""
         try:
-            return self._told(prediction, target, fed, entering, inputs)
+            other = made or self.step.targets is None
+            return self._told(prediction, target, fed, entering, inputs, other)
         except NoValueError:
             return ""
 
@@ -101,7 +108,9 @@ class Alignment:
         fed: list[Tensor],
         entering: list[Tensor],
         inputs: list[Tensor],
+        other: bool,
     ) -> str:
+        """`other`: whether a target may hold other numbers than what is fed."""
         base = self.gradients.evaluation(0)
         labels = [np.asarray(base.value(tensor)) for tensor in fed]
         sizes = {len(one) for one in labels if one.ndim}
@@ -115,11 +124,12 @@ class Alignment:
             seen = [self._moved(tensor, base, changed, size) for tensor in entering]
             known = [moved for moved in seen if moved is not None]
             if known and not any(there.is_of(moved) for moved in known):
-                return (
-                    f"that of row {there.most} where its prediction is that of row {known[0].most}"
+                return f"that of {there} where its prediction is that of {known[0]}"
+            if len(there.rows) == len(fed) == 1 and not (
+                other
+                or self._is_same(
+                    labels[0][row], np.asarray(base.value(target))[min(there.most)], prediction
                 )
-            if len(there.rows) == len(fed) == 1 and not self._is_same(
-                labels[0][row], np.asarray(base.value(target))[there.most], prediction
             ):
                 return "made of some columns of what is fed, or of these in another order"
         return ""
@@ -131,6 +141,21 @@ class Alignment:
             return bool(np.allclose(one, other, rtol=1e-5, atol=1e-6))
         columns = math.prod(size or 0 for size in (self.flat.shape(prediction) or (0,))[1:])
         return columns != one.size
+
+    def _sources(self, prediction: Tensor, target: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What the step is fed that a target is made of, and what the prediction is made of.
+
+        If its arguments do not tell, it is what one of both is made of and the other is not.
+        """
+        if self.step.targets is not None:
+            fed = self._behind(target, self.step.targets)
+            return fed, sorted(self.step.inputs - self.step.targets)
+        handed = self.gradients.fed.values()
+        of_target, of_prediction = (self._behind(t, handed) for t in (target, prediction))
+        return (
+            [tensor for tensor in of_target if tensor not in of_prediction],
+            [tensor for tensor in of_prediction if tensor not in of_target],
+        )
 
     def _behind(self, tensor: Tensor, sources: Iterable[Tensor]) -> list[Tensor]:
         """Those of some tensors whose values a tensor is made of."""
@@ -152,6 +177,13 @@ class Alignment:
         between &= self.flow.descendants(begin, without=self._shapes)
         return any(self.flat.nodes[i].op not in _KEEPS for i in between - begin)
 
+    def _is_of_network(self, tensor: Tensor, sources: Iterable[Tensor]) -> bool:
+        """Whether a tensor is made by weights, which takes long and keeps examples apart."""
+        between = self.flow.ancestors([tensor[0]], without=self._shapes)
+        between &= self.flow.descendants((index for index, _ in sources), without=self._shapes)
+        taken = {source for index in between for source, _ in self.flat.nodes[index].data}
+        return any(node.index in taken and read.shape != () for node, read in self.flat.reads())
+
     def _changed(self, tensors: Iterable[Tensor], row: int) -> Evaluation:
         """The step where one row of what it is fed holds other values."""
         base = self.gradients.evaluation(0)
@@ -160,8 +192,8 @@ class Alignment:
             value = np.array(base.value(tensor))
             if value.ndim and row < len(value):
                 one = value[row]
-                other = ~one if one.dtype == bool else one * -1 + 1 if _counts(one) else one + 1.0
-                value[row] = other
+                # In another order as well: of two classes, and of numbers.
+                value[row] = ~one if one.dtype == bool else one ^ 1 if _counts(one) else 1.0 - one
             cut[tensor] = tf.constant(value, self.flat.dtype(tensor))
         return self.gradients.evaluation_with(0, cut)
 
@@ -178,7 +210,8 @@ class Alignment:
         if not np.isfinite(by_row).all() or not by_row.any():
             return None
         rows = np.flatnonzero(by_row >= _MUCH * by_row.max()).tolist()
-        return _Moved(frozenset(rows), int(by_row.argmax()))
+        most = np.flatnonzero(by_row >= _MOST * by_row.max()).tolist()
+        return _Moved(frozenset(rows), frozenset(most))
 
 
 def _counts(values: Array) -> bool:

@@ -128,7 +128,7 @@ class Chosen:
     def __init__(self, flat: FlatGraph, condition: Condition) -> None:
         self.flat, self.condition, self._plan = flat, condition, Plan(flat)
 
-    def where(self, held: Mapping[str, int]) -> bool:
+    def where(self, held: Mapping[str, float]) -> bool:
         """`held`: by path of each variable.
 
         Raises:
@@ -139,7 +139,7 @@ class Chosen:
 
 
 class _Holding(Drawn):
-    def __init__(self, held: Mapping[str, int]) -> None:
+    def __init__(self, held: Mapping[str, float]) -> None:
         super().__init__(0)
         self.held = held
 

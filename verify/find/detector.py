@@ -21,6 +21,7 @@ from verify.find.followers import Followers
 from verify.find.forwards import Forwards
 from verify.find.gradient_values import GradientValues
 from verify.find.losses import Losses
+from verify.find.mixtures import Mixtures
 from verify.find.modes import Modes
 from verify.find.moving import Moving
 from verify.find.nonfinite import written_anyway
@@ -372,6 +373,18 @@ class Detector:
     def written(self) -> Written:
         """What is written, by kind."""
         return written(self.flow, self._by_values)
+
+    @functools.cached_property
+    def mixtures(self) -> list[str]:
+        """Paths of averages of what other variables hold, of which no single one explains it."""
+        mixtures, paths = Mixtures(self._observed, self.writes), {*self.written.averages}
+        return sorted(
+            one[0][1].path
+            for key, one in self.writes.by_key.items()
+            if one[0][1].path in paths
+            and key not in self.followers.all
+            and any(mixtures.is_one(node, variable) for node, variable in one)
+        )
 
     def told_of(self, node: Node, variable: VariableRef) -> str:
         """What kind of write one is, in words."""

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from verify.flow import REAL
-from verify.graphs import Spec, Tensor, VariableRef
-from verify.match import Domain, Drawn, NoValueError, concrete, drawn
+from verify.graphs import Node, Spec, Tensor, VariableRef
+from verify.match import DRAWS, Domain, Drawn, NoValueError, concrete, drawn
 from verify.references import Domains
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +28,12 @@ _ENOUGH = 2  # draws in which both have a value
 # Draws in which a prediction is nearly right, with what is left of how it is not: a loss that is
 # limited, or another one where it is small, is so then.
 _NEAR = {4: 0.1, 6: 0.02}
+# Draws of large numbers, as far as any bound of a loss may be.
+_FAR = {DRAWS: 1e4, DRAWS + 1: 1e7}
+# Draws of arguments that are whole numbers below others than 2, where the step takes these.
+MANY = {2: 10, 5: 100}
+_NUMBERS = (Domain.REAL, Domain.WHOLE)
+LOSS_DRAWS = DRAWS + len(_FAR)
 
 Summands = tuple[Tensor, ...]
 """Tensors of which the sum is looked at."""
@@ -35,7 +41,10 @@ Summands = tuple[Tensor, ...]
 
 @dataclasses.dataclass(frozen=True)
 class LossDraw:
-    """What prediction, target and sample weight are in one draw."""
+    """What prediction, target and sample weight are in one draw.
+
+    `masks`: what says which rows of the prediction count, where that is drawn as well.
+    """
 
     domains: Domains
     target: Tensor | float | None
@@ -44,10 +53,16 @@ class LossDraw:
     target_spec: Spec
     prediction_spec: Spec
     weight_spec: Spec | None
+    masks: tuple[Tensor, ...] = ()
 
     @property
     def tells(self) -> bool:
-        """Whether there is more than one row of probabilities, or label, that this may be."""
+        """Whether there is more than one row of probabilities, or label, that this may be.
+
+        Of labels, what is far away tells no more than what is not.
+        """
+        if self.draw in _FAR and any(domain not in _NUMBERS for domain in self.domains):
+            return False
         rows, between = {Domain.ROWS, Domain.ONE_HOT}, {Domain.ROWS, Domain.UNIT}
         if self.domains[1] in between and not tf.as_dtype(self.target_spec[1]).is_floating:
             return False  # between 0 and 1 there is no whole number
@@ -63,24 +78,33 @@ class LossDraw:
 
     @property
     def place_key(self) -> tuple[Any, ...]:
-        return self.domains, self.draw, self.target, self.weight
+        return self.domains, self.draw, self.target, self.weight, self.masks
 
     @functools.cached_property
     def given(self) -> tuple[Array, ...]:
         """(target, prediction[, sample weight])."""
         of_predictions, of_targets = self.domains
-        prediction = drawn(self.prediction_spec, of_predictions, self.draw, "prediction")
+        far = _FAR.get(self.draw)
+        prediction = drawn(
+            self.prediction_spec, of_predictions, self.draw, "prediction", spread=far
+        )
         if isinstance(self.target, float):
             target = np.full_like(prediction, self.target)
         else:
-            classes = prediction.shape[-1] if prediction.ndim else 2
-            target = drawn(self.target_spec, of_targets, self.draw, "target", classes)
+            classes = max(2, *prediction.shape[-1:])  # of one unit, there are two
+            target = drawn(self.target_spec, of_targets, self.draw, "target", classes, spread=far)
             if self.draw in _NEAR:
                 both = prediction, target
                 prediction, target = _near(both, self.domains, _NEAR[self.draw])
         if self.weight_spec is None:
             return target, prediction
-        return target, prediction, drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
+        if self.weight_spec[1] == "bool":
+            counts = self._mask(self.weight_spec)
+            return target, prediction, counts / np.float32(max(counts.mean(), 1e-7))
+        weight = drawn(self.weight_spec, Domain.POSITIVE, self.draw, "weight")
+        if self.draw in _NEAR and weight.ndim:
+            weight[1::2] = 0  # an example that does not count is still one of so many
+        return target, prediction, weight
 
     def cut(self, prediction: Tensor) -> dict[Tensor, Any]:
         target, predicted, *weight = self.given
@@ -89,7 +113,14 @@ class LossDraw:
             found[self.target] = tf.constant(target)
         if self.weight is not None:
             found[self.weight] = tf.constant(weight[0])
-        return found
+        rows: Spec = ((self.prediction_spec[0] or ())[:-1], "bool")
+        masks = dict.fromkeys(self.masks, rows)
+        if self.weight is not None and self.weight_spec and self.weight_spec[1] == "bool":
+            masks[self.weight] = self.weight_spec
+        return found | {mask: tf.constant(self._mask(spec)) for mask, spec in masks.items()}
+
+    def _mask(self, spec: Spec) -> Array:
+        return drawn(spec, Domain.BINARY, self.draw, "mask")
 
 
 def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Array, Array]:
@@ -103,7 +134,8 @@ def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Ar
     if domain in (Domain.CLASSES, Domain.ONE_HOT, Domain.ROWS) and prediction.ndim:
         classes = target if domain is Domain.CLASSES else target.argmax(axis=-1)
         fits = domain is Domain.CLASSES or alike
-        if not fits or classes.size != np.prod(prediction.shape[:-1]):
+        many = prediction.shape[-1] > classes.max(initial=0)
+        if not (fits and many) or classes.size != np.prod(prediction.shape[:-1]):
             return prediction, target
         identity = np.eye(prediction.shape[-1])
         right = identity[classes.astype(int).reshape(prediction.shape[:-1])]
@@ -111,6 +143,8 @@ def _near(given: tuple[Array, Array], domains: Domains, left: float) -> tuple[Ar
         right = np.where(target > (0.5 if domain is Domain.UNIT else 0), 1.0, 0.0)
     elif predicted is domain and alike:
         return prediction, _moved(target, prediction, left)
+    elif domain is Domain.WHOLE and alike:
+        return _moved(prediction, target, left), target
     else:
         return prediction, target
     if domain in (Domain.UNIT, Domain.ROWS) and alike:
@@ -143,6 +177,15 @@ class NumbersFed(Drawn):
         if variable.shape == () and variable.dtype in REAL:
             return tf.constant(self.numbers.get(variable.key, 1.0), variable.dtype)
         return super().variable(variable)
+
+    def argument(self, node: Node, output: int) -> Any:
+        shape = node.shapes[output] if output < len(node.shapes) else None
+        dtype = tf.as_dtype(node.dtypes[output])
+        if shape is None or not dtype.is_integer or self.draw not in MANY:
+            return super().argument(node, output)
+        key = f"{self.key_of(node)}:{output}"
+        spec = shape, dtype.name
+        return tf.constant(drawn(spec, Domain.CLASSES, self.draw, key, MANY[self.draw]))
 
 
 Value = tuple[Array, Array | None] | None
@@ -180,8 +223,13 @@ class Comparison:
         self.left: dict[Summands, list[tuple[float, float]]] = {one: [] for one in candidates}
         self.draws, self.constant, self.unknown = 0, True, False
 
-    def add(self, expected: Array, value: Callable[[Tensor], Array]) -> None:
-        """Holds what is left against another draw; `value`: of a tensor, as float64."""
+    def add(
+        self, expected: Array, value: Callable[[Tensor], Array], doubtful: bool = False
+    ) -> None:
+        """Holds what is left against another draw; `value`: of a tensor, as float64.
+
+        `doubtful`: whether that it has none tells nothing.
+        """
         wanted = expected.astype(np.float64)
         norm = float(np.sum(wanted * wanted))
         if not np.isfinite(norm) or norm == 0:
@@ -192,8 +240,9 @@ class Comparison:
             try:
                 parts = [value(tensor) for tensor in candidate]
             except NoValueError:
-                del self.left[candidate]
-                self.unknown = True
+                if not doubtful:
+                    del self.left[candidate]
+                    self.unknown = True
                 continue
             if any(part.shape != wanted.shape for part in parts):
                 del self.left[candidate]

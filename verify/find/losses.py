@@ -13,7 +13,7 @@ from verify.find.losses_by_value import LossesByValue
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.find.witnesses import Sides
-from verify.graphs import IFS, Node, Spec, Tensor, VariableRef
+from verify.graphs import IFS, RESHAPES, Node, Spec, Tensor, VariableRef
 from verify.match import Miss, Pattern, Predicate
 from verify.references import LossKey, is_of_keras, loss_patterns, takes_activated
 
@@ -29,6 +29,7 @@ _REARRANGES = {
 }
 # Ops whose result is decided by the shape of what they take.
 _SHAPES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
+_TAKE_MASKS = ("Cast", "Where", "Select", "SelectV2")  # as their first input
 _FIRST = 8  # forms of a loss that are looked for before its values are: Keras' own are among them
 _CHAIN = 8  # how many unary ops back from where prediction and target meet
 
@@ -149,7 +150,7 @@ class Losses:
         places = Places(
             self.search, self.outputs, self._is_target, self._is_made, self._chain, self.shapes
         )
-        return LossesByValue(self.search, self.outputs, places)
+        return LossesByValue(self.search, self.outputs, places, self._masks_of)
 
     def _patterns(self, loss: Any, masked: bool) -> Iterator[Pattern]:
         weights = sorted(self.step.weights or ())
@@ -231,15 +232,27 @@ class Losses:
 
     @functools.cached_property
     def _masks(self) -> frozenset[Tensor]:
-        """Which examples or steps of the batch count, as truth values that become numbers."""
-        cast = (self.flat.nodes[index].data[0] for index in self.flow.matcher.by_op.get("Cast", ()))
+        """Which examples or steps of the batch count: truth values made numbers, or that choose."""
+        by_op = self.flow.matcher.by_op
+        taken = (self.flat.nodes[i].data[0] for op in _TAKE_MASKS for i in by_op.get(op, ()))
         return frozenset(
             tensor
-            for tensor in cast
+            for mask in taken
+            for tensor in self._reshaped(mask)
             if self.flat.dtype(tensor) == "bool"
             and tensor[0] in self.flow.of_data
             and tensor[0] not in self.flow.of_weights
         )
+
+    def _reshaped(self, tensor: Tensor) -> Iterator[Tensor]:
+        """A tensor, and what it was before it was put into another shape."""
+        yield tensor
+        while (node := self.flat.node(tensor)).op in RESHAPES:
+            tensor = node.data[0]
+            yield tensor
+
+    def _masks_of(self, prediction: Spec) -> tuple[Tensor, ...]:
+        return tuple(mask for mask in sorted(self._masks) if self._is_mask_of(mask, prediction))
 
     def _is_mask_of(self, mask: Tensor, prediction: Spec) -> bool:
         """Whether there is a truth value for each row."""

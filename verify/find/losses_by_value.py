@@ -9,21 +9,22 @@ expected loss has on the same. Equal up to a constant: that constant is its weig
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from verify.find.loss_draws import Comparison, LossDraw, NumbersFed
+from verify.find.loss_draws import LOSS_DRAWS, MANY, Comparison, LossDraw, NumbersFed
 from verify.find.loss_evaluations import LossEvaluations
 from verify.find.loss_places import Place, Places, may_label
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.find.witnesses import Sides
-from verify.graphs import Node, Tensor, VariableRef, exclusive
+from verify.graphs import Node, Spec, Tensor, VariableRef, exclusive
 from verify.match import DRAWS, Evaluation, NoValueError
 from verify.references import (
     LossKey,
+    is_of_keras,
     is_of_labels,
     is_of_numbers,
     mixes_rows,
@@ -56,12 +57,19 @@ class LossesByValue:
         search: of the step or the branch.
         outputs: what the model returns, where it is known.
         places: where a loss may be.
+        masks_of: what may say which rows of a prediction count, by its spec.
     """
 
-    def __init__(self, search: Search, outputs: Outputs, places: Places) -> None:
+    def __init__(
+        self,
+        search: Search,
+        outputs: Outputs,
+        places: Places,
+        masks_of: Callable[[Spec], tuple[Tensor, ...]],
+    ) -> None:
         self.search, self.flow, self.flat = search, search.flow, search.flat
         self.weights = tuple(sorted(search.step.weights or ()))
-        self._outputs, self._places = outputs, places
+        self._outputs, self._places, self._masks_of = outputs, places, masks_of
         self._values = LossEvaluations(search, outputs)
         self._blind: set[Tensor] = set()
         self._compared: set[LossKey] = set()
@@ -81,10 +89,17 @@ class LossesByValue:
                     for weight in (None, *self.weights)
                     for hit in self._hits(loss, place, target, weight)
                 ]
+                found = found or self._masked(loss, place, target)
                 hits += self._last(found)
                 if found:
                     break
         return [self._found(hit) for hit in self._one_each(hits)]
+
+    def _masked(self, loss: Any, place: Place, target: Tensor | float | None) -> list[_Hit]:
+        """The mean over those rows that count, as Keras makes it of a prediction with a mask."""
+        spec = self.flow.spec(place.prediction)
+        masks = self._masks_of(spec) if is_of_keras(loss) and place.of_layer else ()
+        return [hit for mask in masks for hit in self._hits(loss, place, target, mask)]
 
     def _found(self, hit: _Hit) -> Found:
         target = hit.target
@@ -227,13 +242,14 @@ class LossesByValue:
     ) -> list[_Hit]:
         fed, prediction, given = self._values.specs(place.prediction, target, weight)
         key, rows_mixed = LossKey(loss), mixes_rows(loss)
+        masks = self._masks_of(prediction) if by_row else ()
         for gradient in self._values.forms(loss, place.prediction, target, weight):
             for domains in gradient.domains:
                 # Some summands of a loss are one of another target that is but a number.
                 there = place.whole if isinstance(target, float) else place.gradients
                 comparison, activated = Comparison(there, by_row), None
-                for draw in range(DRAWS):
-                    drawn = LossDraw(domains, target, weight, draw, fed, prediction, given)
+                for draw in range(LOSS_DRAWS):
+                    drawn = LossDraw(domains, target, weight, draw, fed, prediction, given, masks)
                     if not drawn.tells:
                         break
                     if rows_mixed and draw == 0 and not self._values.mixes_rows(place, drawn):
@@ -246,7 +262,8 @@ class LossesByValue:
                     elif not gradient.activated or (
                         activated := self._values.computed(place, drawn, expected[1])
                     ):
-                        comparison.add(expected[0], self._values.numbers(place.prediction, drawn))
+                        numbers = self._values.numbers(place.prediction, drawn)
+                        comparison.add(expected[0], numbers, doubtful=draw in MANY)
                     elif draw == 0:  # something else follows the prediction
                         break
                     if not comparison.left:

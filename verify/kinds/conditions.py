@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import fnmatch
 import itertools
+import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -35,6 +37,8 @@ _BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
 }
 _UNARY: dict[type[ast.AST], Callable[[Any], Any]] = {ast.Not: operator.not_, ast.USub: operator.neg}
 _NUMBERS = (0, 1, 2, 3, 5, 8, 40)  # that counters may hold, besides those near a bound
+_BESIDE = 1e-3  # of a bound: how near real numbers are
+_CONTEXTS = 12  # what others hold while one is at a bound
 _MOST = 200  # combinations of these that are tried
 
 
@@ -71,13 +75,16 @@ def _difference(detector: Detector, condition: Condition, text: str) -> str | No
     """Where a condition is not as a text says, empty if that is not known; None if it is."""
     if _plain(text) == _plain(condition.value):
         return None
-    names = {v.path.rsplit("/", 1)[-1]: v.path for v in condition.variables}
+    named = {v.path.rsplit("/", 1)[-1]: v for v in condition.variables}
+    names = {name: variable.path for name, variable in named.items()}
     wanted = _parsed(text)
     unknown = {node.id for node in ast.walk(wanted) if isinstance(node, ast.Name)} - {*names}
     if unknown:
         return f"it is not made of {', '.join(sorted(unknown))}"
     there = Chosen(detector.flat, condition)
-    for held in _held([*names], f"{text} {condition.value}"):
+    real = {name: "float" in variable.dtype for name, variable in named.items()}
+    every = [*_held(real, f"{text} {condition.value}")]
+    for held in (*every, *_at_bounds(wanted, real, every)):
         try:
             wish = bool(_value(wanted, held))
             found = there.where({names[name]: number for name, number in held.items()})
@@ -86,7 +93,7 @@ def _difference(detector: Detector, condition: Condition, text: str) -> str | No
         except NoValueError:
             return ""
         if found != wish:
-            told = ", ".join(f"{name} = {number}" for name, number in held.items())
+            told = ", ".join(f"{name} = {number:.7g}" for name, number in held.items())
             return f"they differ where {told}"
     return None
 
@@ -109,7 +116,7 @@ def _parsed(text: str) -> ast.expr:
         raise ValueError(f"conditions: {text!r} is not an expression: {error.msg}") from None
 
 
-def _value(node: ast.expr, held: Mapping[str, int]) -> Any:
+def _value(node: ast.expr, held: Mapping[str, float]) -> Any:
     """What an expression is where its names stand for these numbers; no name of Python's means any.
 
     Raises:
@@ -137,18 +144,62 @@ def _value(node: ast.expr, held: Mapping[str, int]) -> Any:
     )
 
 
-def _held(names: list[str], text: str) -> Iterator[dict[str, int]]:
-    """What variables may hold, near the numbers of a text above all."""
+def _held(real: Mapping[str, bool], text: str) -> Iterator[dict[str, float]]:
+    """What variables may hold, near the numbers of a text above all; `real`: by name."""
+    columns = [_reals(text) if one else _wholes(text) for one in real.values()]
+    every: Iterable[tuple[float, ...]] = itertools.product(*columns)
+    if math.prod(map(len, columns)) > _MOST:
+        rng = np.random.default_rng(0)
+        drawn = [rng.choice(len(column), size=_MOST) for column in columns]
+        rows = zip(*drawn, strict=True)
+        every = (tuple(c[i] for c, i in zip(columns, row, strict=True)) for row in rows)
+    for row in every:
+        yield dict(zip(real, row, strict=True))
+
+
+def _at_bounds(
+    wanted: ast.expr, real: Mapping[str, bool], every: list[dict[str, float]]
+) -> Iterator[dict[str, float]]:
+    """What real variables may hold on both sides of where two sides of a comparison are equal.
+
+    Going by a straight line through what it compares: that is all a sum of products needs.
+    """
+    pairs = [
+        pair
+        for node in ast.walk(wanted)
+        if isinstance(node, ast.Compare)
+        for pair in itertools.pairwise((node.left, *node.comparators))
+    ]
+    some = np.random.default_rng(0).choice(len(every), size=_CONTEXTS)
+    for (left, right), name in itertools.product(pairs, (n for n, one in real.items() if one)):
+        for held in (every[i] for i in some):
+            moved = {**held, name: held[name] + 1.0}
+            try:
+                off, other = (_value(left, h) - _value(right, h) for h in (held, moved))
+                there = held[name] - off / (other - off)
+            except ZeroDivisionError:
+                continue
+            apart = _BESIDE * max(abs(there), _BESIDE)
+            yield from ({**held, name: there + side} for side in (apart, -apart))
+
+
+def _wholes(text: str) -> list[int]:
     words = "".join(sign if sign.isdigit() else " " for sign in text).split()
     near = {int(word) + off for word in words if len(word) < 10 for off in (-1, 0, 1)}
-    numbers = sorted({*_NUMBERS, *near} - {-1})
-    every: Iterable[tuple[int, ...]] = itertools.product(numbers, repeat=len(names))
-    if len(numbers) ** len(names) > _MOST:
-        rng = np.random.default_rng(0)
-        rows = rng.choice(numbers, size=(_MOST, len(names)))
-        every = (tuple(int(number) for number in row) for row in rows)
-    for row in every:
-        yield dict(zip(names, row, strict=True))
+    return sorted({*_NUMBERS, *near} - {-1})
+
+
+def _reals(text: str) -> list[float]:
+    """Numbers of both signs beside the bounds of a text, and between any two of them.
+
+    The bounds themselves only if they are exact in half precision: elsewhere, rounding decides.
+    """
+    found = {float(word) for word in re.findall(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", text)}
+    bounds = sorted({sign * number for number in (*_NUMBERS, *found) for sign in (1.0, -1.0)})
+    between = [(one + other) / 2 for one, other in itertools.pairwise(bounds)]
+    beside = [bound * (1 + sign * _BESIDE) for bound in bounds for sign in (1, -1)]
+    exact = [bound for bound in bounds if float(np.float16(bound)) == bound]
+    return sorted({*between, *beside, *exact})
 
 
 # -- contracts -------------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ def _others(facts: Facts) -> list[str]:
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is None:
         every = [one for follows in detector.followers.all.values() for one in follows]
-        return _none_of(detector, every, "no variable that follows another")
+        mixtures = [f"{path} is an average of other variables" for path in detector.mixtures]
+        return _none_of(detector, every, "no variable that follows another", mixtures)
     listed = [*expected.items()] if isinstance(expected, Mapping) else expected
     if not isinstance(listed, list) or any(
         not isinstance(one, tuple) or len(one) != 2 for one in listed
@@ -135,10 +136,12 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     return violations
 
 
-def _none_of(detector: Detector, follows: Sequence[Follow], wanted: str) -> list[Violation]:
-    hints = [f"{one.target.path} {_found(one)}" for one in follows]
-    found = names({one.partition(" ")[0] for one in hints})
-    lines = lines_of_writes(detector, (one.target.path for one in follows))
+def _none_of(
+    detector: Detector, follows: Sequence[Follow], wanted: str, mixtures: Sequence[str] = ()
+) -> list[Violation]:
+    hints = [*(f"{one.target.path} {_found(one)}" for one in follows), *mixtures]
+    paths = {one.partition(" ")[0] for one in hints}
+    found, lines = names(paths), lines_of_writes(detector, paths)
     return [Violation("follows", wanted, found, (*dict.fromkeys(hints),), lines)] if hints else []
 
 

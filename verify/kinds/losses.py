@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 
 from verify.errors import ContractError
-from verify.find import Detector, Disjoint, Found, Sides, Witness, known_losses
+from verify.find import Detector, Disjoint, Found, Sides, known_losses
 from verify.graphs import key_of, path_of, resource
 from verify.kinds.contract_spelling import Fingerprint, Loss, Off, object_of, spelt
 from verify.kinds.facts import Facts, LossFact, times
@@ -19,7 +19,7 @@ from verify.kinds.gradients import astray, factor_of
 from verify.kinds.kind import Asked, Cluster, Keyword, Kind, Read, Row
 from verify.kinds.lines import at_losses
 from verify.kinds.misfed_losses import misfed
-from verify.kinds.other_losses import UNNAMED, told_instead
+from verify.kinds.other_losses import UNNAMED, example, told_instead
 from verify.kinds.selection import by_model, frozen_among, names, select
 from verify.kinds.unseen import UNSEEN, unseen
 from verify.kinds.violation import Violation, doubts, nearest, weight
@@ -108,19 +108,13 @@ def _check(detector: Detector, expected: Any, asked: Asked) -> list[Violation]:
             text = f"{instead} reaches the update of {trained}"
         hints = (*nearest(miss), *(doubts(detector) if rest else ()), *frozen)
         if not named:
-            hints = (*_example(detector, want.loss), *hints)
+            hints = (*example(detector, want.loss), *hints)
         violations.append(Violation("loss", want.told, text, hints))
     if rest and not missing:
         only = " and ".join(want.told for want in wanted) + " only" if wanted else "no data loss"
         text = f"{instead} reaches the update of {trained}"
         violations.append(Violation("loss", only, text, doubts(detector)))
     return violations
-
-
-def _example(detector: Detector, loss: Any) -> tuple[str, ...]:
-    """Numbers that show that no gradient is that of a loss; none where nothing is like it."""
-    nearest_ = min(detector.loss_sides(loss, 0), key=lambda sides: sides.apart, default=None)
-    return () if nearest_ is None else (str(Witness(0, nearest_)),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,9 +22,7 @@ def misfed(detector: Detector, loss: Any, found: Found) -> list[Violation]:
     if found.made and detector.alignment.is_fixed(found.target):
         text = "its target does not depend on the target that the step is given"
         return [Violation("loss", f"{name} against the target", text)]
-    if found.made:
-        return []
-    if instead := detector.alignment.told(found.predicted, found.target):
+    if instead := detector.alignment.told(found.predicted, found.target, found.made):
         text = f"its target is {instead}"
         return [Violation("loss", f"{name} of each prediction against its own target", text)]
     return []

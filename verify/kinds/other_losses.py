@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from verify.find import Detector, Disjoint, known_losses
+from verify.find import LOSS_DRAWS, Detector, Disjoint, Witness, known_losses
 from verify.flow import Update
 from verify.formulas import formulas
 from verify.references import known_name, loss_name, other_reductions
 
 UNNAMED = "loss without a name"
+_APART = 1e-3  # of the largest element: less is no example of a difference
 
 
 def told_instead(
@@ -49,3 +50,13 @@ def _other_losses(detector: Detector, recognised: Disjoint, missing: list[Any]) 
             weighted = "" if found.weight in (None, 1.0) else f" with weight {found.weight:.6g}"
             told.append(name + weighted + (f" of {found.prediction}" if found.prediction else ""))
     return told
+
+
+def example(detector: Detector, loss: Any) -> tuple[str, ...]:
+    """Numbers that show that no gradient is that of a loss; none where nothing shows it."""
+    for draw in range(LOSS_DRAWS):
+        sides = detector.loss_sides(loss, draw)
+        nearest = min(sides, key=lambda one: one.apart, default=None)
+        if nearest is not None and nearest.apart > _APART:
+            return (str(Witness(draw, nearest)),)
+    return ()

@@ -45,6 +45,7 @@ class Domain(enum.Enum):
     SIGN = "-1 or 1"
     BINARY = "0 or 1"
     CLASSES = "class numbers"
+    WHOLE = "any whole numbers"
 
 
 def concrete(shape: tuple[int | None, ...], draw: int) -> tuple[int, ...]:
@@ -57,7 +58,13 @@ def concrete(shape: tuple[int | None, ...], draw: int) -> tuple[int, ...]:
 
 
 def drawn(
-    spec: Spec, domain: Domain, draw: int, key: str, classes: int = 2, seed: int = 0
+    spec: Spec,
+    domain: Domain,
+    draw: int,
+    key: str,
+    classes: int = 2,
+    seed: int = 0,
+    spread: float | None = None,
 ) -> Array:
     """Numbers of a domain in the shape and dtype of `spec`.
 
@@ -65,10 +72,11 @@ def drawn(
         draw: which one of several, see `DRAWS`.
         key: what tells this tensor from others of the same draw.
         classes: how many classes there are, of `Domain.CLASSES`.
+        spread: how large numbers are, if not as usual in that draw.
     """
     shape = concrete(spec[0] or (), draw)
     rng = np.random.default_rng([seed, draw, zlib.crc32(key.encode())])
-    spread = _SPREADS[draw % DRAWS]
+    spread = min(spread or _SPREADS[draw % DRAWS], _most(spec[1]))
     values: Array
     match domain:
         case Domain.REAL:
@@ -89,10 +97,18 @@ def drawn(
             values = rng.integers(2, size=shape)
         case Domain.CLASSES:
             values = rng.integers(classes, size=shape)
+        case Domain.WHOLE:
+            most = int(min(_COUNTS * max(spread, 1.0), _most(spec[1])))
+            values = rng.integers(-most if tf.as_dtype(spec[1]).min else 0, most + 1, size=shape)
     if spec[1] == "bool":
         counted = domain in (Domain.BINARY, Domain.CLASSES)
         return np.asarray(values > (0 if counted else np.median(values)))
     return np.asarray(values).astype(tf.as_dtype(spec[1]).as_numpy_dtype)
+
+
+def _most(dtype: str) -> float:
+    """Numbers of this size can still be squared, or added to others, in a dtype."""
+    return 1.0 if dtype == "bool" else float(tf.as_dtype(dtype).max) ** 0.5
 
 
 class Drawn:

@@ -154,7 +154,7 @@ def _domains(loss: Any, integer: bool) -> tuple[tuple[Domains, ...], bool]:
     name = _name(loss)
     found = next((own for part, own in _LABELS.items() if part in name), None)
     if found is None:
-        found = ((Domain.REAL, Domain.CLASSES if integer else Domain.REAL),)
+        found = ((Domain.REAL, Domain.WHOLE if integer else Domain.REAL),)
     return found, is_loss(made) and bool(settings_of(made).get("from_logits"))
 
 

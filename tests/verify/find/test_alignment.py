@@ -73,6 +73,60 @@ def test_another_order(feed: Feed, told: str) -> None:
         verify.assert_graph(step_of(feed), *SPECS, loss="mse")
 
 
+MOVED = {name: feed for name, (feed, told) in WRONG.items() if told == "that of row"}
+MAKES: dict[str, Callable[[Any], Any]] = {
+    "scaled": lambda y: y / 255.0,
+    "standardised": lambda y: (y - tf.reduce_mean(y, 0)) / tf.math.reduce_std(y, 0),
+    "one hot": lambda y: tf.one_hot(tf.argmax(y, -1), 3),
+}
+
+
+@pytest.mark.parametrize("made", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("feed", MOVED.values(), ids=MOVED)
+def test_another_order_of_made_targets(feed: Feed, made: Callable[[Any], Any]) -> None:
+    moved = step_of(lambda x, y: (feed(x, y)[0], made(feed(x, y)[1])))
+    with pytest.raises(verify.GraphAssertionError, match="its target is that of row"):
+        verify.assert_graph(moved, *SPECS, loss="mse")
+
+
+def by_name(feed: Feed, target: Callable[[Any], Any]) -> Any:
+    """The same step, whose only argument does not say what is x and what is y."""
+    train = step_of(feed)
+    return tf.function(lambda batch: train(batch["a"], target(batch["b"])), autograph=False)
+
+
+NAMED = {"a": SPECS[0], "b": SPECS[1]}
+
+
+@pytest.mark.parametrize("feed", RIGHT.values(), ids=RIGHT)
+def test_an_order_of_examples_by_name(feed: Feed) -> None:
+    for target in (lambda b: b, lambda b: 2.0 * b):
+        verify.assert_graph(by_name(feed, target), NAMED, loss="mse")
+
+
+@pytest.mark.parametrize("feed", MOVED.values(), ids=MOVED)
+def test_another_order_of_examples_by_name(feed: Feed) -> None:
+    with pytest.raises(verify.GraphAssertionError, match="its target is that of row"):
+        verify.assert_graph(by_name(feed, lambda b: b), NAMED, loss="mse")
+
+
+def test_what_examples_have_in_common_tells_no_order() -> None:
+    """Pairs of labels that are equal: each row of that is of two examples."""
+    model = dense(outputs=8)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def train(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            alike = tf.cast(y[:, None] == y[None, :], tf.float32)
+            loss = tf.reduce_mean((alike - model(x)) ** 2)
+        weights = [v.value for v in model.trainable_variables]
+        optimizer.apply(tape.gradient(loss, weights), model.trainable_variables)
+
+    verify.assert_graph(train, SPECS[0], tf.TensorSpec((8,), tf.int32), loss="mse")
+
+
 MADE: dict[str, Callable[[Any], Any]] = {
     "standardised": lambda y: (y - tf.reduce_mean(y)) / tf.math.reduce_std(y),
     "above a number": lambda y: tf.cast(y > 100.0, tf.float32),

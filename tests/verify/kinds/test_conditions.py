@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.verify.steps import Asked
 from tests.verify.updates import rejected
 from verify.kinds import KEYWORDS
 
@@ -67,6 +68,52 @@ def test_the_same_in_other_words(text: str, chosen: Any) -> None:
 )
 def test_another_condition(text: str, told: str, chosen: Any) -> None:
     assert told in rejected(chosen, X, conditions={"flag": text})
+
+
+REAL = {
+    "mean < 0.5": ["mean < 0.4", "mean < 0.50001", "mean <= 0.5", "mean > 0.5", "mean < 5"],
+    "mean < 1e-4": ["mean < 2e-4", "mean < 0.001", "mean < -1e-4"],
+    "mean * 2.0 - other > 0.25": ["mean * 2.0 - other > 0.35", "mean - other > 0.25"],
+    "mean < 3e4": ["mean < 2e4", "mean < 30001"],
+    "mean < 0.5 and steps >= 10": ["mean < 0.6 and steps >= 10", "mean < 0.5 and steps > 10"],
+}
+ALIKE = {
+    "mean < 0.5": ["0.5 > mean", "mean + mean < 1.0", "not mean >= 0.5", "3 * mean < 1.5"],
+    "mean < 1e-4": ["1e-4 > mean", "not mean >= 0.0001", "mean * 3 < 3e-4"],
+    "mean * 2.0 - other > 0.25": ["other + 0.25 < 2 * mean"],
+    "mean < 3e4": ["mean < 30000", "mean / 3 < 1e4"],
+    "mean < 0.5 and steps >= 10": ["9 < steps and not mean >= 0.5"],
+}
+
+
+@pytest.mark.parametrize("text", REAL)
+def test_a_bound_of_a_real_number(text: str) -> None:
+    flag = tf.Variable(False, trainable=False, name="flag")
+    mean, other = (tf.Variable(0.0, trainable=False, name=name) for name in ("mean", "other"))
+    steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
+    weight = tf.Variable(1.0, name="weight")
+    said = {
+        "mean < 0.5": lambda: mean < 0.5,
+        "mean < 1e-4": lambda: mean < 1e-4,
+        "mean * 2.0 - other > 0.25": lambda: mean * 2.0 - other > 0.25,
+        "mean < 3e4": lambda: mean < 3e4,
+        "mean < 0.5 and steps >= 10": lambda: tf.logical_and(mean < 0.5, steps >= 10),
+    }
+
+    @tf.function
+    def train(x: Any) -> None:
+        flag.assign(said[text]())
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((x * weight) ** 2)
+        slope = tape.gradient(loss, weight)
+        if flag:
+            weight.assign_sub(0.1 * slope)
+
+    step = Asked(train, X)
+    for same in (text, *ALIKE[text]):
+        assert not step(conditions={"flag": same}), same
+    for wrong in REAL[text]:
+        assert step(conditions={"flag": wrong}), wrong
 
 
 def test_no_condition(chosen: Any) -> None:

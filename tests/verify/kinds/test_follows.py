@@ -152,6 +152,32 @@ def test_the_negative_forms() -> None:
         assert "ema follows source_of_ema at 0.01" in rejected(step, SPEC, follows=wrong)
 
 
+MIXED: dict[str, Write] = {
+    "of two": lambda t, s, d, g: t.assign(0.8 * t + 0.1 * s + 0.1 * OTHER),
+    "of a mean": lambda t, s, d, g: t.assign(0.9 * t + 0.1 * tf.reduce_mean(s, 0, keepdims=True)),
+    "of a row": lambda t, s, d, g: t.scatter_update(
+        tf.IndexedSlices((0.9 * t + 0.1 * s)[1:], tf.constant([1]))
+    ),
+    "turned": lambda t, s, d, g: t.assign(0.9 * t + 0.1 * tf.reverse(s, [1])),
+}
+UNMIXED: dict[str, Write] = {
+    "a sum": lambda t, s, d, g: t.assign(0.9 * t + 0.2 * s + 0.1 * OTHER),
+    "normalised": lambda t, s, d, g: t.assign(tf.math.l2_normalize(t + s + OTHER)),
+    "squared": lambda t, s, d, g: t.assign(0.9 * t + 0.1 * s * OTHER),
+    "with data": lambda t, s, d, g: t.assign(0.9 * t + 0.05 * s + 0.05 * d),
+    "its own rows": lambda t, s, d, g: t.assign(tf.reverse(t, [0])),
+    "constant": lambda t, s, d, g: t.assign(0.9 * t + 0.1 * tf.ones_like(s)),
+}
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_averages_that_follow_no_single_variable(after: bool) -> None:
+    message = rejected(step_of(MIXED, after), SPEC, follows=None)
+    told = [line for line in message.splitlines() if "is an average of other variables" in line]
+    assert len(told) == len(MIXED)
+    verify.assert_graph(step_of(UNMIXED, after), SPEC, follows=None)
+
+
 class Pair:
     """A student of several layers that is trained, and a teacher that follows it."""
 
