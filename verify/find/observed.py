@@ -223,9 +223,9 @@ class Observed:
 
     def between(self, key: int | str, tensor: Tensor) -> frozenset[int]:
         """The nodes by which what backpropagation ends in is made another tensor on its way."""
-        return self._from(self.ways[key][0][0], tensor[0])
+        return self.on_ways(self.ways[key][0][0], tensor[0])
 
-    def _from(self, start: int, end: int) -> frozenset[int]:
+    def on_ways(self, start: int, end: int) -> frozenset[int]:
         """The nodes on ways from what backpropagation ends in to another node."""
         above = self.flow.ancestors([end], without=self.flow.propagated) | {start}
         found, stack = {start}, [start]
@@ -256,7 +256,7 @@ class Observed:
     def read_between(self, start: Tensor, end: int) -> list[VariableRef]:
         """The variables that decide what is made of a tensor of the backward pass, until a node."""
         flow, nodes = self.flow, self.flat.nodes
-        between = self._from(start[0], end)
+        between = self.on_ways(start[0], end)
         taken = {source for i in between - {start[0]} for source, _ in nodes[i].data}
         above = flow.ancestors(taken - flow.backward, without=flow.backward)
         read = (self.flat.variable(nodes[i]) for i in above)

@@ -67,6 +67,13 @@ class Treatments:
         treatment = None if pairs is None else pairs.multiple()
         return None if treatment is None else treatment.factor
 
+    def is_changed(self, update: Update, made: Tensor) -> bool:
+        """Whether a tensor that is made of the gradient is known to be no multiple of it."""
+        pairs = (
+            self._pairs(update.variable.key, entry=made) if self.observed.knows(update) else None
+        )
+        return pairs is not None and pairs.multiple() is None
+
     def opposes(self, update: Update, rule: Rule) -> bool:
         """Whether what enters an optimizer by this rule leads the opposite way of the gradient."""
         key = update.variable.key
