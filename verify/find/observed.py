@@ -60,7 +60,7 @@ class Held(Drawn):
         name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
         if variable.shape == () and variable.key not in trained:
             if dtype.is_integer:
-                counts = self.observed.counts.get(variable.key, COUNTS)
+                counts = self.observed.counts.get(variable.key, self.observed.usual)
                 return tf.constant((counts[self.draw] + self.sooner) % (dtype.max + 1), dtype)
             if dtype.is_floating and variable.key in step.numbers:
                 return tf.constant(step.numbers[variable.key], dtype)
@@ -97,11 +97,12 @@ class Observed:
     """Values of one step, or of one branch of it, in several draws of its gradients.
 
     `plan`: of evaluating it. `ways`: per trained variable that has one update, by key, what its
-    gradient passes.
+    gradient passes. `usual`: how many steps were made before each draw, where no branch depends
+    on that.
     """
 
-    def __init__(self, step: Step, flow: Flow) -> None:
-        self.step, self.flow, self.flat = step, flow, step.flat
+    def __init__(self, step: Step, flow: Flow, usual: tuple[int, ...] = COUNTS) -> None:
+        self.step, self.flow, self.flat, self.usual = step, flow, step.flat, usual
         self.plan = Plan(self.flat)
         self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
         self._rows: dict[Tensor, Rows | None] = {}

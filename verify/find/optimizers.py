@@ -23,10 +23,12 @@ from verify.flow import Update
 from verify.graphs import Tensor, VariableRef
 from verify.match import NoValueError
 from verify.references import (
+    counts_around_changes,
     decays,
     optimizer_settings,
     optimizer_step,
     same_settings,
+    schedule_of,
     stand_in,
     variables_of,
 )
@@ -173,9 +175,27 @@ class Optimizers:
             for rule in self._made_by(optimizer, reference).values():
                 # What the step keeps by itself is no state of the optimizer that is asked for.
                 state = self.observed.state_of(key, rule.entry)
-                if not state or state <= self._added_up(key):
+                of_its_own = bool(state) and not state <= self._added_up(key)
+                if not of_its_own and self._holds_between(key, rule, optimizer, reference):
                     return rule
         return None
+
+    def _holds_between(
+        self, key: int | str, rule: Rule, optimizer: Any, reference: OptimizerUpdate
+    ) -> bool:
+        """Whether it is updated so where the schedule of an optimizer changes most, if it has one.
+
+        The usual counts of steps may be on the same sides of two changes.
+        """
+        schedule = schedule_of(optimizer)
+        counts = () if schedule is None else counts_around_changes(schedule, DRAWS)
+        if not counts:
+            return True
+        observed = Observed(self.step, self.flow, counts)
+        made, own, scale = reference.made, reference.own, reference.scale
+        again = OptimizerUpdate(made, [key], observed, own, scale)
+        later = Optimizers(observed, self.sums)
+        return bool(later._fitting(again, [key], rule.place, 0, observed.shapes))
 
     def _added_up(self, key: int | str) -> frozenset[int | str]:
         """The keys of what keeps the gradients of several calls, each times the same number."""
@@ -309,6 +329,7 @@ class Optimizers:
                 break
             else:
                 return []
-            if not reference.flat.guards and min(made[key] for key in left or keys) >= _SEVERAL:
+            enough = min(made[key] for key in left or keys) >= _SEVERAL
+            if enough and not reference.flat.guards and self.observed.usual is COUNTS:
                 break
         return [key for key in left if made[key] >= _ENOUGH]

@@ -252,8 +252,7 @@ class _Pairs:
     @property
     def follows(self) -> bool:
         """Whether what is made of gradients leads about where they do, or opposite, mostly."""
-        cosines = np.abs(self._cosines)
-        return not cosines.size or self.before[0].size == 1 or bool(np.median(cosines) > _ASTRAY)
+        return not self._cosines or self.before[0].size == 1 or abs(self.cosine) > _ASTRAY
 
     @property
     def cosine(self) -> float:

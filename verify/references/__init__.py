@@ -67,7 +67,7 @@ from verify.references.regularisers import (
     regulariser_name,
     regulariser_pattern,
 )
-from verify.references.schedules import rate_after
+from verify.references.schedules import counts_around_changes, rate_after
 from verify.references.tracing import format_call
 from verify.references.users_code import Untraced
 from verify.references.whole_losses import losses_of_outputs
@@ -91,6 +91,7 @@ __all__ = [
     "VjpReferences",
     "accumulators",
     "counter_of",
+    "counts_around_changes",
     "decays",
     "family_gradients",
     "format_call",

@@ -6,6 +6,7 @@ plain attributes then, and by its rates after so and so many steps.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -34,14 +35,41 @@ def told_rate(rate: Any) -> Any:
     return {"class_name": type(rate).__name__, "config": _config(rate), "rates": rates}
 
 
-def rate_after(schedule: Schedule, steps: int) -> float | None:
+def rate_after(schedule: Any, steps: int) -> float | None:
     """The rate that a schedule makes after so many steps; None for what is no number."""
     with tf.init_scope():
         rate = float(schedule(tf.constant(steps, tf.int64)))
     return None if math.isnan(rate) else rate
 
 
-def _config(schedule: Schedule) -> dict[str, Any]:
+def counts_around_changes(schedule: Any, many: int) -> tuple[int, ...]:
+    """Between which steps the rate changes most: pairs of counts, the greatest change first.
+
+    As many counts as asked for, some of them again if need be; none where the rate stays.
+    """
+    known: dict[int, float] = {}
+
+    def after(steps: int) -> float:
+        if steps not in known:
+            known[steps] = rate_after(schedule, steps) or 0.0
+        return known[steps]
+
+    def change(between: tuple[int, int]) -> float:
+        return abs(after(between[1]) - after(between[0]))
+
+    found: list[int] = []
+    for between in sorted(itertools.pairwise(_COUNTS), key=change, reverse=True)[: many // 2]:
+        if not change(between):
+            break
+        first, last = between
+        while last - first > 1:
+            middle = (first + last) // 2
+            first, last = max((first, middle), (middle, last), key=change)
+        found += first, last
+    return (*itertools.islice(itertools.cycle(found), many),)
+
+
+def _config(schedule: Any) -> dict[str, Any]:
     try:
         return dict(schedule.get_config())
     except NotImplementedError:  # Keras' own class says so of one that does not override it

@@ -129,3 +129,26 @@ def test_a_clip_before_the_rate_of_a_schedule() -> None:
     clipped = by_hand("clipped")
     verify.assert_graph(clipped, BATCH, clipping={"norm": 0.5}, learning_rate=Warm())
     assert "not clipped" in rejected(by_hand("rate_first"), BATCH, clipping={"norm": 0.5})
+
+
+@pytest.mark.parametrize("boundary", [12, 500, 998, 999, 1000, 3000, 700_000])
+def test_where_a_schedule_by_hand_changes(boundary: int, stepwise: Seen) -> None:
+    schedule = optim.schedules.PiecewiseConstantDecay([boundary], [0.1, 0.01])
+    assert stepwise.is_as("plain", optim.SGD(schedule)) == (boundary == 999)
+    assert stepwise.is_as("momentum", optim.SGD(schedule, 0.9)) == (boundary == 999)
+
+
+@pytest.fixture(scope="module")
+def stepwise() -> Seen:
+    def rate() -> Any:
+        return tf.where(STEPS < 1000, 0.1, 0.01)
+
+    kept = tf.Variable(tf.zeros((2, 3)), trainable=False)
+
+    def by_momentum(gradient: Any, variable: Any) -> None:
+        kept.assign(0.9 * kept - rate() * gradient)
+        variable.value.assign_add(kept)
+
+    return Seen(
+        step_of({"plain": lambda g, v: v.value.assign_sub(rate() * g), "momentum": by_momentum})
+    )

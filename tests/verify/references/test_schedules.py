@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from verify.references import (
+    counts_around_changes,
     has_schedule,
     optimizer_name,
     optimizer_settings,
@@ -116,6 +117,19 @@ def test_a_rate_after_some_steps() -> None:
 
     assert rate_after(Undefined(1), 4) is None
     assert has_schedule(optim.SGD(Undefined(1)), Undefined(1))
+
+
+@pytest.mark.parametrize("boundaries", [[3], [100, 30_000], [1, 2, 640_000]])
+def test_counts_on_both_sides_of_each_change(boundaries: list[int]) -> None:
+    rates = [0.1 / 2**n for n in range(len(boundaries) + 1)]
+    schedule = optim.schedules.PiecewiseConstantDecay(boundaries, rates)
+    counts = counts_around_changes(schedule, 8)
+    assert len(counts) == 8
+    assert set(counts) == {n + side for n in boundaries for side in (0, 1)}
+
+
+def test_a_rate_that_stays_has_no_counts() -> None:
+    assert counts_around_changes(optim.schedules.ExponentialDecay(0.1, 10, 1.0), 8) == ()
 
 
 class Signs(optim.Optimizer):
