@@ -109,13 +109,13 @@ def _scaled(clip: Clip, factor: float | None) -> Clip:
 
 
 class Clips:
-    """Finds clips in one graph, or in one branch of it."""
+    """Finds clips in one graph, or in one branch; `clipped`: what they take, by node of a clip."""
 
     def __init__(self, flow: Flow, treatments: Treatments) -> None:
         self.flow, self.flat, self.treatments = flow, flow.flat, treatments
         self._scaled: dict[int, _Scaled] = {}
         self._ops_of: dict[int, frozenset[int]] = {}
-        self._clipped: dict[int, Tensor] = {}
+        self.clipped: dict[int, Tensor] = {}
 
     def ops(self, clip: Clip) -> frozenset[int]:
         """The nodes that clip."""
@@ -246,7 +246,7 @@ class Clips:
 
     def _keep(self, match: Match) -> None:
         self._ops_of[match.root[0]] = match.nodes
-        self._clipped[match.root[0]] = match.leaves["gradient"]
+        self.clipped[match.root[0]] = match.leaves["gradient"]
 
     def _matches(self, patterns: list[Pattern]) -> Iterator[Match]:
         flow = self.flow
@@ -350,7 +350,7 @@ class Clips:
 
     def _is_whole(self, clip: int) -> bool:
         """Whether what is clipped is what replicas have added up among them."""
-        gradient = self._clipped[clip]
+        gradient = self.clipped[clip]
         while self.flat.node(gradient).op == "Reshape":
             gradient = self.flat.node(gradient).data[0]
         return gradient in self.flow.pieces or self.flat.node(gradient).op in REDUCTIONS
@@ -359,7 +359,7 @@ class Clips:
         """Nodes whose inputs come from different clips, other than by way of state."""
         nodes = self.flat.nodes
         # Of one gradient, clipped on each replica, it is the same; of others it is another part.
-        origins = {clip: frozenset({self._clipped[clip]}) for clip in clips}
+        origins = {clip: frozenset({self.clipped[clip]}) for clip in clips}
         met: set[int] = set()
         for index in sorted(after):
             sources = [origins.get(source, frozenset()) for source, _ in nodes[index].data]

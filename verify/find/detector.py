@@ -175,6 +175,17 @@ class Detector:
         """The nodes of a clip that was found on the gradient of an update."""
         return self._where_alone(update)._clips.ops(clip)
 
+    def clipped_of(self, update: Update) -> Tensor | None:
+        """What the first clip of a gradient takes, where that was found by its ops."""
+        clips = self._where_alone(update)._clips
+        first = min((clip.node for clip in clips.of(update) if clip.complete), default=-1)
+        return clips.clipped.get(first)
+
+    def is_changed_before(self, update: Update) -> bool:
+        """Whether something that is no multiple is made of a gradient, before its first clip."""
+        clipped, looking = self.clipped_of(update), self._where_alone(update)
+        return clipped is not None and looking.treatments.is_changed(update, clipped)
+
     def treatment_of(self, update: Update) -> Treatment | None:
         """What is done to a gradient before the optimizer; None where that is not known."""
         return self._where_alone(update).treatments.of(update)

@@ -60,7 +60,7 @@ class Held(Drawn):
         name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
         if variable.shape == () and variable.key not in trained:
             if dtype.is_integer:
-                counts = self.observed.counts.get(variable.key, COUNTS)
+                counts = self.observed.counts.get(variable.key, self.observed.usual)
                 return tf.constant((counts[self.draw] + self.sooner) % (dtype.max + 1), dtype)
             if dtype.is_floating and variable.key in step.numbers:
                 return tf.constant(step.numbers[variable.key], dtype)
@@ -97,11 +97,12 @@ class Observed:
     """Values of one step, or of one branch of it, in several draws of its gradients.
 
     `plan`: of evaluating it. `ways`: per trained variable that has one update, by key, what its
-    gradient passes.
+    gradient passes. `usual`: how many steps were made before each draw, where no branch depends
+    on that.
     """
 
-    def __init__(self, step: Step, flow: Flow) -> None:
-        self.step, self.flow, self.flat = step, flow, step.flat
+    def __init__(self, step: Step, flow: Flow, usual: tuple[int, ...] = COUNTS) -> None:
+        self.step, self.flow, self.flat, self.usual = step, flow, step.flat, usual
         self.plan = Plan(self.flat)
         self._evaluations: dict[tuple[int, Shapes], Evaluation] = {}
         self._rows: dict[Tensor, Rows | None] = {}
@@ -234,9 +235,9 @@ class Observed:
 
     def between(self, key: int | str, tensor: Tensor) -> frozenset[int]:
         """The nodes by which what backpropagation ends in is made another tensor on its way."""
-        return self._from(self.ways[key][0][0], tensor[0])
+        return self.on_ways(self.ways[key][0][0], tensor[0])
 
-    def _from(self, start: int, end: int) -> frozenset[int]:
+    def on_ways(self, start: int, end: int) -> frozenset[int]:
         """The nodes on ways from what backpropagation ends in to another node."""
         above = self.flow.ancestors([end], without=self.flow.propagated) | {start}
         found, stack = {start}, [start]
@@ -269,7 +270,7 @@ class Observed:
     def read_between(self, start: Tensor, end: int) -> list[VariableRef]:
         """The variables that decide what is made of a tensor of the backward pass, until a node."""
         flow, nodes = self.flow, self.flat.nodes
-        between = self._from(start[0], end)
+        between = self.on_ways(start[0], end)
         taken = {source for i in between - {start[0]} for source, _ in nodes[i].data}
         above = flow.ancestors(taken - flow.backward, without=flow.backward)
         read = (self.flat.variable(nodes[i]) for i in above)

@@ -14,29 +14,26 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from verify.find.observed import DRAWS, Array, Observed, Shapes
-from verify.find.optimizer_updates import OptimizerUpdate, elements
+from verify.find.branch_counts import COUNTS
+from verify.find.descents import Descents
+from verify.find.observed import DRAWS, Observed, Shapes
+from verify.find.optimizer_updates import OptimizerUpdate
 from verify.find.step_counts import steps_counted, steps_made
 from verify.flow import Update
 from verify.graphs import Tensor, VariableRef
 from verify.match import NoValueError
 from verify.references import (
+    counts_around_changes,
     decays,
     optimizer_settings,
     optimizer_step,
     other_settings,
     same_settings,
+    schedule_of,
     stand_in,
     variables_of,
 )
 
-_EXACT = 1e-6  # of the largest change, of one number times a tensor
-_NO_DECAY = 1e-6  # beside the largest gradients, a share is not told more exactly
-_MOST_DECAY = 0.5  # what takes more of a variable in a step is no decay
-_TELLING = 4  # elements that two numbers have to explain, at the least
-_FEW = 3  # elements of a variable in which nearly any gradient fits
 _ENOUGH = 2  # draws in which the update is made
 _MOST_KEPT = 4  # variables that an optimizer keeps for one
 _SEVERAL = 4  # draws that are looked at where no branch decides
@@ -54,7 +51,8 @@ class Rule:
     `optimizer`: the object that would do the same, None for plain gradient descent. `rate`, `decay`
     of that: what the gradient and the variable are multiplied by and subtracted; None: not one
     number. `entry`: the tensor that enters the optimizer, and its place among the passages.
-    `decided`: whether no part of the rate may as well be a factor of the gradient.
+    `decided`: whether no part of the rate may as well be a factor of the gradient. `rates`: what it
+    is after so many steps, where it is no one number.
     """
 
     optimizer: Any
@@ -63,6 +61,7 @@ class Rule:
     rate: float | None = None
     decay: float = 0.0
     decided: bool = True
+    rates: tuple[tuple[int, float], ...] = ()
 
 
 class Optimizers:
@@ -115,10 +114,15 @@ class Optimizers:
             known = variables_of(optimizer)
             keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
             found |= self._by(optimizer, {key: known[key] for key in keys})
-        for key in groups.keys() - found.keys():
-            rule = self._as_expected(key) or self._descent(key)
-            if rule is not None:
-                found[key] = rule
+        expected = {key: self._as_expected(key) for key in groups.keys() - found.keys()}
+        found |= {key: rule for key, rule in expected.items() if rule is not None}
+        left = {key: groups[key] for key in groups.keys() - found.keys()}
+        for key, one in Descents(self.observed).of(left).items():
+            entry = self.observed.ways[key][one.place]
+            rule = Rule(None, entry, one.place, one.rate, one.decay, one.decided)
+            # Where a branch decides, counts are fed that are not these.
+            at = () if self.observed.counts else ((COUNTS[d], r) for d, r in one.rates.items())
+            found[key] = dataclasses.replace(rule, rates=tuple(sorted(at)))
         return {
             key: dataclasses.replace(rule, entry=self.observed.ways[key][rule.place])
             for one, rule in found.items()
@@ -177,9 +181,27 @@ class Optimizers:
             for rule in self._made_by(optimizer, reference).values():
                 # What the step keeps by itself is no state of the optimizer that is asked for.
                 state = self.observed.state_of(key, rule.entry)
-                if not state or state <= self._added_up(key):
+                of_its_own = bool(state) and not state <= self._added_up(key)
+                if not of_its_own and self._holds_between(key, rule, optimizer, reference):
                     return rule
         return None
+
+    def _holds_between(
+        self, key: int | str, rule: Rule, optimizer: Any, reference: OptimizerUpdate
+    ) -> bool:
+        """Whether it is updated so where the schedule of an optimizer changes most, if it has one.
+
+        The usual counts of steps may be on the same sides of two changes.
+        """
+        schedule = schedule_of(optimizer)
+        counts = () if schedule is None else counts_around_changes(schedule, DRAWS)
+        if not counts:
+            return True
+        observed = Observed(self.step, self.flow, counts)
+        made, own, scale = reference.made, reference.own, reference.scale
+        again = OptimizerUpdate(made, [key], observed, own, scale)
+        later = Optimizers(observed, self.sums)
+        return bool(later._fitting(again, [key], rule.place, 0, observed.shapes))
 
     def _added_up(self, key: int | str) -> frozenset[int | str]:
         """The keys of what keeps the gradients of several calls, each times the same number."""
@@ -314,83 +336,7 @@ class Optimizers:
             else:
                 return []
             # Where an update is made at some counts alone, others may tell another rate.
-            often = min(made[key] for key in left or keys)
-            if not reference.flat.guards and often == draw + 1 >= _SEVERAL:
+            often = min(made[key] for key in left or keys) == draw + 1 >= _SEVERAL
+            if often and not reference.flat.guards and self.observed.usual is COUNTS:
                 break
         return [key for key in left if made[key] >= _ENOUGH]
-
-    # -- plain gradient descent --------------------------------------------------------------------
-
-    def _descent(self, key: int | str) -> Rule | None:
-        """Whether a gradient times a number is subtracted, and perhaps a share of the variable.
-
-        A number that a variable holds is a learning rate. Else it may be a factor of the gradient
-        as well, and what comes first that is multiplied by one number enters; a number that is
-        another in each draw is the rate only where nothing else is.
-        """
-        found: list[Rule] = []
-        way = () if self.observed.begins_late(key) else self.observed.ways[key]
-        for place, tensor in enumerate(way):
-            if self.observed.is_of_state(key, tensor):
-                break
-            fits = (self._fit(key, tensor, shapes) for shapes in self.observed.shapes)
-            fit = next((one for one in fits if one is not None), None)
-            if fit is None:
-                continue
-            rates, decay = fit
-            constant = bool(np.allclose(rates, rates[0], rtol=_EXACT, atol=0))
-            decided = not constant or self._is_number(key, tensor, rates[0])
-            rate = float(rates[0]) if constant else None
-            found.append(Rule(None, tensor, place, rate, decay, decided))
-        constant_ones = [rule for rule in found if rule.rate is not None]
-        decided_ones = [rule for rule in constant_ones if rule.decided]
-        return next(iter((*decided_ones, *constant_ones, *found)), None)
-
-    def _is_number(self, key: int | str, tensor: Tensor, rate: float) -> bool:
-        """Whether a variable that is read after the entry holds this number: a learning rate."""
-        read = self.observed.read_between(tensor, self.observed.updates[key].node.index)
-        held = (self.step.numbers.get(variable.key, 0.0) for variable in read)
-        return any(np.isclose(abs(rate), value, rtol=_EXACT, atol=0) for value in held)
-
-    def _fit(
-        self, key: int | str, tensor: Tensor, shapes: Shapes
-    ) -> tuple[list[float], float] | None:
-        """(the rate in each draw, the share of the variable); None if that is not what is done."""
-        update, draws = self.observed.updates[key], list[tuple[Array, Array]]()
-        for draw in range(DRAWS):
-            try:
-                if not self.observed.is_made(update, draw, shapes):
-                    continue
-                evaluation = self.observed.evaluation(draw, shapes)
-                before = elements(self.observed.feed(draw, shapes).variable(update.variable))
-                change = before - elements(evaluation.final(update.variable))
-                gradient = elements(evaluation.value(tensor))
-            except NoValueError:
-                return None
-            size = np.abs(gradient).max(initial=0)
-            if gradient.shape != change.shape or not np.isfinite(change).all() or size == 0:
-                return None
-            draws.append((np.stack([gradient, before], axis=1) / size, change / size))
-        if len(draws) < _ENOUGH:
-            return None
-        fit = _solved(np.concatenate([c for c, _ in draws]), np.concatenate([w for _, w in draws]))
-        fits = [fit] * len(draws)
-        if fit is None and len(draws[0][1]) > _FEW:  # another rate in each draw, perhaps
-            fits = [_solved(*one) for one in draws]
-        solved = [one for one in fits if one is not None]
-        if len(solved) < len(draws):
-            return None
-        decay = float(np.median([share for _, share in solved]))
-        alike = all(np.isclose(share, decay, rtol=1e-3, atol=_NO_DECAY) for _, share in solved)
-        if not alike or abs(decay) > _MOST_DECAY:
-            return None
-        return [rate for rate, _ in solved], decay if abs(decay) > _NO_DECAY else 0.0
-
-
-def _solved(columns: Array, change: Array) -> tuple[float, float] | None:
-    """The numbers that two columns are multiplied by to make a change; None if none do."""
-    if len(change) < _TELLING:
-        return None
-    found, *_ = np.linalg.lstsq(columns, change, rcond=None)
-    off = np.abs(columns @ found - change).max()
-    return (float(found[0]), float(found[1])) if off <= _EXACT * np.abs(change).max() else None

@@ -67,6 +67,13 @@ class Treatments:
         treatment = None if pairs is None else pairs.multiple()
         return None if treatment is None else treatment.factor
 
+    def is_changed(self, update: Update, made: Tensor) -> bool:
+        """Whether a tensor that is made of the gradient is known to be no multiple of it."""
+        pairs = (
+            self._pairs(update.variable.key, entry=made) if self.observed.knows(update) else None
+        )
+        return pairs is not None and pairs.multiple() is None
+
     def opposes(self, update: Update, rule: Rule) -> bool:
         """Whether what enters an optimizer by this rule leads the opposite way of the gradient."""
         key = update.variable.key
@@ -245,8 +252,7 @@ class _Pairs:
     @property
     def follows(self) -> bool:
         """Whether what is made of gradients leads about where they do, or opposite, mostly."""
-        cosines = np.abs(self._cosines)
-        return not cosines.size or self.before[0].size == 1 or bool(np.median(cosines) > _ASTRAY)
+        return not self._cosines or self.before[0].size == 1 or abs(self.cosine) > _ASTRAY
 
     @property
     def cosine(self) -> float:

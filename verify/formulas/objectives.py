@@ -6,12 +6,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+import tensorflow as tf
+
 from verify.find import Detector, Found, known_losses
 from verify.flow import Seed
 from verify.formulas.calls import TAPE, Calls
 from verify.formulas.expressions import Expression, written
 from verify.formulas.terms import Terms
-from verify.graphs import Node, Tensor, same_branch
+from verify.graphs import Node, Tensor, VariableRef, same_branch
 from verify.references import known_name
 
 
@@ -74,11 +76,22 @@ class _Formulas:
         above = self.flow.ancestors(whole[seed][0] for seed in seeds)
         return {
             variable.path
-            for index in self.flow.weights.keys() & above
-            if (variable := self.flat.variable(read := self.flat.nodes[index])) is not None
+            for read, variable in self._reads
+            if read.index in above
             for node in self._written.get((variable.key, variable.replica), ())
-            if node.index < index and node.index not in own and same_branch(node.path, read.path)
+            if node.index < read.index
+            if node.index not in own and same_branch(node.path, read.path)
         }
+
+    @functools.cached_property
+    def _reads(self) -> list[tuple[Node, VariableRef]]:
+        """Where weights are read, and what else a loss may compare with: no counts, nor rates."""
+        return [
+            (node, variable)
+            for node, variable in self.flat.reads()
+            if node.index in self.flow.weights
+            or (variable.shape != () and tf.as_dtype(variable.dtype).is_floating)
+        ]
 
     @functools.cached_property
     def _written(self) -> dict[tuple[int | str, int], list[Node]]:

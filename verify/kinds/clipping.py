@@ -10,6 +10,7 @@ import pydantic
 
 from verify.errors import ContractError
 from verify.find import Bounds, Detector, describe, describe_between
+from verify.flow import Update
 from verify.graphs import SourceLine
 from verify.kinds.contract_spelling import GlobalNorm, Norm, Off, Range
 from verify.kinds.facts import ClipFact, Facts
@@ -21,6 +22,7 @@ from verify.kinds.violation import Violation
 from verify.match import ROUNDED
 
 _LISTED_HINTS = 4  # more gradients than that are not listed where all are alike
+_LIMITED = "limited, but not by a known clip"
 _LISTED_CLIPS = 8  # more clips than that are not listed where all are alike
 _BOUNDS = Annotated[list[float | int | Range], pydantic.Field(min_length=2, max_length=2)]
 
@@ -59,7 +61,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         notes = [f"clipped to {clip}" for clip in clips if clip not in wanted]
         if wanted:
             notes.append(f"clipped, but {wanted[0].misses}")
-        others[update.variable.path] = "; ".join(notes) or "not clipped"
+        others[update.variable.path] = "; ".join(notes) or _unclipped(detector, update)
     others |= dict.fromkeys(unseen(detector), f"not known: {UNSEEN}")
     if not others:
         return []
@@ -70,6 +72,11 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         hints = (f"each of them: {hints[0].partition(': ')[2]}",)
     found = f"{len(good)} of {total} gradients clipped so"
     return [Violation("clipping", wish, found, hints, lines)]
+
+
+def _unclipped(detector: Detector, update: Update) -> str:
+    treatment = detector.treatment_of(update)
+    return _LIMITED if treatment is not None and treatment.limits else "not clipped"
 
 
 def _lines(detector: Detector, paths: Iterable[str]) -> tuple[SourceLine, ...]:
@@ -87,7 +94,7 @@ def _no_clipping(detector: Detector) -> list[Violation]:
         clips, treatment = detector.clips(update), detector.treatment_of(update)
         hints += [f"{update.variable.path}: clipped to {clip}" for clip in clips]
         if not clips and treatment is not None and treatment.limits:
-            hints.append(f"{update.variable.path}: limited, but not by a known clip")
+            hints.append(f"{update.variable.path}: {_LIMITED}")
     found = f"{len(hints)} gradients clipped" if hints else ""
     if paths := unseen(detector):
         hints.append(f"not known of {names(paths)}: {UNSEEN}")

@@ -93,8 +93,10 @@ def _facts(detector: Detector, update: Update) -> Iterator[TreatmentFact]:
     if treatment is None:
         return
     factor, path = treatment.factor, update.variable.path
-    if treatment.kind == "other" and not any(clip.complete for clip in detector.clips(update)):
-        yield TreatmentFact(path, None, treatment.limits)
+    if treatment.kind == "other":
+        clipped = any(clip.complete for clip in detector.clips(update))
+        if not clipped or detector.is_changed_before(update):
+            yield TreatmentFact(path, None, treatment.limits and not clipped)
     # A loss scale divides gradients as well: whether it should is told with the loss.
     elif detector.search.scaling.dynamic:
         return

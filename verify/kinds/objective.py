@@ -10,6 +10,7 @@ import numpy as np
 from verify.find import Comparison, Detector, Sides, Witness
 from verify.flow import Update
 from verify.formulas import ObjectiveFact, formulas
+from verify.graphs import Tensor
 from verify.kinds.dotted_names import imported
 from verify.kinds.facts import Facts
 from verify.kinds.gradients import compared, factor
@@ -151,15 +152,21 @@ def _changed(
 ) -> set[Update]:
     """Those that are as the function says, and of which another thing enters the optimizer.
 
-    By no clip, nor by a limit of another kind, which are left to `clipping`: noise is added, say.
+    By no clip, nor by a limit of another kind, which are left to `clipping`: noise is added, say,
+    before a clip or without one.
     """
-    suspects = []
+    suspects, clipped = list[Update](), dict[Update, Tensor]()
     for update in (u for u, one in found.items() if not _difference(one)):
         done = detector.treatment_of(update)
-        clipped = any(clip.complete for clip in detector.clips(update))
-        if done is not None and done.kind == "other" and not done.limits and not clipped:
+        if done is None or done.kind != "other":
+            continue
+        if any(clip.complete for clip in detector.clips(update)):
+            taken = detector.clipped_of(update) if detector.is_changed_before(update) else None
+            clipped |= {} if taken is None else {update: taken}
+        elif not done.limits:
             suspects.append(update)
     later = _at_entry(detector, suspects, reference)
+    later |= detector.objectives.compared_at(clipped, reference) if clipped else {}
     return {u for u, one in later.items() if one.factor is None and not one.unknown}
 
 
@@ -236,7 +243,8 @@ def _where(one: ObjectiveFact, facts: Facts) -> str:
     others = [path for path in one.moved if path not in one.variables]
     told = []
     if others:
-        told.append(f"after {by_model(others, facts.watched)} are written")
+        verb = "is" if len(others) == 1 else "are"
+        told.append(f"after {by_model(others, facts.watched)} {verb} written")
     if own:
         told.append(f"where the step has moved {by_model(own, facts.watched)} to before")
     return ", ".join(told)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import keras
+import numpy as np
 import pydantic
 
 from verify.errors import ContractError
@@ -23,7 +24,9 @@ from verify.references import (
     optimizer_name,
     optimizer_settings,
     other_settings,
+    rate_after,
     schedule_name,
+    schedule_of,
 )
 
 _NONE = "no gradient reaches an update"
@@ -164,6 +167,8 @@ def _differences(rule: Rule, expected: Any) -> tuple[str, ...]:
     rates = None
     if isinstance(expected, AtRates):
         rates, expected = expected.rates, expected.at(_rate_within(rule, expected))
+    if rule.optimizer is None and (schedule := schedule_of(expected)) is not None:
+        return _at_other_rates(rule, schedule)
     if type(rule.optimizer) is not type(expected):
         return ()
     found = other_settings(rule.optimizer, expected)
@@ -184,7 +189,7 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
         wish = schedule_name(wanted) if rates is None else _spelt_rates(rates)
         if not paths:
             violations.append(Violation("learning_rate", wish, _NONE, frozen))
-        wrong: dict[str, list[str]] = {}
+        wrong: dict[str, tuple[list[str], tuple[str, ...]]] = {}
         for update in detector.flow.trained:
             path, rule = update.variable.path, detector.rule_of(update)
             if path not in paths:
@@ -193,21 +198,35 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
             rate = None if rule is None else _rate(rule)
             if rates is None:
                 made = None if rule is None else rule.optimizer
-                right = made is not None and has_schedule(made, wanted)
+                by_schedule = keras.optimizers.SGD(wanted) if rule and made is None else None
+                right = (
+                    detector.made_as(update, by_schedule) is not None
+                    if by_schedule is not None
+                    else made is not None and has_schedule(made, wanted)
+                )
             else:
                 right = rate is not None and rate in rates
             if not right:
-                wrong.setdefault(_unknown(update) if rule is None else _name(rule), []).append(path)
+                told = _unknown(update) if rule is None else _name(rule)
+                hints = _at_other_rates(rule, wanted) if rule is not None and schedule else ()
+                wrong.setdefault(told, ([], hints))[0].append(path)
         violations += [
             Violation(
-                "learning_rate",
-                wish,
-                f"{told}: {names(of)}",
-                lines=lines_of_writes(detector, of),
+                "learning_rate", wish, f"{told}: {names(of)}", hints, lines_of_writes(detector, of)
             )
-            for told, of in wrong.items()
+            for told, (of, hints) in wrong.items()
         ]
     return violations
+
+
+def _at_other_rates(rule: Rule, schedule: Any) -> tuple[str, ...]:
+    """After how many steps a rate by hand first differs from that of a schedule, if it does."""
+    for steps, rate in rule.rates if rule.rate is None else ():
+        wanted = rate_after(schedule, steps)
+        if wanted is None or not np.isclose(rate, wanted, rtol=1e-4, atol=1e-12):
+            after = f"after {steps} step{'s' * (steps != 1)}"
+            return (f"{after} it is {rate:.6g}, expected {wanted or 0:.6g}",)
+    return ()
 
 
 def _rates(wanted: Any) -> Rates:

@@ -135,7 +135,7 @@ def by_model(paths: Collection[str], every: Iterable[str]) -> str:
     groups: dict[str, set[str]] = {path.partition("/")[0]: set() for path in paths}
     for path in every:
         groups.get(path.partition("/")[0], set()).add(path)
-    heads = [head for head, group in groups.items() if group <= {*paths} and group != {head}]
+    heads = [head for head, group in groups.items() if group <= {*paths} and head not in paths]
     left = [path for path in paths if path.partition("/")[0] not in heads]
     return names([*(f"{head}/*" for head in heads), *left])
 

@@ -53,6 +53,7 @@ from verify.references.optimizers import (
     other_settings,
     same_settings,
     schedule_name,
+    schedule_of,
     stand_in,
     variables_of,
 )
@@ -66,6 +67,7 @@ from verify.references.regularisers import (
     regulariser_name,
     regulariser_pattern,
 )
+from verify.references.schedules import counts_around_changes, rate_after
 from verify.references.tracing import format_call
 from verify.references.users_code import Untraced
 from verify.references.whole_losses import losses_of_outputs
@@ -89,6 +91,7 @@ __all__ = [
     "VjpReferences",
     "accumulators",
     "counter_of",
+    "counts_around_changes",
     "decays",
     "family_gradients",
     "format_call",
@@ -114,12 +117,14 @@ __all__ = [
     "optimizer_step",
     "other_reductions",
     "other_settings",
+    "rate_after",
     "regulariser_family",
     "regulariser_name",
     "regulariser_pattern",
     "same_settings",
     "scale_patterns",
     "schedule_name",
+    "schedule_of",
     "stand_in",
     "takes_activated",
     "traced_again",

@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from verify.graphs import FlatGraph, flatten, key_of, numbers_of
+from verify.references.schedules import Schedule, told_rate
 from verify.references.tracing import MISFIT
 
 # What an optimizer is made of, that has settings of its own.
-_WITHIN = (keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule)
+_WITHIN = (keras.optimizers.Optimizer, Schedule)
 _CLIPS = {"clipvalue": None, "clipnorm": None, "global_clipnorm": None}
 
 
@@ -104,18 +105,26 @@ def stand_in(
             for scope in scopes:
                 stack.enter_context(keras.name_scope(scope))
             variables.append(keras.Variable(np.zeros(shape), dtype=dtype, name=name))
-    made = type(optimizer).from_config(optimizer.get_config())
+    try:
+        made = type(optimizer).from_config(_config(optimizer))
+    except MISFIT:  # one of the user's own, whose config does not tell how to make another
+        return None
     made.build(variables)
     return optimizer_step(made, variables)
 
 
 def _without_clip(optimizer: Any) -> Any:
-    """The same optimizer, of the same variables, but that it clips nothing.
+    """The same optimizer, of the same variables, but that it clips nothing."""
+    return _as_it_is(optimizer, **_CLIPS)
+
+
+def _as_it_is(optimizer: Any, **others: Any) -> Any:
+    """The same optimizer, of the same variables, with other attributes.
 
     `copy.copy` of Keras' objects saves and loads them: it makes new variables.
     """
     plain = object.__new__(type(optimizer))
-    vars(plain).update(vars(optimizer), **_CLIPS)
+    vars(plain).update(vars(optimizer), **others)
     return plain
 
 
@@ -125,12 +134,44 @@ def _without_clip(optimizer: Any) -> Any:
 def optimizer_settings(optimizer: Any) -> dict[str, Any]:
     """The settings of an optimizer, the learning rate first; its clips are told by themselves.
 
-    A learning rate is the number that holds now, or a schedule.
+    A learning rate is the number that holds now, or the settings of a schedule.
     """
-    config = dict(optimizer.get_config())
-    settings = {"learning_rate": config.pop("learning_rate", None)}
+    config = _own(optimizer) | _config(optimizer)
+    settings = {"learning_rate": told_rate(config.pop("learning_rate", None))}
     others = {k: v for k, v in config.items() if k != "name" and k not in _CLIPS}
     return settings | others
+
+
+def _config(optimizer: Any) -> dict[str, Any]:
+    """The config of an optimizer; a function that makes its rate is in it as that function.
+
+    Private: Keras serialises such a function, which has to be registered, and to have a config.
+    tests/verify/references/test_optimizers.py notices if it moves.
+    """
+    rate = _rate_function(optimizer)
+    if rate is None:
+        return dict(optimizer.get_config())
+    return dict(_as_it_is(optimizer, _learning_rate=None).get_config()) | {"learning_rate": rate}
+
+
+def _rate_function(optimizer: Any) -> Any:
+    rate = getattr(optimizer, "_learning_rate", None)
+    return rate if callable(rate) else None
+
+
+def schedule_of(optimizer: Any) -> Schedule | None:
+    """The schedule that makes the learning rate of an optimizer, if one does."""
+    rate = _rate_function(optimizer)
+    return rate if isinstance(rate, Schedule) else None
+
+
+def _own(optimizer: Any) -> dict[str, Any]:
+    """What an optimizer of the user's own is set to, whatever its config tells."""
+    if type(optimizer).__module__.startswith("keras."):
+        return {}
+    usual = vars(keras.optimizers.SGD())
+    own = vars(optimizer).items()
+    return {k: v for k, v in own if k not in usual and k[0] != "_" and _is_plain(v)}
 
 
 def optimizer_state(optimizer: Any) -> tuple[Any, ...]:
@@ -163,7 +204,10 @@ def _is_plain(value: Any) -> bool:
 
 def optimizer_name(optimizer: Any) -> str:
     """What an optimizer is called, with its learning rate and the settings that are not usual."""
-    usual = inspect.signature(type(optimizer)).parameters
+    usual = {  # of all optimizers, and of this one
+        **inspect.signature(keras.optimizers.SGD).parameters,
+        **inspect.signature(type(optimizer)).parameters,
+    }
     told = ", ".join(
         f"{name}={_told(value)}"
         for name, value in optimizer_settings(optimizer).items()
@@ -214,10 +258,10 @@ def _same(a: Any, b: Any) -> bool:
 
 def schedule_name(schedule: Any) -> str:
     """What a schedule is called, with its settings."""
-    return _told(keras.optimizers.schedules.serialize(schedule))
+    return _told(told_rate(schedule))
 
 
 def has_schedule(optimizer: Any, schedule: Any) -> bool:
     """Whether the learning rate of an optimizer is a schedule like this one."""
-    rate = optimizer_settings(optimizer)["learning_rate"]
-    return _same(rate, keras.optimizers.schedules.serialize(schedule))
+    rate = _rate_function(optimizer)
+    return rate is not None and _same(told_rate(rate), told_rate(schedule))

@@ -55,3 +55,28 @@ def test_updates_of_the_same_objective_are_its_own(rounds: int) -> None:
 
     facts = verify.facts(step, tf.TensorSpec((8, 4)), tf.TensorSpec((8, 1)))
     assert [one.moved for one in facts.objectives] == [()]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_else_is_written_before_it_is_read(first: bool) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="model")
+    queue = tf.Variable(tf.ones((6, 3)), trainable=False, name="queue")
+    weights = [v.value for v in model.trainable_variables]
+
+    def enqueue(keys: Any) -> None:
+        queue.assign(tf.concat([keys, queue[:-2]], 0))
+
+    @tf.function
+    def step(x: Any, keys: Any) -> None:
+        if first:
+            enqueue(keys)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_logsumexp(model(x) @ tf.transpose(queue))
+        for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+            weight.assign_sub(0.1 * gradient)
+        if not first:
+            enqueue(keys)
+
+    facts = verify.facts(step, tf.TensorSpec((2, 4)), tf.TensorSpec((2, 3)))
+    assert [one.moved for one in facts.objectives] == [("queue",) if first else ()]
+    assert ("after queue is written" in " ".join(str(facts).split())) == first
