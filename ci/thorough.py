@@ -26,9 +26,18 @@ WHOLE = (
     "test_what_is_meant_holds",
     "test_the_page_of_how_tos_says_what_is_meant",
     "test_a_fault_is_caught_and_its_correct_twin_passes",
+    "test_another_value_behind_the_config_is_found",
+    "test_every_deviation_from_the_config_is_found",
+    "test_one_thing_is_wrong",
+    "test_each_branch_is_looked_at",
+    "test_nothing_is_found_in_a_right_step",
+    "test_what_is_wrong_is_found",
 )
 # And those of tests that branches do not tell apart: of texts, and of what runs in processes.
-OTHERS = ("tests/test_", "tests/ci/", "tests/examples/", "tests/loopctl_gate/", "tests/verify/cli/")
+OTHERS = (
+    *("tests/test_", "tests/benchmarks/", "tests/ci/", "tests/examples/"),
+    *("tests/loopctl_gate/", "tests/verify/cli/"),
+)
 Arc = tuple[int, int, int]
 
 

@@ -29,12 +29,7 @@ from verify.find.objectives import Objectives
 from verify.find.observed import Array, Observed
 from verify.find.optimizers import Optimizers, Rule
 from verify.find.outputs import Outputs
-from verify.find.random_numbers import (
-    RandomNumbers,
-    doubtful_constants,
-    frozen_constants,
-    random_numbers,
-)
+from verify.find.random_numbers import Draws
 from verify.find.regularization_terms import Terms
 from verify.find.rounds import Part, alone, part_of
 from verify.find.sample_weights import SampleWeights
@@ -48,7 +43,6 @@ from verify.find.writes import Told, Written, told_of, written
 from verify.flow import Unexplained, Update, fingerprint
 from verify.graphs import Node, Region, Tensor, VariableRef
 from verify.match import Miss, Pattern
-from verify.references import traced_again
 from verify.step import Step
 
 _NO_OPTIMIZERS: Mapping[int | str, Any] = MappingProxyType({})
@@ -270,24 +264,9 @@ class Detector:
         return Forwards(self.gradient_values)
 
     @functools.cached_property
-    def random_numbers(self) -> list[RandomNumbers]:
+    def draws(self) -> Draws:
         """What decides trained variables and is drawn at random."""
-        return list(random_numbers(self._observed, self.changed))
-
-    @functools.cached_property
-    def frozen_constants(self) -> list[Node]:
-        """Numbers that decide trained variables, and that another trace has others for.
-
-        Raises:
-            Untraced: the step can't be traced again.
-        """
-        again = traced_again(self.step.owner, self.step.arguments)
-        return frozen_constants(self._observed, again)
-
-    @property
-    def doubtful_constants(self) -> list[Node]:
-        """Constants of several real numbers that decide trained variables."""
-        return doubtful_constants(self._observed)
+        return Draws(self._observed, self.changed)
 
     @functools.cached_property
     def sample_weights(self) -> SampleWeights:
@@ -388,14 +367,8 @@ class Detector:
     @functools.cached_property
     def mixtures(self) -> list[str]:
         """Paths of averages of what other variables hold, of which no single one explains it."""
-        mixtures, paths = Mixtures(self._observed, self.writes), {*self.written.averages}
-        return sorted(
-            one[0][1].path
-            for key, one in self.writes.by_key.items()
-            if one[0][1].path in paths
-            and key not in self.followers.all
-            and any(mixtures.is_one(node, variable) for node, variable in one)
-        )
+        mixtures = Mixtures(self._observed, self.writes)
+        return mixtures.among(self.written.averages, without=self.followers.all)
 
     def told_of(self, node: Node, variable: VariableRef) -> str:
         """What kind of write one is, in words."""

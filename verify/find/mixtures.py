@@ -8,6 +8,7 @@ ones. The vector of a spectral norm, which is made of weights as well, is not li
 from __future__ import annotations
 
 import math
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ class Mixtures:
 
     def __init__(self, observed: Observed, writes: SingleWrites) -> None:
         self.observed, self.flat, self.writes = observed, observed.flat, writes
+
+    def among(self, paths: Iterable[str], without: Container[int | str]) -> list[str]:
+        """Which variables of these paths, and of none of these keys, are written so."""
+        wanted = {*paths}
+        return sorted(
+            writes[0][1].path
+            for key, writes in self.writes.by_key.items()
+            if writes[0][1].path in wanted
+            and key not in without
+            and any(self.is_one(*write) for write in writes)
+        )
 
     def is_one(self, node: Node, variable: VariableRef) -> bool:
         """Whether what a write makes is an average of what variables hold, not of its own alone."""

@@ -7,6 +7,7 @@ one: decided by a variable that the step changes, by what the step is handed, or
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +24,7 @@ from verify.graphs import (
     seed_inputs,
 )
 from verify.match import NUMBERS, Evaluation, NoValueError, Paired
+from verify.references import traced_again
 
 _DRAWS = 2  # of what variables hold, in which a seed is looked at
 _FEW = 3  # different numbers of a constant that somebody may have written down
@@ -34,6 +36,33 @@ class RandomNumbers:
 
     node: Node
     frozen: str
+
+
+class Draws:
+    """Answers about one step, or one branch of it. What it has found is kept."""
+
+    def __init__(self, observed: Observed, changed: Changed) -> None:
+        self.observed, self.changed = observed, changed
+
+    @functools.cached_property
+    def all(self) -> list[RandomNumbers]:
+        """What ops draw that decides trained variables."""
+        return list(random_numbers(self.observed, self.changed))
+
+    @functools.cached_property
+    def frozen_constants(self) -> list[Node]:
+        """Numbers that decide trained variables, and that another trace has others for.
+
+        Raises:
+            Untraced: the step can't be traced again.
+        """
+        step = self.observed.step
+        return frozen_constants(self.observed, traced_again(step.owner, step.arguments))
+
+    @property
+    def doubtful_constants(self) -> list[Node]:
+        """Constants of several real numbers that decide trained variables."""
+        return doubtful_constants(self.observed)
 
 
 class _Next(Paired):

@@ -19,7 +19,7 @@ _SHOWN = 6  # constants that are named
 def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if expected is not None and not (isinstance(expected, str) and expected == _FRESH):
         raise TypeError(f"draws: {expected!r} is neither {_FRESH!r} nor None, which means none")
-    found = detector.random_numbers
+    found = detector.draws.all
     if expected is None:
         drawn = [_named(one) for one in found]
         told = f"what is trained depends on random numbers: {', '.join(drawn)}"
@@ -37,10 +37,16 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         if one.frozen
     ]
     try:
-        constants, told = detector.frozen_constants, "another one in another trace: it was made"
+        constants, told = (
+            detector.draws.frozen_constants,
+            "another one in another trace: it was made",
+        )
     except Untraced:
         # Of a graph alone, only seeds are known.
-        constants, told = detector.doubtful_constants, "of many numbers, which may have been drawn"
+        constants, told = (
+            detector.draws.doubtful_constants,
+            "of many numbers, which may have been drawn",
+        )
     for node in constants[:_SHOWN]:
         text = f"{node.id} is a constant, {told} while tracing"
         lines = lines_of_ops(detector, [node])
@@ -66,7 +72,7 @@ class _Draws(Kind):
     keywords = (Keyword("draws", Literal["fresh"] | Off, _check, rank=4, read=_read),)
 
     def find(self, detector: Detector) -> dict[str, Any]:
-        found = detector.random_numbers
+        found = detector.draws.all
         frozen = (f"{_named(one)} {one.frozen}" for one in found if one.frozen)
         return {"draws": len(found), "frozen_draws": tuple(frozen)}
 

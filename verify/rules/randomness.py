@@ -38,7 +38,7 @@ def _is_by_example(seen: Seen, node: Node) -> bool:
     `tf.random.normal`; a seed passed to `stateless_*` has to change with each step.""",
 )
 def frozen_draws(seen: Seen) -> Iterator[Told]:
-    for one in seen.detector.random_numbers:
+    for one in seen.detector.draws.all:
         if one.frozen and _is_by_example(seen, one.node):
             yield Told(f"{one.node.op} ({one.node.id}) draws {one.frozen}", (one.node.id,))
 
@@ -56,7 +56,7 @@ def made_while_tracing(seen: Seen) -> Iterator[Told]:
     if not seen.trained or seen.step.declared or _is_known(seen):
         return
     try:
-        constants = seen.detector.frozen_constants
+        constants = seen.detector.draws.frozen_constants
     except Untraced:
         return
     if constants:
