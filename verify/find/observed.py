@@ -299,8 +299,9 @@ class Observed:
             return True
         flow, begun = self.flow, self.ways[key][0]
         size = self._size(begun)
-        made_of = {t for t in self.flat.node(begun).data if t[0] in flow.backward - flow.propagated}
-        return begun[0] in flow.propagated or all(self._size(one) == size for one in made_of)
+        made_of = (t for t in self.flat.node(begun).data if t[0] in flow.backward)
+        left = (t for t in made_of if t[0] not in flow.propagated)
+        return begun[0] in flow.propagated or all(self._size(one) == size for one in left)
 
     def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
         """What backpropagation ends in, for one variable: all of its rows, where it has some."""

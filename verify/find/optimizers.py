@@ -96,6 +96,11 @@ class Optimizers:
             for key, (rule, number) in self.observed.remembered(Rule, self._by_number).items()
         }
 
+    @functools.cached_property
+    def _variables(self) -> dict[int, Mapping[int | str, Any]]:
+        """The variables of the optimizers at hand, by key, by id of the optimizer."""
+        return {id(one): variables_of(one) for one in self.step.optimizers}
+
     def _by_number(self) -> dict[int | str, tuple[Rule, int | None]]:
         """Rules without the optimizers, which may lead to the function that the graph is kept for.
 
@@ -111,7 +116,7 @@ class Optimizers:
         found: dict[int | str, Rule] = {}
         groups = self.observed.alike
         for optimizer in self.step.optimizers:
-            known = variables_of(optimizer)
+            known = self._variables[id(optimizer)]
             keys = [k for k, all_ in groups.items() if k not in found and known.keys() >= {*all_}]
             found |= self._by(optimizer, {key: known[key] for key in keys})
         expected = {key: self._as_expected(key) for key in groups.keys() - found.keys()}
@@ -144,7 +149,7 @@ class Optimizers:
     def _made_as(self, key: int | str, optimizer: Any) -> Rule | None:
         rule = self.rules.get(key)
         if rule is not None and rule.optimizer is not None:
-            variable = variables_of(rule.optimizer)[key]
+            variable = self._variables[id(rule.optimizer)][key]
             both = {decays(one, variable) for one in (rule.optimizer, optimizer)}
             if len(both) == 1 and same_settings(rule.optimizer, optimizer):
                 return rule

@@ -53,6 +53,7 @@ class Treatments:
 
     def __init__(self, observed: Observed, optimizers: Optimizers) -> None:
         self.observed, self.optimizers = observed, optimizers
+        self._opposed: dict[tuple[int | str, int], bool] = {}  # by key and place of the entry
 
     def of(self, update: Update) -> Treatment | None:
         """What is done before the optimizer; None if it is not known what enters that."""
@@ -79,8 +80,11 @@ class Treatments:
         key = update.variable.key
         if key not in self.observed.ways or not self.observed.is_whole(key):
             return False
-        pairs = self._pairs(key, entry=self.observed.ways[key][rule.place])
-        return pairs is not None and pairs.cosine < -_ASTRAY
+        known = self.observed.stands_for.get(key, key), rule.place
+        if known not in self._opposed:
+            pairs = self._pairs(known[0], entry=self.observed.ways[known[0]][rule.place])
+            self._opposed[known] = pairs is not None and pairs.cosine < -_ASTRAY
+        return self._opposed[known]
 
     def added(self, update: Update, share: float) -> Array:
         """What enters an optimizer besides a share of the gradient, of draws where that is small.

@@ -24,7 +24,7 @@ from verify.graphs.flat_graph import (
     branch_taken,
 )
 from verify.graphs.garbage_collection import no_collection
-from verify.graphs.inlining import flatten
+from verify.graphs.inlining import flatten, flatten_definition
 from verify.graphs.networkx_form import graph, to_networkx
 from verify.graphs.op_definitions import (
     draws,
@@ -65,6 +65,7 @@ __all__ = [
     "draws",
     "exclusive",
     "flatten",
+    "flatten_definition",
     "graph",
     "graph_of_fit",
     "has_tensors",

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from verify.graphs import Node, Spec, call_op
 from verify.match import Pattern
-from verify.references.tracing import MISFIT, trace
+from verify.references.tracing import MISFIT, trace_alone
 
 _MOST_KNOWN = 4096  # gradients of single ops kept in memory
 
@@ -76,7 +76,7 @@ class VjpReferences:
                 return tape.gradient(results[output], values[position], output_gradients=upstream)
 
             try:
-                flat = trace(gradient, specs)
+                flat = trace_alone(gradient, specs)
             except (*MISFIT, LookupError):
                 continue
             if not flat.outputs:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.graphs import FlatGraph, Spec, flatten
+from verify.graphs import FlatGraph, Spec, flatten, flatten_definition
 from verify.match import Pattern
 
 # What tracing an expected object on specs it was not made for may raise: it does not apply there.
@@ -30,6 +30,18 @@ def trace(function: Callable[..., Any], specs: Sequence[Spec]) -> FlatGraph:
     signature = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
     concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
     return flatten(concrete)
+
+
+def trace_alone(function: Callable[..., Any], specs: Sequence[Spec]) -> FlatGraph:
+    """The same of one that takes nothing from outside, in less than half the time."""
+    with tf.Graph().as_default() as graph:
+        arguments = [tf.compat.v1.placeholder(dtype, shape) for shape, dtype in specs]
+        results = [one for one in tf.nest.flatten(function(*arguments), True) if one is not None]
+    flat = flatten_definition(graph.as_graph_def(add_shapes=True), "reference")
+    place = {node.name: node.index for node in flat.nodes if not node.path}
+    flat.arguments = [place[tensor.op.name] for tensor in arguments]
+    flat.outputs = [flat.through((place[one.op.name], one.value_index)) for one in results]
+    return flat
 
 
 def pattern(
