@@ -140,7 +140,7 @@ class Optimizers:
 
     def made_as(self, key: int | str, optimizer: Any) -> Rule | None:
         """How a variable is updated, if any optimizer with these settings would do it so."""
-        first = next((one for one, all_ in self.observed.alike.items() if key in all_), key)
+        first = self.observed.stands_for.get(key, key)
         rule = self._made_as(first, optimizer)
         if rule is None or first == key:
             return rule
