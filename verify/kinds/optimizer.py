@@ -35,11 +35,15 @@ _UPHILL = "the step increases what it differentiates: negate that, or pass allow
 
 def _facts(detector: Detector) -> Iterator[OptimizerFact]:
     by: dict[str, tuple[float | None, list[str]]] = {}
+    told: dict[Any, tuple[str, float | None]] = {}  # once of what most variables have in common
     for update in detector.flow.trained:
         rule = detector.rule_of(update)
         if rule is not None:
-            name = _name(rule) + _miscounted(detector, rule)
-            by.setdefault(name, (_rate(rule), []))[1].append(update.variable.path)
+            made = id(rule.optimizer), rule.rate, rule.decay
+            if made not in told:
+                told[made] = _name(rule) + _miscounted(detector, rule), _rate(rule)
+            name, rate = told[made]
+            by.setdefault(name, (rate, []))[1].append(update.variable.path)
     for name, (rate, paths) in by.items():
         yield OptimizerFact(name, rate, tuple(sorted(set(paths))))
 
