@@ -87,6 +87,12 @@ CASES = {
     "sums of zeros": Case({"objective": even, "accumulate": 2, "variables": "*bias"}, left=(ZERO,)),
     # Twice a loss and half its gradient is no loss scale.
     "a weight and its reciprocal": Case({"loss_weights": 2.0, "gradients": half}),
+    # A bound times its inverse is 1.001 in bfloat16.
+    "a bound of the mean in half precision": Case(
+        {"accumulate": 2, "clipping": (-0.1, 0.1), "loss_weights": 2.0, "variables": "*kernel"},
+        optimizers.SGD(0.05, global_clipnorm=0.2),
+        "bfloat16",
+    ),
     "float16": Case({"clipping": {"norm": 0.3}, "accumulate": 2}, "adam", "float16"),
 }
 
