@@ -74,6 +74,13 @@ CASES = {
     "noise and the state of an optimizer": Case(
         {"per_example": NOISE, "optimizer": "adamw", "learning_rate": COSINE}
     ),
+    # Of a gradient with a term, which is added after the noise, that is not to be seen.
+    "noise before a term": Case(
+        {"per_example": NOISE, "optimizer": "adam", "regularize": True},
+        left=(
+            "config['a'][True]: per_example: another key is about the gradients of examples as well",
+        ),
+    ),
     # That all is finite is asked of scaled gradients: what follows is not made of these.
     "a term, a scale and a function": Case(
         {"regularize": True, "objective": halves, "gradients": by_size},
