@@ -78,7 +78,8 @@ CASES = {
     "noise before a term": Case(
         {"per_example": NOISE, "optimizer": "adam", "regularize": True},
         left=(
-            "config['a'][True]: per_example: another key is about the gradients of examples as well",
+            "config['a'][True]: per_example: "
+            "another key is about the gradients of examples as well",
         ),
     ),
     # That all is finite is asked of scaled gradients: what follows is not made of these.
