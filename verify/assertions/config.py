@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from verify.assertions.config_conditions import chosen_otherwise
-from verify.assertions.config_expectation import expectation_of, of_main
+from verify.assertions.config_expectation import expectation_of, of_main, terms_of
 from verify.assertions.config_gradients import entering, gradients_of
 from verify.assertions.config_keys import not_kept, selected
 from verify.assertions.config_told import told
@@ -145,7 +145,9 @@ def _besides(
             left.append(f"skip_nonfinite: {why}")
     try:
         if "per_example" in settings:
-            found += unlike_noise(detector, settings, examples)
+            terms = terms_of(detector.step.reference, settings.get("regularize", False))
+            regularised = frozenset(term.key for term in terms)
+            found += unlike_noise(detector, settings, examples, regularised)
     except UnsaidError as why:
         left.append(f"per_example: {why}")
     found += miscounted(detector, settings, selected(model, settings))

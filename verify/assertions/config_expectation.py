@@ -136,7 +136,7 @@ def _of_losses(
     chosen = {key_of(v): v for v in selected(model, settings)}
     own, computed = data_loss(model, settings)
     by_data = reference.reached_by(own) & chosen.keys()
-    terms = _terms(reference, settings.get("regularize", False))
+    terms = terms_of(reference, settings.get("regularize", False))
     terms = [term for term in terms if term.key in chosen]
     reached = {term.key for term in terms}
     reached |= by_data
@@ -207,7 +207,7 @@ def of_main(expectation: Expectation, settings: Mapping[str, Any]) -> Expectatio
     return Expectation.of(values)
 
 
-def _terms(reference: ModelReference, regularize: Any) -> list[Term]:
+def terms_of(reference: ModelReference, regularize: Any) -> list[Term]:
     """The regularisation terms that a branch adds: all, none, or those of some layers."""
     if isinstance(regularize, bool):
         return list(reference.terms) if regularize else []

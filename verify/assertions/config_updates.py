@@ -309,9 +309,16 @@ def miscounted(
 
 
 def unlike_noise(
-    detector: Detector, settings: Mapping[str, Any], examples: int | None
+    detector: Detector,
+    settings: Mapping[str, Any],
+    examples: int | None,
+    regularised: frozenset[int | str],
 ) -> list[Violation]:
     """Whether as much noise is added to the gradients of examples as is said.
+
+    Args:
+        regularised: the keys of variables to whose gradients terms are added after the noise, and
+            which do not tell.
 
     Raises:
         UnsaidError: that can't be told.
@@ -326,9 +333,12 @@ def unlike_noise(
     if settings.get("accumulate", 1) > 1 or "clipping" in settings or "gradients" in settings:
         raise UnsaidError("how much noise: other keys change it")
     try:
-        added = [detector.added(one, 1.0 / examples) for one in detector.flow.trained]
+        plain = [one for one in detector.flow.trained if one.variable.key not in regularised]
+        added = [detector.added(one, 1.0 / examples) for one in plain]
     except NoValueError as why:
         raise UnsaidError(f"how much noise: {why}") from None
+    if detector.flow.trained and not plain:
+        raise UnsaidError("how much noise: each gradient has a term that is added after it")
     if not added:
         return []  # what is not trained is told by itself
     every = np.concatenate(added)

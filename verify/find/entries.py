@@ -114,10 +114,10 @@ class Entries:
             factor = entry.until
         if factor is None:
             return str(entry)
-        scales = self.of.scales[key]
-        if not any(is_one(factor * one.calls * scale) for scale in scales):
+        scales, dtype = self.of.scales[key], one.update.variable.dtype
+        if not any(is_one(factor * one.calls * scale, dtype) for scale in scales):
             times = factor * one.calls * max(scales)
-            if is_one(times / one.calls):
+            if is_one(times / one.calls, dtype):
                 return "the sum of their gradients"
             return f"{times:.6g} times the mean of their gradients"
         if key in self._moved:
@@ -211,17 +211,18 @@ class Entries:
             return next((each for each in sums if each.calls == calls), None)
         sums = [each for each in sums if each.factor is not None]
         scales, last = self.of.scales[key], sums[-1]
+        dtype = one.update.variable.dtype
         plain = self._is_plain(key, last)
         if plain:
             for rate in self._rates(one.update):
                 entry = GradientSum(last.tensor, tuple(abs(w / rate) for w in last.weights))
                 factor = abs(_factor(last) / rate)
-                if any(is_one(factor * n * s) for n in (one.calls, 1) for s in scales):
+                if any(is_one(factor * n * s, dtype) for n in (one.calls, 1) for s in scales):
                     return entry
             factors = [_factor(each) for each in sums]
             ratios = [abs(b / a) for a, b in itertools.pairwise(factors)]
             shares = [ratio for ratio in ratios if ratio < 1]
-            if len(shares) > 1 and any(is_one(share * one.calls) for share in shares):
+            if len(shares) > 1 and any(is_one(share * one.calls, dtype) for share in shares):
                 # A division by the calls, and a rate, in whatever order.
                 more = math.prod(ratio for ratio in ratios if ratio > _LARGER) / one.calls
                 return GradientSum(
@@ -229,7 +230,7 @@ class Entries:
                 )
             sums = sums[:-1] or sums  # the last one is times the rate
         for place, each in enumerate(sums):
-            if any(is_one(_factor(each) * one.calls * scale) for scale in scales):
+            if any(is_one(_factor(each) * one.calls * scale, dtype) for scale in scales):
                 least = _LARGER * abs(_factor(each))
                 larger = (o for o in reversed(sums[place:]) if abs(_factor(o)) > least)
                 return next(larger, each)

@@ -9,6 +9,7 @@ import numpy as np
 
 from verify.find.observed import Array
 from verify.graphs import Tensor
+from verify.match import ROUNDED
 
 _EXACT = 1e-6  # of the largest element
 _FACTOR = 1e-4  # of a factor: constants have seven digits
@@ -118,8 +119,9 @@ def distinct(sums: Iterable[GradientSum]) -> list[GradientSum]:
     return [*found.values()]
 
 
-def is_one(number: float) -> bool:
-    return bool(np.isclose(number, 1.0, rtol=_FACTOR))
+def is_one(number: float, dtype: str = "float32") -> bool:
+    """Whether a number is one, as exactly as constants of a type are."""
+    return bool(np.isclose(number, 1.0, rtol=max(_FACTOR, ROUNDED.get(dtype, 0.0))))
 
 
 def _only(numbers: Sequence[float]) -> float | None:

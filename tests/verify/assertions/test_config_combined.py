@@ -74,6 +74,14 @@ CASES = {
     "noise and the state of an optimizer": Case(
         {"per_example": NOISE, "optimizer": "adamw", "learning_rate": COSINE}
     ),
+    # Of a gradient with a term, which is added after the noise, that is not to be seen.
+    "noise before a term": Case(
+        {"per_example": NOISE, "optimizer": "adam", "regularize": True},
+        left=(
+            "config['a'][True]: per_example: "
+            "another key is about the gradients of examples as well",
+        ),
+    ),
     # That all is finite is asked of scaled gradients: what follows is not made of these.
     "a term, a scale and a function": Case(
         {"regularize": True, "objective": halves, "gradients": by_size},
@@ -87,6 +95,12 @@ CASES = {
     "sums of zeros": Case({"objective": even, "accumulate": 2, "variables": "*bias"}, left=(ZERO,)),
     # Twice a loss and half its gradient is no loss scale.
     "a weight and its reciprocal": Case({"loss_weights": 2.0, "gradients": half}),
+    # A bound times its inverse is 1.001 in bfloat16.
+    "a bound of the mean in half precision": Case(
+        {"accumulate": 2, "clipping": (-0.1, 0.1), "loss_weights": 2.0, "variables": "*kernel"},
+        optimizers.SGD(0.05, global_clipnorm=0.2),
+        "bfloat16",
+    ),
     "float16": Case({"clipping": {"norm": 0.3}, "accumulate": 2}, "adam", "float16"),
 }
 
