@@ -134,8 +134,8 @@ def assert_graph(
             variable chooses a branch.
         conditions: ``{path or glob: expression}``: the step sets this variable, which chooses a
             branch, to an expression of other variables by the last parts of their paths, e.g.
-            ``"epochs < 3"``; however it is spelled, if whole numbers decide it. ``None``: the step
-            sets none, nor chooses by an expression.
+            ``"epochs < 3"``; however it is spelled in arithmetic and comparisons. ``None``: the
+            step sets none, nor chooses by an expression.
         forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
             makes an exception. ``[]`` forbids nothing; ``None`` is refused, and so is a glob that
             matches no op type of TensorFlow's.

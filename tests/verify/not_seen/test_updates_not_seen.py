@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tests.verify.not_seen.asked import X, Y, descent, mse
+from tests.replicas import mirrored
+from tests.verify.not_seen.asked import X, Y, descent, mse, net
 from tests.verify.steps import Asked, dense
 from tests.verify.updates import BATCH, state, step_of, when
 
@@ -48,12 +49,36 @@ def test_what_comes_after_a_clip() -> None:
     """What enters an optimizer that `verify` cannot reach"""
     step = Asked(step_of({n: by_a_rule_of_ones_own(f) for n, f in AFTER.items()}), BATCH)
     assert not step(clipping=(-1.0, 1.0))
+    weight, adam = keras.Variable(tf.ones((2, 3)), name="weight"), optim.Adam(0.1)
+    adam.build([weight])
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = mse(1.0, x @ weight.value)
+        adam.apply([AFTER["squared"](tape.gradient(loss, weight.value))], [weight])
+
+    assert not Asked(train.get_concrete_function(BATCH))(clipping=(-1.0, 1.0))
+    assert Asked(train, BATCH)(clipping=(-1.0, 1.0))
 
 
 def test_what_comes_after_a_clip_of_several_updates() -> None:
     """What comes after a clip of a variable that one gradient updates several times"""
     step = Asked(step_of({name: twice(treat) for name, treat in AFTER.items()}), BATCH)
     assert not step(clipping=(-1.0, 1.0))
+    strategy = mirrored()
+    with strategy.scope():
+        model = net()
+
+    def replica(x: Any, y: Any) -> None:
+        weights = [v.value for v in model.trainable_variables]
+        with tf.GradientTape() as tape:
+            loss = mse(y, model(x))
+        for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+            weight.assign_sub(0.1 * AFTER["ten times"](gradient))
+
+    several = Asked(tf.function(lambda x, y: strategy.run(replica, (x, y))), X, Y, model=model)
+    assert not several(clipping=(-1.0, 1.0))
 
 
 def test_a_clipped_momentum() -> None:
