@@ -95,7 +95,10 @@ def loss_forms(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
     plain: Callable[..., Any] = loss
 
     def bare(y_true: Any, y_pred: Any) -> Any:
-        return plain(y_true, y_pred)
+        value = tf.convert_to_tensor(plain(y_true, y_pred))
+        if value.shape.rank:  # a tape would add them up, which is no mean
+            raise ValueError("a function that makes a loss for each example is not one by itself")
+        return value
 
     def mean(y_true: Any, y_pred: Any) -> Any:
         return tf.reduce_mean(plain(y_true, y_pred))
