@@ -159,11 +159,14 @@ def loss_name(loss: Any) -> str:
         return loss
     if not is_loss(loss):
         return str(getattr(loss, "__name__", loss))
-    defaults = inspect.signature(type(loss)).parameters
+    defaults = {k: one.default for k, one in inspect.signature(type(loss)).parameters.items()}
+    usual = {"reduction": "sum_over_batch_size"} | defaults
+    # A class of the user's own may keep what its config does not tell.
+    own = {k: v for k, v in vars(loss).items() if isinstance(v, bool | int | float | str)}
     settings = [
         f"{key}={value!r}"
-        for key, value in settings_of(loss).items()
-        if key in defaults and key not in ("name", "dtype") and value != defaults[key].default
+        for key, value in (own | settings_of(loss)).items()
+        if key in usual and key not in ("name", "dtype") and value != usual[key]
     ]
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
 
