@@ -91,7 +91,7 @@ class LossDraw:
         if isinstance(self.target, float):
             target = np.full_like(prediction, self.target)
         else:
-            classes = max(2, *prediction.shape[-1:])  # of one unit, there are two
+            classes = max((2, *prediction.shape[-1:]))  # of one unit, or of none, there are two
             target = drawn(self.target_spec, of_targets, self.draw, "target", classes, spread=far)
             if self.draw in _NEAR:
                 both = prediction, target

@@ -59,9 +59,11 @@ class Held(Drawn):
         step = self.observed.step
         name, trained = step.paths.get(variable.key, variable.path), self.observed.flow.trained_of
         if variable.shape == () and variable.key not in trained:
+            counts = self.observed.counts.get(variable.key, self.observed.usual)
             if dtype.is_integer:
-                counts = self.observed.counts.get(variable.key, self.observed.usual)
                 return tf.constant((counts[self.draw] + self.sooner) % (dtype.max + 1), dtype)
+            if variable.key in self.observed.counted:
+                return tf.constant(counts[self.draw] + self.sooner, dtype)
             if dtype.is_floating and variable.key in step.numbers:
                 return tf.constant(step.numbers[variable.key], dtype)
         spec = self.shapes.of(variable.shape), variable.dtype
@@ -144,6 +146,18 @@ class Observed:
     def counts(self) -> dict[int | str, tuple[int, ...]]:
         """The counts that are fed, by key, where a branch that trains is at few numbers alone."""
         return counts_fed(self.flow, self.plan)
+
+    @functools.cached_property
+    def counted(self) -> frozenset[int | str]:
+        """The keys of real numbers that the step counts by: one is added, and nothing else."""
+        added: dict[int | str, list[bool]] = {}
+        for node, variable in self.flat.writes():
+            if variable.shape == () and variable.dtype in ("float32", "float64"):
+                one = self.flow.folder.value(node.data[1]) if len(node.data) > 1 else None
+                is_one = one is not None and one.size == 1 and float(one.reshape(())) == 1.0
+                counts = node.op == "AssignAddVariableOp" and is_one
+                added.setdefault(variable.key, []).append(counts)
+        return frozenset(key for key, counts in added.items() if all(counts))
 
     @functools.cached_property
     def is_small(self) -> bool:

@@ -95,7 +95,10 @@ def loss_forms(loss: Any, labels: str = "float32") -> list[Callable[..., Any]]:
     plain: Callable[..., Any] = loss
 
     def bare(y_true: Any, y_pred: Any) -> Any:
-        return plain(y_true, y_pred)
+        value = tf.convert_to_tensor(plain(y_true, y_pred))
+        if value.shape.rank:  # a tape would add them up, which is no mean
+            raise ValueError("a function that makes a loss for each example is not one by itself")
+        return value
 
     def mean(y_true: Any, y_pred: Any) -> Any:
         return tf.reduce_mean(plain(y_true, y_pred))
@@ -156,11 +159,14 @@ def loss_name(loss: Any) -> str:
         return loss
     if not is_loss(loss):
         return str(getattr(loss, "__name__", loss))
-    defaults = inspect.signature(type(loss)).parameters
+    defaults = {k: one.default for k, one in inspect.signature(type(loss)).parameters.items()}
+    usual = {"reduction": "sum_over_batch_size"} | defaults
+    # A class of the user's own may keep what its config does not tell.
+    own = {k: v for k, v in vars(loss).items() if isinstance(v, bool | int | float | str)}
     settings = [
         f"{key}={value!r}"
-        for key, value in settings_of(loss).items()
-        if key in defaults and key not in ("name", "dtype") and value != defaults[key].default
+        for key, value in (own | settings_of(loss)).items()
+        if key in usual and key not in ("name", "dtype") and value != usual[key]
     ]
     return f"{type(loss).__name__}({', '.join(settings)})" if settings else type(loss).__name__
 

@@ -152,3 +152,23 @@ def stepwise() -> Seen:
     return Seen(
         step_of({"plain": lambda g, v: v.value.assign_sub(rate() * g), "momentum": by_momentum})
     )
+
+
+def test_steps_may_be_counted_in_real_numbers() -> None:
+    steps = tf.Variable(0.0, trainable=False)
+    slow = tf.Variable(tf.zeros((2, 3)), trainable=False, name="slow")
+    rate = tf.Variable(0.1, trainable=False)  # a number that grows by less is no count
+
+    def by_count(gradient: Any, variable: Any) -> None:
+        variable.value.assign_sub(Warm()(steps) * gradient)
+        slow.assign_add((variable.value - slow) / (steps + 1.0))
+        steps.assign_add(1.0)
+
+    def by_rate(gradient: Any, variable: Any) -> None:
+        variable.value.assign_sub(rate * gradient)
+        rate.assign_add(0.001)
+
+    train = step_of({"counted": by_count, "growing": by_rate})
+    verify.assert_graph(train, BATCH, learning_rate={"counted": Warm(), "growing": 0.1})
+    verify.assert_graph(train, BATCH, follows={"slow": ("counted", None)})
+    assert "a rate of the step" in rejected(train, BATCH, follows={"slow": ("counted", 1.0)})

@@ -47,6 +47,25 @@ def test_a_vector_is_differentiated_as_its_sum(size: int | None) -> None:
         verify.assert_graph(train, *batch(size), loss="mse")
 
 
+OF_EACH = {
+    "crossentropy": lambda y, p: tf.nn.sigmoid_cross_entropy_with_logits(y, p),
+    "of classes": lambda y, p: tf.nn.softmax_cross_entropy_with_logits(tf.concat([y, 1 - y], 1), p),
+    "by keras": keras.losses.mean_squared_error,
+    "absolute": lambda y, p: tf.abs(y - p),
+}
+
+
+@pytest.mark.parametrize("size", [8, None])
+@pytest.mark.parametrize("kind", OF_EACH)
+def test_the_sum_of_a_loss_of_each_example_is_no_mean(kind: str, size: int | None) -> None:
+    loss, model = OF_EACH[kind], dense(outputs=2 if kind == "of classes" else 1)
+    mean = step(model, lambda y, p: tf.reduce_mean(loss(y, p)))
+    verify.assert_graph(mean, *batch(size), loss=loss)
+    for added in (step(model, lambda y, p: tf.reduce_sum(loss(y, p))), step(model, loss)):
+        with pytest.raises(verify.GraphAssertionError, match="loss: expected"):
+            verify.assert_graph(added, *batch(size), loss=loss)
+
+
 def critic(kind: str) -> Any:
     linear = {
         "mean": lambda y, p: -tf.reduce_mean(p),

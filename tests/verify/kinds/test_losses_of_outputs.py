@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import verify
+from tests.verify.updates import rejected
 
 MSE, MAE = keras.losses.MeanSquaredError(), keras.losses.MeanAbsoluteError()
 EXPECTED = {"a": (MSE, 0.3), "b": (MAE, 0.7)}
@@ -170,3 +171,13 @@ def test_a_loss_for_each_selection_of_variables() -> None:
     assert violations(alternating(model), model, loss={"a/*": MAE, "b/*": MSE})
     with pytest.raises(ValueError, match=r"matches no trainable .*outputs of the model: 'a', 'b'"):
         verify.assert_graph(alternating(model), *batch(), model=model, loss={"c/*": MSE})
+
+
+def test_another_weight_of_a_compiled_output() -> None:
+    """A number is differentiated there as well, of which a loss is sought by its values."""
+    model = two_heads()
+    model.compile("sgd", {"a": "mse", "b": "mae"}, loss_weights={"a": 0.5, "b": 0.7})
+    verify.assert_graph(model, batch(), loss={"a": ("mse", 0.5), "b": ("mae", 0.7)})
+    told = rejected(model, batch(), loss={"a": ("mse", 0.1), "b": ("mae", 0.7)})
+    assert "expected mse with weight 0.1" in told
+    assert "found    weight 0.5" in told

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from verify.find.losses_by_name import keras_losses
-from verify.references import LossKey
+from verify.references import LossKey, loss_name
 
 
 def changed() -> Any:
@@ -54,3 +54,21 @@ def test_losses_of_keras_with_the_same_settings_share_a_key(kind: Any) -> None:
 )
 def test_other_losses_do_not(one: Any, other: Any) -> None:
     assert LossKey(one) != LossKey(other)
+
+
+class Margin(keras.losses.Loss):
+    """It has no config of its own."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "sum_over_batch_size") -> None:
+        super().__init__(reduction=reduction)
+        self.margin = margin
+        self.inner = object()
+
+
+def test_what_a_loss_of_ones_own_is_called() -> None:
+    assert loss_name(Margin()) == "Margin"
+    assert loss_name(Margin(0.5)) == "Margin(margin=0.5)"
+    assert loss_name(Margin(reduction="sum")) == "Margin(reduction='sum')"
+    added = MeanSquaredError(reduction="sum")
+    assert loss_name(added) == "MeanSquaredError(reduction='sum')"
+    assert loss_name(keras.losses.Huber(2.0)) == "Huber(delta=2.0)"
