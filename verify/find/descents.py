@@ -23,6 +23,7 @@ _MOST_DECAY = 0.5  # what takes more of a variable in a step is no decay
 _TELLING = 4  # elements that two numbers have to explain, at the least
 _FEW = 3  # elements of a variable in which nearly any gradient fits
 _ENOUGH = 2  # draws in which the update is made
+_ROUNDED = 1e-15  # of what a variable held: less than that is lost where a rate is tiny
 
 Rates = Mapping[int, float]
 """The rate in each draw in which an update is made."""
@@ -186,7 +187,7 @@ class Descents:
                 rates = {d.draw: _ratio(d) for d in draws}
                 exact = all(
                     np.abs(rates[d.draw] * d.gradient - d.change).max()
-                    <= _EXACT * np.abs(d.change).max()
+                    <= _off(d.change, d.held)
                     for d in draws
                 )
                 if draws and exact and not _is_constant(rates):
@@ -215,4 +216,9 @@ def _solved(columns: Array, change: Array) -> tuple[float, float] | None:
         return None
     found, *_ = np.linalg.lstsq(columns, change, rcond=None)
     off = np.abs(columns @ found - change).max()
-    return (float(found[0]), float(found[1])) if off <= _EXACT * np.abs(change).max() else None
+    return (float(found[0]), float(found[1])) if off <= _off(change, columns[:, 1]) else None
+
+
+def _off(change: Array, held: Array) -> float:
+    """By how much what explains a change of what a variable held may miss it."""
+    return float(_EXACT * np.abs(change).max() + _ROUNDED * np.abs(held).max())

@@ -172,3 +172,20 @@ def test_steps_may_be_counted_in_real_numbers() -> None:
     verify.assert_graph(train, BATCH, learning_rate={"counted": Warm(), "growing": 0.1})
     verify.assert_graph(train, BATCH, follows={"slow": ("counted", None)})
     assert "a rate of the step" in rejected(train, BATCH, follows={"slow": ("counted", 1.0)})
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.96])
+@pytest.mark.parametrize("steps", [100, 1000, 100_000])
+def test_a_rate_that_comes_to_less_than_rounding(steps: int, decay: float) -> None:
+    """After hundreds of thousands of steps, when next to nothing is left of some."""
+    count = tf.Variable(0, trainable=False, dtype=tf.int64)
+
+    def apply(gradient: Any, variable: Any) -> None:
+        done = tf.cast(count, tf.float32) / steps
+        variable.assign_sub(0.1 * decay**done * gradient)
+
+    step = step_of({"weight": apply})
+    schedule = optim.schedules.ExponentialDecay(0.1, steps, decay)
+    verify.assert_graph(step, BATCH, learning_rate=schedule)
+    other = optim.schedules.ExponentialDecay(0.1, 2 * steps, decay)
+    assert "expected ExponentialDecay" in rejected(step, BATCH, learning_rate=other)

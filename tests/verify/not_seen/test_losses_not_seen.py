@@ -262,3 +262,23 @@ def test_the_tensor_of_an_inner_gradient() -> None:
 
     assert penalised(0) == penalised(1)
     assert "(d a/d (2 * args_0))^2" in penalised(0)
+
+
+def test_ragged_batches() -> None:
+    """For `objective` and `forward`: batches of ragged or sparse tensors"""
+    model = net(features=3)
+    table = keras.Variable(tf.ones((9, 3)), name="table")
+
+    def loss(words: Any, y: Any) -> Any:
+        means = tf.reduce_mean(tf.gather(table.value, words), axis=1)
+        return mse(y, model(means))
+
+    def in_other_words(words: Any, y: Any) -> Any:
+        means = tf.reduce_mean(tf.gather(table.value, words), axis=1)
+        return tf.reduce_mean((y - model(means)) ** 2)
+
+    words = tf.RaggedTensorSpec((8, None), tf.int32)
+    step = Asked(descent(loss, [table, *model.trainable_variables]), words, Y, model=model)
+    assert not step(objective=loss)
+    assert "can't be told" in step(objective=in_other_words)
+    assert not step(loss="mse")

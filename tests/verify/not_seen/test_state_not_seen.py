@@ -253,3 +253,21 @@ def test_a_loop_over_a_dataset() -> None:
 
     with pytest.raises(ValueError, match="dataset"):
         verify.facts(epoch)
+
+
+
+def test_layers_that_never_train() -> None:
+    """For `training=True`: layers that the model itself always calls"""
+
+    class Frozen(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = keras.layers.BatchNormalization(), keras.layers.Dense(1)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.head(self.norm(x, training=False))
+
+    model = Frozen()
+    model(tf.zeros((8, 4)))
+    step = asked(lambda x, y: mse(y, model(x, training=True)), model)
+    assert not step(training=True)

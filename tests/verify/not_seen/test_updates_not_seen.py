@@ -208,3 +208,34 @@ def test_the_loss_of_a_branch() -> None:
     step = Asked(train, X, Y, model=model)
     assert not step(loss=["mse", "mae"])
     assert step(guards={"flag": {True: {"loss": "mse"}}})
+
+
+def test_a_schedule_between_the_steps_that_are_looked_at() -> None:
+    """A rate by hand that depends on the step is held against a schedule"""
+    count = tf.Variable(0, trainable=False, dtype="int64", name="count")
+
+    def apply(gradient: Any, variable: Any) -> None:
+        rate = 0.1 * 0.5 ** (tf.cast(count, tf.float32) / 100.0)
+        variable.assign_sub(tf.where(tf.equal(count, 50), 9.0, rate) * gradient)
+        count.assign_add(1)
+
+    step = Asked(step_of({"weight": apply}), BATCH)
+    assert not step(learning_rate=optim.schedules.ExponentialDecay(0.1, 100, 0.5))
+
+
+def test_a_constraint() -> None:
+    """What is written to a trained variable beside its update"""
+    sgd = optim.SGD(0.1)
+    weight = keras.Variable(tf.ones((2, 3)), name="weight")
+    weight.constraint = keras.constraints.NonNeg()
+    sgd.build([weight])
+    by_keras = Asked(descent(lambda x: mse(1.0, x @ weight.value), [weight], sgd), BATCH)
+    assert not by_keras(optimizer=sgd)
+
+    def clipped_weights(gradient: Any, variable: Any) -> None:
+        variable.assign_sub(0.1 * gradient)
+        variable.assign(tf.clip_by_value(variable.value, -1.0, 1.0))
+
+    by_hand = Asked(step_of({"weight": clipped_weights}), BATCH)
+    assert not by_hand(watched="weight")
+    assert by_hand(optimizer=optim.SGD(0.1))
