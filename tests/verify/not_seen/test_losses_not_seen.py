@@ -232,6 +232,26 @@ def test_strings() -> None:
     assert "can't be told" in step(objective=in_other_words)
 
 
+def test_when_a_variable_is_read() -> None:
+    """For `objective`: whether a variable is read before or after"""
+    model, kept = net(), tf.Variable(tf.ones((8, 1)), trainable=False)
+
+    def function(x: Any, y: Any) -> Any:
+        return mse(y, kept * model(x))
+
+    def filled_before(x: Any, y: Any) -> Any:
+        kept.assign(x[:, :1])
+        return function(x, y)
+
+    def filled_after(x: Any, y: Any) -> Any:
+        value = function(x, y)
+        kept.assign(x[:, :1])
+        return value
+
+    for loss in (filled_before, filled_after):
+        assert not asked(loss, model)(objective=function)
+
+
 def objective(loss: Any, model: Any) -> str:
     shown = verify.facts(descent(loss, model.trainable_variables), X, Y)
     return str(shown)

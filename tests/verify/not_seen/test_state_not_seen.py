@@ -124,6 +124,14 @@ def test_how_often_an_average_is_made() -> None:
     assert not one.asked(seldom)(follows={"kept": ("weight", 0.1)})
 
 
+def test_a_trained_variable_that_follows() -> None:
+    """For `follows`: that a variable which is trained by a gradient"""
+    one = Average()
+    step = one.asked(lambda: one.weight.assign(0.5 * one.weight.value + 0.5 * one.kept.value))
+    told = step(follows={"weight": ("kept", 0.5)})
+    assert "is trained from its gradient as well" in told
+
+
 class Noise(keras.layers.Layer):  # type: ignore[misc]
     """Adds noise that is drawn without the state of a seed."""
 

@@ -81,6 +81,25 @@ def test_what_comes_after_a_clip_of_several_updates() -> None:
     assert not several(clipping=(-1.0, 1.0))
 
 
+def test_what_comes_before_a_clip() -> None:
+    """For `clipping`: what else is made of a gradient"""
+    sgd, kept = optim.SGD(0.1), keras.Variable(tf.ones((2, 3)), name="weight")
+    sgd.build([kept])
+
+    def loss(x: Any) -> Any:
+        return mse(1.0, x @ kept.value)
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            value = loss(x)
+        sgd.apply([clipped(tf.square(tape.gradient(value, kept.value)))], [kept])
+
+    step = Asked(train, BATCH)
+    assert not step(clipping=(-1.0, 1.0))
+    assert step(objective=loss)
+
+
 def test_a_clipped_momentum() -> None:
     """Whether a clip is applied to a gradient or to a momentum"""
     kept = state()
@@ -96,6 +115,21 @@ def test_a_constant_of_plain_descent() -> None:
     step = Asked(step_of({"weight": lambda g, v: v.assign_sub(0.1 * 100.0 * g)}), BATCH)
     assert not step(learning_rate=10.0)
     assert step(learning_rate=0.1)
+
+
+def test_where_a_share_is_added() -> None:
+    """For `decayed`: whether a share of the variable"""
+    adam = optim.Adam(0.1)
+
+    def in_the_gradient(gradient: Any, variable: Any) -> None:
+        adam.build([variable])
+        adam.apply([gradient + 0.01 * variable.value], [variable])
+
+    decoupled = optim.AdamW(0.1, weight_decay=0.1)
+    for how in (in_the_gradient, decoupled):
+        step = Asked(step_of({"weight": how}), BATCH)
+        assert not step(decayed="weight")
+        assert bool(step(optimizer=optim.AdamW(0.1, weight_decay=0.1))) == (how is not decoupled)
 
 
 def test_exchanged_gradients_of_many_weights() -> None:
