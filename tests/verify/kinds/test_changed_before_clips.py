@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense
-from tests.verify.updates import rejected
+from tests.verify.updates import Seen, rejected, treated_step
 
 Treat = Callable[[Any], Any]
 
@@ -65,3 +65,11 @@ def test_a_clip_alone_changes_nothing_else(clip: str) -> None:
     traced = verify.trace(step, *batch())
     verify.assert_graph(traced, objective=meant, clipping=bounds)
     assert not verify.facts(traced).treated
+
+
+def test_a_sign_that_is_lost_before_a_clip_leads_astray() -> None:
+    clip = CLIPS["value"][1]
+    seen = Seen(treated_step({name: lambda g, t=t: clip([t(g)])[0] for name, t in CHANGES.items()}))
+    astray = {name for name in CHANGES if not seen.treatment(name).follows}
+    assert "unsigned" in astray
+    assert not astray & {"noisy", "centred"}
