@@ -186,8 +186,7 @@ class Descents:
                 draws = self._changes(key, tensor, shapes)
                 rates = {d.draw: _ratio(d) for d in draws}
                 exact = all(
-                    np.abs(rates[d.draw] * d.gradient - d.change).max()
-                    <= _off(d.change, d.held)
+                    np.abs(rates[d.draw] * d.gradient - d.change).max() <= _off(d.change, d.held)
                     for d in draws
                 )
                 if draws and exact and not _is_constant(rates):

@@ -263,7 +263,6 @@ def test_a_loop_over_a_dataset() -> None:
         verify.facts(epoch)
 
 
-
 def test_layers_that_never_train() -> None:
     """For `training=True`: layers that the model itself always calls"""
 
