@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from verify.find.gradient_values import GradientValues
 from verify.find.observed import Array
 from verify.find.passes import Both, Pass
-from verify.find.step_feeds import LATER, OF_WHOLE
+from verify.find.step_feeds import LATER
 from verify.find.witnesses import Sides, Witness, largest
 from verify.flow import Update
 from verify.graphs import Tensor
@@ -106,7 +105,7 @@ class ObjectivePass:
         why = ""  # no value in the first draw: later ones have more classes than there may be
         enough: dict[Update, Comparison] = {}
         for draw in (*self.gradients.draws, *LATER):
-            if (enough and draw not in LATER) or (draw == OF_WHOLE and not self._takes_whole):
+            if enough and draw not in LATER:
                 continue
             try:
                 values = self._sides(ends, evaluated, draw)
@@ -130,12 +129,6 @@ class ObjectivePass:
             return enough
         why = why or "in no draw of its arguments are all values finite"
         return {update: Comparison(unknown=why) for update in ends}
-
-    @property
-    def _takes_whole(self) -> bool:
-        """Whether the step is handed whole numbers."""
-        flat, handed = self.gradients.flat, self.gradients.fed.values()
-        return any(tf.as_dtype(flat.dtype(tensor)).is_integer for tensor in handed)
 
     def _exact(self, update: Update) -> float:
         """How far a gradient may be off: constants are as exact as the precision it is in."""

@@ -27,12 +27,9 @@ FED = {
     7: (Domain.REAL, 2),
     9: (Domain.UNIT, 2),
     10: (Domain.REAL, 2),
-    12: (Domain.REAL, 10),
 }
-LATER = (7, 10, 6, 9, 12)
+LATER = (7, 10, 6, 9)
 """Draws of other sizes, where bounds are met that others do not meet: margins of a hinge, say."""
-OF_WHOLE = 12
-"""The one of them that only differs from others for whole numbers."""
 
 _OF_ROWS = {"SoftmaxCrossEntropyWithLogits": 1}  # by op, the input that is probabilities
 # What makes rows of rows: picked, moved, or mixed with others.
