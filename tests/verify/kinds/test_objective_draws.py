@@ -52,6 +52,25 @@ def test_labels_are_rows_of_probabilities(by_op: str) -> None:
         assert "another gradient: weight" in told
 
 
+def test_whole_numbers_are_labels_of_two_classes() -> None:
+    """Of others, two spellings of a crossentropy make different things."""
+    weight = tf.Variable(tf.ones((3, 1)), name="weight")
+
+    def chosen(weight: Any, x: Any, y: Any) -> Any:
+        chance = tf.sigmoid(tf.matmul(x, weight))
+        return -tf.reduce_mean(tf.math.log(tf.where(tf.equal(y, 1), chance, 1.0 - chance)))
+
+    def weighed(weight: Any, x: Any, y: Any) -> Any:
+        chance, label = tf.sigmoid(tf.matmul(x, weight)), tf.cast(y, tf.float32)
+        each = label * tf.math.log(chance) + (1.0 - label) * tf.math.log(1.0 - chance)
+        return -tf.reduce_mean(each)
+
+    args = tf.TensorSpec((8, 3)), tf.TensorSpec((8, 1), tf.int32)
+    for one, other in ((chosen, weighed), (weighed, chosen)):
+        step = trained_by(one, weight)
+        verify.assert_graph(step, *args, objective=lambda x, y, o=other: o(weight, x, y))
+
+
 def test_bounds_that_few_examples_meet() -> None:
     """Nothing tells one margin from another but examples that lie between the two."""
     weight = tf.Variable([1.0, -2.0], name="weight")
