@@ -204,6 +204,7 @@ class Steps:
             "computed_loss": computed_loss,
             "floatx": keras.backend.floatx(),
             "keep_overflow": gradient_treatment.keep_overflow,
+            "unscaled": gradient_treatment.unscaled,
             "statistics": self.state.statistics,
             "update_if": update_if,
             "unpack_x_y_sample_weight": keras.utils.unpack_x_y_sample_weight,
@@ -303,6 +304,8 @@ def called_by_source(steps: Steps) -> list[Any]:
         found.append(Accumulation)
     if "update_if(" in texts:
         found.append(update_if)
+    if "unscaled(" in texts:
+        found.append(gradient_treatment.unscaled)
     if "keep_overflow" in texts:
         found.append(gradient_treatment.keep_overflow)
     if "repeat(" in texts:

@@ -104,6 +104,11 @@ def known_to(optimizer: Any) -> list[Any]:
     return variables
 
 
+def unscaled(gradient: Any, scale: Any) -> Any:
+    """A gradient without a loss scale, in its own precision: many scales are too large for that."""
+    return tf.cast(tf.cast(gradient, scale.dtype) / scale, gradient.dtype)
+
+
 def keep_overflow(treated: Any, scaled: Any) -> Any:
     """`treated`, or NaN where `scaled` is not finite: no treatment may hide that from an optimizer.
 

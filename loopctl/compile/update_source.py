@@ -84,7 +84,7 @@ def _ascent(substep: Substep, ground: Ground) -> list[str]:
     if (scale := ground.scaling.get(substep.name)) is not None:
         lines += [
             f"scale = tf.convert_to_tensor({scale})",
-            f"gradients = [gradient / scale {_EACH}",
+            f"gradients = [unscaled(gradient, scale) {_EACH}",
         ]
     if isinstance(substep.ascend, Number):
         lines.append(f"# {substep.ascend!r}")
@@ -174,7 +174,7 @@ def _accumulated(substep: Substep, ground: Ground) -> list[str]:
     if scale is not None:
         unscaled = [
             f"scale = tf.convert_to_tensor({scale})",
-            f"gradients = [gradient / scale {_EACH}",
+            f"gradients = [unscaled(gradient, scale) {_EACH}",
         ]
     return [
         "",
@@ -205,7 +205,7 @@ def _treatment(substep: Substep, ground: Ground, prefix: str, unscaled: bool = F
         lines.append("gradients = tf.distribute.get_replica_context().all_reduce('SUM', gradients)")
     if scale is not None:
         lines.append(f"scale, scaled = tf.convert_to_tensor({prefix}{scale}), gradients")
-        lines += [] if unscaled else [f"gradients = [gradient / scale {_EACH}"]
+        lines += [] if unscaled else [f"gradients = [unscaled(gradient, scale) {_EACH}"]
     if _checks_early(substep, ground):
         lines += ["# What follows may hide it.", "finite = all_finite(gradients)"]
     if substep.gradients is not None:
@@ -214,7 +214,7 @@ def _treatment(substep: Substep, ground: Ground, prefix: str, unscaled: bool = F
     if clips:
         lines.append(f"gradients = {prefix}clip_as_optimizer(gradients, trained)")
     if scale is not None:
-        lines.append(f"gradients = [gradient * scale {_EACH}")
+        lines.append(f"gradients = [tf.cast(gradient, scale.dtype) * scale {_EACH}")
         lines.append("# An overflow has to stay one: the optimizer skips the step then.")
         lines.append("gradients = [keep_overflow(*pair) for pair in zip(gradients, scaled)]")
     if ground.replicas > 1:

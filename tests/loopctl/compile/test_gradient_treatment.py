@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from loopctl import ConfigError, LoopControllerCallback, when
 from loopctl.compile.gradient_treatment import clip_as, keep_overflow
+from tests.grids import grid
 
 Data = tuple[Any, Any]
 
@@ -110,6 +111,40 @@ def test_clips_act_on_unscaled_gradients(model: keras.Model, data: Data) -> None
         model.compile(optimizer, "mse")
         for got, wanted in zip(step(model, data, clipping=(-0.1, 0.2)), expected, strict=True):
             np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+TREATED: dict[str, dict[str, Any]] = {
+    "clip by value": {"clipping": (-0.1, 0.1)},
+    "clip by norm": {"clipping": {"norm": 0.2}},
+    "clip by global norm": {"clipping": {"global_norm": 0.3}},
+    "transform": {"gradients": lambda gradients, variables: [0.5 * g for g in gradients]},
+    "accumulated": {"accumulate": 2, "clipping": (-0.1, 0.1)},
+    "uphill": {"ascend": 0.1},
+    "finite": {"skip_nonfinite": True, "clipping": (-0.1, 0.1)},
+}
+
+
+@pytest.mark.parametrize(("branch", "dtype"), grid([*TREATED], ["bfloat16", "float16"]))
+def test_weights_in_half_precision_under_a_loss_scale(branch: str, dtype: str, data: Data) -> None:
+    """They train as without the scale, which is in full precision."""
+    layers = [keras.layers.Dense(n, dtype=dtype) for n in (4, 1)]
+    model = keras.Sequential([keras.Input((3,), dtype=dtype), *layers])
+    weights, trained = model.get_weights(), list[Any]()
+    for optimizer in (
+        keras.optimizers.SGD(0.5),
+        keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), initial_scale=16.0),
+        keras.optimizers.SGD(0.5, loss_scale_factor=16.0),
+    ):
+        model.set_weights(weights)
+        model.compile(optimizer, "mse")
+        control = controlled(**TREATED[branch])
+        model.fit(*data, batch_size=16, shuffle=False, verbose=0, callbacks=[control])
+        trained.append([w.astype("float32") for w in model.get_weights()])
+    plain, *scaled = trained
+    assert all(np.any(a != b.astype("float32")) for a, b in zip(plain, weights, strict=True))
+    for one in scaled:
+        for got, wanted in zip(one, plain, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=0.02, atol=2e-3)
 
 
 def test_an_overflow_is_skipped_though_it_is_clipped(model: keras.Model, data: Data) -> None:
