@@ -13,7 +13,7 @@ from verify.find.loss_places import Place, activations, alike
 from verify.find.outputs import Outputs
 from verify.find.search import Found, Search
 from verify.graphs import Spec, Tensor
-from verify.match import Evaluation, NoValueError, Plan
+from verify.match import Domain, Evaluation, NoValueError, Plan, concrete, drawn
 from verify.references import (
     LossGradient,
     LossKey,
@@ -26,6 +26,7 @@ Array = np.ndarray[Any, Any]
 
 _OF_KERAS = Kept()
 _SAME = 1e-6  # of the largest gradient: how exact the same ops are on the same numbers
+_ONE_HOT = 2  # draws of labels, of which some row is not that of another class by chance
 _SHIFT = 1e-2  # of a prediction, to see how a tensor changes with it
 
 
@@ -107,6 +108,24 @@ class LossEvaluations:
                 if np.allclose(value, wanted, rtol=1e-3, atol=1e-5):
                     return index, 0
         return None
+
+    def is_one_hot(self, made: Tensor, labels: Tensor) -> bool:
+        """Whether what a step makes of labels is 1 at the class of each, and 0 elsewhere."""
+        (shape, dtype), (rows, _) = self.flow.spec(labels), self.flow.spec(made)
+        classes = rows[-1] if rows else None
+        if shape is None or classes is None or not tf.as_dtype(dtype).is_integer:
+            return False
+        spec = concrete(shape, 0), dtype
+        for draw in range(_ONE_HOT):
+            given = drawn(spec, Domain.CLASSES, draw, "labels", classes)
+            cut = {labels: tf.constant(given)}
+            try:
+                value = Evaluation(self.plan, NumbersFed(draw), cut).value(made).numpy()
+            except NoValueError:
+                return False
+            if not np.array_equal(value.reshape(-1, classes), np.eye(classes)[given.ravel()]):
+                return False
+        return True
 
     def mixes_rows(self, place: Place, drawn: LossDraw) -> bool:
         """Whether the gradient by a row of a prediction depends on others, or that is not known."""

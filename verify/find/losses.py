@@ -20,6 +20,7 @@ from verify.references import LossKey, is_of_keras, loss_patterns, takes_activat
 # Ops that move or re-encode a target without computing with its values.
 MOVES = {"Cast", "ExpandDims", "GatherV2", "OneHot", "Reshape", "Squeeze", "StridedSlice"}
 # Ops that take rows or columns of it, or put them in another order.
+_LOOK_UP = {"GatherNd", "GatherV2"}  # what comes first, by what comes after
 _REARRANGES = {
     *("ConcatV2", "GatherNd", "Pack", "RandomShuffle", "ReverseV2", "Roll", "Slice", "Split"),
     *("SplitV", "Tile", "Transpose", "Unpack"),
@@ -208,8 +209,14 @@ class Losses:
         fed = {index for index, _ in self.step.targets or ()}
         if not above.isdisjoint(fed):
             between = above & self.flow.descendants(fed, without=self.shapes) - fed
-            return not all(self.flat.nodes[index].op in MOVES | _REARRANGES for index in between)
+            return not all(self._is_move(index, between | fed) for index in between)
         return not above.isdisjoint(self.flow.weights)
+
+    def _is_move(self, index: int, of_fed: Set[int]) -> bool:
+        """Whether an op moves what is fed, and does not look something up by it."""
+        node = self.flat.nodes[index]
+        looked_up = node.op in _LOOK_UP and node.data[0][0] not in of_fed
+        return node.op in MOVES | _REARRANGES and not looked_up
 
     @functools.cached_property
     def _of_updated(self) -> set[int]:

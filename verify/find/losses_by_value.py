@@ -79,11 +79,7 @@ class LossesByValue:
         """Where the gradient of a loss reaches an update, by what it computes."""
         hits: list[_Hit] = []
         for place in self._places.all:
-            # What is made of both is no target, but a loss; and smoothed labels are a loss' own.
-            made = place.made if place.of_layer else ()
-            if is_of_labels(loss):
-                made = tuple(t for t in made if t[0] in self.flow.of_weights)
-            for target in (*place.targets, *made):
+            for target in (*place.targets, *self._made(loss, place)):
                 found = [
                     hit
                     for weight in (None, *self.weights)
@@ -94,6 +90,18 @@ class LossesByValue:
                 if found:
                     break
         return [self._found(hit) for hit in self._one_each(hits)]
+
+    def _made(self, loss: Any, place: Place) -> tuple[Tensor, ...]:
+        """What may be a target that the step makes. Smoothed labels are a loss' own."""
+        # What is made of both is no target, but a loss.
+        made = place.made if place.of_layer else ()
+        if not is_of_labels(loss):
+            return made
+        fed = [target for target in place.targets if isinstance(target, tuple)]
+        of_weights = self.flow.of_weights
+        return tuple(
+            t for t in made if t[0] in of_weights or any(self._values.is_one_hot(t, y) for y in fed)
+        )
 
     def _masked(self, loss: Any, place: Place, target: Tensor | float | None) -> list[_Hit]:
         """The mean over those rows that count, as Keras makes it of a prediction with a mask."""

@@ -302,17 +302,3 @@ def test_ragged_batches() -> None:
     assert not step(objective=loss)
     assert "can't be told" in step(objective=in_other_words)
     assert not step(loss="mse")
-
-
-def test_one_hot_targets_by_comparison() -> None:
-    """For `loss`: one-hot targets that a step makes"""
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
-    labels, losses = tf.TensorSpec((8,), tf.int32), keras.losses
-
-    def loss(x: Any, y: Any) -> Any:
-        one_hot = tf.cast(tf.equal(y[:, None], tf.range(3)), tf.float32)
-        return losses.CategoricalCrossentropy()(one_hot, model(x))
-
-    step = asked(loss, model, X, labels)
-    assert not step(loss=losses.SparseCategoricalCrossentropy())
-    assert step(loss=losses.CategoricalCrossentropy())
