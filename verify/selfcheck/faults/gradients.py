@@ -60,7 +60,7 @@ class WrongUpper(Training):
         return [tf.clip_by_value(gradients[0], -0.1, 1.0), *super().treat(gradients)[1:]]
 
 
-@planted("clipping", "not clipped")
+@planted("clipping", "limited, but not by a known clip")
 class OneSided(Training):
     """Clipped from above only."""
 

@@ -147,7 +147,7 @@ class TighterAfter(Training):
         return [tf.clip_by_value(g, -0.05, 0.05) for g in super().treat(gradients)]
 
 
-@planted("clipping", "not clipped")
+@planted("clipping", "limited, but not by a known clip")
 class Squashed(Training):
     """Squashed instead of clipped."""
 
