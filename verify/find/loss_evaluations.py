@@ -44,6 +44,7 @@ class LossEvaluations:
         self._evaluations: dict[Any, Evaluation] = {}
         self._arrays: dict[Any, dict[Tensor, Array]] = {}
         self._mixed: dict[Tensor, bool] = {}
+        self._one_hot: dict[tuple[Tensor, Tensor], bool] = {}
         self._references = Kept()
 
     def specs(
@@ -111,6 +112,11 @@ class LossEvaluations:
 
     def is_one_hot(self, made: Tensor, labels: Tensor) -> bool:
         """Whether what a step makes of labels is 1 at the class of each, and 0 elsewhere."""
+        if (made, labels) not in self._one_hot:
+            self._one_hot[made, labels] = self._is_one_hot(made, labels)
+        return self._one_hot[made, labels]
+
+    def _is_one_hot(self, made: Tensor, labels: Tensor) -> bool:
         (shape, dtype), (rows, _) = self.flow.spec(labels), self.flow.spec(made)
         classes = rows[-1] if rows else None
         if shape is None or classes is None or not tf.as_dtype(dtype).is_integer:

@@ -118,7 +118,7 @@ class _Program:
             inputs = [self._known.get(t, b"of itself") for t in node.data]
             if node.op == "Reshape" and (shape := self._shape(node.data[1])) is not None:
                 inputs[1] = shape
-            # Settings are one object for equal ones, in any graph.
+            # Settings are one object for equal ones, in any graph, and kept for good.
             self._known[tensor] = _digest(node.op, id(node.settings), tensor[1], *inputs)
         return self._known[wanted]
 

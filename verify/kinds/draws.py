@@ -13,6 +13,8 @@ from verify.kinds.violation import Violation
 from verify.references import Untraced
 
 _FRESH = "fresh"
+_ANOTHER = "another one in another trace: it was made"
+_OF_MANY = "of many numbers, which may have been drawn"
 _SHOWN = 6  # constants that are named
 
 
@@ -37,16 +39,10 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
         if one.frozen
     ]
     try:
-        constants, told = (
-            detector.draws.frozen_constants,
-            "another one in another trace: it was made",
-        )
+        constants, told = detector.draws.frozen_constants, _ANOTHER
     except Untraced:
         # Of a graph alone, only seeds are known.
-        constants, told = (
-            detector.draws.doubtful_constants,
-            "of many numbers, which may have been drawn",
-        )
+        constants, told = detector.draws.doubtful_constants, _OF_MANY
     for node in constants[:_SHOWN]:
         text = f"{node.id} is a constant, {told} while tracing"
         lines = lines_of_ops(detector, [node])
