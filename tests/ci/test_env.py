@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # On PATH it stands for an interpreter; `-m venv` copies it into the environment, where
-# installing fails as long as a file named `offline` lies in the clone.
+# installing fails as long as a file named `offline` lies in the clone, and uv's as long as one
+# named `settings` does.
 FAKE = """#!/bin/sh
 echo "$*" >>calls
 case "$*" in
@@ -19,6 +20,7 @@ case "$*" in
     --version) echo "Python 3.11.0" ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip "*) [ ! -e offline ] ;;
+    "-m uv "*) [ ! -e offline ] && [ ! -e settings ] ;;
 esac
 """
 
@@ -74,11 +76,12 @@ def test_installs_once(clone):
     put_python(clone)
     done, calls = run(clone)
     assert done.stdout.strip() == f"ready {clone}/.venv/bin/python"
-    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip"]
+    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip", "uv"]
     # Our former name, whose plugin pytest would look for.
     assert calls[1].startswith("-m pip uninstall ")
     assert calls[1].endswith(" loopctl")
-    assert calls[2].endswith(f"-e {clone}[test,plot,board,files,experiment]")
+    assert calls[2].endswith(" uv")
+    assert calls[3].endswith(f"-e {clone}[test,plot,board,files,experiment]")
     done, calls = run(clone)
     assert (done.returncode, calls) == (0, [])
     assert done.stderr == ""
@@ -91,7 +94,19 @@ def test_half_finished_install_is_done_again(clone):
     (clone / "offline").unlink()
     done, calls = run(clone)
     assert done.returncode == 0
-    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip"]
+    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip", "uv"]
+
+
+def test_where_uv_cannot_install_pip_does(clone):
+    put_python(clone)
+    (clone / "settings").touch()
+    done, calls = run(clone)
+    assert done.stdout.strip() == f"ready {clone}/.venv/bin/python"
+    assert "pip tries, with its own settings" in done.stderr
+    assert [call.split()[1] for call in calls] == ["venv", "pip", "pip", "uv", "pip"]
+    wanted = f"--quiet -e {clone}[test,plot,board,files,experiment]"
+    assert calls[3].endswith(wanted)
+    assert calls[4].endswith(wanted)
 
 
 def test_changed_requirements_and_a_moved_clone_install_again(clone):
@@ -99,9 +114,9 @@ def test_changed_requirements_and_a_moved_clone_install_again(clone):
     run(clone)
     with (clone / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
-    assert len(run(clone)[1]) == 3
+    assert len(run(clone)[1]) == 4
     moved = clone.rename(clone.with_name("moved"))
-    assert len(run(moved)[1]) == 3
+    assert len(run(moved)[1]) == 4
     assert len(run(moved)[1]) == 0
 
 
@@ -120,7 +135,7 @@ def test_the_oldest_versions_have_an_environment_of_their_own(clone):
     put_python(clone)
     done, calls = run(clone, LOOPCTL_VERSIONS="oldest")
     assert done.stdout.strip() == f"ready {clone}/.venv-oldest/bin/python"
-    assert f"--constraint {clone}/ci/oldest.txt" in calls[2]
+    assert f"--constraint {clone}/ci/oldest.txt" in calls[3]
     done, _ = run(clone, LOOPCTL_VERSIONS="odd")
     assert done.returncode == 2
     assert "oldest or newest" in done.stderr
