@@ -25,7 +25,8 @@ def model() -> keras.Model:
 
 
 def text(shown: Any) -> str:
-    return " ".join("\n".join(ElementTree.fromstring(shown._repr_html_()).itertext()).split())
+    html = shown._repr_html_().replace("<wbr/>", "")  # where a line may break
+    return " ".join("\n".join(ElementTree.fromstring(html).itertext()).split())
 
 
 def test_facts(model: keras.Model) -> None:
@@ -78,8 +79,8 @@ def test_a_callback_is_its_summary(model: keras.Model) -> None:
     assert "attach" in text(callback)
     told: list[str] = []
     callback.attach(model)
-    callback.summary(line_length=120, print_fn=told.append)
-    assert text(callback) == " ".join(told[0].split())
+    callback.summary(line_length=200, print_fn=told.append)
+    assert all(word in text(callback) for word in re.findall(r"[^\s\u2500-\u257f]+", told[0]))
 
 
 def test_a_summary_is_shown_once(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:

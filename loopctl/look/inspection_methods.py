@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from loopctl.compile import Steps, separated
 from loopctl.config import ConfigError, place
 from loopctl.look.export import module_text
-from loopctl.look.summary import table
+from loopctl.look.summary import html, table
 from loopctl_shared import html_page, write_whole
 
-_WIDTH = 120  # of lines where there is no terminal, as in a notebook
+_WIDTH = 120  # of lines where there is no terminal
 
 
 class Traced(Protocol):
@@ -32,29 +32,29 @@ class Inspected:
 
     @property
     def main_step(self) -> Any:
-        """The main step as a ``tf.function`` of one argument `data`.
+        """The main step as a ``tf.function`` of one argument, `data`.
 
         Raises:
-            ConfigError: not attached.
+            ConfigError: the callback is not attached to a model.
         """
         return self.steps.main
 
     @property
     def steps(self) -> Steps:
-        """The compiled steps: their sources, functions, selections and optimizers.
+        """The compiled steps: their sources, functions, selected variables and optimizers.
 
         Raises:
-            ConfigError: not attached.
+            ConfigError: the callback is not attached to a model.
         """
         if self._steps is None:
             raise ConfigError("there are no steps yet: attach the callback to a model, or fit it")
         return self._steps
 
     def source(self, action: str | None = None, branch: bool = True) -> str:
-        """The text of the main step, with that of forward passes shared in it, or of one substep.
+        """The source of the main step with shared forward passes, or of the substep of one branch.
 
         Raises:
-            ConfigError: not attached, or no such substep.
+            ConfigError: the callback is not attached to a model, or there is no such substep.
         """
         texts = self.steps.source
         if action is None:
@@ -72,42 +72,44 @@ class Inspected:
         line_length: int | None = None,
         print_fn: Callable[[str], object] | None = None,
     ) -> None:
-        """Prints a table of what each substep does, and of the sizes of its graph.
+        """Prints a table of what each substep does and how large its graph is.
 
         Args:
-            batch: ``(x, y)`` or ``(x, y, sample_weight)``, tensors, arrays or ``tf.TensorSpec``, to
-                trace the steps with; without it, that of the last fit.
-            line_length: of the longest line, as in Keras' ``Model.summary``; without it, the width
-                of the terminal, or 120 where there is none.
-            print_fn: called once, with the whole text; without it, the text is printed.
+            batch: ``(x, y)`` or ``(x, y, sample_weight)``, as tensors, arrays or ``tf.TensorSpec``,
+                to trace the steps with; by default, like that of the last fit.
+            line_length: the length of the longest line, as in Keras' ``Model.summary``; by default,
+                the width of the terminal, or 120 if there is none.
+            print_fn: a function that is called once with the whole text; by default, ``print``.
 
         Raises:
-            ConfigError: not attached.
+            ConfigError: the callback is not attached to a model.
         """
+        width = line_length or shutil.get_terminal_size((_WIDTH, 24)).columns
+        (print_fn or print)(table(*self._summarised(batch), width))
+
+    def _summarised(self, batch: Any = None) -> tuple[Steps, Any, Steps | None]:
+        """What a summary is of: steps, a batch to trace them with, and steps that share nothing."""
         steps = self.steps
         if batch is None and self._function is not None:
             batch = self._function.batch
         shares = any(steps.ground.shares(action) for action in steps.plan.actions)
-        separate = separated(steps) if shares and batch is not None else None
-        width = line_length or shutil.get_terminal_size((_WIDTH, 24)).columns
-        (print_fn or print)(table(steps, batch, separate, width))
+        return steps, batch, separated(steps) if shares and batch is not None else None
 
     def _repr_html_(self) -> str:
-        """What `summary` prints, as a notebook shows it; how to get it, if there is none yet."""
+        """The summary as a notebook shows it; how to get it, if there is none yet."""
         try:
-            told: list[str] = []
-            self.summary(line_length=_WIDTH, print_fn=told.append)
+            return html(*self._summarised())
         except ConfigError as error:
             return html_page(str(error))
-        return html_page("".join(told))
 
     def export(self, path: str | Path) -> None:
-        """Writes a stand-alone module that trains an equal model in the same way.
+        """Writes a stand-alone Python module that trains an identical model in the same way.
 
-        It holds the same substeps, needs no loopctl and is meant to be read and changed.
+        It contains the same substeps, does not need loopctl, and is meant to be read and changed.
 
         Raises:
-            ConfigError: not attached; or the config holds what has no dotted name.
+            ConfigError: the callback is not attached to a model, or the config contains something
+                that cannot be imported by name.
         """
         path = Path(path)
         text = module_text(separated(self.steps), path.stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from loopctl.compile import Steps
 from loopctl.config import Action, Number, OptimizerGroups, Substep
+from loopctl_shared import html_table
 
 COLUMNS = (
     "action",
@@ -35,29 +36,60 @@ def table(steps: Steps, batch: Any, separate: Steps | None, width: int) -> str:
         separate: the same plan compiled without shared forward passes, to compare sizes with.
         width: of a line, at most.
     """
-    rows = Table(title=f"Control of {steps.model.name!r}", title_justify="left", expand=False)
+    rows = Table(title=_title(steps), title_justify="left", expand=False)
+    # Titles are whole wherever all of them fit: each column has a border and two spaces.
+    fit = sum(len(name) + 3 for name in COLUMNS) < width
     for name in COLUMNS:
-        rows.add_column(name, justify="right" if name == "nodes" else "left", overflow="fold")
-    for action in steps.plan.actions:
-        for substep in action.substeps:
-            rows.add_row(*_row(steps, action, substep, batch))
+        justify: Literal["left", "right"] = "right" if name == "nodes" else "left"
+        least = len(name) if fit else None
+        rows.add_column(name, justify=justify, overflow="fold", min_width=least)
+    for row in _rows(steps, batch):
+        rows.add_row(*row)
     # In a notebook rich would show the table besides, whatever file it is told.
     console = Console(
         width=width, record=True, file=io.StringIO(), color_system=None, force_jupyter=False
     )
     console.print(rows)
-    text = console.export_text().rstrip()
-    for action in steps.plan.actions:
-        if steps.ground.shares(action):
-            told = f"{action.name}: both branches share one forward pass."
-            text += f"\n{fill(told, width)}"
-    if batch is not None:
-        size = nodes(steps.main, batch)
-        told = f"Main step: {size} nodes"
-        if separate is not None:
-            told += f", {nodes(separate.main, batch)} with separate forward passes"
-        text += f"\n{fill(told, width)}"
+    text = "\n".join(
+        [
+            console.export_text().rstrip(),
+            *(fill(told, width) for told in _remarks(steps, batch, separate)),
+        ]
+    )
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def html(steps: Steps, batch: Any, separate: Steps | None) -> str:
+    """The same table for a notebook, which breaks lines by itself."""
+    caption = "\n".join([_title(steps), *_remarks(steps, batch, separate)])
+    return html_table(COLUMNS, _rows(steps, batch), caption)
+
+
+def _title(steps: Steps) -> str:
+    return f"Control of {steps.model.name!r}"
+
+
+def _rows(steps: Steps, batch: Any) -> list[list[str]]:
+    return [
+        _row(steps, action, substep, batch)
+        for action in steps.plan.actions
+        for substep in action.substeps
+    ]
+
+
+def _remarks(steps: Steps, batch: Any, separate: Steps | None) -> list[str]:
+    """What is to be said below the table."""
+    told = [
+        f"{action.name}: both branches share one forward pass."
+        for action in steps.plan.actions
+        if steps.ground.shares(action)
+    ]
+    if batch is not None:
+        size = f"Main step: {nodes(steps.main, batch)} nodes"
+        if separate is not None:
+            size += f", {nodes(separate.main, batch)} with separate forward passes"
+        told.append(size)
+    return told
 
 
 def _row(steps: Steps, action: Action, substep: Substep, batch: Any) -> list[str]:

@@ -19,12 +19,18 @@ def test_a_page_is_the_text() -> None:
 def test_a_table_holds_its_cells() -> None:
     shown = ElementTree.fromstring(html_table((NAME, "b"), [("1", NAME), ("3", "4")], NAME))
     assert [cell.text for cell in shown.iter("th")] == [NAME, "b"]
-    assert [[cell.text for cell in row] for row in shown.iter("tr")][1:] == [
+    assert [["".join(cell.itertext()) for cell in row] for row in shown.iter("tr")][1:] == [
         ["1", NAME],
         ["3", "4"],
     ]
     assert [told.text for told in shown.iter("caption")] == [NAME]
     assert not [*ElementTree.fromstring(html_table(("a",), [])).iter("caption")]
+
+
+def test_a_long_path_does_not_widen_a_table() -> None:
+    shown = ElementTree.fromstring(html_table(("a",), [("net/dense/kernel",)]))
+    (cell,) = shown.iter("td")
+    assert [cell.text, *(part.tail for part in cell.iter("wbr"))] == ["net/", "dense/", "kernel"]
 
 
 @pytest.mark.parametrize("html", [html_page("a"), html_table(("a",), [("b",)], "c")])
