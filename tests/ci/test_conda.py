@@ -37,7 +37,8 @@ def test_it_is_this_version_of_this_project(recipe: Any) -> None:
     assert recipe["package"] == {"name": PROJECT["name"], "version": PROJECT["version"]}
     assert recipe["about"]["summary"] == PROJECT["description"]
     assert recipe["about"]["license"] == PROJECT["license"]
-    assert (ROOT / recipe["about"]["license_file"]).is_file()
+    licences = {*ROOT.glob("LICENSE"), *ROOT.glob("verify/**/*.LICENSE")}
+    assert {ROOT / path for path in recipe["about"]["license_file"]} == licences
     assert (RECIPE.parent / recipe["source"]["path"] / "pyproject.toml").is_file()
     addresses = {recipe["about"][name] for name in ("homepage", "documentation", "repository")}
     assert addresses <= {*PROJECT["urls"].values()}
