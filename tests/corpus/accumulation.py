@@ -1,4 +1,4 @@
-"""Gradient accumulation: parts of a batch one after the other, one update for all of them."""
+"""Gradient accumulation: a batch is split into parts, whose gradients make one update."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actor and critic: an episode makes what paid more likely, against what was foreseen."""
+"""Actor and critic: actions that earned more than the critic expected become more likely."""
 
 from __future__ import annotations
 

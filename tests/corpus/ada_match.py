@@ -1,4 +1,4 @@
-"""AdaMatch: labels of one domain, and what a model is sure enough of in another one."""
+"""AdaMatch: labels in one domain, and confident predictions as labels in another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Barlow twins: codes of two views correlate number by number, and in nothing else."""
+"""Barlow twins: the codes of two views agree, and their features are uncorrelated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BYOL: a student predicts what a teacher sees, an average of the student's weights."""
+"""BYOL: a student predicts the codes of a teacher, an average of the student's weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditional GAN: the class as further channels of an image, and further noise."""
+"""Conditional GAN: the class is given as further channels of images and further noise."""
 
 from __future__ import annotations
 

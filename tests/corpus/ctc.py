@@ -1,4 +1,4 @@
-"""CTC: all ways to spell a text over time count, with a blank between letters that repeat."""
+"""CTC: all alignments of a text with the frames count, with blanks between letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DCGAN: a discriminator on logits with one-sided smoothing, a generator that wants to pass."""
+"""DCGAN: a discriminator on logits with one-sided label smoothing, and a generator."""
 
 from __future__ import annotations
 

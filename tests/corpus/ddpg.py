@@ -1,4 +1,4 @@
-"""DDPG: a critic learns what actions are worth, an actor does what the critic praises."""
+"""DDPG: a critic learns the value of actions, and an actor learns to choose the best."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DDPM: a network tells the noise in an image, for a drawn time; an average of it is kept."""
+"""DDPM: a network predicts the noise in an image at a random time; its average is kept."""
 
 from __future__ import annotations
 

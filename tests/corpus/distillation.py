@@ -1,4 +1,4 @@
-"""Distillation: a student between the labels and the softened answers of a frozen teacher."""
+"""Distillation: a student learns from labels and from softened answers of a frozen teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DP-SGD: the gradient of each example is clipped, and noise is added to what they come to."""
+"""DP-SGD: the gradient of each example is clipped, and noise is added to their sum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DQN: a network is drawn to what a slower copy of it promises for the best next action."""
+"""DQN: a network learns the value of actions from the estimates of a slower copy of it."""
 
 from __future__ import annotations
 

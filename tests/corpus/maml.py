@@ -1,4 +1,4 @@
-"""MAML: weights from which one step on a few examples does well on others."""
+"""MAML: learns weights from which one step on a few examples does well on others."""
 
 from __future__ import annotations
 

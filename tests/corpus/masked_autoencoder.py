@@ -1,4 +1,4 @@
-"""Masked autoencoder: from the patches that are shown, those that are hidden are told."""
+"""Masked autoencoder: hidden patches of an image are predicted from the visible ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixup: images and labels are mixed with those of another example, by a share from a beta."""
+"""Mixup: images and labels are mixed with those of another example, in random proportions."""
 
 from __future__ import annotations
 

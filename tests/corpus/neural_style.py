@@ -1,4 +1,4 @@
-"""Neural style: an image is trained, to hold what one shows in the style of another."""
+"""Neural style: an image is trained to have the content of one and the style of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PPO: the policy moves as far as a clipped ratio rewards it; values are learned beside it."""
+"""PPO: the gain of a policy is limited by a clipped ratio; values are learned as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAM: the gradient is taken where the loss is highest nearby, and applied where weights were."""
+"""SAM: the gradient is taken where the loss nearby is highest, and applied to the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SimCLR: two views of one image are closer than those of others, both ways."""
+"""SimCLR: two views of an image are closer to each other than to those of other images."""
 
 from __future__ import annotations
 

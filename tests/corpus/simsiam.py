@@ -1,4 +1,4 @@
-"""SimSiam: each view predicts the code of the other, which no gradient reaches."""
+"""SimSiam: each view predicts the code of the other, through which no gradient passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SRGAN: a generator makes images larger, as a frozen network and a discriminator like them."""
+"""SRGAN: a generator enlarges images, judged by a frozen network and a discriminator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Siamese triplets: an anchor is nearer to its like than to a stranger, by a margin."""
+"""Siamese triplets: an anchor is closer, by a margin, to its own kind than to others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VAE: reconstruction and divergence from a normal distribution, through a drawn code."""
+"""VAE: reconstruction and divergence from a normal distribution, through a random code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VQ-VAE: the nearest of a few codes stands for what was seen, and gradients pass it by."""
+"""VQ-VAE: the nearest of a few codes represents the input, and gradients bypass the choice."""
 
 from __future__ import annotations
 

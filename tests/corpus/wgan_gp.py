@@ -1,4 +1,4 @@
-"""WGAN-GP: several turns of a critic with a penalty on its slope, then the generator's."""
+"""WGAN-GP: several steps of a critic with a gradient penalty, then one of the generator."""
 
 from __future__ import annotations
 
