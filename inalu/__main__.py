@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -130,28 +131,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inalu", description=__doc__)
     parser.add_argument("--version", action="version", version=f"loopctl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser(
+    train = _command(
+        commands,
         "train",
-        help="run the experiment of chapter 6; if interrupted, continues when called again",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "run the experiment of chapter 6; if interrupted, continues when called again",
     )
     train.set_defaults(command=_train)
     _add_training_options(train, "inalu-output")
-    ablate = commands.add_parser(
-        "ablate",
-        help="run it without one part of the recipe at a time",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    ablate = _command(commands, "ablate", "run chapter 6 without one part of the recipe at a time")
     ablate.set_defaults(command=_ablate)
     ablate.add_argument(
         "--variants",
         nargs="+",
         choices=VARIANTS,
         default=list(VARIANTS),
-        help="which variants of the recipe to run",
+        metavar="VARIANT",
+        help=f"which variants of the recipe to run: {', '.join(VARIANTS)} (default: all)",
     )
     _add_training_options(ablate, "inalu-output/ablation")
-    plot = commands.add_parser("plot", help="draw the results of train")
+    plot = _command(commands, "plot", "draw the results of train")
     plot.set_defaults(command=_plot)
     plot.add_argument(
         "directory",
@@ -162,61 +160,91 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="output of train, or of a variant of ablate (default: inalu-output)",
     )
     plot.add_argument(
-        "-o", "--output", type=Path, help="directory for the pictures (default: DIRECTORY/plots)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PICTURES",
+        help="directory for the pictures (default: DIRECTORY/plots)",
     )
     plot.add_argument("--show", action="store_true", help="also show them in a window")
-    benchmark = commands.add_parser(
+    benchmark = _command(
+        commands,
         "benchmark",
-        help="run published tasks for single modules; if interrupted, continues when called again",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "run published tasks for single modules; if interrupted, continues when called again",
     )
     benchmark.set_defaults(command=_benchmark)
     benchmark.add_argument(
-        "--only", choices=("nalm", "minimal"), help="run only one of the two benchmarks"
+        "--only", choices=("nalm", "minimal"), help="run only this benchmark (default: both)"
     )
     benchmark.add_argument(
-        "--modules", nargs="+", choices=nalm.MODULES, help="run only these modules"
+        "--modules",
+        nargs="+",
+        choices=nalm.MODULES,
+        metavar="MODULE",
+        help=f"run only these modules: {', '.join(nalm.MODULES)} (default: all)",
     )
     benchmark.add_argument(
-        "--seeds", type=_at_least(1), help="number of seeds per task; as published if left out"
+        "--seeds",
+        type=_at_least(1),
+        metavar="N",
+        help="number of seeds per task (default: as published)",
     )
     benchmark.add_argument(
         "--iterations",
         type=_at_least(nalm.INTERVAL),
         default=nalm.ITERATIONS,
-        help=f"train steps of the NALM tasks, a multiple of {nalm.INTERVAL}",
+        metavar="N",
+        help=f"train steps of the NALM tasks, a multiple of {nalm.INTERVAL} (default: %(default)s)",
     )
-    benchmark.add_argument(
-        "--epochs", type=_at_least(1), default=minimal.EPOCHS, help="epochs of the minimal tasks"
-    )
-    benchmark.add_argument("--jobs", type=_at_least(1), default=2, help="number of processes")
-    benchmark.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("inalu-output/benchmark"),
-        help="directory for the results",
-    )
+    _number(benchmark, "--epochs", minimal.EPOCHS, "epochs of the minimal tasks")
+    _number(benchmark, "--jobs", 2, "number of processes")
+    _output(benchmark, "inalu-output/benchmark")
     return parser.parse_args(arguments)
 
 
 def _add_training_options(parser: argparse.ArgumentParser, output: str) -> None:
     """The options of both commands."""
-    parser.add_argument("--seeds", type=_at_least(1), default=10, help="number of seeds")
-    parser.add_argument("--first-seed", type=_at_least(0), default=0, help="first seed")
-    parser.add_argument("--epochs", type=_at_least(1), default=120, help="maximum number of epochs")
-    parser.add_argument(
-        "--samples", type=_at_least(64), default=64_000, help="samples per data set"
-    )
+    _number(parser, "--seeds", 10, "number of seeds")
+    _number(parser, "--first-seed", 0, "first seed", least=0)
+    _number(parser, "--epochs", 120, "maximum number of epochs")
+    _number(parser, "--samples", 64_000, "samples per data set", least=64)
     parser.add_argument(
         "--jit-compile",
         action="store_true",
         help="train with XLA: slow to start, then several times faster",
     )
-    parser.add_argument("--jobs", type=_at_least(1), default=2, help="number of processes")
+    _number(parser, "--jobs", 2, "number of processes")
     parser.add_argument("--dask", metavar="ADDRESS", help="train on this Dask cluster instead")
+    _output(parser, output)
+
+
+def _command(commands: Any, name: str, does: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}."
+    )
+    return made
+
+
+def _number(
+    parser: argparse.ArgumentParser, name: str, default: int, about: str, least: int = 1
+) -> None:
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path(output), help="directory for the results"
+        name,
+        type=_at_least(least),
+        default=default,
+        metavar="N",
+        help=f"{about} (default: %(default)s)",
+    )
+
+
+def _output(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(default),
+        metavar="DIRECTORY",
+        help="directory for the results (default: %(default)s)",
     )
 
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from verify.cli.parsers import A_TARGET
+
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
@@ -14,7 +16,7 @@ def add_to(commands: Any) -> None:
         description="Draws a step. The name of the file decides the format: .html (a single file "
         "to explore in a browser), .svg, .png, .graphml, .dot, or a folder for TensorBoard.",
     )
-    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("target", metavar="TARGET", help=A_TARGET)
     parser.add_argument(
         "-o",
         "--output",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.cli.contract_files import add_output, check_output, named, path_from, write
+from verify.cli.parsers import A_TARGET
 from verify.cli.record import RECORD_SUFFIX
 from verify.printable import printable_text
 
@@ -23,7 +24,9 @@ def add_to(commands: Any) -> None:
         "is left out; comments and stderr say which. Everything in the contracts has been "
         "checked on every step.",
     )
-    parser.add_argument("targets", nargs="+", metavar="TARGET|RECORD.json")
+    parser.add_argument(
+        "targets", nargs="+", metavar="TARGET|RECORD.json", help=f"{A_TARGET}; or a record"
+    )
     parser.add_argument(
         "--seeds",
         type=int,

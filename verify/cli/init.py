@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.cli.contract_files import add_output, check_output, named, path_from, write
+from verify.cli.parsers import A_TARGET
 
 
 def add_to(commands: Any) -> None:
@@ -16,7 +17,7 @@ def add_to(commands: Any) -> None:
         description="Writes a contract for each TARGET that says everything that is true of it "
         "today. With such a baseline, check --ratchet only lets contracts become tighter.",
     )
-    parser.add_argument("targets", nargs="+", metavar="TARGET")
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help=A_TARGET)
     add_output(parser)
     parser.set_defaults(run=run)
 

@@ -1,10 +1,12 @@
-"""How the command line says what is wrong with a call: in colour, on a terminal alone."""
+"""How the command line is called, and how it says what is wrong with a call."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from typing import NoReturn
+
+A_TARGET = "package.module:factory, with #name for an attribute, or a file (loopctl-verify --help)"
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from verify.cli.parsers import A_TARGET
 from verify.errors import ContractError
 
 RECORD_SUFFIX = ".json"
@@ -20,7 +21,7 @@ def add_to(commands: Any) -> None:
         "fixed seed. Later, under other versions, `diff RECORD.json` says which steps still do "
         "the same.",
     )
-    parser.add_argument("targets", nargs="+", metavar="TARGET")
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help=A_TARGET)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="RECORD.json", help="write it here (default: print it)"
     )

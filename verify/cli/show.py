@@ -7,12 +7,14 @@ import dataclasses
 import json
 from typing import Any
 
+from verify.cli.parsers import A_TARGET
+
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "show", help="print the facts of a step", description="Prints what a step does."
     )
-    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("target", metavar="TARGET", help=A_TARGET)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="output format")
     parser.add_argument(
         "--full",
