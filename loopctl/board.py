@@ -14,15 +14,15 @@ __all__ = ["StepBoard"]
 
 
 class StepBoard(keras.callbacks.Callback):
-    """Writes what a `LoopControllerCallback` records, step by step, at each epoch's end.
+    """A Keras callback that writes every train step of a `LoopControllerCallback` for TensorBoard.
 
-    Losses and metrics become the scalars ``steps/<name>``, control states ``control/<action>``, 0
-    or 1. Keras' own ``TensorBoard`` callback shows the same names by epoch. Needs the package
-    tensorboard, which the extra ``board`` installs.
+    It writes at the end of each epoch. Losses and metrics become the scalars ``steps/<name>``,
+    control states ``control/<action>``, 0 or 1. Keras' own ``TensorBoard`` callback shows the same
+    names by epoch. Needs the package tensorboard, which the extra ``board`` installs.
 
     Args:
         control: the callback whose history is written; it may come before or after this one.
-        log_dir: folder for the event files.
+        log_dir: the folder for event files.
     """
 
     def __init__(self, control: LoopControllerCallback, log_dir: str | Path) -> None:

@@ -1,9 +1,9 @@
-"""Training among several workers, where Keras' own ``fit`` can't run.
+"""Training on several workers, where Keras' own ``fit`` fails.
 
-Under ``tf.distribute.MultiWorkerMirroredStrategy`` Keras 3's ``fit`` fails before it asks any
+Under ``tf.distribute.MultiWorkerMirroredStrategy``, Keras 3's ``fit`` fails before it calls any
 callback: it reduces a batch eagerly, which that strategy can't do for a batch of one local replica
-("Attempt to convert a value (PerReplica...) with an unsupported type"). `fit` here makes the same
-calls to the same callbacks, around a data set that the strategy distributes.
+("Attempt to convert a value (PerReplica...) with an unsupported type"). `fit` of this module makes
+the same calls to the same callbacks, for a data set that the strategy distributes.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ def fit(
     initial_epoch: int = 0,
     verbose: int | str = "auto",
 ) -> keras.callbacks.History:
-    """Trains `model` under control, on the workers of the strategy in whose scope it was made.
+    """Trains a controlled `model` on all workers of its strategy; returns Keras' history.
 
-    Every worker calls this with the same arguments. All take the same branches: graph predicates
-    see losses of the global batch, and a Python condition has to decide by what is the same on all
-    workers, such as the callback's counters and history.
+    Every worker calls this with the same arguments. All workers take the same branches: graph
+    predicates see the losses of the global batch, and a Python condition must only depend on what
+    is the same on all workers, such as the callback's counters and history.
 
     Args:
-        dataset: finite, of global batches ``(x, y)`` or ``(x, y, sample_weight)``; its sharding
-            among the workers is that of its options.
-        callbacks: as for ``model.fit``; one of them a `LoopControllerCallback`.
-        epochs: number of the last pass through `dataset`, counted from 1.
-        initial_epoch: passes that are done already; what Keras' ``BackupAndRestore`` has restored
-            counts instead.
+        model: compiled and built, in the scope of the strategy.
+        dataset: finite, with global batches ``(x, y)`` or ``(x, y, sample_weight)``. Its options
+            determine how it is sharded among the workers.
+        callbacks: as for ``model.fit``; one of them has to be a `LoopControllerCallback`.
+        epochs: the number of the last pass through `dataset`, counted from 1.
+        initial_epoch: the number of passes that are done already, unless Keras'
+            ``BackupAndRestore`` restores another one.
         verbose: as for ``model.fit``.
 
     Returns:
-        Keras' record of logs by epoch.
+        The logs of each epoch, as a Keras ``History``.
 
     Raises:
         ConfigError: there is no `LoopControllerCallback`, or the model is not compiled and built.

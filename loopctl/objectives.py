@@ -1,7 +1,7 @@
-"""Objectives and choices of variables that presets are made of: objects that tell their settings.
+"""Objectives and selections of variables of which presets are made, as callables with settings.
 
-Each is a callable of `objective`, `variables` or `average`, to be taken as it is. Being dataclasses
-at the top level of a module, they can be written to a file, compared and printed; so can your own.
+Each can be the value of ``objective``, ``variables`` or ``average`` in a config. As dataclasses at
+the top level of a module, they can be written to files, compared and printed; so can your own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Submodel:
-    """What ``average`` asks for: an attribute of the model."""
+    """Returns the attribute `name` of a model, for ``average``."""
 
     name: str
 
@@ -36,7 +36,7 @@ class Submodel:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What ``variables`` asks for: the trainable variables of attributes of the model."""
+    """Returns the trainable variables of a model's attributes `names`, for ``variables``."""
 
     names: tuple[str, ...]
 
@@ -49,14 +49,14 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Distilled:
-    """A student's loss by labels, `hard`, and by what a teacher makes of the same batch, `soft`.
+    """A student's loss against the labels, `hard`, and against a teacher's answers, `soft`.
 
     Both return logits, (batch, classes); labels are integers, (batch,) or (batch, 1).
 
     Args:
-        student, teacher: attributes of the model. The teacher infers.
-        temperature: by which logits are divided.
-        soft: what the teacher counts, of 1.
+        student, teacher: names of the model's attributes. The teacher runs in inference mode.
+        temperature: logits are divided by this.
+        soft: the weight of the teacher's answers; that of the labels is 1 - `soft`.
 
     Source: Hinton et al., Distilling the Knowledge in a Neural Network (2015), section 2.
     """
@@ -82,14 +82,14 @@ class Distilled:
 
 @dataclasses.dataclass(frozen=True)
 class Critic:
-    """A critic's loss of real samples and of a generator's, with a penalty on its slope (WGAN-GP).
+    """A critic's loss on real and generated samples, with a penalty on its gradient (WGAN-GP).
 
-    Its parts are `fake`, `real` and `penalty`. The generator takes noise, (batch, features), which
-    is drawn by the model's ``seed``, a ``keras.random.SeedGenerator``, if it has one.
+    Its parts are called `fake`, `real` and `penalty`. The generator takes noise, (batch, features),
+    drawn with the model's ``seed``, a ``keras.random.SeedGenerator``, if it has one.
 
     Args:
-        generator, critic: attributes of the model.
-        penalty: what the penalty counts.
+        generator, critic: names of the model's attributes.
+        penalty: the weight of the penalty.
 
     Source: Gulrajani et al., Improved Training of Wasserstein GANs (2017), algorithm 1.
     """
@@ -119,12 +119,12 @@ class Critic:
 
 @dataclasses.dataclass(frozen=True)
 class Adversary:
-    """A generator's loss: that its samples are told apart by a critic.
+    """A generator's loss: the lower, the better a critic rates its samples.
 
     Args:
-        generator, critic: attributes of the model, as of `Critic`.
+        generator, critic: names of the model's attributes, as for `Critic`.
 
-    Source: as of `Critic`.
+    Source: as for `Critic`.
     """
 
     generator: str = "generator"
@@ -145,12 +145,12 @@ def _drawn(model: Any, generator: str, real: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Bootstrapped:
-    """How far what is told of one view of a sample is from another one's code (BYOL).
+    """How far the prediction from one view of a sample is from the code of another view (BYOL).
 
     Args:
-        views: of a batch, two: ``fn(x) -> (one, other)``.
-        online, predictor, target: attributes of the model. What the predictor makes of the online
-            network's view is held against the target network's other view.
+        views: returns two views of a batch: ``fn(x) -> (one, other)``.
+        online, predictor, target: names of the model's attributes. The predictor's output for the
+            online network's view is compared with the target network's output for the other view.
 
     Source: Grill et al., Bootstrap Your Own Latent (2020), section 3.1.
     """
@@ -173,14 +173,14 @@ class Bootstrapped:
 
 @dataclasses.dataclass(frozen=True)
 class DoubleQ:
-    """By how much values of actions are wrong, by what comes after (double Q-learning).
+    """The error of the values of actions, given rewards and next states (double Q-learning).
 
     A batch is a dict of ``state`` and ``next_state``, (batch, ...), ``action``, integers (batch,),
-    ``reward`` and ``done``, floats (batch,). Both networks return values of actions.
+    ``reward`` and ``done``, floats (batch,). Both networks return a value for each action.
 
     Args:
-        online, target: attributes of the model.
-        discount: of later rewards.
+        online, target: names of the model's attributes.
+        discount: the factor by which later rewards count less.
 
     Source: van Hasselt et al., Deep Reinforcement Learning with Double Q-learning (2016).
     """

@@ -22,21 +22,21 @@ _MOST_POINTS = 4000  # more than that no screen shows
 def plot_history(
     history: StepHistory, names: Sequence[str] | None = None, *, smooth: int = 1
 ) -> Figure:
-    """Losses and metrics by train step, the phases in which each action was on shaded.
+    """Returns a figure of losses and metrics by train step, with the phases of each action shaded.
 
-    Where an action changes too often to be seen, its shade is as dense as it was often on.
+    If an action changes too often to be seen, the density of its shade shows how often it was on.
 
     Args:
-        history: of a `LoopControllerCallback`.
-        names: columns to draw, on a logarithmic axis; all losses if None.
-        smooth: steps in the running mean of a line.
+        history: that of a `LoopControllerCallback`.
+        names: the columns to draw, on a logarithmic axis; None for all losses.
+        smooth: the number of steps in the running mean of a line.
 
     Returns:
         A figure that belongs to no window: ``figure.savefig("training.png")``.
 
     Raises:
         ValueError: the history is empty.
-        TypeError: it is another history, such as Keras'.
+        TypeError: it is a history of another kind, such as Keras'.
         KeyError: it has no such column.
         ImportError: matplotlib is missing.
     """

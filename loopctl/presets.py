@@ -1,8 +1,9 @@
-"""Configs that people ask for, each a few lines; take them as they are or as a pattern.
+"""Ready-made configs for common requests, each a few lines; use them as they are or as a pattern.
 
-All return plain dicts for `LoopControllerCallback`, to be changed or merged with others, and use
-graph predicates, so that they run at full speed under ``steps_per_execution``. All can be saved to
-files: what is no number or text in them has a name, or is made of settings (`loopctl.objectives`).
+All functions return plain dicts for `LoopControllerCallback`, which can be changed or merged. They
+use graph predicates, so they run at full speed under ``steps_per_execution``. They can be saved to
+files, because whatever is not a number or text in them can be imported by name, or is an object
+made from its settings (`loopctl.objectives`).
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ Config = dict[str, Any]
 
 
 def alternating(branches: Mapping[str, Mapping[str, Any]], steps: Sequence[int] = ()) -> Config:
-    """A config that trains by one branch after the other, as the two halves of a GAN are.
+    """A config that trains branches in turn, like the two halves of a GAN.
 
     Args:
-        branches: by action name, what a branch of a config holds: ``{"loss": ..., "variables":
-            ..., "optimizer": ...}``.
-        steps: for how many train steps each; 1 if left out.
+        branches: a branch of a config for each action name: ``{"loss": ..., "variables": ...,
+            "optimizer": ...}``.
+        steps: the number of train steps of each turn; by default 1.
 
     Raises:
-        ConfigError: there are not as many steps as branches.
+        ConfigError: there are not as many numbers of steps as branches.
     """
     steps = list(steps) or [1] * len(branches)
     if len(steps) != len(branches):
@@ -67,14 +68,15 @@ def alternating(branches: Mapping[str, Mapping[str, Any]], steps: Sequence[int] 
 def gradual_unfreezing(
     groups: Sequence[str | Sequence[str]], epochs: int = 1, **branch: Any
 ) -> Config:
-    """A config that trains one group of variables, some epochs later the second as well, and so on.
+    """A config that trains one group of variables first, and adds another one every few epochs.
 
-    One action per stage, whose loss is ``loss_stage_<n>``; `loss` is that of the stage under way.
+    There is one action for each stage, with the loss ``loss_stage_<n>``; `loss` is that of the
+    current stage.
 
     Args:
         groups: globs over ``variable.path`` or lists of these, usually from the head downwards.
-        epochs: between one group and the next.
-        branch: what else each branch holds.
+        epochs: the number of epochs in each stage; the last stage goes on.
+        branch: what else each branch contains.
 
     Source: Howard and Ruder, Universal Language Model Fine-tuning for Text Classification (2018),
         section 3.3.
@@ -93,11 +95,11 @@ def gradual_unfreezing(
 
 
 def delayed_regularization(after: Condition, **branch: Any) -> Config:
-    """A config that trains with the layers' regularisation whenever `after` holds, else without.
+    """A config that trains with the layers' regularisation while `after` holds, otherwise without.
 
     Args:
         after: e.g. ``(when.epochs >= 10) & (when.loss.mean(1000) < 1)``.
-        branch: what else both branches hold.
+        branch: what else both branches contain.
     """
     return {
         "regularized": {
@@ -109,14 +111,14 @@ def delayed_regularization(after: Condition, **branch: Any) -> Config:
 
 
 def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss_below: float = 1.0) -> Config:
-    """A config: the recipe of chapter 6 for iNALU layers, in the graph.
+    """A config for iNALU layers: the recipe of chapter 6, with graph predicates.
 
-    Weights are trained in 8 of 10 batches and gates in the others, both clipped to ±0.1; `delay`
-    epochs after the last reinitialisation and later, the regulariser is applied in a substep of its
-    own whenever the last loss was below `loss_below`.
+    Weights are trained in 8 of 10 batches and gates in the others, with gradients clipped to ±0.1.
+    From `delay` epochs after the last reinitialisation on, the regulariser is applied in a substep
+    of its own whenever the last loss was below `loss_below`.
 
-    Source: figures 6.3 and 6.4 of the thesis, whose counter counts an epoch as it begins: its
-    ``epochs > 10`` holds from the eleventh epoch on, as ``reinit_epochs >= 10`` does here.
+    Source: figures 6.3 and 6.4 of the thesis, which counts an epoch when it begins: its ``epochs >
+    10`` holds from the eleventh epoch on, like ``reinit_epochs >= 10`` here.
     """
     return {
         "gate": {
@@ -132,11 +134,11 @@ def inalu(gates: Selector | str = "*/g", *, delay: int = 10, loss_below: float =
 
 
 def sharpness_aware(radius: float | Number = 0.05, **branch: Any) -> Config:
-    """A config that takes gradients uphill, so that what is found is flat (SAM).
+    """A config that takes gradients a little uphill, in order to find flat minima (SAM).
 
     Args:
         radius: how far uphill.
-        branch: what else the branch holds.
+        branch: what else the branch contains.
 
     Source: Foret et al., Sharpness-Aware Minimization (2021), algorithm 1.
     """
@@ -144,12 +146,12 @@ def sharpness_aware(radius: float | Number = 0.05, **branch: Any) -> Config:
 
 
 def private(clip: float | Number, noise: float | Number, **branch: Any) -> Config:
-    """A config that clips each example's gradient and adds noise to their sum (DP-SGD).
+    """A config that clips the gradient of each example and adds noise to their sum (DP-SGD).
 
     Args:
-        clip: the norm that a gradient is clipped to.
-        noise: standard deviation, in multiples of `clip`. What privacy that gives is not computed.
-        branch: what else the branch holds.
+        clip: the norm to which each gradient is clipped.
+        noise: the standard deviation, in multiples of `clip`. How private that is, is not computed.
+        branch: what else the branch contains.
 
     Source: Abadi et al., Deep Learning with Differential Privacy (2016), algorithm 1.
     """
@@ -165,14 +167,16 @@ def discriminative_fine_tuning(
     head_epochs: int = 1,
     **branch: Any,
 ) -> Config:
-    """A config that tunes a trained model, slower the deeper, on statistics that stay as they are.
+    """A config that fine-tunes a trained model with a learning rate for each layer.
+
+    Moving statistics stay as they are.
 
     Args:
-        factors: of the learning rate, by globs over ``variable.path``.
-        frozen: globs over names of layers that run as in inference.
+        factors: factors of the learning rate, by globs over ``variable.path``.
+        frozen: globs over names of layers that run in inference mode.
         head: globs over paths: what is trained alone at first.
-        head_epochs: how long.
-        branch: what else the branches hold.
+        head_epochs: for how many epochs.
+        branch: what else the branches contain.
 
     Source: Howard and Ruder, Universal Language Model Fine-tuning for Text Classification (2018),
         section 3.2.
@@ -187,13 +191,14 @@ def discriminative_fine_tuning(
 def kl_annealing(
     objective: Callable[[Any, Any], Any], over: int, *, part: str = "kl", **branch: Any
 ) -> Config:
-    """A config that trains by an objective, one part of which counts for more and more.
+    """A config that trains on an objective and raises the weight of one of its parts from 0 to 1.
 
     Args:
-        objective: ``fn(model, data)`` -> a dict of losses, as of a variational autoencoder.
-        over: train steps until the part counts once.
-        part: its name.
-        branch: what else the branch holds.
+        objective: ``fn(model, data)`` -> a dict of losses, for example of a variational
+            autoencoder.
+        over: the number of train steps until the weight is 1.
+        part: the name of the part.
+        branch: what else the branch contains.
 
     Source: Bowman et al., Generating Sentences from a Continuous Space (2016), section 3.1.
     """
@@ -214,16 +219,17 @@ def distillation(
     soft: float = 0.9,
     **branch: Any,
 ) -> Config:
-    """A config that trains one submodel by labels and by what another makes of the same batch.
+    """A config that trains a student on the labels and on a teacher's answers to the same batch.
 
     Both return logits, (batch, classes); labels are integers, (batch,) or (batch, 1). The parts of
-    the loss are `hard` and `soft`; metrics measure the student's logits.
+    the loss are called `hard` and `soft`; metrics are computed from the student's logits.
 
     Args:
-        student, teacher: attributes of the model. The teacher infers, and is not trained.
-        temperature: by which logits are divided.
-        soft: what the teacher counts, of 1.
-        branch: what else the branch holds.
+        student, teacher: names of the model's attributes. The teacher runs in inference mode and
+            is not trained.
+        temperature: logits are divided by this.
+        soft: the weight of the teacher's answers; that of the labels is 1 - `soft`.
+        branch: what else the branch contains.
 
     Source: Hinton et al., Distilling the Knowledge in a Neural Network (2015), section 2.
     """
@@ -242,16 +248,16 @@ def adversarial_with_penalty(
     critic_optimizer: Any = None,
     generator_optimizer: Any = None,
 ) -> Config:
-    """A config of a critic with a gradient penalty, and a generator that follows (WGAN-GP).
+    """A config that trains a critic with a gradient penalty and, less often, a generator (WGAN-GP).
 
-    The generator takes noise, (batch, features), which is drawn by the model's ``seed``, a
+    The generator takes noise, (batch, features), drawn with the model's ``seed``, a
     ``keras.random.SeedGenerator``, if it has one.
 
     Args:
-        generator, critic: attributes of the model.
-        penalty: what the penalty counts.
-        every: the generator is trained in one of so many train steps.
-        critic_optimizer, generator_optimizer: their own; None: the compiled one.
+        generator, critic: names of the model's attributes.
+        penalty: the weight of the penalty.
+        every: the generator is trained in one train step out of this many.
+        critic_optimizer, generator_optimizer: optimizers of their own; None: the compiled one.
 
     Source: Gulrajani et al., Improved Training of Wasserstein GANs (2017), algorithm 1.
     """
@@ -281,11 +287,11 @@ def bootstrapped_views(
     """A config that learns, without labels, to predict one view of a sample from another (BYOL).
 
     Args:
-        views: of a batch, two: ``fn(x) -> (one, other)``.
-        online, predictor, target: attributes of the model. What the predictor makes of the online
-            network's view is held against the target network's other view.
-        decay: of the average of the online network that the target network is.
-        branch: what else the branch holds.
+        views: returns two views of a batch: ``fn(x) -> (one, other)``.
+        online, predictor, target: names of the model's attributes. The predictor's output for the
+            online network's view is compared with the target network's output for the other view.
+        decay: of the moving average of the online network's weights that the target network holds.
+        branch: what else the branch contains.
 
     Source: Grill et al., Bootstrap Your Own Latent (2020), section 3.1.
     """
@@ -304,16 +310,16 @@ def deep_q(
     decay: float = 0.99,
     **branch: Any,
 ) -> Config:
-    """A config of double Q-learning with a target network, on batches of transitions.
+    """A config for double Q-learning with a target network, on batches of transitions.
 
     A batch is a dict of ``state`` and ``next_state``, (batch, ...), ``action``, integers (batch,),
-    ``reward`` and ``done``, floats (batch,). Both networks return values of actions.
+    ``reward`` and ``done``, floats (batch,). Both networks return a value for each action.
 
     Args:
-        online, target: attributes of the model.
-        discount: of later rewards.
-        decay: of the average of the online network that the target network is.
-        branch: what else the branch holds.
+        online, target: names of the model's attributes.
+        discount: the factor by which later rewards count less.
+        decay: of the moving average of the online network's weights that the target network holds.
+        branch: what else the branch contains.
 
     Source: van Hasselt et al., Deep Reinforcement Learning with Double Q-learning (2016);
         Lillicrap et al., Continuous control with deep reinforcement learning (2016), for averages.
@@ -326,7 +332,7 @@ def deep_q(
 
 
 def _following(target: str, online: str, decay: float) -> Config:
-    """A target network takes the average of the online one."""
+    """The target network holds a moving average of the online one."""
     return {"average": {"decay": decay, "into": Submodel(target), "of": Submodel(online)}}
 
 

@@ -3,22 +3,22 @@
     {"gate": {"cond": when.batches % 10 < 8, True: {...}}}
     {"late": {"cond": (when.epochs >= 10) & (when.loss.mean(3000) < 0.2), True: {...}}}
 
-Counters are 64-bit integers, everything else is computed in float64. ``when.<name>`` is the column
-of that name in the callback's history: a loss, a metric, a control state. Its statistics reach
-back to the last reinitialisation and no further: a window larger than what has been seen is the
-window of what has been seen; with nothing seen yet, or a NaN among what was seen, the statistic is
-NaN and a comparison with it False (``!=``: True).
+Counters are 64-bit integers; everything else is computed in float64. ``when.<name>`` is the column
+of that name in the callback's history: a loss, a metric or a control state. Its statistics reach
+back to the last reinitialisation at most; if fewer values have been seen than a window holds, all
+of them are used. If nothing has been seen yet, or if there is a NaN in the window, the statistic is
+NaN and comparisons with it are False (except that ``!=`` is True).
 
-``when.val_<name>`` is what ``fit`` measures on validation data: a value for each epoch that was
-validated, known when that epoch has ended and throughout the next.
+``when.val_<name>`` is what ``fit`` measures on validation data. It has one value for each validated
+epoch, known at the end of that epoch and throughout the next one.
 
-``when.plateau(column, patience)`` holds while no value has been better than the best for so long.
+``when.plateau(column, patience)`` holds if there has been no better value for `patience` values.
 
-Numbers may also follow a counter, for weights and rates: `linear`, `cosine`, `piecewise`, with
-arithmetic, `minimum` and `maximum`.
+Numbers that follow a counter serve as weights and learning rates: `linear`, `cosine`, `piecewise`,
+combined by arithmetic, `minimum` and `maximum`.
 
-Conditions are combined by ``&``, ``|`` and ``~``. Called with a callback, a condition is evaluated
-on the host, so that it serves an async action as well.
+Conditions are combined with ``&``, ``|`` and ``~``. If a condition is called with a callback, it is
+evaluated on the host, so it can be used in an async action as well.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ always: _config.Condition = _config.Always()
 
 
 def column(name: str) -> _config.Series:
-    """The history's column `name`, if it is no identifier or hidden by a name of this module."""
+    """The column `name` of the history, for names that ``when.<name>`` cannot spell.
+
+    These are names that are no Python identifiers, and names that this module uses itself.
+    """
     return _config.Series(name)
 
 

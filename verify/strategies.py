@@ -1,6 +1,6 @@
-"""Hypothesis strategies for small models and the configs that fit them.
+"""Hypothesis strategies for small models and configs that suit them.
 
-For fuzzing a training set-up of one's own against the graph::
+Use them to test your own set-up on random models and configs::
 
     @given(strategies.setups())
     def test_control(setup):

@@ -64,19 +64,19 @@ def _settings(best: Best, *more: int) -> str:
 def since_best(
     column: Series, *, window: int = 1, delta: float = 0.0, mode: str | None = None
 ) -> Number:
-    """How many values of a column have come since its best one, 0 with nothing seen.
+    """The number of values in a column since its best one; 0 before there are any.
 
-    A value for each train step; of ``when.val_<name>`` one for each epoch that was validated. Those
-    before the last reinitialisation don't count.
+    A column has one value for each train step; ``when.val_<name>`` has one for each validated
+    epoch. Values before the last reinitialisation do not count.
 
     Args:
         column: such as ``when.loss``.
-        window: the means of so many values are judged.
-        delta: by how much a value has to be better than the best one; NaN never is.
-        mode: "min" or "max", what is better; needs not be said of losses.
+        window: compare means over this many values.
+        delta: by how much a value has to be better than the best one; NaN is never better.
+        mode: "min" or "max", which is better; may be left out for losses.
 
     Raises:
-        TypeError, ValueError: an argument is no such thing.
+        TypeError, ValueError: an argument is not of these kinds.
     """
     return SinceBest(_best("since_best", column, window, delta, mode))
 
@@ -89,14 +89,14 @@ def plateau(
     delta: float = 0.0,
     mode: str | None = None,
 ) -> Condition:
-    """True as long as `patience` values or more of a column have come since its best one.
+    """True as long as the last `patience` values of a column are not better than its best one.
 
     Args:
-        column, window, delta, mode: as of `since_best`.
+        column, window, delta, mode: as for `since_best`.
         patience: at least 1.
 
     Raises:
-        TypeError, ValueError: an argument is no such thing.
+        TypeError, ValueError: an argument is not of these kinds.
     """
     best = _best("plateau", column, window, delta, mode)
     return Plateau(SinceBest(best), _count(patience, f"when.plateau: patience={patience!r}"))

@@ -43,7 +43,7 @@ def parse(text: str, *, where: str = "predicate") -> predicates.Condition:
     """The graph predicate that `text` spells, with or without the prefix ``when.``.
 
     Raises:
-        ConfigError: `text` is no such predicate; names `where`.
+        ConfigError: `text` does not spell a predicate; the message begins with `where`.
     """
     result = _parsed(text, where, "graph predicate")
     if not isinstance(result, predicates.Condition):
@@ -57,7 +57,7 @@ def parse_value(text: str, *, where: str = "value") -> predicates.Number:
     """The number that `text` spells, such as ``linear(0, 1, over=100)``.
 
     Raises:
-        ConfigError: `text` is no such number; names `where`.
+        ConfigError: `text` does not spell a number; the message begins with `where`.
     """
     result = _parsed(text, where, "value of `when`")
     if not isinstance(result, predicates.Number):

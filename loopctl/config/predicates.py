@@ -390,7 +390,7 @@ def _shown(expression: Any, least: int) -> str:
 
 
 def every(period: int) -> Condition:
-    """True in one of `period` train steps, beginning with the first."""
+    """True in one train step out of `period`, starting with the first."""
     if isinstance(period, bool) or not isinstance(period, int) or period < 1:
         raise ValueError(f"when.every({period!r}): a period of at least 1 step is needed")
     return Every(int(period))

@@ -98,37 +98,37 @@ def _of(count: Number) -> str:
 
 
 def linear(start: float, end: float, *, over: float, of: Number = BATCHES) -> Number:
-    """From `start` to `end` on a straight line.
+    """A number that goes from `start` to `end` in a straight line.
 
     Args:
-        start, end: at a count of zero and below, and from `over` on.
-        over: how many of what is counted it takes.
-        of: what is counted: train steps, unless another counter or expression is given, such as
+        start, end: the values up to a count of zero, and from a count of `over` on.
+        over: the count that it takes.
+        of: what is counted: train steps by default, or another counter or expression such as
             ``when.epochs`` or ``when.batches - 100``.
 
     Raises:
-        TypeError, ValueError: an argument is no such number.
+        TypeError, ValueError: an argument is not such a number.
     """
     return _ramp("linear", start, end, over, of)
 
 
 def cosine(start: float, end: float, *, over: float, of: Number = BATCHES) -> Number:
-    """The same on half a period of a cosine: slow at both ends."""
+    """A number that goes from `start` to `end` along half a period of a cosine; see `linear`."""
     return _ramp("cosine", start, end, over, of)
 
 
 def piecewise(
     boundaries: Sequence[float], values: Sequence[float], *, of: Number = BATCHES
 ) -> Number:
-    """The first of `values`, and the next one from each of `boundaries` on.
+    """A number that is the first of `values`, and the next one from each boundary on.
 
     Args:
-        boundaries: counts, each above the one before.
-        values: one more than boundaries.
-        of: what is counted, as of `linear`.
+        boundaries: counts in increasing order.
+        values: one more than there are boundaries.
+        of: what is counted, as for `linear`.
 
     Raises:
-        TypeError, ValueError: an argument is no such sequence.
+        TypeError, ValueError: an argument is not such a sequence.
     """
     shown = f"when.piecewise({boundaries!r}, {values!r})"
     for given in (boundaries, values):

@@ -15,30 +15,33 @@ _SUFFIX = ".weights.h5"
 
 
 class Backup(keras.callbacks.Callback):
-    """Saves a training, so that the next `fit` goes on from there.
+    """Saves a training so that the next `fit` continues it, even after a kill at any moment.
 
-    ``model.fit(..., initial_epoch=backup.epoch, callbacks=[control, backup])``, the backup last: it
-    keeps what the others leave behind. Under control, the state of control is saved as well.
+    Pass it as the last callback, because it saves what the others leave behind:
+    ``model.fit(..., initial_epoch=backup.epoch, callbacks=[control, backup])``. If loopctl controls
+    the training, its state is saved as well.
 
-    Keras' BackupAndRestore overwrites its file in place, and the epoch's number is in another one:
-    a kill while it writes leaves nothing to go on from, or an epoch that is trained twice. Here
-    everything is in one file, which is replaced at once.
+    Keras' BackupAndRestore overwrites its file in place and keeps the number of the epoch in
+    another one. If the process is killed while it writes, there may be nothing left to continue
+    from, or an epoch is trained twice. Here, everything is in one file that is replaced atomically.
 
     Args:
-        directory: of this training alone, made if missing. It is the caller's to remove.
-        steps: save after so many train steps, or the execution in which they end, wherever that is
-            in an epoch; None: after each epoch. Needs control. The place in the data is saved where
-            TensorFlow can save it, and a warning says where not. The next `fit` passes over the
-            steps of the epoch that are done; other callbacks hear of them as ever.
+        directory: a directory for this training alone, which is created if it does not exist, and
+            never removed.
+        steps: save after this many train steps, at the end of an execution, also within an epoch;
+            None: after each epoch. It requires a `LoopControllerCallback`. The position in the data
+            is saved if TensorFlow can save it; if not, a warning says so. The next `fit` skips the
+            steps of the epoch that are done, but tells other callbacks about them.
 
     Attributes:
-        epoch: the first that is not trained yet, from 0.
-        step: how many train steps of it are.
-        stopped: whether the training ended itself (``model.stop_training``) before the last epoch.
+        epoch: the first epoch that is not complete, counted from 0.
+        step: how many of its train steps are done.
+        stopped: whether the training stopped by itself (``model.stop_training``) before the last
+            epoch.
 
     Raises:
-        ConfigError: `steps` is no such number; and in `fit`, if that begins with another epoch, or,
-            with `steps`, has no control, or several replicas.
+        ConfigError: `steps` is not a positive integer; in `fit`, if it begins with another epoch
+            or, with `steps`, there is no `LoopControllerCallback` or there are several replicas.
     """
 
     def __init__(self, directory: str | Path, steps: int | None = None) -> None:

@@ -28,50 +28,50 @@ _SAVED = "_loopctl_state"  # attribute of a model in training: what Keras saves 
 
 
 class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
-    """Compiles a dict of named actions into the train step of an ordinary ``model.fit``.
+    """A Keras callback that compiles a dict of named actions into the train step of ``model.fit``.
 
     Args:
-        config: ``{"<action>": {"cond": ..., True: {...}, False: {...}}}``. A condition is a
-            function of this callback, evaluated on the host before every train step, or a graph
-            predicate (`loopctl.when`), evaluated in the graph. Actions run in order inside one
+        config: ``{"<action>": {"cond": ..., True: {...}, False: {...}}}``. A condition is either a
+            function of this callback, called on the host before every train step, or a graph
+            predicate (`loopctl.when`), evaluated in the graph. Actions run in order within one
             train step. Keys of a branch:
 
             - ``loss``: a ``keras.losses.Loss``, function, name, or one per output; None for zero
-            - ``loss_weights``: as of ``compile``: numbers, numbers of `loopctl.when`, variables
+            - ``loss_weights``: as for ``compile``; also numbers of `loopctl.when`, variables
             - ``objective``: ``fn(model, data)`` -> a loss, ``(loss, y_pred)`` or a dict of losses
             - ``regularize``: True, False, globs over layers' names, ``fn(model) -> layers``
-            - ``inference``: layers that run with ``training=False``, said as for ``regularize``
+            - ``inference``: layers that run with ``training=False``; values as for ``regularize``
             - ``variables`` or ``excluded_variables``: ``fn(model) -> variables``, globs over paths
-            - ``ascend``: radius (SAM), or ``fn(gradients, variables) -> offsets``
+            - ``ascend``: a radius (SAM), or ``fn(gradients, variables) -> offsets``
             - ``per_example``: ``{"clip": c, "noise": s}``: clips each example's gradient (DP-SGD)
             - ``gradients``: ``fn(gradients, variables) -> gradients``, before clipping
             - ``clipping``: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``
-            - ``optimizer``: this branch's own, or ``{glob: optimizer}``
+            - ``optimizer``: an optimizer of this branch's own, or ``{glob: optimizer}``
             - ``learning_rate``: a number, also of `loopctl.when`, a schedule, ``{glob: factor}``
-            - ``repeat``: how often per train step
-            - ``accumulate``: of how many train steps the gradients are averaged for one update
-            - ``average``: ``{"decay": d}``, a moving average of what the branch trains, with
-              ``"start"`` (a graph predicate) and ``"into"`` (a model that follows) if need be
-            - ``skip_nonfinite``: leaves out updates whose gradients are not finite, and counts them
-            - ``update_statistics``: whether moving statistics move; else once per train step
+            - ``repeat``: how often the branch runs per train step
+            - ``accumulate``: over how many train steps gradients are averaged for one update
+            - ``average``: ``{"decay": d}``, a moving average of what the branch trains; optionally
+              with ``"start"`` (a graph predicate) and ``"into"`` (a model that follows)
+            - ``skip_nonfinite``: whether to skip (and count) updates with non-finite gradients
+            - ``update_statistics``: whether moving statistics are updated; once per step if missing
         async_config: ``{"<name>": {"cond": fn(callback) -> bool, "model": fn(model),
             "callback": fn(callback), "when": "epoch_end", "reset_optimizer": False}}``, evaluated
-            in order at each epoch's end, or at ``"validation_end"``, ``"batch_end"`` or
-            ``"train_begin"``; ``"step": when.every(100)`` instead: after such train steps;
-            ``reset_optimizer`` resets the slots of the variables that ``model`` has changed.
-        verbose: 0 silent; 1 says when async actions happen.
-        optimize: let branches of an action share one forward pass where they can.
+            in order at the end of each epoch, or at ``"validation_end"``, ``"batch_end"`` or
+            ``"train_begin"``; with ``"step": when.every(100)`` instead, after such train steps.
+            ``reset_optimizer`` resets the optimizers' state for variables that ``model`` changed.
+        verbose: 0 for silence; 1 to print a line when an async action runs.
+        optimize: whether branches of an action share one forward pass where possible.
 
     Attributes:
-        epochs, batches, batches_in_epochs: finished epochs, train steps, and train steps of the
-            current epoch, since ``fit`` began.
-        history: one mapping per train step: every loss, metric and control state by name.
+        epochs, batches, batches_in_epochs: the numbers of finished epochs, of train steps, and of
+            train steps in the current epoch, since ``fit`` began.
+        history: one mapping per train step with every loss, metric and control state by name.
         reinit_epochs, reinit_batches, reinit_history: the same since the last reinitialisation,
-            that is since `epochs`, `batches` or `history` was last assigned.
-        config, async_config: as given.
+            that is, since `epochs`, `batches` or `history` was last assigned.
+        config, async_config: as passed.
 
     Raises:
-        ConfigError: at construction, or at `attach` for what only a model can tell.
+        ConfigError: at construction, or at `attach` if a mistake can only be seen with a model.
 
     Source:
         Thesis, sections 3.2, 4.1, 7.1 and 7.2, appendix C.
@@ -101,17 +101,17 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
     # -- compiling --------------------------------------------------------------------------------
 
     def attach(self, model: keras.Model) -> LoopControllerCallback:
-        """Compiles the plan for `model` with no training, so that its graphs can be verified.
+        """Compiles the config for `model` without training, so that its graphs can be verified.
 
-        Binds ``model.control_variables`` and ``model.<action>_on`` / ``_off``. The model has to be
-        compiled and built. A plan that does not fit leaves it untouched.
+        Sets ``model.control_variables`` and ``model.<action>_on`` / ``_off``. The model has to be
+        compiled and built. If the config does not fit the model, the model is not changed.
 
         Returns:
             This callback.
 
         Raises:
             ConfigError: the model is not compiled or built, or is being trained under another
-                callback, or the plan does not fit it.
+                callback, or the config does not fit it.
         """
         if unbuilt := unbuilt_layers(model):
             warnings.warn(
@@ -337,20 +337,20 @@ class LoopControllerCallback(Resumable, Inspected, keras.callbacks.Callback):
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
     ) -> dict[str, float]:
-        """One train step under control, outside of ``fit``, on the model this is attached to.
+        """Runs one controlled train step outside of ``fit``, and returns its logs.
 
-        Counters and history go on from call to call; ``callback.on_epoch_begin(epoch)`` and
-        ``on_epoch_end(epoch)`` are the caller's to call, if there are to be epochs.
+        Counters and history continue from call to call. If there are to be epochs, call
+        ``callback.on_epoch_begin(epoch)`` and ``on_epoch_end(epoch)`` yourself.
 
         Args:
             x, y, sample_weight: one batch, (batch, ...) arrays or tensors, or structures of these.
             class_weight: instead of `sample_weight`: weights by class.
 
         Returns:
-            The logs of the step: epoch means of losses and metrics, control states.
+            Losses and metrics as means over the epoch so far, and control states.
 
         Raises:
-            ValueError: both weights are given, or classes can't be told from `y`.
+            ValueError: both kinds of weights are given, or `y` does not contain classes.
         """
         if class_weight is not None:
             if sample_weight is not None:

@@ -15,11 +15,10 @@ Array = np.ndarray[Any, Any]
 
 
 class StepHistory(Sequence[Mapping[str, Value]]):
-    """One mapping per train step: every loss, metric and control state by name.
+    """What happened in each train step: a sequence of mappings with all losses, metrics and states.
 
-    Numbers are stored in columns, 8 bytes each (1 for a control state). A name that is missing in
-    some step reads as NaN there. `since` gives a view of the later steps, which sees what is
-    appended afterwards.
+    Numbers are stored in columns, 8 bytes each (1 for a control state). A name that is missing in a
+    step reads as NaN there.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Value]] = ()) -> None:
@@ -30,7 +29,7 @@ class StepHistory(Sequence[Mapping[str, Value]]):
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> StepHistory:
-        """From arrays of one length by name, as `to_dict` gives them."""
+        """A history made of arrays of the same length by name, as `to_dict` returns them."""
         history = cls()
         names = list(columns)
         if names and len(columns[names[0]]):
@@ -41,7 +40,7 @@ class StepHistory(Sequence[Mapping[str, Value]]):
         return history
 
     def since(self, start: int) -> StepHistory:
-        """The steps from `start` on, without a copy."""
+        """A view of the steps from `start` on, without a copy; it also shows steps added later."""
         view = StepHistory()
         view._columns, view._start = self._columns, self._start + start
         return view
@@ -55,12 +54,12 @@ class StepHistory(Sequence[Mapping[str, Value]]):
     def record(
         self, names: Sequence[str], values: Array, states: frozenset[str] = frozenset()
     ) -> None:
-        """Adds steps.
+        """Adds several steps.
 
         Args:
-            names: of the columns.
+            names: the names of the columns.
             values: (steps, columns), float64.
-            states: names of the columns that hold booleans.
+            states: the names of the columns that hold booleans.
         """
         steps, length = len(values), self._total
         for i, name in enumerate(names):
@@ -80,7 +79,7 @@ class StepHistory(Sequence[Mapping[str, Value]]):
             column.extend([float("nan")] * steps)
 
     def column(self, name: str, last: int | None = None) -> Array:
-        """The (last) values of one name, (steps,): float64, or bool of a control state. A copy.
+        """A copy of the (last) values in a column, (steps,): float64, or bool for control states.
 
         Raises:
             KeyError: no step has a value of that name.
@@ -94,7 +93,10 @@ class StepHistory(Sequence[Mapping[str, Value]]):
         return np.frombuffer(column, dtype)[start:].copy()
 
     def to_dict(self) -> dict[str, Array]:
-        """Arrays (steps,) by name: float64, bool of control states. Made for a pandas.DataFrame."""
+        """All columns as arrays (steps,) by name: float64, or bool for control states.
+
+        A ``pandas.DataFrame`` can be made of it.
+        """
         return {name: self.column(name) for name in self._columns}
 
     @property

@@ -21,13 +21,13 @@ _DIGITS = 5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Replay:
-    """What a step computes, and what it was expected to compute, of the same numbers.
+    """What a step computes and what was expected, for the same random inputs.
 
     Attributes:
-        draw: which draw of these numbers it is.
-        sides: for each variable (``objective``), or each prediction that a loss may judge
-            (``loss``): `of`, its path or name; `found` and `expected`, gradients as arrays of
-            float64; `fed`, by name, what both were computed of.
+        draw: the number of the random draw.
+        sides: one entry for each variable (``objective``), or for each prediction that a loss may
+            judge (``loss``). Each has `of`, its path or name; `found` and `expected`, the gradients
+            as float64 arrays; and `fed`, the inputs of both, by name.
     """
 
     draw: int
@@ -37,7 +37,7 @@ class Replay:
         return "\n".join([f"draw {self.draw}", *(line for s in self.sides for line in _told(s))])
 
     def __getitem__(self, of: str) -> Sides:
-        """The sides of one variable, or prediction."""
+        """The two sides for one variable or prediction."""
         return next(sides for sides in self.sides if sides.of == of)
 
 
@@ -49,16 +49,16 @@ def replay(
     signature: str | None = None,
     **expected: Any,
 ) -> Replay:
-    """Evaluates what `assert_graph` compared, and both results on the draw that it names.
+    """Returns both sides of what `assert_graph` compared, evaluated on the draw that it named.
 
     Args:
-        target, args, model, signature: as of `assert_graph`.
-        draw: the number of the draw that a violation tells of.
-        expected: one keyword of `assert_graph` with its value, ``objective`` or ``loss``.
+        target, args, model, signature: as for `verify.assert_graph`.
+        draw: the number of the draw, as named in the violation.
+        expected: one keyword of `assert_graph` and its value: ``objective`` or ``loss``.
 
     Raises:
-        TypeError: another keyword, or several.
-        ValueError: nothing can be computed in that draw; says why.
+        TypeError: another keyword is given, or several.
+        ValueError: nothing can be computed for that draw; the message says why.
     """
     replayed = [name for name, keyword in KEYWORDS.items() if keyword.sides is not None]
     if len(expected) != 1 or not set(expected) <= set(replayed):

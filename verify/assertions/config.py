@@ -41,27 +41,27 @@ from verify.step import Step, capture
 
 @no_collection()
 def assert_config(model: keras.Model, callback: Any, batch: Any) -> tuple[str, ...]:
-    """What no graph was held against, of a config that every substep of a controlled model is as.
+    """Asserts that every substep does what the config says; returns what a graph cannot tell.
 
-    Checks each bound substep (``model.<action>_on`` / ``_off``) on its own and, where the callback
-    is attached to this model, each branch of the main step, guarded by its control variable:
-    losses, terms, clips, what is trained, in which mode layers run, how often, and under which
-    condition; and of the substeps (not among replicas) by which optimizer, of how many steps'
-    gradients, of which objective, and what follows.
+    Checks each substep of the model (``model.<action>_on`` and ``_off``) by itself and, if the
+    callback is attached to this model, each branch of the main step as its control variable chooses
+    it: losses, regularisation terms, clips, trained variables, modes of layers, repetitions and
+    conditions. In the substeps, unless there are several replicas, it also checks optimizers,
+    accumulation, objectives and averages.
 
     Returns:
-        A line for each thing that the config says and that can't be told from a graph, with its
-        place, its key and the reason; empty where everything was asked for. It is no fault:
-        ``assert not verify.assert_config(...)`` asks for configs that can be checked whole.
+        One line for each part of the config that cannot be checked in a graph, with its place, its
+        key and the reason; empty if everything was checked. Such a line is no fault. To require
+        that the whole config can be checked, write ``assert not verify.assert_config(...)``.
 
     Args:
-        model: a model under control (``callback.attach(model)`` or after ``fit``).
-        callback: the ``LoopControllerCallback``; only its ``config`` tells what is expected.
+        model: a controlled model, after ``callback.attach(model)`` or ``fit``.
+        callback: the ``LoopControllerCallback`` whose ``config`` says what is expected.
         batch: ``(x, y)`` or ``(x, y, sample_weight)``: tensors, arrays or ``tf.TensorSpec``.
 
     Raises:
         GraphAssertionError: with the violations of all substeps.
-        ValueError: the model is not under control.
+        ValueError: the model is not controlled.
     """
     __tracebackhide__ = True
     if not hasattr(model, "control_variables"):

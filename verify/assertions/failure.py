@@ -15,9 +15,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class GraphAssertionError(AssertionError):
-    """A step is not what it was asserted to be; the message lists every violation.
+    """A step is not what it was asserted to be. The message lists all violations.
 
-    `in_one_line`: the first of them, for summaries.
+    `violations` has them as objects; `in_one_line` is the first one, for summaries.
     """
 
     __module__ = "verify"  # where people import it from, and so what a traceback calls it

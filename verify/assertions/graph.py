@@ -41,112 +41,122 @@ def assert_graph(
     model: Any = None,
     signature: str | None = None,
 ) -> None:
-    """Asserts what a training step does, from its traced graph. Keywords left out are unchecked.
+    """Asserts what a training step does, from its traced graph; returns None if all of it holds.
+
+    Every keyword is optional, and what is left out is not checked. A *selection* is a variable, a
+    path, a glob over ``variable.path``, or a list of these; ``"!glob"`` in a list makes an
+    exception.
 
     Args:
         target: a ``tf.function``, any other callable or a ``ConcreteFunction``; a compiled Keras
-            model or one of its ``train_step``, ``train_function`` and so on; a ``FuncGraph``; a
-            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``; what
-            `verify.trace` has made of one of these.
-        args: a batch to trace with, ``(x, y)`` or ``(x, y, sample_weight)``, as one tuple or one
-            by one: tensors, arrays or ``tf.TensorSpec``; or a ``tf.data.Dataset`` of such. Left
-            out for what has been traced before, as a ``train_function`` that has run.
-        loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name or a list
-            of these: exactly these data losses have a gradient that reaches an update, however
-            they are written, with their constants and reduction (a function, or
-            ``reduction=None``: in some mean), multiplied by nothing, or by the number or variable
-            of a pair ``(loss, weight)``. In a dict by output of the known model each is of that
-            output and its target; in a dict by variables, paths or globs each trains exactly
-            these. ``None`` or ``[]``: no data loss does. Nor is a gradient multiplied by another
-            number before the optimizer, unless `allow_transforms`.
-        objective: a function of the step's arguments (where that is one tuple, of its parts as
-            well) that makes one number: the gradient by which each variable is updated is that of
-            this function, with all it depends on: layers' losses, penalties, other models. Or a
-            dict of such by variables, paths or globs, each of those that it depends on; ``None``
-            there: no gradient updates these. Where backward passes follow one another, variables
-            are as they are when a pass reads them. Nor is a gradient changed before the optimizer
-            (multiplied by a number, with noise added to it), unless `allow_transforms` or the
-            function says what enters the optimizer; clips are left to `clipping`.
-        forward: a model, or a function of the step's arguments (as for `objective`) that makes a
-            real tensor, or a structure of such: what the loss judges is what this computes.
-            ``True``: what the model that the step is known to train computes. A model
-            is called in training mode, on the first argument or part of the batch; for inference
-            say ``lambda x, y: model(x, training=False)``. Compared by values and precision, on what
-            variables hold and with the same random numbers: activations, rates of dropout, what
-            layers are there. ``None``: no prediction is judged.
-        regularization: an int: so many terms reach an update, one per variable and regulariser;
-            ``True``: at least one; ``False``: none; ``"all"``: what the known model has; a list
-            of ``(variable, regulariser or its name in Keras)``: exactly these, ``[]`` none,
-            multiplied by nothing, or by the number or variable that is third.
+            model or its ``train_step``, ``train_function`` and so on; a ``FuncGraph``; a
+            ``GraphDef``; the path of a SavedModel or of a file with a ``GraphDef``; or what
+            `verify.trace` returned for one of these.
+        args: the batch to trace with, ``(x, y)`` or ``(x, y, sample_weight)``, either as one tuple
+            or as separate arguments: tensors, arrays or ``tf.TensorSpec``; or a
+            ``tf.data.Dataset`` of such batches. Leave it out if `target` has been traced already,
+            like a ``train_function`` that has run.
+        loss: a ``keras.losses.Loss``, a function ``(y_true, y_pred)``, a registered name, or a list
+            of these. Exactly these data losses have a gradient that reaches an update, however
+            they are written, with the same constants and reduction (for a function or
+            ``reduction=None``, any mean). Their weight is 1, or the number or variable in a pair
+            ``(loss, weight)``. In a dict by output of the model, each loss is that of its output
+            and its target; in a dict by selection, each trains exactly the selected variables.
+            ``None`` or ``[]``: no data loss reaches an update. Unless `allow_transforms` is set,
+            gradients must not be multiplied by any other number before the optimizer.
+        objective: a function of the step's arguments that returns a scalar. (If the step takes one
+            tuple, the function may also take its parts.) Each variable is updated by the gradient
+            of this function, which has to include everything: the losses of layers, penalties,
+            other models. In a dict by selection, each function applies to those of the selected
+            variables that it depends on, and ``None`` means that no gradient updates the selected
+            variables. If one backward pass follows another, the function sees variables as they
+            are when that pass reads them. Unless `allow_transforms` is set, or the function itself
+            says what enters the optimizer, gradients must not be changed before the optimizer
+            (multiplied, or noise added); clips are the business of `clipping`.
+        forward: a model, or a function of the step's arguments (as for `objective`) that returns a
+            real-valued tensor or a structure of them. The prediction that the loss judges is
+            what this computes. ``True`` stands for the model that the step trains. A model is
+            called in training mode, on the first argument or the first part of the batch; for
+            inference, write ``lambda x, y: model(x, training=False)``. Values and precision are
+            compared, with the same variables and random numbers, so that activations, dropout
+            rates and missing layers show. ``None``: the loss judges no prediction.
+        regularization: an int: this many regularisation terms reach an update, one for each pair of
+            variable and regulariser; ``True``: at least one; ``False``: none; ``"all"``: those
+            that the model has; a list of ``(variable, regulariser or its Keras name)``: exactly
+            these, with weight 1 or the number or variable given as a third entry.
         clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``: every gradient that
-            reaches an update is clipped so, before the optimizer, however that is written;
-            ``None``: none is, nor limited in any other way.
-        watched: variables, paths or globs over ``variable.path``: exactly these variables are
-            updated from their gradients. Globs mean all weights that could be trained, of the step
-            and of the known model, frozen or not. ``"!glob"`` makes an exception. ``None`` or
-            ``[]``: none is.
-        unwatched: the same: none of these is updated from a gradient, nor written by hand unless
-            `allow_writes`. ``[]`` asks for nothing; ``None`` is refused.
-        decayed: the same: exactly these trainable variables shrink by a share of themselves, on
-            top of any gradient (weight decay); ``None`` or ``[]``: none does.
-        unchanged: the same, where globs mean all variables, trainable or not (metrics, statistics,
-            what an optimizer keeps): the step writes none of these, in any branch that can be
-            taken, unless it is the very value that was read. ``[]`` asks for nothing; ``None`` is
-            refused.
-        statistics: the same: exactly these moving statistics move, in a branch at least: variables
-            that could not be trained, and that are written as a mixture of what they held and of
-            data. Globs mean all that could, of the known model as well. ``None`` or ``[]``: none
-            does. In a dict by such selections each keeps that share of itself, the momentum.
-        fingerprint: the digits that ``verify.facts(...).fingerprint`` tells of what is
-            differentiated: they are others as soon as a layer, its settings or a loss is.
-        follows: ``{selection: (selection, rate)}``, or a list of such pairs: each variable of the
-            first is written as ``(1 - rate)`` times itself and `rate` times its partner of the
-            second, before or after that one's update, in a branch at least, and in no other way.
-            Partners are paired in the order of a list, or by path. A rate of 1 is a copy; None:
-            any, also one of the step. ``None`` for a pair: these follow nothing; for the dict:
-            nothing does.
-        training: ``True``: all layers of the known model run in training mode for what is
-            differentiated; ``False``: in inference mode; a dict of these by globs over paths of
-            layers. Modes are told by the variables that a layer then depends on: dropout and noise
-            on the state of their seeds, normalisation on its moving statistics.
-        draws: ``"fresh"``: no random number that decides a trained variable is the same in every
-            step, by a constant seed, by one that the step does not move on, or because it was
-            drawn while tracing: the step's function is traced once more for that. ``None``: no
-            random number decides one.
-        sample_weight: ``True``: the sample weights that the step is handed multiply the loss of
-            each example, as in Keras, and each loss that is differentiated; ``False``: they decide
-            nothing that is trained.
-        optimizer: a Keras optimizer, its name or its config; or a dict of such by variables, paths
-            or globs: what is trained is written as this optimizer would write it, and so is what it
-            keeps: rule, learning rate, momentum, decay, sign. What it clips is left to `clipping`.
-            A config whose ``learning_rate`` is ``(least, most)`` means it at any rate between.
-            ``None``: nothing is updated from a gradient.
-        learning_rate: a number, ``(least, most)``, a schedule of Keras, or a dict of such by
-            variables, paths or globs: the rate at which these are updated, now.
-        accumulated: an int from 2: so many calls of the step are one update, by the mean of their
-            gradients, after which it begins anew. The mean may be made of a sum or kept as one; or
-            the loss, or each gradient, is divided. ``None`` or 1: each call is an update. Parts of
-            one batch, one after the other in one call, are one call: `objective` tells of these.
+            reaches an update is clipped like this before the optimizer, however the clip is
+            written. ``None``: no gradient is clipped or limited in any other way.
+        watched: a selection. Exactly these variables are updated from their gradients. Globs are
+            matched against all weights that could be trained, of the step and of the model, frozen
+            or not. ``None`` or ``[]``: no variable is.
+        unwatched: a selection. None of these is updated from a gradient or, unless `allow_writes`
+            is set, written in any other way. ``[]`` checks nothing; ``None`` is an error.
+        decayed: a selection. Exactly these trainable variables have weight decay: they shrink by a
+            share of themselves, independent of any gradient. ``None`` or ``[]``: no variable does.
+        unchanged: a selection, with globs over all variables, trainable or not (metrics,
+            statistics, optimizer state). The step does not write these in any branch that can be
+            taken, except with the very value that it read. ``[]`` checks nothing; ``None`` is an
+            error.
+        statistics: a selection, with globs over all weights, of the step and of the model, that
+            cannot be trained. Exactly these moving statistics are updated, in at least one branch:
+            each becomes a mixture of its old value and the data. ``None`` or ``[]``: none is. In a
+            dict by selection, the values are the share of the old value that is kept (the
+            momentum).
+        fingerprint: the digits in ``verify.facts(...).fingerprint``. They change with any change
+            in what is differentiated: a layer, its settings, a loss.
+        follows: ``{selection: (selection, rate)}``, or a list of such pairs. Each variable of the
+            first selection becomes ``(1 - rate)`` times itself plus `rate` times its partner in the
+            second, before or after the partner's own update, in at least one branch and in no other
+            way. Partners are paired by the order of lists, or by path. A rate of 1 is a copy;
+            ``None`` as a rate allows any, even one that changes from step to step. ``None`` instead
+            of a pair: these variables follow nothing; instead of the dict: no variable does.
+        training: ``True``: all layers of the model run in training mode where the loss depends on
+            them; ``False``: in inference mode; or a dict of these by globs over paths of layers.
+            The mode shows in the variables that a layer depends on: dropout and noise depend on
+            the state of their seeds, normalisation depends on its moving statistics.
+        draws: ``"fresh"``: every random number that affects a trained variable is different in
+            each step. It comes from no constant seed, nor from one that the step does not advance,
+            and was not drawn while tracing; to find the latter, the step's function is traced a
+            second time. ``None``: no random number affects a trained variable.
+        sample_weight: ``True``: the sample weights passed to the step multiply the loss of each
+            example as in Keras, in each loss that is differentiated; ``False``: they have no effect
+            on what is trained.
+        optimizer: a Keras optimizer, its name or its config, or a dict of these by selection.
+            Trained variables, and the optimizer's state for them, are written as this optimizer
+            would: rule, learning rate, momentum, decay, sign. Its clips are the business of
+            `clipping`. In a config, ``learning_rate`` may be a range ``(least, most)``. ``None``:
+            no variable is updated from a gradient.
+        learning_rate: a number, a range ``(least, most)``, a Keras schedule, or a dict of these by
+            selection: the learning rate as it is now.
+        accumulated: an int of at least 2: the gradients of this many calls of the step are averaged
+            for one update, and accumulation then starts again. The mean may be computed from a sum
+            or kept as a running mean, or the loss or each gradient may be divided. ``None`` or 1:
+            each call makes an update. If the step splits one batch into parts, that is one call:
+            use `objective`.
         guards: ``{path or glob: {value: expectations}}``, or a list of pairs ``(variable, {value:
-            expectations})``: the variable's value chooses branches of the step, and where it has
-            that value, the step is as these keywords of `assert_graph` say (which may hold
-            `guards` again). No expectations, ``{}``, ask for the choice alone; ``None``: no
-            variable chooses a branch.
+            expectations})``. The variable chooses branches of the step; the expectations for a
+            value are keywords of this function (including `guards`) that hold for the step while
+            the variable has that value. Empty expectations, ``{}``, only require that the variable
+            chooses. ``None``: no variable chooses a branch.
         conditions: ``{path or glob: expression}``: the step sets this variable, which chooses a
-            branch, to an expression of other variables by the last parts of their paths, e.g.
-            ``"epochs < 3"``; however it is spelled in arithmetic and comparisons. ``None``: the
-            step sets none, nor chooses by an expression.
-        forbids: globs over op types, e.g. ``"*PyFunc*"``: the step has no such op. ``"!glob"``
-            makes an exception. ``[]`` forbids nothing; ``None`` is refused, and so is a glob that
-            matches no op type of TensorFlow's.
-        max_ops, max_bytes: at most so many ops, and bytes of constants.
-        model: the model that the step trains, if `target` does not tell: what counts as trainable,
-            and the regularisers that its layers add, are then taken from it.
-        signature: which function of a SavedModel, if it has several.
+            branch, to an expression of other variables, named by the last parts of their paths:
+            ``"epochs < 3"``. Any equivalent spelling in arithmetic and comparisons is accepted.
+            ``None``: the step neither sets such a variable nor chooses a branch by an expression.
+        forbids: globs over op types, such as ``"*PyFunc*"``, none of which the step contains.
+            ``"!glob"`` makes an exception. ``[]`` forbids nothing; ``None``, or a glob that matches
+            no op type of TensorFlow, is an error.
+        max_ops, max_bytes: the largest number of ops, and of bytes in constants.
+        allow_writes: whether code other than an optimizer may write `unwatched` variables.
+        allow_transforms: whether gradients may be changed between `loss` or `objective` and the
+            optimizer.
+        model: the model that the step trains, if `target` does not say: it determines which
+            weights can be trained, and which regularisers the layers have.
+        signature: the function of a SavedModel to use, if it has several.
 
     Raises:
         GraphAssertionError: with all violations.
-        TypeError, ValueError: an argument is not of the kinds above, or a glob or exception matches
+        TypeError, ValueError: an argument is none of the above, or a glob or exception matches
             nothing.
     """
     __tracebackhide__ = True

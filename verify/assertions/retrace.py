@@ -21,20 +21,20 @@ from verify.kinds import Violation
 
 
 def assert_no_retrace(fn: Any, calls: Sequence[Any]) -> None:
-    """Asserts that a function is traced once for all of these calls; it is neither run nor traced.
+    """Asserts that all calls of a function use the same trace; it is neither run nor traced.
 
     Args:
-        fn: a ``tf.function``; a compiled Keras model or one of its ``train_function``,
-            ``test_function``, ``predict_function``, which take batches as ``train_on_batch`` does,
-            and iterators or datasets as ``fit`` does.
-        calls: per call, the positional arguments as a tuple, the named ones as a mapping, or a
-            pair of both; anything else is the only argument. For a model, per call a batch, an
-            iterator or a dataset.
+        fn: a ``tf.function``, or a compiled Keras model or one of its ``train_function``,
+            ``test_function`` and ``predict_function``. Models take batches as ``train_on_batch``
+            does, and iterators or datasets as ``fit`` does.
+        calls: for each call, a tuple of positional arguments, a mapping of named arguments, or a
+            pair of both; anything else is the only argument. For a model, a batch, an iterator or
+            a dataset for each call.
 
     Raises:
-        GraphAssertionError: naming, for each call that is traced anew, the arguments that differ
-            from those of the earlier call which is most like it, and what to change.
-        TypeError: `fn` is no ``tf.function`` and no compiled model, or does not take these
+        GraphAssertionError: for each call that would cause another trace, names the arguments that
+            differ from those of the most similar earlier call, and what to change.
+        TypeError: `fn` is neither a ``tf.function`` nor a compiled model, or does not take these
             arguments.
         ValueError: there are fewer than two calls.
     """

@@ -27,25 +27,28 @@ def assert_same_step(
 ) -> None:
     """Asserts that two steps do the same, however they are written.
 
-    Their graphs are alike up to names, and up to order where that has no effect; or what they leave
-    in variables is, from the same values of variables, arguments and random numbers.
+    They do the same if their graphs are equal up to names and the order of independent ops, or if
+    they leave the same values in variables, given the same values of variables, arguments and
+    random numbers.
 
-    What a step does is what it writes to variables and which stateful ops it runs, computed from
-    what, and under which conditions. Variables that both steps use have to be treated alike, one
-    by one; others, of two models say, are matched by what is done with them. Seeds of random ops
-    are not compared.
+    What a step does consists of what it writes to variables and which stateful ops it runs, from
+    which inputs and under which conditions. Variables that both steps use are compared one by one;
+    others, such as those of two models, are matched by how they are used. Seeds of random ops are
+    not compared.
 
     Args:
         a, b: targets, as for `assert_graph`.
-        args: a batch to trace both with, as for `assert_graph`; none for what is traced.
+        args: a batch to trace both with, as for `assert_graph`; leave it out for targets that have
+            been traced already.
         model: as for `assert_graph`, if both steps train the same one.
-        signature: which function of a SavedModel, or of both if both are, if it has several.
-        outputs: whether they have to return the same as well.
-        exact: whether the graphs themselves have to be alike.
+        signature: the function of a SavedModel (of both, if both are one) to use, if there are
+            several.
+        outputs: whether the return values have to be the same as well.
+        exact: whether the graphs themselves have to be equal.
 
     Raises:
-        GraphAssertionError: with each effect that only one of them has, and the first difference
-            to the one in the other step that is nearest to it.
+        GraphAssertionError: with each effect that only one of the steps has, and the first
+            difference from the nearest effect of the other.
     """
     __tracebackhide__ = True
     with no_collection():

@@ -22,14 +22,15 @@ def graph(
     signature: str | None = None,
     optimized: bool = False,
 ) -> nx.MultiDiGraph[str]:
-    """The step's graph, nested bodies inlined, as a plain ``networkx.MultiDiGraph``.
+    """Returns the step's graph as a plain ``networkx.MultiDiGraph``, with nested functions inlined.
 
     Args:
         target, args, model, signature: as for `verify.assert_graph`.
-        optimized: the graph as Grappler, TensorFlow's graph optimizer, leaves it for running.
+        optimized: whether Grappler, TensorFlow's graph optimizer, is run first.
 
     Returns:
-        Nodes and edges with the attributes that `to_networkx` lists.
+        A graph whose nodes are ops and whose edges are values and control dependencies;
+        docs/graph.md lists their attributes.
     """
     known = getattr(target, "flat", None)  # of what `verify.trace` has made
     if isinstance(known, FlatGraph) and not args and not optimized:

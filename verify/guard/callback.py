@@ -27,45 +27,47 @@ _WAYS = ("raise", "warn")
 
 
 class GuardWarning(UserWarning):
-    """What a `Guard` found that only warns."""
+    """What a `Guard` has found, as a warning (``on_violation="warn"``)."""
 
     __module__ = "verify"  # as of verify.GraphAssertionError
 
 
 class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Holds the step that ``fit`` runs against a contract, and refuses to train another one.
+    """Checks the step that ``fit`` runs against a contract, and stops ``fit`` if it breaks it.
 
-    Before the first batch of each ``fit``, and whenever the model has another train function since,
-    the very step that is about to run is checked: of plain Keras, under a `LoopControllerCallback`,
-    or in `loopctl.distributed.fit`. For a loop of your own there is `check`.
+    The check takes place before the first batch of each ``fit``, and again whenever the model gets
+    another train function. It covers the very step that is about to run: that of plain Keras, under
+    a `LoopControllerCallback`, or in `loopctl.distributed.fit`. For a loop of your own, call
+    `check`.
 
-    With `every`, steps are watched while they run, in the graph: every watched variable moves, no
-    other of the contract does (``unwatched``, ``unchanged``), loss and trained variables are
-    finite, updates are of a size (`ratio`), and replicas agree. Steps may be compiled by XLA, and
-    be many in one execution. What is looked at is told after the execution that it is in.
+    With `every`, steps are also monitored in the graph while they run: watched variables change,
+    others (``unwatched``, ``unchanged``) do not, loss and trained variables are finite, updates are
+    neither too large nor too small (`ratio`), and replicas hold the same numbers. This works under
+    XLA and with many steps per execution; violations are then reported after the execution.
 
     Args:
-        contract: the path of a ``*.graph.toml``, with ``#name`` if it has several contracts, or of
-            a snapshot that the fixture `graph_snapshot` has kept. Else give keywords.
-        every: look at every so many steps; None: only check before training.
-        within: a watched variable has to move once in so many steps. Take more than the longest
-            pause of what trains in turns, or is accumulated.
-        ratio: bounds of the norm of an update over that of the weights it updates, such as
-            ``(1e-6, 0.1)``; of trained variables with two axes or more. None: unchecked.
-        lint: hold the step against the rules of `verify.lint`, too, or alone: with the weights that
-            training begins with.
-        ignore: ids of rules that are not asked.
-        on_violation: ``"raise"`` a `GraphAssertionError`, ``"warn"``, or a function of the list of
-            violations, after which training goes on.
-        log_dir: where TensorBoard finds what was looked at: ``guard/ratio/<path>``, if `ratio` is
-            given, and every violation as text.
+        contract: the path of a ``*.graph.toml``, followed by ``#name`` if it has several
+            contracts, or of a snapshot that the fixture `graph_snapshot` has written. Or use
+            keywords.
+        every: monitor one step in this many; None: only check before training.
+        within: a watched variable has to change within this many steps. Choose more than the
+            longest pause if variables are trained in turns or gradients are accumulated.
+        ratio: bounds, such as ``(1e-6, 0.1)``, of the norm of an update divided by that of the
+            weights, for trained variables with at least two axes. None: not checked.
+        lint: whether to apply the rules of `verify.lint` as well, to the weights that training
+            starts from; no contract is then needed.
+        ignore: ids of rules to leave out.
+        on_violation: ``"raise"`` a `GraphAssertionError`; ``"warn"`` and go on training; or a
+            function that is called with the list of violations, after which training goes on.
+        log_dir: where to write ``guard/ratio/<path>`` (if `ratio` is given) and all violations,
+            as text, for TensorBoard.
         expected: keywords of `verify.assert_graph`, instead of `contract`.
 
     Raises:
-        ContractError: `contract` can't be read, or names none of its contracts.
-        TypeError: a contract and keywords, or nothing; an unknown keyword.
-        ValueError: `every`, `within` or `ratio` is no such number, `on_violation` no such way, or
-            `ignore` names no rule, or there is no `lint`.
+        ContractError: `contract` can't be read, or does not have the contract named.
+        TypeError: both a contract and keywords are given, or neither; or a keyword is unknown.
+        ValueError: `every`, `within`, `ratio` or `on_violation` has an invalid value, or `ignore`
+            names no rule or is given without `lint`.
     """
 
     # Keras need not wait for the numbers of each step: what is called after it does nothing
@@ -106,13 +108,13 @@ class Guard(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     # -- a loop of one's own -----------------------------------------------------------------------
 
     def check(self, step: Any, *args: Any, model: Any = None, signature: str | None = None) -> None:
-        """Checks one step, as of a loop of your own, before it runs.
+        """Checks one step, for example before a loop of your own runs it.
 
         Args:
             step, args, model, signature: as for `verify.assert_graph`.
 
         Raises:
-            GraphAssertionError: it breaks the contract, unless `on_violation` says otherwise.
+            GraphAssertionError: the step breaks the contract, unless `on_violation` says otherwise.
         """
         with no_collection():
             self._hold(capture(step, *args, model=model, signature=signature))

@@ -16,9 +16,9 @@ from verify.formulas import ObjectiveFact
 class LossFact:
     """A data loss whose gradient reaches an update.
 
-    `weight`: its constant factor, else None. `scaled_by`: the variables whose values multiply its
-    gradient (a loss scale). `fingerprint`: of a loss that is not Keras' own, digits that are others
-    as soon as something else is differentiated, whatever the loss is called.
+    `weight`: its constant factor, or None. `scaled_by`: the variables whose values multiply its
+    gradient (a loss scale). `fingerprint`: for a loss that is not one of Keras' own, digits that
+    change whenever something else is differentiated, whatever the loss is called.
     """
 
     name: str
@@ -40,10 +40,10 @@ class TermFact:
 
 @dataclasses.dataclass(frozen=True)
 class ClipFact:
-    """A clipped gradient of `variable`; `complete`: all of that gradient is clipped so.
+    """A clip of the gradient of `variable`. `complete`: whether all of that gradient is clipped so.
 
-    `kind` is ``value``, ``norm`` or ``global_norm``; a norm is `upper`. `misses` tells why a clip
-    is not complete.
+    `kind` is ``value``, ``norm`` or ``global_norm``; for a norm, `upper` is the bound. `misses`
+    says why a clip is not complete.
     """
 
     variable: str
@@ -74,9 +74,9 @@ class TreatmentFact:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerFact:
-    """By what `variables` are updated: an optimizer of Keras with its settings.
+    """The Keras optimizer, with its settings, that updates `variables`.
 
-    `rate`: the learning rate now, None where it depends on the step.
+    `rate`: the learning rate now, or None if it depends on the step.
     """
 
     name: str
@@ -88,9 +88,10 @@ class OptimizerFact:
 class FollowFact:
     """A variable that is written as ``(1 - rate) * variable + rate * source``.
 
-    `rate`: None where it depends on the step; `first`: that of the first step, if it is another.
-    `when`: ``before`` or ``after`` the update of `source`, empty if it has none. `chosen_by`: what
-    chooses the branch that this is in. `trained`: a gradient updates the variable as well.
+    `rate`: None if it depends on the step. `first`: the rate of the first step, if it is different.
+    `when`: ``before`` or ``after`` the update of `source`, or empty if that has none. `chosen_by`:
+    what chooses the branch in which this happens. `trained`: whether a gradient updates the
+    variable as well.
     """
 
     variable: str
@@ -104,11 +105,11 @@ class FollowFact:
 
 @dataclasses.dataclass(frozen=True)
 class GuardFact:
-    """A branch or loop of the graph, and what it is chosen by.
+    """A branching op or loop of the graph, and what chooses its branch.
 
-    `variables`: those whose values choose it (none: data do). `frozen`: the value that always
-    chooses it, if a constant does: a Python value that was frozen while tracing; else None.
-    `trains`: per branch, the variables that are updated from their gradients in it.
+    `variables`: those whose values choose (none if data do). `frozen`: the value that always
+    chooses, if it is a constant (a Python value that was frozen while tracing); else None.
+    `trains`: for each branch, the variables that are updated from their gradients in it.
     """
 
     variables: tuple[str, ...]
@@ -145,7 +146,7 @@ class StatisticFact:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionFact:
-    """Which model computes what losses judge: in which mode, and in which precision it comes."""
+    """The model that computes what the losses judge, its mode and its precision."""
 
     model: str
     training: bool

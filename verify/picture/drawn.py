@@ -16,14 +16,14 @@ from verify.step import Step, capture
 
 
 class Picture:
-    """A picture of a step, or of what has changed in it. A notebook shows it as it is."""
+    """A picture of a step, or of two steps side by side. Notebooks display it by themselves."""
 
     def __init__(self, step: Step, before: Step | None = None) -> None:
         self._step, self._before = step, before
 
     @functools.cached_property
     def html(self) -> str:
-        """The page, in one piece: it needs nothing from anywhere else."""
+        """The page as a single HTML document that loads nothing else."""
         with no_collection():
             if self._before is None:
                 return step_page(self._step)
@@ -35,10 +35,10 @@ class Picture:
         return f"{self._step.name}{since}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes ``.html``; of a step also what ``loopctl-verify draw`` can write.
+        """Writes the picture to a file: ``.html`` or, for a single step, any format of ``draw -o``.
 
         Raises:
-            ContractError: another name, or a difference as something else than HTML.
+            ContractError: the format is unknown, or not ``.html`` for a picture of two steps.
         """
         path = Path(path)
         if path.suffix == ".html":
@@ -62,12 +62,12 @@ def draw(
     signature: str | None = None,
     before: Any = None,
 ) -> Picture:
-    """A picture of a step, to explore: what a notebook shows, and ``save`` writes to a file.
+    """Returns a picture of a step to explore in a notebook, or in a browser after ``save``.
 
     Args:
         target, args, model, signature: as for `verify.assert_graph`.
-        before: another target, of which the same batch is asked: both are drawn side by side, and
-            what `target` does otherwise is marked.
+        before: another target, traced with the same batch. Both are drawn side by side, and what
+            is different in `target` is marked.
     """
     with no_collection():
         old = None if before is None else capture(before, *args, model=model)

@@ -20,11 +20,12 @@ _SHOWN = 6  # variables that are named
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing in a step that no sound step has.
+    """One thing in a step that is wrong in every training step.
 
-    `id`, `title`: of the rule; `message`: what is there; `where`: the variables, layers or ops that
-    it is about, by their paths; `page`: the section of the docs that says why, and what to write
-    instead; `lines`: of the user's code that make it, as far as they are known.
+    `id` and `title` name the rule; `message` says what is wrong; `where` has the paths of the
+    variables, layers or ops concerned; `page` is the section of the documentation that explains why
+    it is wrong and what to write instead; `lines` are the lines of the user's code that made it, if
+    they are known.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """Where it is, with long lists abridged."""
+        """`where` as text, long lists abridged."""
         shown = ", ".join(self.where[:_SHOWN])
         return shown + f" and {len(self.where) - _SHOWN} more" * (len(self.where) > _SHOWN)
 
@@ -49,7 +50,7 @@ class Finding:
 
 
 class Findings(tuple[Finding, ...]):
-    """What was found, in the order of the rules; printed, a text for people."""
+    """What `lint` has found, in the order of the rules; prints as a report."""
 
     __slots__ = ()
 
@@ -79,16 +80,16 @@ def lint(
     signature: str | None = None,
     ignore: Iterable[str] = (),
 ) -> tuple[Finding, ...]:
-    """What is wrong with a training step, whatever it is meant to be; print it.
+    """Returns what is wrong with a training step, whatever its purpose; ``print`` it for a report.
 
-    Rules are true of every sound step, so that no contract is needed: see docs/lint.md.
+    The rules hold for every sound step, so no contract is needed; docs/lint.md explains them.
 
     Args:
         target, args, model, signature: as for `verify.assert_graph`.
-        ignore: ids of rules that are not asked.
+        ignore: ids of rules to leave out.
 
     Raises:
-        ValueError: `ignore` names no rule.
+        ValueError: `ignore` contains something that is not the id of a rule.
     """
     rules = chosen((), ignore)
     with no_collection():

@@ -202,17 +202,17 @@ def capture(
 
 
 def trace(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> Step:
-    """A step that is traced once, to be asserted and asked about often: tracing is what takes long.
+    """Returns a step that is traced once, for use with any number of functions of `verify`.
 
-    It goes wherever a step does, with no batch: ``verify.assert_graph(step, loss="mse")``. It is
-    the step as it was when it was traced: whatever is changed afterwards, a layer that is frozen or
-    a model that is compiled again, is not in it.
+    Tracing takes most of the time. Pass the result, without a batch, wherever a target is expected:
+    ``verify.assert_graph(step, loss="mse")``. It is the step as it was when it was traced, so it
+    does not show later changes, such as a layer that was frozen or a model that was compiled again.
 
     Args:
         target, args, model, signature: as for `verify.assert_graph`.
 
     Raises:
-        TypeError, ValueError: as of `verify.assert_graph`.
+        TypeError, ValueError: as for `verify.assert_graph`.
     """
     with no_collection():
         return capture(target, *args, model=model, signature=signature)

@@ -12,22 +12,23 @@ from verify.step_facts.page import html, page
 
 
 class StepFacts(Facts):
-    """Everything `verify` knows of a step. Variables are named by ``variable.path``.
+    """Everything that `verify` finds out about a step. Variables are named by ``variable.path``.
 
-    `objectives`: what each backward pass differentiates, as a formula; `prediction`: which model
-    computes what the loss judges, and in which mode, None where that is not known; `written`: what
-    the step does to variables, by kind; `follows`: which of them follow others, as averages do;
-    `training`, `inference`: layers that have state, by how they run for what is differentiated;
-    `draws`: how many ops draw random numbers that decide trained variables, `frozen_draws` those
-    that draw the same in every step; `weighted`: whether sample weights decide trained variables,
-    None where the step is handed none; `frozen_late`: those that were
-    frozen after it was traced, and that it still trains; `decayed`: trainable ones that shrink by a
-    share of themselves (weight decay), `growing`: that grow by one; `treated`: what is done to
-    gradients besides clips; `optimizers`: by what variables are updated, where that is known;
-    `accumulated`: of how many calls gradients are averaged for one update, None where each is one;
-    `read_only`: read and never written; `stopped`: trainable ones that the loss is computed from,
-    but behind ``stop_gradient``. `custom_gradients`: the ops whose gradient is a function of
-    Python's. `hazards`: candidates for `forbids`.
+    `losses`, `regularization`, `clipping`: what reaches updates; `objectives`: what each backward
+    pass differentiates, as a formula; `prediction`: which model computes what the loss judges, and
+    in which mode, or None if that is not known; `written`: what the step does to variables, by
+    kind; `follows`: which variables follow others, like averages; `training`, `inference`: layers
+    with state, by the mode in which they run where the loss depends on them; `draws`: the number of
+    ops that draw random numbers which affect trained variables; `frozen_draws`: those that draw the
+    same numbers in every step; `weighted`: whether sample weights affect trained variables, or None
+    if the step takes none; `frozen_late`: variables that were frozen after the step was traced, and
+    that it still trains; `decayed`, `growing`: trainable variables that shrink (weight decay) or
+    grow by a share of themselves; `treated`: what is done to gradients besides clips; `optimizers`:
+    what updates the variables, if that is known; `accumulated`: the number of calls whose gradients
+    are averaged for one update, or None if each call makes one; `read_only`: variables that are
+    read and never written; `stopped`: trainable variables that affect the loss only through
+    ``stop_gradient``; `custom_gradients`: ops whose gradient is a Python function; `hazards`:
+    candidates for `forbids`.
     """
 
     def __str__(self) -> str:
@@ -37,12 +38,12 @@ class StepFacts(Facts):
         return html(self)
 
     def page(self, full: bool = False) -> str:
-        """The facts as text. `full`: every variable; else many are told by how they begin."""
+        """The facts as text.  lists every variable; otherwise long lists are abridged."""
         return page(self, full)
 
 
 def facts(target: Any, *args: Any, model: Any = None, signature: str | None = None) -> StepFacts:
-    """The facts of a step; ``print`` them.
+    """Returns everything that `verify` finds out about a step; ``print`` it for a report.
 
     Args:
         target, args, model, signature: as for `verify.assert_graph`.
