@@ -34,14 +34,14 @@ class Explained(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What `explain` found.
+    """What `explain` has found out about a model.
 
-    `layers`: the units of each layer, first to last. `formulas`, `expressions`: one for each output
-    of the model, as text and for SymPy. `distance`: the largest rounding of any weight that counts;
-    `is_discrete`: whether it is at most the tolerance asked for. `ignored`: names of inputs that no
-    formula uses. `error`: the largest relative difference between formula and model on the samples
-    given, None without samples; not a number if a formula is undefined for one of them, as 1 / x is
-    for 0 and x ** (1/2) for -1.
+    `layers`: the units of each layer, from first to last. `formulas`, `expressions`: one for each
+    output of the model, as text and for SymPy. `distance`: the largest change of a weight by
+    rounding, among those that count; `is_discrete`: whether that is within the tolerance.
+    `ignored`: the names of inputs that no formula uses. `error`: the largest relative difference
+    between formula and model on the given samples; None without samples, and NaN if a formula is
+    undefined for one of them, as 1 / x is for 0 and x ** (1/2) for -1.
     """
 
     layers: tuple[tuple[Unit, ...], ...]
@@ -54,14 +54,7 @@ class Explanation:
     error: float | None
 
     def proves(self, *expected: Any) -> bool:
-        """Whether SymPy proves each formula equal to an expression, given as such or as text.
-
-        False of what is not discrete: its formulas are not what the model computes.
-
-        Raises:
-            ValueError: not as many as there are formulas, or a text that is no arithmetic: SymPy
-                reads "x1 or x2" as x1.
-        """
+        """Whether SymPy proves each formula equal to the expression or text given for it."""
         if len(expected) != len(self.expressions):
             raise ValueError(
                 f"{len(expected)} expressions for {len(self.expressions)} outputs of the model"
@@ -96,18 +89,18 @@ def explain(
     names: Sequence[str] | None = None,
     tolerance: float = 0.05,
 ) -> Explanation:
-    """The formula that a model of arithmetic layers computes once its weights are rounded.
+    """Returns the formula that a model of arithmetic layers computes once its weights are rounded.
 
     Args:
         model: a Sequential model of `inalu.layers`, or one such layer.
-        x: samples (n, inputs) to compare formula and model on.
-        names: of the inputs; x1, x2, ... by default.
-        tolerance: how far from its discrete value a weight that counts may be in a model that is
-            still called discrete. Weights of the path that a gate closes do not count.
+        x: samples (n, inputs) on which to compare formula and model.
+        names: the names of the inputs; x1, x2, ... by default.
+        tolerance: how far a weight may be from its discrete value in a model that is called
+            discrete. Weights on a path that a gate closes do not count.
 
     Raises:
-        TypeError: a layer that can't be explained.
-        ValueError: not as many names as inputs.
+        TypeError: a layer cannot be explained.
+        ValueError: the number of names is not that of the inputs.
     """
     layers = _layers(model)
     units = [layer.discrete() for layer in layers]
