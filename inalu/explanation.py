@@ -54,7 +54,14 @@ class Explanation:
     error: float | None
 
     def proves(self, *expected: Any) -> bool:
-        """Whether SymPy proves each formula equal to the expression or text given for it."""
+        """Whether SymPy proves each formula equal to the expression or text given for it.
+
+        False if the model is not discrete, because it does not compute its formulas then.
+
+        Raises:
+            ValueError: there are not as many expressions as formulas, or a text is not arithmetic
+                (SymPy reads "x1 or x2" as x1).
+        """
         if len(expected) != len(self.expressions):
             raise ValueError(
                 f"{len(expected)} expressions for {len(self.expressions)} outputs of the model"
