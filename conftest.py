@@ -74,16 +74,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-case",
         action="store_true",
-        help="also the cases that tests/thorough.txt leaves to the thorough profile",
+        help="also the tests that tests/thorough.txt leaves to the thorough profile",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kept = {*items}
     if not config.getoption("--every-case") and not is_thorough():
-        # Those that are asked for by name run.
-        left = _THOROUGH - {*config.args}
-        kept = {item for item in items if item.nodeid not in left}
+        # What is asked for by name runs: a case, a test with its cases, or a file.
+        asked = {*config.args}
+        kept = {
+            item
+            for item in items
+            if item.nodeid not in _THOROUGH or asked & {item.nodeid, *_parts(item.nodeid)}
+        }
     if config.getoption("--quick"):
         first: dict[tuple[str, str], pytest.Item] = {}
         for item in items:
@@ -93,6 +97,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
+
+
+def _parts(nodeid: str) -> tuple[str, str]:
+    """The test without its case, and its file."""
+    return nodeid.partition("[")[0], nodeid.partition("::")[0]
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ def is_thorough() -> bool:
 
 
 def left_to_thorough() -> set[str]:
-    """Ids of cases that take long, and run no branch that others do not run: see ci/thorough.py."""
+    """Ids of tests that the default profile does not run: see ci/thorough.py."""
     return {line for line in LEFT.read_text().splitlines() if "::" in line}
 
 
