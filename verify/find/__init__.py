@@ -16,11 +16,12 @@ from verify.find.forwards import Judged
 from verify.find.loss_draws import LOSS_DRAWS
 from verify.find.losses_by_name import known_losses
 from verify.find.objective_passes import Comparison
-from verify.find.observed import Observed, Shapes
+from verify.find.observed import Observed
 from verify.find.optimizers import Rule
 from verify.find.random_numbers import RandomNumbers
 from verify.find.risky_ops import CALLBACKS, HazardFact, hazards
 from verify.find.search import Disjoint, Found
+from verify.find.shapes import Shapes
 from verify.find.step_feeds import BatchFeed, probabilities
 from verify.find.witnesses import Sides, Witness
 from verify.find.writes import Written, stopped

@@ -16,8 +16,9 @@ import numpy as np
 from verify.find.calls import Calls
 from verify.find.entries import Entries, Updated
 from verify.find.gradient_sums import GradientSum, gradient_sum
-from verify.find.observed import Array, Shapes
+from verify.find.observed import Array
 from verify.find.one_call import Call
+from verify.find.shapes import Shapes
 from verify.find.single_writes import Key
 from verify.flow import Update, reached
 from verify.graphs import Tensor, key_of

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.observed import Array, Held, Observed, Shapes
+from verify.find.observed import Array, Held, Observed
 from verify.find.one_call import Call
+from verify.find.shapes import Shapes
 from verify.find.single_writes import Key, SingleWrites
 from verify.flow import REAL, Update, reached, ways
 from verify.graphs import Node, Tensor, VariableRef, is_stateful
@@ -318,11 +319,7 @@ class Calls:
 
     def _rows(self, shapes: Shapes) -> dict[Tensor, object]:
         """Of what consists of rows: all of a table, each once."""
-        if not self.observed.rows:
-            return {}
-        begun = {way[0] for way in self.observed.ways.values()}
-        whole = self.observed.starts(0, shapes)
-        return {tensor: value for tensor, value in whole.items() if tensor not in begun}
+        return dict(self.observed.each_row_once(shapes)) if self.observed.rows else {}
 
 
 class _Kept(Held):

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.observed import Held, Observed, Shapes
+from verify.find.observed import Held, Observed
+from verify.find.shapes import Shapes
 from verify.find.single_writes import Key, SingleWrites
 from verify.graphs import Node, VariableRef
 from verify.match import Domain, Evaluation, NoValueError, concrete, drawn

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from verify.find.observed import DRAWS, Array, Observed, Shapes
+from verify.find.observed import DRAWS, Array, Observed
 from verify.find.optimizer_updates import elements
+from verify.find.shapes import Shapes
 from verify.graphs import Tensor
 from verify.match import NoValueError
 
@@ -137,7 +138,7 @@ class Descents:
                 evaluation = self.observed.evaluation(draw, shapes)
                 held = elements(self.observed.feed(draw, shapes).variable(update.variable))
                 change = held - elements(evaluation.final(update.variable))
-                gradient = elements(evaluation.value(tensor))
+                gradient = self.observed.fed_rows.whole(key, evaluation.value(tensor), shapes)
             except NoValueError:
                 return []
             size = np.abs(gradient).max(initial=0)

@@ -19,8 +19,9 @@ import tensorflow as tf
 
 from verify.find.calls import Calls
 from verify.find.gradient_sums import GradientSum, distinct, is_one, multiple
-from verify.find.observed import Array, Shapes
+from verify.find.observed import Array
 from verify.find.one_call import Call
+from verify.find.shapes import Shapes
 from verify.find.single_writes import Key
 from verify.flow import Dependence, Update
 from verify.graphs import Tensor, VariableRef

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from verify.find.observed import Array, Observed, Shapes
+from verify.find.observed import Array, Observed
+from verify.find.shapes import Shapes
 from verify.find.single_writes import Key, SingleWrites
 from verify.flow import reached
 from verify.graphs import Node, Tensor, VariableRef, exclusive

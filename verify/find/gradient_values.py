@@ -12,7 +12,7 @@ from verify.find.observed import Array, Observed
 from verify.find.step_feeds import FED, LATER, StepFeed, probabilities
 from verify.flow import Update, reached, ways
 from verify.graphs import Tensor
-from verify.match import Evaluation
+from verify.match import Evaluation, NoValueError
 
 
 class GradientValues:
@@ -79,9 +79,13 @@ class GradientValues:
         if rows is None:
             return np.asarray(here.value(gradient), np.float64).reshape(-1)
         whole = np.zeros([size or 0 for size in update.variable.shape])
-        numbers = np.asarray(here.value(min(rows.numbers))).reshape(-1)
-        np.add.at(whole, numbers, np.asarray(here.value(gradient)).reshape(-1, *whole.shape[1:]))
-        return whole.reshape(-1)
+        values = np.asarray(here.value(gradient)).reshape(-1, *whole.shape[1:])
+        for tensor in sorted(rows.numbers | rows.placed):
+            numbers = np.asarray(here.value(tensor)).reshape(-1)
+            if len(numbers) == len(values):
+                np.add.at(whole, numbers, values)
+                return whole.reshape(-1)
+        raise NoValueError(f"the numbers of the rows of {update.variable.path} are not known")
 
     def handed(self, draw: int) -> dict[str, Array]:
         """What the step is handed in one draw, by name."""

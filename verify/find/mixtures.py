@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from verify.find.observed import Array, Held, Observed, Shapes
+from verify.find.observed import Array, Held, Observed
+from verify.find.shapes import Shapes
 from verify.find.single_writes import SingleWrites
 from verify.graphs import Node, Tensor, VariableRef
 from verify.match import Domain, Evaluation, NoValueError, concrete, drawn

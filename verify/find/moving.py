@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from verify.find.observed import Array, Held, Observed, Shapes
+from verify.find.observed import Array, Held, Observed
+from verify.find.shapes import Shapes
 from verify.find.single_writes import Key, SingleWrites
 from verify.graphs import Node, Tensor, VariableRef
 from verify.match import NUMBERS, Domain, Evaluation, NoValueError, drawn

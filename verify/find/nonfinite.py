@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from verify.find.observed import Observed, Shapes
+from verify.find.observed import Observed
+from verify.find.shapes import Shapes
 from verify.match import Evaluation, NoValueError
 
 _WHOLE = Shapes(None)

@@ -7,7 +7,6 @@ learning rate are what they are now, where that is known.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -17,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from verify.find.branch_counts import COUNTS, counts_fed
+from verify.find.fed_rows import FedRows
+from verify.find.shapes import LENGTH, Shapes
 from verify.flow import Flow, Programs, Rows, Update, are_rows, rows_of, ways
 from verify.graphs import Node, Tensor, VariableRef, exclusive
 from verify.match import Domain, Drawn, Evaluation, Made, NoValueError, Plan, drawn
@@ -34,7 +35,6 @@ _SCALED = (0, 6, 7)
 # What an optimizer keeps, once so small that what it adds to a root decides.
 _KEPT = (1.0, 1.0, 1e-8, 1.0, 1.0, 1.0, 1.0, 1.0)
 DRAWS = len(SPREADS)
-LENGTH = 4  # that dimensions of variables are cut down to, where the ops take that
 _MOST = 1 << 20  # elements of a variable that is fed whole
 _MOST_ELEMENTS = 1 << 18  # of all variables of a step that is evaluated as a whole
 _MOST_OPS = 4000
@@ -76,23 +76,6 @@ class Held(Drawn):
         if not dtype.is_floating:
             return tf.constant(drawn(spec, Domain.CLASSES, self.draw, name))
         return tf.constant(self._weights(spec, name))
-
-
-@dataclasses.dataclass(frozen=True)
-class Shapes:
-    """What the shapes of variables are cut down to: most ops of an optimizer take any.
-
-    `length`: of dimensions, None for all; `whole`: shapes that are not cut, since gradients of
-    variables of that shape come in others.
-    """
-
-    length: int | None = LENGTH
-    whole: frozenset[tuple[int | None, ...]] = frozenset()
-
-    def of(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        if self.length is None or shape in self.whole:
-            return shape
-        return tuple(n if n is None else min(n, self.length) for n in shape)
 
 
 class Observed:
@@ -205,8 +188,14 @@ class Observed:
         return {key: rows for key, rows in found.items() if rows is not None}
 
     @functools.cached_property
-    def _numbers(self) -> frozenset[Tensor]:
-        return frozenset[Tensor]().union(*(rows.numbers for rows in self.rows.values()))
+    def fed_rows(self) -> FedRows:
+        """As which rows these gradients are fed."""
+        return FedRows(self.flat, self.rows, {k: self.updates[k].variable.shape for k in self.rows})
+
+    @functools.cached_property
+    def _numbers(self) -> dict[Tensor, bool]:
+        """The numbers of rows, and whether no two are the same."""
+        return {tensor: rows.differ for rows in self.rows.values() for tensor in rows.numbers}
 
     @functools.cached_property
     def alike(self) -> dict[int | str, list[int | str]]:
@@ -318,11 +307,13 @@ class Observed:
         return begun[0] in flow.propagated or all(self._size(one) == size for one in left)
 
     def start(self, key: int | str, draw: int, shapes: Shapes) -> Array:
-        """What backpropagation ends in, for one variable: all of its rows, where it has some."""
+        """What backpropagation ends in, for one variable."""
         tensor = self.ways[key][0]
         own = self.updates[key].variable.shape
         whole = key in self.rows or tf.TensorShape(self.flat.shape(tensor)).is_compatible_with(own)
         shape = shapes.of(own) if whole else self.flat.shape(tensor) or ()
+        if key in self.rows:
+            shape = len(self.fed_rows.numbers(key, shapes)), *shape[1:]
         if math.prod(n or 1 for n in shape) > _MOST:
             raise NoValueError(f"{self.flat.node(tensor).id} is too large to be drawn")
         name, spread = f"{self.step.paths.get(key, key)}:{draw}", SPREADS[draw]
@@ -351,7 +342,7 @@ class Observed:
         return self._evaluations[known]
 
     def starts(self, draw: int, shapes: Shapes) -> dict[Tensor, Any]:
-        """What backpropagation ends in, cut: of rows, all of a table and each once."""
+        """What backpropagation ends in, cut."""
         return dict(self._starts(draw, shapes))
 
     def _starts(self, draw: int, shapes: Shapes) -> Made:
@@ -359,13 +350,14 @@ class Observed:
             key, rows = self._fed[tensor]
             if rows is None:
                 return tf.constant(self.start(key, draw, shapes))
-            (count, *_) = shapes.of(self.updates[key].variable.shape)
-            dtype = self.flat.dtype(tensor)
-            return (
-                tf.constant(count, dtype) if tensor in rows.counts else tf.range(count, dtype=dtype)
-            )
+            return self.fed_rows.cut(key, tensor, shapes)
 
         return Made(self._fed, start)
+
+    def each_row_once(self, shapes: Shapes) -> dict[Tensor, Any]:
+        """The numbers of rows, cut: all of a table and each once."""
+        fed = ((t, key) for t, (key, rows) in self._fed.items() if rows is not None)
+        return {t: self.fed_rows.cut(key, t, shapes, once=True) for t, key in fed}
 
     @functools.cached_property
     def _fed(self) -> dict[Tensor, tuple[int | str, Rows | None]]:

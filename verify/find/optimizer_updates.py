@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from verify.find.observed import Array, Held, Observed, Shapes
+from verify.find.observed import Array, Held, Observed
+from verify.find.shapes import Shapes
 from verify.flow import Dependence
 from verify.graphs import Tensor, VariableRef
 from verify.match import Evaluation, NoValueError, Plan, same_change
@@ -50,8 +52,8 @@ class OptimizerUpdate:
         depends, found = Dependence(self.flat), dict[int | str, list[VariableRef]]()
         # Other variables that are trained are looked at by themselves.
         weights = dict(zip(self.made.variables, self.keys, strict=True))
-        for key, argument in zip(self.keys, self.flat.arguments, strict=True):
-            below = depends.descendants([argument])
+        for key, arguments in zip(self.keys, self.made.arguments, strict=True):
+            below = depends.descendants(arguments)
             written = {v.key: v for node, v in self.flat.writes() if node.index in below}
             found[key] = [v for own, v in written.items() if weights.get(own, key) == key]
         return found
@@ -65,16 +67,34 @@ class OptimizerUpdate:
         known = draw, shapes, place, sooner
         if known not in self._evaluations:
             here, cut = self.observed.evaluation(draw, shapes), dict[Tensor, Any]()
-            for key, argument in zip(self.keys, self.flat.arguments, strict=True):
+            for key, arguments in zip(self.keys, self.made.arguments, strict=True):
                 way = self.observed.ways[key]
                 value = here.value(way[min(place, len(way) - 1)])
                 own = self.observed.feed(draw, shapes).variable(self._own(key))
-                if tf.size(value) != tf.size(own):
-                    raise NoValueError(f"{here.flat.node(way[0]).id} can't be fed in another shape")
-                cut[argument, 0] = tf.reshape(value, tf.shape(own))
+                fed = self._fed(key, np.asarray(value, np.float64), np.shape(own), shapes)
+                cut |= {(index, 0): part for index, part in zip(arguments, fed, strict=True)}
             feed = _Own(self, draw, shapes, sooner)
             self._evaluations[known] = Evaluation(self._plan, feed, cut)
         return self._evaluations[known]
+
+    def _fed(
+        self, key: int | str, value: Array, shape: tuple[int, ...], shapes: Shapes
+    ) -> tuple[Any, ...]:
+        """What enters the optimizer for a variable: its gradient, or the rows it consists of."""
+        whole = self.observed.fed_rows.whole(key, value, shapes)
+        if whole.size != math.prod(shape):
+            raise NoValueError(f"{self._own(key).path} can't be fed in another shape")
+        if key not in self._tables:
+            return (tf.constant(whole.reshape(shape)),)
+        numbers = self.observed.fed_rows.numbers_of(key, value, shapes)
+        rows = tf.constant(value.reshape(len(numbers), *shape[1:]))
+        return rows, tf.constant(numbers, tf.int32), tf.constant(shape, tf.int32)
+
+    @functools.cached_property
+    def _tables(self) -> frozenset[int | str]:
+        """The variables whose gradients the optimizer is given as rows."""
+        pairs = zip(self.keys, self.made.arguments, strict=True)
+        return frozenset(key for key, arguments in pairs if len(arguments) > 1)
 
     def scale_of(self, variable: VariableRef) -> float:
         return self.scale if variable.key in self.own.keys() - self.made.variables else 1.0

@@ -16,8 +16,9 @@ from typing import Any
 
 from verify.find.branch_counts import COUNTS
 from verify.find.descents import Descents
-from verify.find.observed import DRAWS, Observed, Shapes
+from verify.find.observed import DRAWS, Observed
 from verify.find.optimizer_updates import OptimizerUpdate
+from verify.find.shapes import Shapes
 from verify.find.step_counts import steps_counted, steps_made
 from verify.flow import Update
 from verify.graphs import Tensor, VariableRef
@@ -171,7 +172,8 @@ class Optimizers:
             return None
         variable = self.observed.updates[key].variable
         shape = Shapes().of(variable.shape)
-        made = stand_in(optimizer, [variable.path], [shape], variable.dtype)
+        in_rows = key in self.observed.fed_rows.repeated
+        made = stand_in(optimizer, [variable.path], [shape], variable.dtype, in_rows)
         if made is None:
             return None
         whole = OptimizerUpdate(made, [key], self.observed)
@@ -250,7 +252,9 @@ class Optimizers:
 
     def _as_which(self, optimizer: Any, key: int | str, place: int, counts: int) -> frozenset[int]:
         """As which of the steps that an optimizer counts it may make an update."""
-        step = optimizer_step(optimizer, [variables_of(optimizer)[key]])
+        step = optimizer_step(
+            optimizer, [variables_of(optimizer)[key]], self.observed.fed_rows.repeated
+        )
         if step is None:
             return frozenset()
         update, shapes = OptimizerUpdate(step, [key], self.observed), self.observed.shapes
@@ -279,7 +283,8 @@ class Optimizers:
             for key, place in places.items()
         }
         keys = [key for key in variables if key not in found]
-        made = optimizer_step(optimizer, [variables[key] for key in keys]) if keys else None
+        tables = self.observed.fed_rows.repeated
+        made = optimizer_step(optimizer, [variables[k] for k in keys], tables) if keys else None
         if made is not None:
             new = self._made_by(optimizer, OptimizerUpdate(made, keys, self.observed))
             _PLACES.update({seen[key]: rule.place for key, rule in new.items() if key in seen})

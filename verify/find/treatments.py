@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from verify.find.observed import DRAWS, Array, Observed, Shapes
+from verify.find.observed import DRAWS, Array, Observed
 from verify.find.optimizers import Optimizers, Rule
+from verify.find.shapes import Shapes
 from verify.flow import Update
 from verify.graphs import Tensor
 from verify.match import NoValueError
@@ -168,17 +169,36 @@ class Treatments:
         begun = start or self.observed.ways[key][0]
         entry = entry or self.optimizers.rules[key].entry
         for shapes in self._shapes:
-            before, after = list[Array](), list[Array]()
             try:
-                for draw in range(DRAWS):
-                    evaluation = self.observed.evaluation(draw, shapes)
-                    before.append(np.asarray(evaluation.value(begun), np.float64).reshape(-1))
-                    after.append(np.asarray(evaluation.value(entry), np.float64).reshape(-1))
+                begins, after = self._values(begun, shapes), self._values(entry, shapes)
+                whole = [self.observed.fed_rows.whole(key, one, shapes) for one in begins]
+                before = begins
+                if len(after[0]) != len(begins[0]):
+                    after = [self.observed.fed_rows.whole(key, one, shapes) for one in after]
+                    rows = self._added_up_to(key, after, len(begins[0]), shapes)
+                    before, after = (whole, after) if rows is None else (begins, rows)
             except NoValueError:
                 continue
             alike = all(a.shape == b.shape for a, b in zip(before, after, strict=True))
             if alike and all(np.isfinite(a).all() for a in after):
-                return _Pairs(before, after, functools.partial(self._held, key, shapes))
+                held = functools.partial(self._held, key, shapes)
+                return _Pairs(before, after, held, (begins, whole))
+        return None
+
+    def _values(self, tensor: Tensor, shapes: Shapes) -> list[Array]:
+        """A tensor in each draw, flat."""
+        evaluations = (self.observed.evaluation(draw, shapes) for draw in range(DRAWS))
+        return [np.asarray(one.value(tensor), np.float64).reshape(-1) for one in evaluations]
+
+    def _added_up_to(
+        self, key: int | str, made: list[Array], size: int, shapes: Shapes
+    ) -> list[Array] | None:
+        """The last on the way of a gradient that consists of rows, if it is these added up."""
+        for tensor in reversed(self.observed.ways[key]):
+            rows = self._values(tensor, shapes)
+            if len(rows[0]) == size:
+                whole = (self.observed.fed_rows.whole(key, value, shapes) for value in rows)
+                return rows if all(map(_alike, whole, made)) else None
         return None
 
     def _held(self, key: int | str, shapes: Shapes) -> list[Array]:
@@ -189,12 +209,19 @@ class Treatments:
 
 
 class _Pairs:
-    """Gradients of several draws, what is made of them, and what the variable holds, if asked."""
+    """Gradients of several draws, what is made of them, and what the variable holds, if asked.
+
+    `normed`: what a norm may be of: the same; of rows, these one by one, or added up.
+    """
 
     def __init__(
-        self, before: Sequence[Array], after: Sequence[Array], held: Callable[[], list[Array]]
+        self,
+        before: Sequence[Array],
+        after: Sequence[Array],
+        held: Callable[[], list[Array]],
+        normed: tuple[Sequence[Array], Sequence[Array]],
     ) -> None:
-        self.before, self.after, self._held = before, after, held
+        self.before, self.after, self._held, self.normed = before, after, held, normed
 
     def multiple(self) -> Treatment | None:
         """Whether all are multiplied by one number."""
@@ -205,7 +232,10 @@ class _Pairs:
 
     def decayed(self) -> Treatment | None:
         """Whether all are multiplied by one number, and a share of the variable is added."""
-        columns = [np.stack([x, w], axis=1) for x, w in zip(self.before, self._held(), strict=True)]
+        held = self._held()
+        if held[0].shape != self.before[0].shape:  # rows, some of which are the same row
+            return None
+        columns = [np.stack([x, w], axis=1) for x, w in zip(self.before, held, strict=True)]
         scale = [np.abs(x).max(initial=1.0) for x in self.before]
         rows = np.concatenate([c / s for c, s in zip(columns, scale, strict=True)])
         wanted = np.concatenate([y / s for y, s in zip(self.after, scale, strict=True)])
@@ -223,7 +253,7 @@ class _Pairs:
         ratios = [
             after[inside] / before[inside]
             for before, after in zip(self.before, self.after, strict=True)
-            if (inside := (after > lower + near) & (after < upper - near)).any()
+            if (inside := (after > lower + near) & (after < upper - near) & (before != 0)).any()
         ]
         if not ratios:
             return None
@@ -294,8 +324,10 @@ def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
             alike = tuple(float(f"{factor:.6g}") for factor in pairs.factors)
             groups.setdefault(alike, []).append(key)
     for keys in groups.values():
-        kind = "norm" if len(keys) == 1 else "global_norm"
-        treatment = _to_norm(kind, [left[key] for key in keys])
+        kind, group = "norm" if len(keys) == 1 else "global_norm", [left[key] for key in keys]
+        levels = zip(*(pairs.normed for pairs in group), strict=True)
+        treatments = (_to_norm(kind, group[0].factors or [], level) for level in levels)
+        treatment = next((one for one in treatments if one is not None), None)
         if treatment is not None:
             found |= dict.fromkeys(keys, treatment)
     others = {
@@ -306,11 +338,14 @@ def _to_norms(left: dict[int | str, _Pairs]) -> dict[int | str, Treatment]:
     return found | others
 
 
-def _to_norm(kind: str, group: list[_Pairs]) -> Treatment | None:
-    factors = np.asarray(group[0].factors)
+def _to_norm(
+    kind: str, multiplied: Sequence[float], group: Sequence[Sequence[Array]]
+) -> Treatment | None:
+    """Whether gradients, draw by draw, are multiplied so that their norm is bounded."""
+    factors = np.asarray(multiplied)
     sign = -1.0 if (factors < 0).all() else 1.0  # what is bounded may be the opposite
     factors = sign * factors
-    draws = zip(*(pairs.before for pairs in group), strict=True)
+    draws = zip(*group, strict=True)
     norms = np.asarray([np.sqrt(sum(float(x @ x) for x in draw)) for draw in draws])
     factor, norm = float(factors.max()), float((factors * norms).max())
     free = np.isclose(factors, factor, rtol=_TOLERANCE, atol=0)

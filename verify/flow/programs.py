@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from verify.flow.gradient_flow import Flow
@@ -26,7 +27,8 @@ class Programs:
         starts: where backpropagation ends, by key of the variable.
         numbers: what scalar variables hold, by key, which then stands for them: so digests are
             comparable among steps.
-        rows: the numbers of the rows that gradients consist of, where they do.
+        rows: the numbers of the rows that gradients consist of, where they do, and whether no two
+            are the same.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Programs:
         flow: Flow,
         starts: Mapping[Key, Tensor],
         numbers: Mapping[Key, float] | None = None,
-        rows: Set[Tensor] = frozenset(),
+        rows: Mapping[Tensor, bool] = MappingProxyType({}),
     ) -> None:
         self.flow, self.flat, self.starts, self.numbers = flow, flow.flat, starts, numbers
         self.rows = rows
@@ -136,7 +138,7 @@ class _Program:
         if tensor == self.start:
             return ["gradient"]
         if tensor in self.programs.rows:
-            return ["numbers of rows"]
+            return ["numbers of rows", self.programs.rows[tensor]]
         value = self.flow.folder.value(tensor)
         if value is not None:
             return ["constant", value.dtype.str, value.shape, value.tobytes()]

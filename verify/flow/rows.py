@@ -16,17 +16,23 @@ _LOOKUPS = {"GatherV2", "ResourceGather"}
 _SUMS = {"UnsortedSegmentSum"}
 _UNIQUE = {"Unique", "UniqueV2"}
 _SCATTERS = "ResourceScatter"
+# What numbers pass that differ, and still differ after it.
+_KEPT_APART = {"Cast", "ExpandDims", "Identity", "Reshape", "Slice", "Squeeze", "StridedSlice"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Where rows go that a gradient consists of.
 
-    `numbers`: the tensors of their numbers, in the table; `counts`: of how many rows that has.
+    `numbers`: the tensors of their numbers, in the table; `placed`: the same where rows are put,
+    after those of one number may have been put together; `counts`: of how many rows the table has.
+    `differ`: whether no two of them are ever rows of the same number.
     """
 
     numbers: frozenset[Tensor]
+    placed: frozenset[Tensor]
     counts: frozenset[Tensor]
+    differ: bool
 
 
 def tables(flow: Dependence) -> dict[int | str, VariableRef]:
@@ -55,8 +61,12 @@ def numbers_of(flow: Dependence, places: Set[int]) -> set[Tensor]:
     return {_numbers(flow, flow.flat.nodes[index]) for index in places}
 
 
+def _placed(node: Node) -> Tensor:
+    return node.data[1] if node.op in _SUMS else node.data[-2]
+
+
 def _numbers(flow: Dependence, node: Node) -> Tensor:
-    numbers = node.data[1] if node.op in _SUMS else node.data[-2]
+    numbers = _placed(node)
     while flow.flat.node(numbers).op in _UNIQUE:  # rows of the same number are put together before
         numbers = flow.flat.node(numbers).data[0]
     return numbers
@@ -81,7 +91,7 @@ def are_rows(shape: tuple[int | None, ...] | None, table: tuple[int | None, ...]
 def rows_of(flow: Dependence, gradient: Tensor, places: Set[int]) -> Rows | None:
     """Where the rows go that a gradient consists of; None of what is no gradient of rows."""
     flat, table = flow.flat, flow.flat.shape(gradient)
-    numbers, counts = set[Tensor](), set[Tensor]()
+    numbers, placed, counts = set[Tensor](), set[Tensor](), set[Tensor]()
     stack, seen = [gradient[0]], {gradient[0]}
     while stack:
         for index in flow.consumers[stack.pop()]:
@@ -94,5 +104,28 @@ def rows_of(flow: Dependence, gradient: Tensor, places: Set[int]) -> Rows | None
                     stack.append(index)
             else:
                 numbers.add(_numbers(flow, node))
+                placed.add(_placed(node))
                 counts |= {node.data[2]} if node.op in _SUMS else set()
-    return Rows(frozenset(numbers), frozenset(counts)) if numbers else None
+    first = _first(flow, numbers)
+    differ = all(_differ(flow, tensor) for tensor in first)
+    return Rows(first, frozenset(placed), frozenset(counts), differ) if first else None
+
+
+def _first(flow: Dependence, numbers: Set[Tensor]) -> frozenset[Tensor]:
+    """Those of numbers that are not made of others: of rows that were put together, say."""
+    made = flow.descendants(index for index, _ in numbers)
+    return frozenset(
+        tensor
+        for tensor in numbers
+        if not any(source in made for source in flow.producers[tensor[0]])
+    )
+
+
+def _differ(flow: Dependence, numbers: Tensor) -> bool:
+    """Whether numbers are such that no two are the same: all positions of a sentence, say."""
+    while (node := flow.flat.node(numbers)).op in _KEPT_APART:
+        numbers = node.data[0]
+    if node.op == "Range" or (node.op in _UNIQUE and numbers[1] == 0):
+        return True
+    known = flow.folder.value(numbers)
+    return known is not None and len(set(known.reshape(-1).tolist())) == known.size

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -25,11 +26,14 @@ _CLIPS = {"clipvalue": None, "clipnorm": None, "global_clipnorm": None}
 class OptimizerStep:
     """What an optimizer does with gradients, the arguments, of `variables`.
 
-    `numbers`: what its scalar variables hold, by key; `owner` keeps all of them alive.
+    `arguments`: of each gradient, its own; of one that consists of rows these, their numbers, and
+    the shape of the table. `numbers`: what scalar variables hold, by key; `owner` keeps all of them
+    alive.
     """
 
     flat: FlatGraph
     variables: tuple[int | str, ...]
+    arguments: tuple[tuple[int, ...], ...]
     numbers: Mapping[int | str, float]
     owner: Any = dataclasses.field(repr=False)
 
@@ -55,12 +59,35 @@ def counter_of(optimizer: Any) -> int | str:
     return key_of(counter)
 
 
-def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | None:
+def optimizer_step(
+    optimizer: Any, variables: Sequence[Any], tables: Set[int | str] = frozenset()
+) -> OptimizerStep | None:
     """What an optimizer does with gradients of some of its variables.
 
     It does not clip them: that is told by itself. Nothing is written: it is traced only. None where
     it does not take them.
+
+    Args:
+        tables: keys of variables whose gradients consist of rows. Keras' optimizers do not add up
+            those of one row before they square them, so that its gradient as a whole would lead
+            elsewhere. One that takes no rows is given whole gradients.
     """
+    in_rows = [key_of(variable) in tables for variable in variables]
+    specs = [_spec(*one) for one in zip(variables, in_rows, strict=True)]
+    made = _traced(optimizer, variables, specs)
+    return optimizer_step(optimizer, variables) if made is None and any(in_rows) else made
+
+
+def _spec(variable: Any, in_rows: bool) -> tf.TypeSpec:
+    shape, dtype = tuple(variable.shape), tf.as_dtype(variable.dtype)
+    if not in_rows:
+        return tf.TensorSpec(shape, dtype)
+    return tf.IndexedSlicesSpec(shape, dtype, tf.int32, tf.int32)
+
+
+def _traced(
+    optimizer: Any, variables: Sequence[Any], specs: Sequence[tf.TypeSpec]
+) -> OptimizerStep | None:
     plain = _without_clip(optimizer)
 
     def apply(*gradients: Any) -> None:
@@ -70,14 +97,16 @@ def optimizer_step(optimizer: Any, variables: Sequence[Any]) -> OptimizerStep | 
             lambda _, *own: plain.apply(list(own), list(variables)), args=gradients
         )
 
-    specs = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
     try:
         concrete = tf.function(apply, autograph=False).get_concrete_function(*specs)
     except MISFIT:
         return None
     keys = tuple(key_of(variable) for variable in variables)
-    owner = concrete, variables, plain
-    return OptimizerStep(flatten(concrete), keys, numbers_of(concrete.graph.variables), owner)
+    flat, owner = flatten(concrete), (concrete, variables, plain)
+    parts = iter(flat.arguments)
+    sizes = (len(tf.nest.flatten(spec, expand_composites=True)) for spec in specs)
+    arguments = tuple(tuple(itertools.islice(parts, size)) for size in sizes)
+    return OptimizerStep(flat, keys, arguments, numbers_of(concrete.graph.variables), owner)
 
 
 def accumulators(optimizer: Any) -> tuple[int, frozenset[int | str]]:
@@ -95,7 +124,11 @@ def accumulators(optimizer: Any) -> tuple[int, frozenset[int | str]]:
 
 
 def stand_in(
-    optimizer: Any, paths: Sequence[str], shapes: Sequence[Any], dtype: str = "float32"
+    optimizer: Any,
+    paths: Sequence[str],
+    shapes: Sequence[Any],
+    dtype: str = "float32",
+    in_rows: bool = False,
 ) -> OptimizerStep | None:
     """What an optimizer with the same settings does, on variables of its own."""
     variables = []
@@ -110,7 +143,7 @@ def stand_in(
     except MISFIT:  # one of the user's own, whose config does not tell how to make another
         return None
     made.build(variables)
-    return optimizer_step(made, variables)
+    return optimizer_step(made, variables, {key_of(v) for v in variables if in_rows})
 
 
 def _without_clip(optimizer: Any) -> Any:

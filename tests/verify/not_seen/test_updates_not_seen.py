@@ -147,34 +147,6 @@ def test_exchanged_gradients_of_many_weights() -> None:
     assert not Asked(train, BATCH)(watched=["a", "b"])
 
 
-def test_rows_that_are_looked_up_twice() -> None:
-    """How an optimizer treats rows of a table"""
-    table = keras.layers.Embedding(9, 3)
-    model = keras.Sequential(
-        [keras.Input((6,), dtype="int32"), table, keras.layers.Flatten(), keras.layers.Dense(1)]
-    )
-    adagrad = optim.Adagrad(0.1)
-    adagrad.build(model.trainable_variables)
-
-    def largest_of_each(gradient: Any) -> Any:
-        if not isinstance(gradient, tf.IndexedSlices):
-            return gradient
-        rows, places = tf.unique(gradient.indices)
-        largest = tf.math.unsorted_segment_max(gradient.values, places, tf.size(rows))
-        return tf.IndexedSlices(largest, rows, gradient.dense_shape)
-
-    @tf.function(autograph=False)
-    def train(x: Any, y: Any) -> None:
-        with tf.GradientTape() as tape:
-            loss = mse(y, model(x))
-        gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
-        adagrad.apply([largest_of_each(g) for g in gradients], model.trainable_variables)
-
-    step = Asked(train, tf.TensorSpec((8, 6), tf.int32), Y, model=model)
-    assert not step(optimizer=optim.Adagrad(0.1))
-    assert not step(objective=lambda x, y: mse(y, model(x)))
-
-
 def test_adafactor_of_a_large_table() -> None:
     """The rule by which Adafactor updates rows"""
     rows, table = (
