@@ -1,5 +1,5 @@
 """A step that updates variables several times, as if it did so once: a critic, say, before a GAN's
-generator.
+generator. Several updates by one gradient are looked at one by one as well.
 
 Of the writes that belong to one of these rounds, only those of that are made, and of a loop one
 turn: what the step reads then is what it holds before, as an optimizer would find it.
@@ -15,10 +15,7 @@ Part = tuple[int, int] | tuple[str, ...]
 
 
 def part_of(flow: Flow, update: Update) -> Part | None:
-    """Where an update may be the only one of its variable; None if that is the whole step.
-
-    That several updates are by one gradient is no round.
-    """
+    """Where an update may be the only one of its variable; None if that is the whole step."""
     path = update.node.path
     if flow.flat.loops(path):
         return path
@@ -28,7 +25,7 @@ def part_of(flow: Flow, update: Update) -> Part | None:
         if other.variable.replica == update.variable.replica
         and not exclusive(other.node.path, update.node.path)
     ]
-    if len(every) < 2 or not {*every}.isdisjoint(flow.repeated):
+    if len(every) < 2:
         return None
     places = sorted(other.node.index for other in every)
     return len(every), places.index(update.node.index)

@@ -30,6 +30,7 @@ from verify.references import (
 )
 
 _NONE = "no gradient reaches an update"
+_AGAIN = "more than once by the same gradient"
 _UPHILL = "the step increases what it differentiates: negate that, or pass allow_transforms=True"
 
 
@@ -111,7 +112,7 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
                 hints = () if made is None or rule is None else _differences(rule, made)
                 wrong.setdefault(told, ([], hints))[0].append(path)
             elif update in detector.flow.repeated:
-                told = f"{optimizer_name(one)}, more than once by the same gradient"
+                told = f"{optimizer_name(one)}, {_AGAIN}"
                 wrong.setdefault(told, ([], ()))[0].append(path)
             elif counting := _miscounted(detector, as_made):
                 wrong.setdefault(optimizer_name(one) + counting, ([], ()))[0].append(path)
@@ -210,8 +211,9 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
                 )
             else:
                 right = rate is not None and rate in rates
-            if not right:
+            if not right or update in detector.flow.repeated:
                 told = _unknown(update) if rule is None else _name(rule)
+                told += f", {_AGAIN}" if right else ""
                 hints = _at_other_rates(rule, wanted) if rule is not None and schedule else ()
                 wrong.setdefault(told, ([], hints))[0].append(path)
         violations += [

@@ -28,7 +28,7 @@ def _check(detector: Detector, expected: Any, _: Asked) -> list[Violation]:
     if unknown := detector.modes.unknown:
         told = f"{UNTOLD}: {unknown}"
         return [Violation("training", f"layers {_MODE[next(iter(asked.values()), True)]}", told)]
-    layers = [*detector.modes.with_modes]
+    layers = detector.modes.with_modes
     wanted: dict[str, bool] = {}
     for glob, training in asked.items():
         among = layers if glob == "*" else [*layers, *detector.modes.frozen]

@@ -33,7 +33,7 @@ from verify.references.losses import (
     other_reductions,
 )
 from verify.references.model import ModelReference, Term
-from verify.references.modes import LayerVariables
+from verify.references.modes import Keys, LayerVariables, layer_around
 from verify.references.objectives import (
     ObjectiveGradients,
     objective_gradients,
@@ -78,6 +78,7 @@ __all__ = [
     "AddedLoss",
     "Domains",
     "Forward",
+    "Keys",
     "LayerVariables",
     "LossGradient",
     "LossKey",
@@ -102,6 +103,7 @@ __all__ = [
     "is_of_labels",
     "is_of_numbers",
     "known_name",
+    "layer_around",
     "loss_gradients",
     "loss_name",
     "loss_of",

@@ -14,7 +14,7 @@ import tensorflow as tf
 from verify.graphs import is_model, key_of, resource
 from verify.match import Pattern
 from verify.references.added_losses import AddedLoss, ModelCall, may_add_losses, model_call
-from verify.references.modes import Keys, LayerVariables, layers_of, used_in
+from verify.references.modes import Keys, LayerVariables, Outputs, layers_of, outputs_in
 from verify.references.users_code import Untraced, traced
 
 
@@ -93,19 +93,30 @@ class ModelReference:
         return tuple(layer for layer in self.layers if layer.state)
 
     @functools.cached_property
-    def used_in_training(self) -> Keys:
-        """Keys of the variables that its outputs depend on while it trains; none if `untraced`."""
-        every = (p.flat.read_for(p.roots) for p in self.returned if p is not None)
-        return frozenset(variable.key for read in every for variable in read)
+    def in_training(self) -> Outputs | None:
+        """Its outputs while it trains, those that are more than what it is fed; None of none."""
+        patterns = [pattern for pattern in self.returned if pattern is not None]
+        roots = tuple(root for pattern in patterns for root in pattern.roots)
+        return Outputs(patterns[0].flat, roots) if patterns else None
 
     @functools.cached_property
-    def used_in_inference(self) -> Keys:
-        """The same while it infers."""
+    def in_inference(self) -> Outputs | None:
+        """Its outputs while it infers; None if `untraced`."""
         try:
-            return used_in(self.model, self._inputs, training=False)
+            return outputs_in(self.model, self._inputs, training=False)
         except Untraced as why:
             self.untraced = str(why)
-            return frozenset()
+            return None
+
+    @property
+    def used_in_training(self) -> Keys:
+        """Keys of the variables that its outputs depend on while it trains; none if `untraced`."""
+        return frozenset() if self.in_training is None else self.in_training.used
+
+    @property
+    def used_in_inference(self) -> Keys:
+        """The same while it infers."""
+        return frozenset() if self.in_inference is None else self.in_inference.used
 
     @property
     def _inputs(self) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import verify
 from tests.verify.steps import batch, dense
+from tests.verify.updates import BATCH, rejected
 
 optim = keras.optimizers
 Apply = Callable[[int, list[Any], list[Any], Any], None]
@@ -79,7 +80,7 @@ def test_every_turn_of_a_loop_is_one(name: str) -> None:
 
 
 def test_one_gradient_applied_twice_in_a_turn() -> None:
-    with pytest.raises(verify.GraphAssertionError, match="by an unknown rule"):
+    with pytest.raises(verify.GraphAssertionError, match="more than once by the same gradient"):
         verify.assert_graph(in_turns(optim.SGD(0.1), 2), *batch(), optimizer=optim.SGD(0.1))
 
 
@@ -110,7 +111,7 @@ FAULTS: dict[str, tuple[Apply, dict[str, Any], str]] = {
     "one gradient applied twice": (
         twice,
         {"optimizer": optim.SGD(0.1)},
-        "by an unknown rule",
+        "more than once by the same gradient",
     ),
     "another rate in one round": (larger_at_last, {"learning_rate": 0.1}, r"rate=0\.2"),
     "clipped in one round": (clipped_at_first, {"clipping": None}, r"\[-1, 1\]"),
@@ -141,3 +142,51 @@ def test_one_gradient_in_each_turn_of_a_loop_is_applied_several_times() -> None:
             verify.assert_graph(train, *batch(), model=model, **{keyword: expected})
         assert "gradient" in str(error.value)
     verify.assert_graph(in_turns(optim.SGD(0.1), 1), *batch(), optimizer=optim.SGD(0.1))
+
+
+# -- by one gradient -------------------------------------------------------------------------------
+
+
+def clipped(gradient: Any) -> Any:
+    return tf.clip_by_value(gradient, -1.0, 1.0)
+
+
+TREATED: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "clipped": (clipped, True),
+    "squared": (lambda g: tf.square(clipped(g)), False),
+    "ten_times": (lambda g: 10.0 * clipped(g), False),
+    "unclipped": (lambda g: g, False),
+}
+"""By name: what is done to a gradient, and whether it is clipped to one."""
+
+
+@pytest.fixture(scope="module", params=["SGD", "Adam"])
+def applied_again(request: pytest.FixtureRequest) -> str:
+    """What is told of a step that applies each gradient twice."""
+    variables = [keras.Variable(tf.ones((2, 3)), name=name) for name in TREATED]
+    optimizer = OPTIMIZERS[request.param]()
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)
+    def train(x: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_mean((x @ v.value - 1.0) ** 2) for v in variables])
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        made = [treat(g) for (treat, _), g in zip(TREATED.values(), gradients, strict=True)]
+        for _ in range(2):
+            optimizer.apply(made, variables)
+
+    rate = float(optimizer.learning_rate)
+    return rejected(train, BATCH, clipping=(-1.0, 1.0), optimizer=optimizer, learning_rate=rate)
+
+
+@pytest.mark.parametrize("name", TREATED)
+def test_what_comes_after_a_clip_of_a_gradient_that_is_applied_twice(
+    name: str, applied_again: str
+) -> None:
+    told = applied_again.partition("clipping:")[2].partition("optimizer:")[0]
+    assert (f" {name}: " in told) != TREATED[name][1]
+
+
+def test_a_gradient_that_is_applied_twice_is_told(applied_again: str) -> None:
+    assert applied_again.count(", more than once by the same gradient: ") == 2

@@ -146,3 +146,62 @@ def test_what_is_asked_is_checked(asked: Any, error: type[Exception], told: str)
     step, model = step_of(True)
     with pytest.raises(error, match=told):
         verify.assert_graph(step, *SPECS, model=model, training=asked)
+
+
+# -- noise from no state ---------------------------------------------------------------------------
+
+
+class Noise(keras.layers.Layer):
+    """Adds noise that is drawn without the state of a seed."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return x + 0.1 * tf.random.normal(tf.shape(x)) if training else x
+
+
+class Dropped(keras.layers.Layer):
+    """Dropout by TensorFlow, by the state of a generator that Keras knows nothing of."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.generator = tf.random.Generator.from_seed(1)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training:
+            return x
+        return tf.where(self.generator.uniform(tf.shape(x)) < 0.5, 0.0, 2.0 * x)
+
+
+@functools.cache
+def noisy_step(noise: bool, drop: bool, beside: bool = False) -> tuple[Any, keras.Model]:
+    """A step of two layers that draw, each in a mode; `beside`: other noise is added by hand."""
+    dense = [keras.layers.Dense(6), keras.layers.Dense(2)]
+    layers = [Noise(name="noise"), dense[0], Dropped(name="drop"), dense[1]]
+    model, optimizer = keras.Sequential([keras.Input((4,)), *layers]), keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> Any:
+        x += 0.2 * tf.random.normal(tf.shape(x)) if beside else 0.0
+        with tf.GradientTape() as tape:
+            hidden = dense[0](layers[0](x, training=noise))
+            made = dense[1](layers[2](hidden, training=drop))
+            loss = tf.reduce_mean((made - y) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, weights), weights)
+
+    return step, model
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(("noise", "drop"), [(True, True), (False, False), (True, False)])
+def test_noise_from_no_state(noise: bool, drop: bool, beside: bool) -> None:
+    step, model = noisy_step(noise, drop, beside)
+    traced = verify.trace(step, *SPECS, model=model)
+    verify.assert_graph(traced, training={"noise": noise, "drop": drop})
+    for layer, mode in (("noise", noise), ("drop", drop)):
+        assert layer in rejected(traced, training={layer: not mode})
+    for mode in (True, False):
+        if {noise, drop} == {mode}:
+            verify.assert_graph(traced, training=mode)
+        else:
+            rejected(traced, training=mode)

@@ -9,7 +9,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from verify.references.modes import _READ_STATE, layers_of, used_in
+from verify.references.modes import _READ_STATE, layers_of, outputs_in
 
 NORMAL: dict[str, Callable[[], Any]] = {
     "BatchNormalization": keras.layers.BatchNormalization,
@@ -31,7 +31,7 @@ def test_state_is_read_in_that_mode_alone(name: str) -> None:
     (layer,) = layers_of(model)
     assert layer.reads_state is not None
     for training in (True, False):
-        used = used_in(model, tf.TensorSpec((8, *shape)), training)
+        used = outputs_in(model, tf.TensorSpec((8, *shape)), training).used
         assert layer.state.isdisjoint(used) == (training != layer.reads_state)
         assert training != layer.reads_state or layer.state <= used
 
