@@ -43,8 +43,9 @@ def test_the_others_stay_as_long_as_there_is_time():
 
 def test_durations_are_those_of_all_phases(tmp_path):
     report = tmp_path / "run.xml"
-    case = '<testcase classname="tests.a.test_b" name="test_c[d]" time="{}"/>'
-    report.write_text(f"<s>{case.format(1.5)}{case.format(0.5)}</s>")
+    case = '<testcase classname="tests.{}" name="test_c[d]" time="{}"/>'
+    cases = case.format("test_grids", 1.5), case.format("test_grids", 0.5)
+    report.write_text(f"<s>{''.join(cases)}{case.format('of_a_contract', 1)}</s>")
     ((name, seconds),) = durations(report).items()
-    assert name == "tests/a/test_b.py::test_c[d]"
+    assert name == "tests/test_grids.py::test_c[d]"
     assert 2 <= seconds < 2.1

@@ -74,6 +74,7 @@ class Places:
         self.targets = search.step.targets
         self._outputs, self._is_target, self._is_made = outputs, is_target, is_made
         self._origins, self._shapes = origins, shapes
+        self._decided: dict[Tensor, Set[int]] = {}
 
     @functools.cached_property
     def all(self) -> list[Place]:
@@ -176,7 +177,7 @@ class Places:
         added = {t for total in last if nodes[total[0]].op in SUMS for t in nodes[total[0]].data}
         whole = tuple((tensor,) for tensor in last if tensor not in added)
         labels = dict.fromkeys(self._labels_met(source, after, spec))
-        targets = self._targets(source, labels)
+        targets = self._targets(source, labels, {index for index, _ in last})
         of_layer = self._outputs.is_of_layer(prediction)
         # Within a loop a tensor has another value in each turn.
         loops = self._loops(prediction)
@@ -251,16 +252,48 @@ class Places:
         """Whether targets are fed, and a prediction is not made of them."""
         return self.targets is not None and source not in self._of_targets
 
-    def _targets(self, source: int, met: Iterable[Tensor]) -> tuple[Tensor | float | None, ...]:
-        """What may be the target of a loss: a tensor, made up of one number, or not looked at."""
+    def _targets(
+        self, source: int, met: Iterable[Tensor], last: Set[int]
+    ) -> tuple[Tensor | float | None, ...]:
+        """What may be the target of a loss: a tensor, made up of one number, or not looked at.
+
+        Args:
+            source: the node of the prediction.
+            met: what it meets.
+            last: the last nodes that compute the gradient by it.
+        """
         found: dict[Tensor | float | None, None] = dict.fromkeys(met)
-        if self.targets is not None and self._may_be_labelled(source):
-            for tensor in sorted(self.targets):
-                if self._is_drawable(self.flow.spec(tensor)):
-                    found[tensor] = None
+        fed = [tensor for tensor in sorted(self.targets or ()) if self._is_fed(tensor)]
+        # Of several inputs, as of a GAN, none need be a target.
+        all_inputs = all(self._is_input(tensor) for tensor in fed)
+        if self._may_be_labelled(source) and not (
+            all_inputs and all(last.isdisjoint(self._decided_by(tensor)) for tensor in fed)
+        ):
+            found.update(dict.fromkeys(fed))
         else:
             found.update(dict.fromkeys((1.0, 0.0)))
         return tuple(found) or (None,)
+
+    def _is_fed(self, target: Tensor) -> bool:
+        return self._is_drawable(self.flow.spec(target))
+
+    def _is_input(self, target: Tensor) -> bool:
+        """Whether a layer takes what a step is handed where targets are."""
+        decided = self._decided_by(target)
+        return any(user in decided for read in self.flow.weights for user in self.flow.users[read])
+
+    def decides(self, target: Tensor | float | None, summands: Iterable[Tensor]) -> bool:
+        """Whether a gradient depends on the value of a target, which it must to be a loss of it."""
+        if not isinstance(target, tuple) or target not in (self.targets or ()):
+            return True
+        decided = self._decided_by(target)
+        return any(index in decided for index, _ in summands)
+
+    def _decided_by(self, target: Tensor) -> Set[int]:
+        """What depends on the value of a target, not on its shape alone."""
+        if target not in self._decided:
+            self._decided[target] = self.flow.after([target]) - self._by_shape([target])
+        return self._decided[target]
 
 
 def alike(spec: Spec, other: Spec) -> bool:

@@ -283,6 +283,7 @@ class LossesByValue:
                         place, frozenset(index for index, _ in summands), factor, target, activated
                     )
                     for summands, factor in comparison.factors()
+                    if self._places.decides(target, summands)
                 ]
                 # Many a loss is linear somewhere; only of a layer is what comes before one known.
                 linear = comparison.constant and not (place.of_layer and not gradient.alike)
