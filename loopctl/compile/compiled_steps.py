@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import linecache
 import types
@@ -320,12 +321,8 @@ def _value_of(expressions: Mapping[str, Any], progress: Any, key: str) -> Any:
 
 
 def _takes_training(function: Any) -> bool:
-    """Whether ``training=`` is accepted: by ``call``, always for Sequential and functional."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return True
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return "training" in names or bool(code.co_flags & 0x08)  # 0x08: takes **kwargs
+    """Whether `fit` would say ``training=``: where a parameter is called that, not any keyword."""
+    return "training" in inspect.signature(function).parameters
 
 
 def _repeat(times: int, run: Callable[[], Any], first: Any) -> Any:

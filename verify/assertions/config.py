@@ -17,7 +17,7 @@ import tensorflow as tf
 from verify.assertions.config_conditions import chosen_otherwise
 from verify.assertions.config_expectation import expectation_of, of_main, terms_of
 from verify.assertions.config_gradients import entering, gradients_of
-from verify.assertions.config_keys import not_kept, selected
+from verify.assertions.config_keys import moving, not_kept, selected
 from verify.assertions.config_told import told
 from verify.assertions.config_treatments import left_out, treated_otherwise
 from verify.assertions.config_updates import (
@@ -152,7 +152,9 @@ def _besides(
         left.append(f"per_example: {why}")
     found += miscounted(detector, settings, selected(model, settings))
     moves = settings.get("update_statistics")
-    if moves is not None and bool(detector.moving.shares) != moves and _has_statistics(model):
+    if moves and "objective" in settings and not detector.moving.shares:
+        left.append("update_statistics: an objective may have none to move")
+    elif moves is not None and bool(detector.moving.shares) != moves and moving(model, settings):
         told = "they move" if detector.moving.shares else "none moves"
         wish = "moving statistics that move" if moves else "no moving statistic that moves"
         found.append(Violation("update_statistics", wish, told))
@@ -193,10 +195,6 @@ def _repeated(
     except UnsaidError as why:
         left.append(f"repeat: {why}")
         return []
-
-
-def _has_statistics(model: keras.Model) -> bool:
-    return any("float" in str(v.dtype) for v in model.non_trainable_variables if not v.trainable)
 
 
 def _conditions(

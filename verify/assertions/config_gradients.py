@@ -14,7 +14,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from verify.assertions.config_keys import layers_chosen, nested, selected
+from verify.assertions.config_keys import (
+    inferring,
+    layers_chosen,
+    nested,
+    selected,
+    takes_training,
+)
 from verify.assertions.config_losses import data_loss, flat_losses, weights_in
 from verify.assertions.config_updates import Counts, UnsaidError, clips_of
 from verify.graphs import key_of
@@ -161,12 +167,8 @@ def _loss_of(
     reference: ModelReference, settings: Mapping[str, Any], pairs: Pairs, numbers: _Numbers
 ) -> Loss:
     model, inference = reference.model, settings.get("inference", False)
-    if not isinstance(inference, bool):
-        raise UnsaidError("single layers infer")
     added = _terms(reference, settings.get("regularize", False))
     if "objective" in settings:
-        if inference:
-            raise UnsaidError("layers infer in an objective")
         own, weights = settings["objective"], settings.get("loss_weights")
 
         def data_losses(data: Any) -> list[Any]:
@@ -176,12 +178,13 @@ def _loss_of(
             return [_weight(numbers, weights, n) * _wide(part) for n, part in parts.items()]
 
     else:
+        mode = {"training": True} if takes_training(model) else {}
 
         def data_losses(data: Any) -> list[Any]:
             if not pairs:
                 return []
             x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-            outputs = tf.nest.flatten(model(x, training=not inference))
+            outputs = tf.nest.flatten(model(x, **mode))
             targets, own = tf.nest.flatten(y), tf.nest.flatten(weight)
             if not len(outputs) == len(targets) == len(pairs) or len(own) not in (1, len(pairs)):
                 raise UnsaidError("losses are not one for each output")
@@ -193,7 +196,8 @@ def _loss_of(
             ]
 
     def whole(data: Any) -> Any:
-        return tf.add_n([*data_losses(data), *(_wide(term()) for term in added)])
+        with inferring(model, inference):
+            return tf.add_n([*data_losses(data), *(_wide(term()) for term in added)])
 
     return whole
 

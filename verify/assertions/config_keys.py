@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -69,8 +71,8 @@ def modes_of(reference: ModelReference, inference: Any) -> bool | dict[str, bool
 
     A layer of which a part runs so is left out.
     """
-    if isinstance(inference, bool):
-        return not inference
+    if isinstance(inference, bool) or not takes_training(reference.model):
+        return takes_training(reference.model) and not inference
     layers = layers_chosen(reference.model, inference)
     chosen = {key_of(variable) for layer in layers for variable in layer.variables}
     differ = reference.used_in_training ^ reference.used_in_inference
@@ -80,6 +82,57 @@ def modes_of(reference: ModelReference, inference: Any) -> bool | dict[str, bool
         if one.keys & differ and (one.keys <= chosen or one.keys.isdisjoint(chosen))
     }
     return modes or None
+
+
+def takes_training(model: keras.Model) -> bool:
+    """Whether `fit` tells a model that it trains: layers that it calls infer where it does not."""
+    return "training" in inspect.signature(model.call).parameters
+
+
+def moving(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
+    """The statistics of layers that train; in an objective, of any that may be called so."""
+    inference, own = settings.get("inference", False), "objective" in settings
+    if inference is True or not (own or takes_training(model)):
+        return []
+    still = layers_chosen(model, inference) if inference else []
+    keys = {key_of(variable) for layer in still for variable in layer.variables}
+    every = (v for v in model.non_trainable_variables if "float" in str(v.dtype))
+    return [v for v in every if not v.trainable and key_of(v) not in keys]
+
+
+@contextlib.contextmanager
+def inferring(model: keras.Model, said: Any) -> Iterator[None]:
+    """Within it, layers run as in inference, however they are called: those that are chosen."""
+    chosen = [model] if said is True else layers_chosen(model, said) if said else []
+    layers = {id(one): one for layer in chosen for one in _within(layer)}.values()
+    before = {id(layer): vars(layer).get("call") for layer in layers}
+    try:
+        for layer in layers:
+            if "training" in inspect.signature(layer.call).parameters:
+                # Keras keeps track of what is set as usual.
+                object.__setattr__(layer, "call", _in_inference(layer.call))
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+            if (own := before[id(layer)]) is not None:
+                object.__setattr__(layer, "call", own)
+
+
+def _in_inference(call: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(call)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        given.arguments["training"] = False
+        return call(*given.args, **given.kwargs)
+
+    return called
+
+
+def _within(layer: Any) -> list[Any]:
+    """A layer and those in it; private, as no layer tells these otherwise. See `_could_train`."""
+    return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
 def followed_in(
@@ -126,8 +179,7 @@ def _could_train(layer: Any) -> list[Any]:
     Private: what is frozen does not tell them from its state.
     tests/verify/assertions/test_config_keys.py notices if this moves.
     """
-    every = layer._flatten_layers(include_self=True, recursive=True)
-    known = {id(variable) for one in every for variable in one._trainable_variables}
+    known = {id(variable) for one in _within(layer) for variable in one._trainable_variables}
     return [variable for variable in layer.weights if id(variable) in known]
 
 

@@ -18,7 +18,14 @@ from verify.find import Detector
 from verify.graphs import key_of
 from verify.kinds import Violation, literal
 from verify.match import NoValueError
-from verify.references import counter_of, decays, optimizer_settings
+from verify.references import (
+    Untraced,
+    another,
+    counter_of,
+    decays,
+    optimizer_settings,
+    schedule_of,
+)
 
 _ALL = "*"
 _COMPUTED = ("learning_rate", "loss_weights", "ascend", "per_example")
@@ -75,9 +82,7 @@ def _rate_of(optimizer: Any, said: Any, variable: Any) -> Any:
     if glob is None:
         return None
     factor = said[glob]
-    base = optimizer_settings(optimizer)["learning_rate"]
-    if isinstance(base, Mapping):
-        base = keras.optimizers.schedules.deserialize(base)
+    base = schedule_of(optimizer) or optimizer_settings(optimizer)["learning_rate"]
     if isinstance(base, int | float) and isinstance(factor, int | float):
         return base * factor
     return Computed.product(Computed.of(base), Computed.of(factor))
@@ -85,10 +90,13 @@ def _rate_of(optimizer: Any, said: Any, variable: Any) -> Any:
 
 def _at_rate(optimizer: Any, rate: Any, variable: Any) -> Any:
     """An optimizer of the same settings at another rate, for one variable."""
-    config = {**optimizer.get_config(), "learning_rate": rate}
-    if config.get("weight_decay") and not decays(optimizer, variable):
-        config["weight_decay"] = 0.0  # that it is spared is no setting
-    return type(optimizer).from_config(config)
+    # That it is spared is no setting.
+    spared = optimizer.weight_decay and not decays(optimizer, variable)
+    others = {"weight_decay": 0.0} if spared else {}
+    try:
+        return another(optimizer, learning_rate=rate, **others)
+    except Untraced as why:
+        raise UnsaidError(f"{type(optimizer).__name__} can't be made again: {why}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from verify.kinds.kind import Asked, Keyword, Kind, Read, Row
 from verify.kinds.lines import lines_of_writes
 from verify.kinds.rates import AtRates, Rates, is_pair, lowest, rates_of
 from verify.kinds.selection import by_model, frozen_among, names, select
-from verify.kinds.violation import NO_RULE, Violation
+from verify.kinds.violation import NO_RULE, UNTOLD, Violation
 from verify.references import (
     has_schedule,
     optimizer_name,
@@ -27,6 +27,8 @@ from verify.references import (
     rate_after,
     schedule_name,
     schedule_of,
+    why_unrated,
+    why_untold,
 )
 
 _NONE = "no gradient reaches an update"
@@ -107,7 +109,10 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
                 continue
             one = made.at(_rate_within(rule, made)) if isinstance(made, AtRates) else made
             as_made = None if one is None else detector.made_as(update, one)
-            if as_made is None:
+            why = "" if one is None or _is_of(rule, one) else why_untold(one)
+            if why:
+                wrong.setdefault(f"{UNTOLD}: {why}", ([], ()))[0].append(path)
+            elif as_made is None:
                 told = _unknown(update) if rule is None else _name(rule)
                 hints = () if made is None or rule is None else _differences(rule, made)
                 wrong.setdefault(told, ([], hints))[0].append(path)
@@ -126,6 +131,14 @@ def _optimizer(detector: Detector, expected: Any, asked: Asked) -> list[Violatio
             for told, (of, hints) in wrong.items()
         ]
     return violations
+
+
+def _is_of(rule: Rule | None, optimizer: Any) -> bool:
+    """Whether an update is at the very rate of an optimizer, whatever that is."""
+    if rule is None or rule.optimizer is None:
+        return False
+    schedule = schedule_of(rule.optimizer)
+    return rule.optimizer is optimizer or bool(schedule and schedule is schedule_of(optimizer))
 
 
 def _made(wanted: Any) -> Any:
@@ -211,7 +224,11 @@ def _learning_rate(detector: Detector, expected: Any, asked: Asked) -> list[Viol
                 )
             else:
                 right = rate is not None and rate in rates
-            if not right or update in detector.flow.repeated:
+            own = None if rule is None or rule.optimizer is None else schedule_of(rule.optimizer)
+            why = why_unrated(wanted) if own is not wanted else ""
+            if why:
+                wrong.setdefault(f"{UNTOLD}: {why}", ([], ()))[0].append(path)
+            elif not right or update in detector.flow.repeated:
                 told = _unknown(update) if rule is None else _name(rule)
                 told += f", {_AGAIN}" if right else ""
                 hints = _at_other_rates(rule, wanted) if rule is not None and schedule else ()

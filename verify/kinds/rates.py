@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from verify.references import another
+
 _CLOSE = 1e-5  # of a rate: what is kept in half the precision it was written in
 
 
@@ -35,8 +37,7 @@ class AtRates:
     def at(self, rate: float) -> Any:
         """It at this rate: one for all updates, since what it makes is traced."""
         if rate not in self._made:
-            settings = {**self.optimizer.get_config(), "learning_rate": rate}
-            self._made[rate] = type(self.optimizer).from_config(settings)
+            self._made[rate] = another(self.optimizer, learning_rate=rate)
         return self._made[rate]
 
 

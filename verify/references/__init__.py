@@ -43,6 +43,7 @@ from verify.references.op_gradients import Operand, VjpReferences
 from verify.references.optimizers import (
     OptimizerStep,
     accumulators,
+    another,
     counter_of,
     decays,
     has_schedule,
@@ -56,6 +57,7 @@ from verify.references.optimizers import (
     schedule_of,
     stand_in,
     variables_of,
+    why_untold,
 )
 from verify.references.regulariser_values import (
     RegulariserGradient,
@@ -67,7 +69,7 @@ from verify.references.regularisers import (
     regulariser_name,
     regulariser_pattern,
 )
-from verify.references.schedules import counts_around_changes, rate_after
+from verify.references.schedules import counts_around_changes, rate_after, why_unrated
 from verify.references.tracing import format_call
 from verify.references.users_code import Untraced
 from verify.references.whole_losses import losses_of_outputs
@@ -91,6 +93,7 @@ __all__ = [
     "Untraced",
     "VjpReferences",
     "accumulators",
+    "another",
     "counter_of",
     "counts_around_changes",
     "decays",
@@ -132,4 +135,6 @@ __all__ = [
     "traced_again",
     "value_patterns",
     "variables_of",
+    "why_unrated",
+    "why_untold",
 ]

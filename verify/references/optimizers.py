@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from verify.graphs import FlatGraph, flatten, key_of, numbers_of
-from verify.references.schedules import Schedule, told_rate
+from verify.references.schedules import Schedule, told_rate, why_unrated
 from verify.references.tracing import MISFIT
+from verify.references.users_code import Untraced, running
 
 # What an optimizer is made of, that has settings of its own.
 _WITHIN = (keras.optimizers.Optimizer, Schedule)
@@ -139,11 +140,21 @@ def stand_in(
                 stack.enter_context(keras.name_scope(scope))
             variables.append(keras.Variable(np.zeros(shape), dtype=dtype, name=name))
     try:
-        made = type(optimizer).from_config(_config(optimizer))
-    except MISFIT:  # one of the user's own, whose config does not tell how to make another
+        made = another(optimizer)
+    except Untraced:
         return None
     made.build(variables)
     return optimizer_step(made, variables, {key_of(v) for v in variables if in_rows})
+
+
+def another(optimizer: Any, **settings: Any) -> Any:
+    """An optimizer of the same class and settings, but for these.
+
+    Raises:
+        Untraced: it is a user's own, whose config does not tell how to make another.
+    """
+    with running():
+        return type(optimizer).from_config(_config(optimizer) | settings)
 
 
 def _without_clip(optimizer: Any) -> Any:
@@ -190,6 +201,11 @@ def _config(optimizer: Any) -> dict[str, Any]:
 def _rate_function(optimizer: Any) -> Any:
     rate = getattr(optimizer, "_learning_rate", None)
     return rate if callable(rate) else None
+
+
+def why_untold(optimizer: Any) -> str:
+    """Why the rate of an optimizer can't be told: what the function that makes it raised."""
+    return why_unrated(_rate_function(optimizer))
 
 
 def schedule_of(optimizer: Any) -> Schedule | None:

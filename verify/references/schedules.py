@@ -1,18 +1,22 @@
 """What a learning rate that is a function is told by: its settings, and the rates that it makes.
 
 A schedule of the user's own need not have a config, nor one that tells all: it is known by its
-plain attributes then, and by its rates after so and so many steps.
+plain attributes then, and by its rates after so and so many steps. It may be made for so many steps
+and no more, or for steps alone: where it raises, nothing is known of its rate.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from verify.references.users_code import Untraced, running
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -27,19 +31,41 @@ def told_rate(rate: Any) -> Any:
         return rate
     if type(rate).__module__.startswith("keras."):
         return keras.optimizers.schedules.serialize(rate)
+    name = getattr(rate, "__name__", type(rate).__name__)
     if not isinstance(rate, Schedule):
-        with tf.init_scope():
-            now = {"now": float(rate())}
-        return {"class_name": getattr(rate, "__name__", type(rate).__name__), "config": now}
-    rates = {str(count): rate_after(rate, count) for count in _COUNTS}
-    return {"class_name": type(rate).__name__, "config": _config(rate), "rates": rates}
+        return {"class_name": name, "config": {"now": _told(name, _rate_of, rate)}}
+    rates = {str(count): _told(name, rate_after, rate, count) for count in _COUNTS}
+    return {"class_name": name, "config": _config(rate), "rates": rates}
+
+
+def why_unrated(rate: Any) -> str:
+    """Why nothing is known of a rate that is a function, where that has always raised an error."""
+    told = told_rate(rate) if callable(rate) else {}
+    every = [*told.get("rates", told.get("config", {})).values()]
+    return every[0] if every and all(isinstance(one, str) for one in every) else ""
+
+
+def _told(name: str, function: Callable[..., float | None], *given: Any) -> float | str | None:
+    """A rate, or what has been raised instead."""
+    try:
+        return function(*given)
+    except Untraced as why:
+        return f"{name} raised {why}"
 
 
 def rate_after(schedule: Any, steps: int) -> float | None:
-    """The rate that a schedule makes after so many steps; None for what is no number."""
-    with tf.init_scope():
-        rate = float(schedule(tf.constant(steps, tf.int64)))
+    """The rate that a schedule makes after so many steps; None for what is no number.
+
+    Raises:
+        Untraced: it has raised an error.
+    """
+    rate = _rate_of(schedule, tf.constant(steps, tf.int64))
     return None if math.isnan(rate) else rate
+
+
+def _rate_of(function: Any, *given: Any) -> float:
+    with tf.init_scope(), running():
+        return float(function(*given))
 
 
 def counts_around_changes(schedule: Any, many: int) -> tuple[int, ...]:
@@ -47,15 +73,19 @@ def counts_around_changes(schedule: Any, many: int) -> tuple[int, ...]:
 
     As many counts as asked for, some of them again if need be; none where the rate stays.
     """
-    known: dict[int, float] = {}
+    known: dict[int, float | None] = {}
 
-    def after(steps: int) -> float:
+    def after(steps: int) -> float | None:
         if steps not in known:
-            known[steps] = rate_after(schedule, steps) or 0.0
+            try:
+                known[steps] = rate_after(schedule, steps) or 0.0
+            except Untraced:
+                known[steps] = None
         return known[steps]
 
     def change(between: tuple[int, int]) -> float:
-        return abs(after(between[1]) - after(between[0]))
+        first, last = map(after, between)
+        return 0.0 if first is None or last is None else abs(last - first)
 
     found: list[int] = []
     for between in sorted(itertools.pairwise(_COUNTS), key=change, reverse=True)[: many // 2]:

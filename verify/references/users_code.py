@@ -1,10 +1,11 @@
-"""Tracing a user's model for a reference of our own, which may fail and must not end a verdict."""
+"""Running a user's code for a reference of our own, which may fail and must not end a verdict."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -18,21 +19,19 @@ class Untraced(Exception):  # noqa: N818 - no error of anybody: there is no refe
     """The user's model can't be traced on the batch as it is fed; the message says why."""
 
 
-def traced(function: Callable[..., Any], *specs: Any, **by_name: Any) -> Any:
-    """The concrete function of `function`, which calls a user's model or function, on `specs`.
-
-    Variables among these are no arguments of it.
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Within it, a user's code is run.
 
     Raises:
-        Untraced: the model does not take them.
+        Untraced: it has raised anything.
     """
     try:
-        made, given = _without_variables(function, (specs, by_name))
-        return tf.function(made, autograph=False).get_concrete_function(*given[0], **given[1])
-    # The step that is verified has been traced by now; this is a second trace, for what the model
-    # adds by itself, and nobody has promised that the model can be called on x as it is fed: it may
-    # have a `train_step` and no `call`, take shifted tokens, or several inputs. A user's `call` can
-    # raise anything then.
+        yield
+    # The step that is verified has been traced by now; this is a second run, for what a model adds
+    # by itself or a schedule comes to, and nobody has promised that these can be called as they
+    # are: a model may have a `train_step` and no `call`, take shifted tokens, or several inputs. A
+    # user's code can raise anything then.
     except Exception as error:
         # Keras lists the arguments below; of interest is what it says first. Autograph says last
         # what the error is, after where it comes from.
@@ -41,6 +40,19 @@ def traced(function: Callable[..., Any], *specs: Any, **by_name: Any) -> Any:
             told = told.rpartition("\n\n")[2].strip().removeprefix(f"{type(error).__name__}: ")
         text = textwrap.shorten(told, _TOLD, placeholder=" ...") or "no message"
         raise Untraced(f"{type(error).__name__}: {text}") from error
+
+
+def traced(function: Callable[..., Any], *specs: Any, **by_name: Any) -> Any:
+    """The concrete function of `function`, which calls a user's model or function, on `specs`.
+
+    Variables among these are no arguments of it.
+
+    Raises:
+        Untraced: the model does not take them.
+    """
+    with running():
+        made, given = _without_variables(function, (specs, by_name))
+        return tf.function(made, autograph=False).get_concrete_function(*given[0], **given[1])
 
 
 def _without_variables(function: Callable[..., Any], given: Any) -> tuple[Callable[..., Any], Any]:

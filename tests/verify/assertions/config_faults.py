@@ -197,6 +197,16 @@ KEYS: dict[str, tuple[Callable[[], keras.Model], Settings, dict[str, Settings]]]
         {"accumulate": 3, "inference": True},
         {"accumulated": {"accumulate": 2, "inference": True}, "objective": {"accumulate": 3}},
     ),
+    "a layer that infers in an objective": (
+        Pair,
+        {**OBJECTIVE, "inference": "student_norm"},
+        {"objective": OBJECTIVE},
+    ),
+    "a layer that infers, accumulated": (
+        with_state,
+        {"accumulate": 3, "inference": "drop*"},
+        {"objective": {"accumulate": 3, "inference": "batch*"}},
+    ),
     "accumulated at a computed rate": (
         regular,
         {"accumulate": 4, "optimizer": SLOW, "learning_rate": when.cosine(0.1, 0.01, over=9)},

@@ -272,3 +272,32 @@ def test_one_network_that_judges_twice(loss: Any, random: bool) -> None:
     callback = LoopControllerCallback(config).attach(model)
     x, y = (dict.fromkeys(("real", "fake"), part) for part in BATCH)
     verify.assert_config(model, callback, (x, y))
+
+
+class Untold(keras.Model):
+    """A model that does not take ``training``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.head = keras.layers.Dropout(0.5, name="drop"), keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.drop(x))
+
+
+def dropping(model: Any, data: Any) -> Any:
+    return keras.ops.mean((model.head(model.drop(data[0], training=True)) - data[1]) ** 2)
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"inference": "drop"}])
+def test_a_model_that_is_not_told_that_it_trains(settings: Any) -> None:
+    """`fit` calls it as it is, and the layers that it calls infer."""
+    model = Untold()
+    model(BATCH[0])
+    model.compile("sgd", "mse")
+    callback = LoopControllerCallback({"a": {"cond": when.always, True: settings}}).attach(model)
+    assert verify.assert_config(model, callback, BATCH) == ()
+    other = {"a": {"cond": when.always, True: {"objective": dropping}}}
+    LoopControllerCallback(other).attach(model)
+    with pytest.raises(verify.GraphAssertionError, match=r"(training|objective): expected"):
+        verify.assert_config(model, SimpleNamespace(config=callback.config), BATCH)

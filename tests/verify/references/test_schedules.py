@@ -21,6 +21,7 @@ from verify.references import (
     schedule_name,
     schedule_of,
     stand_in,
+    why_unrated,
 )
 
 optim = keras.optimizers
@@ -117,6 +118,33 @@ def test_a_rate_after_some_steps() -> None:
 
     assert rate_after(Undefined(1), 4) is None
     assert has_schedule(optim.SGD(Undefined(1)), Undefined(1))
+
+
+class Table(Noam):
+    """Rates of so many steps, and none of those that follow."""
+
+    def __init__(self, *rates: float) -> None:
+        super().__init__(1)
+        self.rates = rates
+
+    def __call__(self, step: Any) -> Any:
+        return tf.constant(self.rates)[int(step)]
+
+
+def test_where_a_schedule_raises_others_decide() -> None:
+    assert same_settings(optim.SGD(Table(0.1, 0.2, 0.3)), optim.SGD(Table(0.1, 0.2, 0.3)))
+    assert not same_settings(optim.SGD(Table(0.1, 0.2, 0.3)), optim.SGD(Table(0.1, 0.2, 0.4)))
+    assert counts_around_changes(Table(0.1, 0.1, 0.3), 2) == (1, 2)
+    assert why_unrated(Table(0.1)) == ""
+
+
+def test_of_a_rate_that_always_raises_nothing_is_known() -> None:
+    def missing() -> float:
+        raise KeyError("rate")
+
+    assert why_unrated(Table()).startswith("Table raised InvalidArgumentError: ")
+    assert why_unrated(missing) == "missing raised KeyError: 'rate'"
+    assert optimizer_name(optim.SGD(Table())) == "SGD(learning_rate=Table(width=1, warmup=4000))"
 
 
 @pytest.mark.parametrize("boundaries", [[3], [100, 30_000], [1, 2, 640_000]])
