@@ -66,15 +66,19 @@ def flat_losses(loss: Any, weights: Any, reference: ModelReference) -> list[tupl
     """One loss, or those of several outputs, each with the weight of its output."""
     names = list(getattr(reference.model, "output_names", None) or [])
     by_name = isinstance(weights, Mapping)
+    # One weight is that of every output.
+    one_for_all = weights is not None and not isinstance(weights, Mapping | list | tuple)
+    rest = weights if one_for_all else 1.0
     if by_name and weights.keys() <= set(names):
         flat = [weights.get(name, 1.0) for name in names]
     else:
         flat = [] if weights is None else tf.nest.flatten(weights)
     if isinstance(loss, Mapping):
-        of = weights if by_name else dict(zip(names, flat, strict=False))
-        pairs = [(one, of.get(output, 1.0)) for output, one in loss.items()]
+        of = weights if by_name else {} if one_for_all else dict(zip(names, flat, strict=False))
+        pairs = [(one, of.get(output, rest)) for output, one in loss.items()]
     elif isinstance(loss, list | tuple):
-        pairs = list(zip(loss, flat or [1.0] * len(loss), strict=True))
+        each = [rest] * len(loss) if one_for_all or not flat else flat
+        pairs = list(zip(loss, each, strict=True))
     else:
         # One loss is that of every output.
         outputs = 1 if reference.untraced else reference.outputs

@@ -137,6 +137,21 @@ KEYS: dict[str, tuple[Callable[[], keras.Model], Settings, dict[str, Settings]]]
         {**BOTH, "loss_weights": {"a": 1.0, "b": when.linear(0, 1, over=10)}},
         {"objective": {**BOTH, "loss_weights": {"a": 1.0, "b": when.linear(0, 1, over=20)}}},
     ),
+    "a computed weight of all": (
+        two,
+        {"loss": ["mse", "mae"], "loss_weights": when.linear(0.5, 1.5, over=10)},
+        {
+            "objective": {
+                "loss": ["mse", "mae"],
+                "loss_weights": when.linear(0.5, 1.5, over=20),
+            }
+        },
+    ),
+    "a computed weight of named losses": (
+        two,
+        {**BOTH, "loss_weights": when.linear(0.5, 1.5, over=10)},
+        {"objective": {**BOTH, "loss_weights": {"a": when.linear(0.5, 1.5, over=10)}}},
+    ),
     "weights of parts": (
         Pair,
         {**OBJECTIVE, "loss_weights": {"right": 0.5}},
