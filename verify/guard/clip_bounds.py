@@ -22,7 +22,7 @@ class ClipBounds:
 
     Args:
         optimizer: without its loss scaling.
-        clipping: ``(low, high)``, ``{"norm": n}`` or ``{"global_norm": n}``; for a bound
+        clipping: ``(lo, hi)``, ``{"norm": n}`` or ``{"global_norm": n}``; for a bound
             also ``(least, most)``.
         variables: those of one replica.
     """
