@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,28 @@ NESTEROV = found("nesterov", loss="log_cosh", regularize=True, repeat=2)
 # What is left of a branch of no data loss, at a rate of its own.
 AT_A_RATE = found(
     "adam", learning_rate=0.02, inference=True, loss=None, regularize=True, clipping=(-0.1, 0.1)
+)
+
+# The eager loop had no loss scale for the optimizers of a branch: gradients overflow at first here.
+OF_GROUPS = {
+    "inference": True,
+    "gradients": strategies.mean_of_absolutes,
+    "clipping": {"global_norm": 0.2},
+    "skip_nonfinite": True,
+    "per_example": {"clip": 0.1, "noise": 0},
+    "optimizer": {"*": "rmsprop"},
+    "accumulate": 3,
+}
+OVERFLOWN = dataclasses.replace(
+    found("sgd"),
+    kind="subclassed",
+    units=3,
+    activation="tanh",
+    kernel="l1l2",
+    bias="none",
+    loss="mae",
+    config={"gate": {"cond": when.always, True: OF_GROUPS}},
+    twin={"gate": {"cond": lambda self: True, True: OF_GROUPS}},
 )
 
 
@@ -120,6 +143,7 @@ def mixed_precision(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.usefixtures("mixed_precision")
 @settings(max_examples=EACH)
 @example(setup=CLIPPED_TWICE)
+@example(setup=OVERFLOWN)
 @given(setup=strategies.setups())
 def test_mixed_precision(setup: strategies.Setup) -> None:
     """Loss scales included. Eagerly: a graph rounds otherwise, and Adam makes much of that."""

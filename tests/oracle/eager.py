@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from tests.oracle.examples import mean_of_clipped
+from tests.oracle.groups import Scaled, Split
 from tests.oracle.scaling import scale_of
 
 
@@ -68,7 +69,7 @@ def train(
     averages: dict[tuple[str, bool], list[Any]] = {}
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         own = {
-            key: one if isinstance(one, Split) else keras.optimizers.LossScaleOptimizer(one)
+            key: Scaled(one) if isinstance(one, Split) else keras.optimizers.LossScaleOptimizer(one)
             for key, one in own.items()
         }
     for _ in range(epochs):
@@ -110,24 +111,6 @@ def made(given: Any) -> Any:
     return keras.optimizers.get(given)
 
 
-class Split:
-    """Optimizers that are applied one after another, each to the variables of its glob."""
-
-    def __init__(self, optimizers: Mapping[str, Any]) -> None:
-        self.optimizers, self.built = optimizers, False
-
-    def build(self, variables: list[Any]) -> None:
-        self.built = True
-        for glob, optimizer in self.optimizers.items():
-            optimizer.build([v for v in variables if fnmatch.fnmatchcase(v.path, glob)])
-
-    def parts(self, pairs: list[tuple[Any, Any]]) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
-        for glob, optimizer in self.optimizers.items():
-            own = [pair for pair in pairs if fnmatch.fnmatchcase(pair[1].path, glob)]
-            if own:
-                yield optimizer, own
-
-
 class Sums:
     """Gradients of train steps that wait for an update."""
 
@@ -161,7 +144,7 @@ def substep(
     variables = selected(model, settings)
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
-    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer | Scaled)
     scale = scale_of(optimizer)
     total, parts, found = slopes(context, settings, batch, variables, scale)
     if "per_example" in settings:
@@ -232,6 +215,9 @@ def finite(pairs: list[tuple[Any, Any]]) -> bool:
 
 def apply(context: Context, optimizer: Any, pairs: list[tuple[Any, Any]], rates: Any) -> None:
     """One update, at rates of a branch's own: one after another, as if each were the only one."""
+    if isinstance(optimizer, Scaled):
+        apply(context, optimizer.groups, optimizer.unscaled(pairs), rates)
+        return
     if isinstance(optimizer, Split):
         for part, own in optimizer.parts(pairs):
             apply(context, part, own, rates)

@@ -235,3 +235,19 @@ def test_a_constraint() -> None:
     by_hand = Asked(step_of({"weight": clipped_weights}), BATCH)
     assert not by_hand(watched="weight")
     assert by_hand(optimizer=optim.SGD(0.1))
+
+
+def test_a_copy_that_is_no_part_of_the_model() -> None:
+    """For `unwatched`: what is written by hand to variables"""
+    model = net()
+    copy = tf.Variable(model.layers[-1].kernel, trainable=False, name="copy")
+    train = descent(lambda x, y: mse(y, model(x)), model.trainable_variables)
+
+    @tf.function(autograph=False)
+    def step(x: Any, y: Any) -> None:
+        train(x, y)
+        copy.assign(0.9 * copy + 0.1)
+
+    written = Asked(step, X, Y, model=model)
+    assert not written(unwatched="copy")
+    assert written(unchanged="copy")
