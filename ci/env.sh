@@ -51,7 +51,7 @@ if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
     )
     # uv takes a fifth of pip's time, but reads none of pip's settings (another index, a proxy).
     if ! { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv &&
-        "$venv/bin/python" -m uv pip install --python "$venv/bin/python" "${install[@]}"; }; then
+        "$venv/bin/python" -m uv pip install --system-certs --python "$venv/bin/python" "${install[@]}"; }; then
         echo "uv could not install it; pip tries, with its own settings" >&2
         "$venv/bin/python" -m pip install --disable-pip-version-check "${install[@]}"
     fi
