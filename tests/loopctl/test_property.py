@@ -141,8 +141,8 @@ def mixed_precision(request: pytest.FixtureRequest) -> Iterator[None]:
     keras.config.set_dtype_policy(before)
 
 
-# Draws are left to the thorough profile: which ones a parallel run makes depends on what a worker has
-# imported, and Adam in float16 takes rounding for a gradient in some.
+# Draws are left to the thorough profile: which ones a parallel run makes depends on what a worker
+# has imported, and Adam in float16 takes rounding for a gradient in some.
 SEEN = [Phase.explicit] if not is_thorough() else [Phase.explicit, Phase.generate]
 
 
