@@ -84,9 +84,9 @@ def modes_of(reference: ModelReference, inference: Any) -> bool | dict[str, bool
     return modes or None
 
 
-def takes_training(model: keras.Model) -> bool:
-    """Whether `fit` tells a model that it trains: layers that it calls infer where it does not."""
-    return "training" in inspect.signature(model.call).parameters
+def takes_training(layer: keras.Layer) -> bool:
+    """Whether a layer is told that it trains, or a model by `fit`: what it calls infers if not."""
+    return "training" in inspect.signature(layer.call).parameters
 
 
 def moving(model: keras.Model, settings: Mapping[str, Any]) -> list[Any]:
@@ -108,7 +108,7 @@ def inferring(model: keras.Model, said: Any) -> Iterator[None]:
     before = {id(layer): vars(layer).get("call") for layer in layers}
     try:
         for layer in layers:
-            if "training" in inspect.signature(layer.call).parameters:
+            if takes_training(layer):
                 # Keras keeps track of what is set as usual.
                 object.__setattr__(layer, "call", _in_inference(layer.call))
         yield

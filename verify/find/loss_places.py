@@ -263,19 +263,15 @@ class Places:
             last: the last nodes that compute the gradient by it.
         """
         found: dict[Tensor | float | None, None] = dict.fromkeys(met)
-        fed = [tensor for tensor in sorted(self.targets or ()) if self._is_fed(tensor)]
+        specs = {tensor: self.flow.spec(tensor) for tensor in sorted(self.targets or ())}
+        fed = [tensor for tensor, spec in specs.items() if self._is_drawable(spec)]
+        undecided = all(last.isdisjoint(self._decided_by(tensor)) for tensor in fed)
         # Of several inputs, as of a GAN, none need be a target.
-        all_inputs = all(self._is_input(tensor) for tensor in fed)
-        if self._may_be_labelled(source) and not (
-            all_inputs and all(last.isdisjoint(self._decided_by(tensor)) for tensor in fed)
-        ):
+        if self._may_be_labelled(source) and not (undecided and all(map(self._is_input, fed))):
             found.update(dict.fromkeys(fed))
         else:
             found.update(dict.fromkeys((1.0, 0.0)))
         return tuple(found) or (None,)
-
-    def _is_fed(self, target: Tensor) -> bool:
-        return self._is_drawable(self.flow.spec(target))
 
     def _is_input(self, target: Tensor) -> bool:
         """Whether a layer takes what a step is handed where targets are."""
